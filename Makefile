@@ -1,0 +1,47 @@
+# make run: a virtual environment, the library in it, and the echo server. make test: the same for the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+NODE = tests/interop/node
+
+# Options for unittest: make test TESTFLAGS='--verbose -k origin'.
+TESTFLAGS ?=
+
+# A socket that nobody closed and a deprecated call fail; if a test hangs, `kill -ABRT` shows where every thread is.
+STRICT = -X faulthandler -W error::ResourceWarning -W error::DeprecationWarning
+
+run: $(VENV)/.installed
+	$(BIN)/python examples/echo_server.py $(RUNFLAGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python $(STRICT) -m unittest $(TESTFLAGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict syncws
+
+# For the tests that drive Node and a browser; without it, `make test` skips them and says so.
+node: $(NODE)/node_modules/.installed
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(NODE)/node_modules/.installed: $(NODE)/package.json
+	cd $(NODE) && npm install --loglevel=error
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules
+
+.PHONY: run test lint node clean

@@ -1,0 +1,115 @@
+"""An echo server, the gorilla way: a handler upgrades its request, then reads and writes until the peer is gone.
+
+    python examples/echo_server.py
+    python examples/echo_server.py --host 0.0.0.0 --port 8443 --certfile cert.pem --keyfile key.pem
+
+Open the address it prints: `/` is a page that talks to it. Everything else is a WebSocket endpoint, on any path.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import syncws
+
+PAGE = Path(__file__).with_name("echo.html").read_bytes()
+
+
+def make_handler(upgrader: syncws.Upgrader) -> Callable[[syncws.Request], syncws.Response | None]:
+    def handler(request: syncws.Request) -> syncws.Response | None:
+        """Called for each request, in a thread of the connection's own."""
+        if request.path == "/" and not syncws.is_websocket_upgrade(request):
+            return syncws.Response(PAGE, content_type="text/html; charset=utf-8")
+        with upgrader.upgrade(request) as conn:
+            while True:  # until the peer closes: read_message raises a CloseError, which the server expects
+                message_type, data = conn.read_message()
+                conn.write_message(message_type, data)
+
+    return handler
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="A WebSocket echo server, with a page to try it.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=8080, help="0: one that is free (default: %(default)s)")
+    parser.add_argument("--compression", action="store_true", help="compress messages for clients that offer it")
+    parser.add_argument(
+        "--read-limit",
+        type=size,
+        default=1 << 20,
+        metavar="BYTES",
+        help="largest message accepted, 0 for no limit (default: %(default)s)",
+    )
+    parser.add_argument("--certfile", help="serve TLS with this certificate (PEM)")
+    parser.add_argument("--keyfile", help="its private key, if it is not in the same file")
+    options = parser.parse_args()
+    if options.keyfile and not options.certfile:
+        parser.error("--keyfile needs --certfile")
+    try:
+        ssl_context = load_certificate(options.certfile, options.keyfile) if options.certfile else None
+    except OSError as exc:
+        key = options.keyfile or options.certfile
+        parser.error(f"cannot load the certificate {options.certfile} with the key {key}: {exc.strerror or exc}")
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    upgrader = syncws.Upgrader(enable_compression=options.compression, read_limit=options.read_limit)
+    try:
+        server = syncws.Server(make_handler(upgrader), options.host, options.port, ssl_context=ssl_context)
+    except OSError as exc:
+        reason = exc.strerror if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
+        print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)
+        return 1
+
+    # serve_forever tells everybody goodbye on SIGTERM and SIGINT. One that comes before it runs, or a second one while
+    # it waits for its clients, is a KeyboardInterrupt.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print(f"Echo server on {url(server, options)} (press Ctrl-C to stop)", flush=True)
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.shutdown(timeout=0)
+    return 0
+
+
+def load_certificate(certfile: str, keyfile: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certfile, keyfile)
+    return context
+
+
+def url(server: syncws.Server, options: argparse.Namespace) -> str:
+    """The address to open in a browser on this machine."""
+    scheme = "https" if options.certfile else "http"
+    # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
+    host = "localhost" if options.host in ("", "0.0.0.0", "::") else options.host
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.address[1]}/"
+
+
+def port(text: str) -> int:
+    return number(text, "a port is a number from 0 to 65535", 0xFFFF)
+
+
+def size(text: str) -> int:
+    return number(text, "a size is a number of bytes, 0 or more", sys.maxsize)
+
+
+def number(text: str, rule: str, largest: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= largest:
+        raise argparse.ArgumentTypeError(f"{rule}, not {text!r}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""syncws: synchronous WebSocket for Python, a thread per connection. What gorilla/websocket is to Go.
+
+**A server.** A handler upgrades the request and then talks, in a thread of its own:
+
+    import syncws
+
+    upgrader = syncws.Upgrader()
+
+    def echo(request):
+        with upgrader.upgrade(request) as conn:
+            while True:
+                message_type, data = conn.read_message()
+                conn.write_message(message_type, data)
+
+    syncws.Server(echo, "127.0.0.1", 8080).serve_forever()
+
+The same, shorter. Iterating ends when the peer closes normally; `send` picks TEXT for str and BINARY for bytes:
+
+    def echo(conn):
+        for message in conn:
+            conn.send(message)
+
+    syncws.serve(echo, "127.0.0.1", 8080)
+
+A handler that returns a `Response` instead of upgrading answers plain HTTP: a page, a health check, a refusal.
+
+**Messages.** TEXT is `str` and BINARY is `bytes`, both ways. `read_message` and `write_message` mirror gorilla;
+`receive`, `send`, `read_json` and `write_json` are the short forms. `next_reader` and `next_writer` give streams for
+messages that should not be held in memory.
+
+**Threads.** One thread at a time reads a connection; any number of threads may write to it, ping it and close it at
+the same time. Messages are whole; a ping or a close passes between the fragments of a long one. A peer that does not
+read never stops this side from reading it, nor `send_nowait`, `ping`, a close or a shutdown.
+
+**How it ends.** `close` performs the closing handshake, bounded in time; leaving `with conn:` does it for you. The end
+is an exception, the same for every later read and write: `CloseError` with the peer's code and reason (1006 if it
+vanished), `ProtocolError` or `ReadLimitError` if it misbehaved. Inside a `Server`, a handler may let them escape.
+
+**Limits.** On by default: messages of at most 1 MiB, also inflated ones; pings after 20 s of silence, and an end after
+20 more; ten seconds for a handshake, of either kind; requests from the same origin only; at most 10,000 connections.
+
+**Timeouts.** `timeout=` counts seconds. Deadlines, as in gorilla, are instants: of `time.monotonic()`. A read that
+times out leaves the connection usable: the next read goes on where it stopped.
+
+`syncws.testing` has what tests need: a pair of connections, a raw peer, leak checks.
+"""
+
+from .conn import Conn
+from .errors import (
+    BadHandshakeError,
+    CloseCode,
+    CloseError,
+    CloseSentError,
+    ConcurrencyError,
+    ConnectionClosed,
+    HandshakeError,
+    MessageType,
+    ProtocolError,
+    ProxyError,
+    ReadLimitError,
+    ReadTimeout,
+    WebSocketError,
+    WriteTimeout,
+    is_close_error,
+    is_unexpected_close_error,
+)
+from .handshake import is_websocket_upgrade, subprotocols
+from .headers import Headers
+from .http11 import Request, Response
+from .options import ConnOptions
+from .prepared import PreparedMessage
+from .protocol import close_payload as format_close_message
+from .server import Server, serve
+from .streams import MessageReader, MessageWriter, join_messages
+from .upgrader import Upgrader
+from .version import __version__
+
+TEXT = MessageType.TEXT
+BINARY = MessageType.BINARY
+CLOSE = MessageType.CLOSE
+PING = MessageType.PING
+PONG = MessageType.PONG
+
+__all__ = [
+    "BINARY",
+    "CLOSE",
+    "PING",
+    "PONG",
+    "TEXT",
+    "BadHandshakeError",
+    "CloseCode",
+    "CloseError",
+    "CloseSentError",
+    "ConcurrencyError",
+    "Conn",
+    "ConnOptions",
+    "ConnectionClosed",
+    "HandshakeError",
+    "Headers",
+    "MessageReader",
+    "MessageType",
+    "MessageWriter",
+    "PreparedMessage",
+    "ProtocolError",
+    "ProxyError",
+    "ReadLimitError",
+    "ReadTimeout",
+    "Request",
+    "Response",
+    "Server",
+    "Upgrader",
+    "WebSocketError",
+    "WriteTimeout",
+    "__version__",
+    "format_close_message",
+    "is_close_error",
+    "is_unexpected_close_error",
+    "is_websocket_upgrade",
+    "join_messages",
+    "serve",
+    "subprotocols",
+]

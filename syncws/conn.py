@@ -1,0 +1,511 @@
+"""An open WebSocket connection, either role: gorilla's Conn, with a contract for threads.
+
+This is the surface: what a program calls, and how the closing handshake goes. Behind it are
+
+* `inbound`: one reader at a time; `protocol` makes messages of bytes, `keepalive` judges silence;
+* `outbound`: whole messages, of any number of threads; `wire` puts their frames on the wire, and what waits to leave;
+* `ending`: the one stored end, the cut, the file descriptor;
+* `transport`: the socket.
+
+**Closing.** The handshake is done by whichever thread reads; `close` waits for that thread, or reads itself if none
+does, and cuts the connection at its deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from .deflate import Agreement, check_level
+from .ending import Ending
+from .errors import CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
+from .inbound import CloseHandler, Inbound, PingHandler, ignore
+from .options import ConnOptions
+from .outbound import Outbound
+from .prepared import PreparedMessage
+from .protocol import Protocol, close_payload, message_payload
+from .streams import MessageReader, MessageWriter
+from .transport import Transport
+from .wire import Wire
+
+_logger = logging.getLogger("syncws.conn")
+
+TEXT = MessageType.TEXT
+BINARY = MessageType.BINARY
+CLOSE = MessageType.CLOSE
+PING = MessageType.PING
+PONG = MessageType.PONG
+
+Data = str | bytes | bytearray | memoryview
+
+#: Codes after which iterating over a connection simply ends.
+_NORMAL_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
+
+#: Seconds for the peer to close TCP once both close frames are through (RFC 6455 section 7.1.1).
+_LINGER = 1.0
+
+#: A deadline further off than this is no instant of time.monotonic(), but a duration or a date.
+_PLAUSIBLE_PAST = 60.0
+_PLAUSIBLE_FUTURE = 10 * 365 * 86400.0
+
+
+class Conn:
+    """A WebSocket connection (gorilla's Conn), made by `Upgrader.upgrade` or `dial`.
+
+    One thread at a time reads it; any number of threads may write to it, ping it and close it at the same time.
+
+    Reading is done per call: two threads that take turns are fine, two inside a read at once are a ConcurrencyError.
+    Deadlines are instants of time.monotonic(); `timeout` arguments are seconds.
+    """
+
+    # Slots for ours, since there may be thousands; a dict, made when it is needed, for what an application adds.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_agreement",
+        "_client",
+        "_ending",
+        "_id",
+        "_inbound",
+        "_options",
+        "_outbound",
+        "_transport",
+        "_wire",
+        "request",
+        "response",
+        "subprotocol",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        client: bool,
+        options: ConnOptions | None = None,
+        early_data: bytes = b"",
+        agreement: Agreement | None = None,
+        compression_level: int = 1,
+        compression_threshold: int = 0,
+        subprotocol: str | None = None,
+        request: Any = None,
+        response: Any = None,
+    ) -> None:
+        self._options = options = options or ConnOptions()
+        self._transport = transport
+        self._client = client
+        self._agreement = agreement
+        self._id: str | None = None
+        self.subprotocol = subprotocol
+        self.request = request
+        self.response = response
+
+        read_turn = threading.Lock()
+        self._ending = ending = Ending(transport, read_turn)
+        self._wire = wire = Wire(
+            transport,
+            client=client,
+            stall=options.stall_limit,
+            queue_limit=options.send_queue,
+            queue_bytes_limit=options.send_queue_bytes,
+            overflow=options.overflow,
+            on_lost=ending.lose,
+            on_overflow=self._overflowed,
+            on_left=ending.close_socket,
+        )
+        protocol = Protocol(
+            client=client, read_limit=options.read_limit, compression=agreement is not None, data=early_data
+        )
+        self._inbound = Inbound(transport, wire, ending, read_turn, protocol, options, client=client)
+        self._outbound = Outbound(
+            wire,
+            ending,
+            client=client,
+            agreement=agreement,
+            level=compression_level,
+            threshold=compression_threshold,
+            writer_size=options.write_buffer_size,
+            close_timeout=options.close_timeout,
+        )
+        ending.attach(wire, self._outbound.end_writer)
+
+    # What it is
+
+    @property
+    def id(self) -> str:
+        """A random id (32 hex digits), made on first use."""
+        if self._id is None:
+            with self._wire.state_lock:
+                self._id = self._id or uuid.uuid4().hex
+        return self._id
+
+    @property
+    def local_address(self) -> Any:
+        """This side's address, as socket.getsockname() gives it."""
+        return self._transport.local_address
+
+    @property
+    def remote_address(self) -> Any:
+        """The peer's address, as socket.getpeername() gives it; of a proxy, where one is between."""
+        return self._transport.remote_address
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, for its options. Reading, writing or closing it breaks the connection."""
+        return self._transport.socket
+
+    @property
+    def transport(self) -> Transport:
+        """What the connection runs over; under TLS its `ssl_object` can be asked for the certificate."""
+        return self._transport
+
+    @property
+    def compression(self) -> bool:
+        """Whether permessage-deflate was agreed on."""
+        return self._agreement is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over: reads and writes raise its end."""
+        return self._ending.end is not None
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from the latest answered `ping` to its pong, those of keepalive included; None before the first."""
+        return self._inbound.latency
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """(messages, bytes) that wait in the send queue."""
+        return self._wire.queued
+
+    @property
+    def dropped(self) -> int:
+        """How many messages the overflow policy has dropped."""
+        return self._wire.dropped
+
+    def __repr__(self) -> str:
+        end = self._ending.end
+        role = "client" if self._client else "server"
+        state = f"over: {end}" if end is not None else "open" if self._wire.open else "closing"
+        return f"<syncws.Conn {role} {self.remote_address} {state}>"
+
+    # Reading
+
+    def read_message(self, timeout: float | None = None) -> tuple[MessageType, str | bytes]:
+        """The next message: (TEXT, str) or (BINARY, bytes) (gorilla's ReadMessage).
+
+        Raises ReadTimeout after timeout seconds (0: unless it is there already) or at the read deadline: the connection
+        stays usable, and the next read of any kind delivers the message that was under way. Raises CloseError when the
+        peer closes or vanishes, ProtocolError or ReadLimitError when it misbehaves, and the same again from then on.
+        Raises ConcurrencyError when another thread is reading. Control frames are handled meanwhile; a handler's
+        exception leaves here.
+        """
+        return self._inbound.message(timeout)
+
+    def receive(self, timeout: float | None = None) -> str | bytes:
+        """The next message: str for TEXT, bytes for BINARY. Raises as `read_message`."""
+        message: str | bytes = self._inbound.message(timeout)[1]
+        return message
+
+    def next_reader(self, timeout: float | None = None) -> MessageReader:
+        """The next message as a stream, as soon as part of it is there (gorilla's NextReader).
+
+        What is left of the message before is skipped. Raises as `read_message`.
+        """
+        return self._inbound.reader(timeout)
+
+    def read_json(self, timeout: float | None = None) -> Any:
+        """The next message, decoded from JSON (gorilla's ReadJSON, but the whole message is one value).
+
+        Raises json.JSONDecodeError for anything else, nesting too deep included: the connection stays usable. Raises
+        as `read_message` otherwise.
+        """
+        message = self.receive(timeout)
+        try:
+            return json.loads(message)
+        except json.JSONDecodeError:
+            raise
+        except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, deep nesting
+            raise json.JSONDecodeError(str(error), repr(message[:100]), 0) from None
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        """The messages, until the peer closes with 1000, 1001 or no code. Any other end is raised."""
+        while True:
+            try:
+                message = self.receive()
+            except CloseError as end:
+                if end.code in _NORMAL_ENDS:
+                    end.__traceback__ = None  # the connection keeps its end, which would keep the frames it passed
+                    return
+                raise
+            yield message
+
+    def close_read(self) -> None:
+        """For handlers that only push: a thread reads from now on, and handles control frames (coder's CloseRead).
+
+        The peer may not send messages any more: one closes the connection with 1008. The thread ends with the
+        connection; the read deadline plays no part. A handler that raises is logged, and closes it with 1011. Raises
+        ConcurrencyError when another thread is reading, RuntimeError when no thread can be had.
+        """
+        self._inbound.take_turn(None)
+        try:
+            threading.Thread(target=self._read_control, name=f"syncws-close-read-{self.id[:8]}", daemon=True).start()
+        except BaseException:
+            self._inbound.leave_turn()
+            raise
+
+    def _read_control(self) -> None:
+        """The thread of `close_read`, which was given the turn."""
+        code, reason = CloseCode.POLICY_VIOLATION, "no messages are expected here"
+        try:
+            self._inbound.read_control()
+        except ConnectionClosed as end:
+            _logger.debug("%r: %s", self, end)
+        except Exception:
+            _logger.exception("%r: a handler of control frames failed", self)
+            code, reason = CloseCode.INTERNAL_SERVER_ERROR, ""
+        finally:
+            self._inbound.leave_turn()
+        self.close(code, reason)
+
+    def set_read_limit(self, limit: int | None) -> None:
+        """The largest message accepted, in bytes, from the next frame on; None, 0 or less for no limit.
+
+        Raises TypeError for what is no integer.
+        """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
+            raise TypeError(f"a read limit is a number of bytes, or None for none, not {limit!r}")
+        self._inbound.protocol.read_limit = None if limit is None else max(limit, 0)
+
+    def set_read_deadline(self, deadline: float | None) -> None:
+        """When reads give up: an instant of time.monotonic(), or None for never.
+
+        Looked at before every wait, so a pong handler that moves it takes effect at once; a read that already waits
+        in another thread does not see it before its wait ends. Raises ValueError for what is plainly a duration or a
+        time of day.
+        """
+        self._inbound.deadline = _check_deadline(deadline)
+
+    # Control frames
+
+    def set_ping_handler(self, handler: PingHandler | None) -> None:
+        """Call handler(data: bytes) for each ping, in the reading thread; None restores the default, a pong.
+
+        An exception that it raises leaves the read and is raised by every later read.
+        """
+        self._inbound.ping_handler = handler
+
+    def set_pong_handler(self, handler: PingHandler | None) -> None:
+        """Call handler(data: bytes) for each pong, as `set_ping_handler`; the default does nothing."""
+        self._inbound.pong_handler = handler
+
+    def set_close_handler(self, handler: CloseHandler | None) -> None:
+        """Call handler(code, reason) when the peer's close arrives; 1005 stands for no code.
+
+        A notification: after it the close is answered, unless the handler has closed itself. As `set_ping_handler`.
+        """
+        self._inbound.close_handler = handler
+
+    @property
+    def ping_handler(self) -> PingHandler:
+        """The ping handler in force, never None, so that another can wrap it."""
+        return self._inbound.ping_handler or self._inbound.answer_ping
+
+    @property
+    def pong_handler(self) -> PingHandler:
+        """The pong handler in force, never None."""
+        return self._inbound.pong_handler or ignore
+
+    @property
+    def close_handler(self) -> CloseHandler:
+        """The close handler in force, never None."""
+        return self._inbound.close_handler or ignore
+
+    # Writing
+
+    def write_message(self, message_type: MessageType | int, data: Data, timeout: float | None = None) -> None:
+        """Send one message as one frame (gorilla's WriteMessage): TEXT takes str, BINARY bytes.
+
+        A control type is sent as by `write_control`. Waits for other threads' messages and for the kernel to take
+        it, until the write deadline or timeout seconds: WriteTimeout then, sticky only once part of the message is on
+        the wire. Raises TypeError or ValueError, before anything is written, for what cannot be sent; ConcurrencyError
+        inside one's own open `next_writer`; CloseSentError after this side closed; the stored end once it is over.
+        """
+        deadline = _earliest(self._outbound.deadline, timeout)
+        payload = message_payload(message_type, data)
+        if message_type >= CLOSE:
+            self._outbound.control(message_type, payload, deadline)
+        else:
+            self._outbound.message(message_type, payload, deadline)
+
+    def send(self, message: str | bytes | bytearray | memoryview, timeout: float | None = None) -> None:
+        """Send str as TEXT, bytes as BINARY. Raises as `write_message`."""
+        self.write_message(TEXT if isinstance(message, str) else BINARY, message, timeout)
+
+    def write_json(self, value: Any, timeout: float | None = None) -> None:
+        """Send a value as JSON text (gorilla's WriteJSON; no newline, no HTML escapes).
+
+        Raises TypeError or ValueError for a value JSON cannot hold: nothing is sent then. Otherwise as `write_message`.
+        """
+        try:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except RecursionError:
+            raise ValueError("the value is nested too deep for JSON") from None
+        self.write_message(TEXT, text, timeout)
+
+    def write_prepared(self, prepared: PreparedMessage, timeout: float | None = None) -> None:
+        """Send a message that was encoded before (gorilla's WritePreparedMessage). Raises as `write_message`."""
+        deadline = _earliest(self._outbound.deadline, timeout)
+        if prepared.is_control:
+            self._outbound.control(prepared.message_type, prepared.payload, deadline)
+        else:
+            self._outbound.prepared(prepared, deadline)
+
+    def write_control(self, message_type: MessageType | int, data: Data = b"", deadline: float | None = None) -> None:
+        """Send a ping, pong or close frame, between the fragments of a message if need be (gorilla's WriteControl).
+
+        Waits until deadline, an instant of time.monotonic(), or as long as it takes: for another thread's frame, and
+        for what waits before it. Raises WriteTimeout as `write_message` does, and the other errors too; the write
+        deadline plays no part. A deadline that is plainly no instant is a ValueError. Sending a close this way does
+        not wait for the peer's: see `close`.
+        """
+        if message_type not in (CLOSE, PING, PONG):
+            raise ValueError(f"a control frame is CLOSE, PING or PONG, not {message_type!r}: see write_message")
+        payload = message_payload(message_type, data)
+        deadline = _check_deadline(deadline)
+        if deadline is not None and time.monotonic() >= deadline:
+            raise WriteTimeout("the deadline had passed before the control frame could be sent; nothing was sent")
+        self._outbound.control(message_type, payload, deadline)
+
+    def next_writer(self, message_type: MessageType | int, timeout: float | None = None) -> MessageWriter:
+        """Write one message piece by piece (gorilla's NextWriter); use the writer in a `with` block.
+
+        Other threads' messages wait until it is closed, control frames pass; a close ends it: what is written then
+        raises as `write_message`, and nobody waits for it any longer. Raises ValueError for an unknown type,
+        ConcurrencyError when this thread has one open already, WriteTimeout when another thread's message does not
+        end before the write deadline or timeout seconds.
+        """
+        return self._outbound.writer(MessageType(message_type), _earliest(self._outbound.deadline, timeout))
+
+    def send_nowait(self, message: Data | PreparedMessage) -> bool:
+        """Send without ever waiting: what a slow peer does not take at once waits in the send queue.
+
+        False when the queue is full and the overflow policy dropped this message or closed the connection. Raises
+        TypeError or ValueError for what cannot be sent, CloseSentError and the stored end as `write_message`.
+        """
+        if not isinstance(message, PreparedMessage):
+            message = PreparedMessage(TEXT if isinstance(message, str) else BINARY, message)
+        elif message.is_control:
+            raise ValueError("a control frame is not queued: use write_control, ping or close")
+        return self._outbound.post(message)
+
+    def ping(self, data: bytes = b"") -> None:
+        """Send a ping as soon as the wire allows; never waits. `latency` tells the round trip when a pong is read.
+
+        A ping that still waits is replaced. Raises ValueError for over 125 bytes, CloseSentError, the stored end.
+        """
+        self._wire.ping(message_payload(PING, data))
+
+    def set_write_deadline(self, deadline: float | None) -> None:
+        """When data writes give up: an instant of time.monotonic(), or None for never. ValueError as for reads."""
+        self._outbound.deadline = _check_deadline(deadline)
+
+    def enable_write_compression(self, enable: bool) -> None:
+        """Whether the messages from now on are compressed, where compression was agreed on."""
+        self._outbound.compress = bool(enable)
+
+    def set_compression_level(self, level: int) -> None:
+        """zlib's level for the messages from now on: -2 (Huffman only) to 9. ValueError for any other."""
+        check_level(level)
+        self._outbound.level = level
+
+    # Closing
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "", timeout: float | None = None) -> None:
+        """The closing handshake (RFC 6455 section 7): send a close, wait for the peer's, end the connection.
+
+        Idempotent, from any thread; what was posted before leaves first. Waits for timeout seconds at most
+        (close_timeout by default) and then cuts the connection, which wakes every thread that is stuck in it. 0 starts
+        the close and returns; it is cut at close_timeout if nobody has read the peer's answer. From inside a handler of
+        control frames it sends and returns; the read under way raises the end. An open `next_writer` is ended. Raises
+        ValueError for a code that may not be sent or a reason over 123 bytes; never an error of the connection.
+        """
+        payload = close_payload(code, reason)
+        if timeout is None:
+            timeout = self._options.close_timeout
+        self._outbound.close(payload)
+        if self._ending.cut:
+            return
+        if timeout <= 0 or self._inbound.in_handler:
+            self._ending.cut_later(timeout if timeout > 0 else self._options.close_timeout)
+            return
+        if self._transport.torn:
+            timeout = min(timeout, _LINGER)  # our close cannot be said any more: only what has arrived is of interest
+        try:
+            self._finish_close(time.monotonic() + timeout)
+        finally:
+            self._ending.cut_unanswered()
+
+    def close_now(self) -> None:
+        """End the connection at once, without a handshake (gorilla's Close); the peer sees 1006.
+
+        Idempotent, from any thread: a read or write under way is woken and raises the end.
+        """
+        self._ending.shut_down(self._ending.vanished("this side cut the connection"))
+
+    def __enter__(self) -> Conn:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close: with 1000, or 1011 after an exception that is not the connection's own end."""
+        failed = kind is not None and not issubclass(kind, ConnectionClosed)
+        self.close(CloseCode.INTERNAL_SERVER_ERROR if failed else CloseCode.NORMAL_CLOSURE)
+
+    def _finish_close(self, deadline: float) -> None:
+        """Wait for the end, then for the peer to close TCP."""
+        if not self._inbound.finish(deadline):
+            return
+        try:
+            self._wire.flush(deadline, finish=not self._client)
+        except (ConnectionClosed, WriteTimeout):
+            return
+        self._inbound.linger(min(deadline, time.monotonic() + _LINGER))
+
+    def _overflowed(self) -> None:
+        """The send queue is full and the policy is to close: 1013 in our own story, as such a peer may never read."""
+        reason = "send queue full"
+        self._outbound.close(close_payload(CloseCode.TRY_AGAIN_LATER, reason))
+        self._ending.store(CloseError(CloseCode.TRY_AGAIN_LATER, reason))
+        self._ending.cut_later(self._options.close_timeout)
+
+
+def _earliest(deadline: float | None, timeout: float | None) -> float | None:
+    """The earlier of an instant and a number of seconds from now."""
+    if timeout is None:
+        return deadline
+    from_now = time.monotonic() + timeout
+    return from_now if deadline is None else min(deadline, from_now)
+
+
+def _check_deadline(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or math.isnan(deadline):
+        raise TypeError(f"a deadline is an instant of time.monotonic(), or None, not {deadline!r}")
+    now = time.monotonic()
+    if not now - _PLAUSIBLE_PAST <= deadline <= now + _PLAUSIBLE_FUTURE:
+        raise ValueError(
+            f"a deadline is an instant of time.monotonic(), which is now {now:.0f}, not {deadline!r}: "
+            "write time.monotonic() + seconds, or use timeout=seconds"
+        )
+    return float(deadline)

@@ -1,0 +1,178 @@
+"""Every exception of the library, and the two vocabularies of RFC 6455: message types and close codes.
+
+    WebSocketError
+    ├── HandshakeError        .status, .response   the server refused, or the request was malformed
+    │   ├── BadHandshakeError .response            the client got something other than a valid 101
+    │   └── ProxyError        .status, .headers    the proxy refused the client
+    ├── ConnectionClosed                           any way a connection can be over
+    │   ├── CloseError        .code, .reason       the peer closed, or vanished (1006)
+    │   ├── ProtocolError     .code, .reason       the peer broke the RFC; we sent .code
+    │   │   └── ReadLimitError                     its message was larger than the read limit (1009)
+    │   └── CloseSentError                         written after this side had closed
+    ├── ConcurrencyError      (RuntimeError)       used from two threads where one is allowed
+    ├── ReadTimeout           (TimeoutError)       the connection stays usable
+    └── WriteTimeout          (TimeoutError)       final once part of a frame is on the wire
+
+Whose fault it is stands in the class: CloseError and ProtocolError are the peer's doing, CloseSentError and
+ConcurrencyError are the caller's. Nothing here does I/O or knows a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Any, Literal
+
+
+class MessageType(IntEnum):
+    """The opcodes a program meets (RFC 6455 section 11.8); gorilla's TextMessage and so on."""
+
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+class CloseCode(IntEnum):
+    """Close codes (RFC 6455 section 7.4.1 and its IANA registry), named as in gorilla.
+
+    1005, 1006 and 1015 never travel: they tell this side what happened.
+    """
+
+    NORMAL_CLOSURE = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS_RECEIVED = 1005
+    ABNORMAL_CLOSURE = 1006
+    INVALID_FRAME_PAYLOAD_DATA = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    INTERNAL_SERVER_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    TLS_HANDSHAKE = 1015
+
+
+_CODE_NAMES = {code.value: code.name.lower().replace("_", " ") for code in CloseCode}
+
+#: What a connection's close story is made of: who closed with what, in the order it happened.
+Closing = tuple[Literal["sent", "received"], int, str]
+
+
+class WebSocketError(Exception):
+    """The base of everything the library raises of its own."""
+
+
+class HandshakeError(WebSocketError):
+    """The server refuses to upgrade a request, or the request is malformed (gorilla's HandshakeError).
+
+    ``status`` is the HTTP status. ``response`` is the answer to send; a server sends it when the exception escapes
+    from a handler.
+    """
+
+    def __init__(self, message: str, status: int = 400, response: Any = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.response = response
+
+
+class BadHandshakeError(HandshakeError):
+    """The client got something other than a valid 101 (gorilla's ErrBadHandshake); see ``response``."""
+
+
+class ProxyError(HandshakeError):
+    """The proxy refused to open a tunnel, with ``status`` and ``headers``."""
+
+    def __init__(self, message: str, status: int = 502, headers: Any = ()) -> None:
+        super().__init__(message, status)
+        self.headers = headers
+
+
+class ConnectionClosed(WebSocketError):
+    """Any way a connection can be over. Once it is, every read and write raises the same stored end."""
+
+
+class CloseError(ConnectionClosed):
+    """The peer closed, or vanished (gorilla's CloseError).
+
+    ``code`` and ``reason`` are the peer's; 1005 when its close frame had no code, 1006 when it vanished without
+    one. Where this side gave the connection up by itself (an overflowing send queue: 1013) they are ours.
+    ``closings`` holds who closed with what, in order, and ``str()`` tells it.
+    """
+
+    def __init__(self, code: int, reason: str = "", closings: Iterable[Closing] = ()) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+        self.closings = tuple(closings)
+
+    def __str__(self) -> str:
+        told = [f"{verb} {_say(code, reason)}" for verb, code, reason in self.closings]
+        if ("received", self.code, self.reason) not in self.closings:
+            told.append(_say(self.code, self.reason))
+        return "; then ".join(told)
+
+
+class ProtocolError(ConnectionClosed):
+    """The peer broke RFC 6455 or RFC 7692; this side sent a close frame with ``code`` and ``reason``."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the peer broke the protocol: {_say(self.code, self.reason)}"
+
+
+class ReadLimitError(ProtocolError):
+    """The peer's message is larger than the read limit (gorilla's ErrReadLimit); this side sent 1009."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(CloseCode.MESSAGE_TOO_BIG, reason)
+        self.args = (reason,)  # what copy and pickle call this class with
+
+    def __str__(self) -> str:
+        return f"read limit exceeded: {self.reason}"
+
+
+class CloseSentError(ConnectionClosed):
+    """Written after this side had sent its close frame (gorilla's ErrCloseSent)."""
+
+    def __init__(self, message: str = "this side has closed the connection; nothing can be written any more") -> None:
+        super().__init__(message)
+
+
+class ConcurrencyError(WebSocketError, RuntimeError):
+    """A connection was used from two threads, or by one thread twice, where only one use at a time is allowed."""
+
+
+class ReadTimeout(WebSocketError, TimeoutError):
+    """The read deadline passed. The connection stays usable: the next read goes on where this one stopped."""
+
+
+class WriteTimeout(WebSocketError, TimeoutError):
+    """The write deadline passed. Sticky once part of a frame is on the wire; otherwise later writes work."""
+
+
+def is_close_error(exc: BaseException | None, *codes: int) -> bool:
+    """True if exc is a CloseError with one of the codes (gorilla's IsCloseError; chained causes are not searched)."""
+    return isinstance(exc, CloseError) and exc.code in codes
+
+
+def is_unexpected_close_error(exc: BaseException | None, *expected: int) -> bool:
+    """True if exc is a CloseError with none of the expected codes (gorilla's IsUnexpectedCloseError).
+
+    False for everything that is not a CloseError, such as a timeout.
+    """
+    return isinstance(exc, CloseError) and exc.code not in expected
+
+
+def _say(code: int, reason: str) -> str:
+    """1000 (normal closure): bye"""
+    name = _CODE_NAMES.get(code)
+    said = f"{int(code)} ({name})" if name else str(int(code))
+    return f"{said}: {reason}" if reason else said

@@ -1,0 +1,97 @@
+"""HTTP header fields: what both parsed and written ones are kept in, and the rule for those that we write.
+
+Received fields come out of h11, which has checked them. Fields that an application hands over go through
+`checked_headers`: a CR or LF in one of them would start another header, or another response (RFC 9110 section 5.5).
+Refusing says where the mistake is; gorilla replaces the bytes by spaces, and does not look at names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import overload
+
+#: A token of RFC 9110 section 5.6.2, as a regular expression; the possessive `+` never goes back.
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+
+_NAME = re.compile(TOKEN)
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+#: What can be given where headers are asked for. `Headers` is one of them.
+HeaderSource = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+class Headers:
+    """Header fields in the order they came: pairs of name and value, found by name without regard to case.
+
+    A name may occur several times. ``get`` and ``[]`` give its first value, ``get_all`` every one; iteration gives the
+    pairs, so ``dict(headers)`` and ``list(headers)`` do what they say. Immutable, so any thread may use it.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, source: HeaderSource | None = None) -> None:
+        pairs = source.items() if isinstance(source, Mapping) else source or ()
+        self._pairs = tuple((name, value) for name, value in pairs)
+
+    @overload
+    def get(self, name: str) -> str | None: ...
+
+    @overload
+    def get(self, name: str, default: str) -> str: ...
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The first value of a name, or the default."""
+        return next(self._values(name), default)
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of a name, one for each line it had."""
+        return list(self._values(name))
+
+    def __getitem__(self, name: str) -> str:
+        for value in self._values(name):
+            return value
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and any(True for _ in self._values(name))
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._folded() == other._folded()
+
+    def __hash__(self) -> int:
+        return hash(self._folded())
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self._pairs)!r})"
+
+    def _values(self, name: str) -> Iterator[str]:
+        wanted = name.lower()
+        return (value for own, value in self._pairs if own.lower() == wanted)
+
+    def _folded(self) -> tuple[tuple[str, str], ...]:
+        return tuple((name.lower(), value) for name, value in self._pairs)
+
+
+def checked_headers(source: HeaderSource | None) -> Headers:
+    """Headers fit to be sent: each name a token, each value free of control characters, blanks around it removed.
+
+    Raises ValueError that names the header, and TypeError if a name or a value is not a str.
+    """
+    return Headers([_checked_field(name, value) for name, value in Headers(source)])
+
+
+def _checked_field(name: object, value: object) -> tuple[str, str]:
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise TypeError(f"header {name!r}: name and value must be str, and the value is {type(value).__name__}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"header {name!r}: a name may hold only letters, digits and !#$%&'*+-.^_`|~")
+    if not _VALUE.fullmatch(value):
+        raise ValueError(f"header {name!r}: its value holds a line break, a control character or no Latin-1: {value!r}")
+    return name, value.strip(" \t")

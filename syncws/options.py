@@ -1,0 +1,75 @@
+"""What can be set on a connection: one list for servers and clients, checked once, when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+#: What `Conn.send_nowait` does when the send queue is full.
+Overflow = Literal["close", "drop_oldest", "drop_newest"]
+
+OVERFLOW_POLICIES = ("close", "drop_oldest", "drop_newest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnOptions:
+    """The options of a connection. Immutable; one object serves any number of connections and threads.
+
+    Raises TypeError or ValueError, naming the option, for a value that cannot work.
+    """
+
+    #: Largest message accepted, in bytes, after inflating; None or 0: no limit (gorilla's default).
+    read_limit: int | None = 1 << 20
+    #: Seconds of silence after which a ping is sent; None: no keepalive.
+    ping_interval: float | None = 20.0
+    #: Seconds of silence after that ping before the peer is given up; None: never.
+    ping_timeout: float | None = 20.0
+    #: Seconds a closing handshake may take before the connection is cut.
+    close_timeout: float = 10.0
+    #: Messages that `send_nowait` lets wait for a slow peer.
+    send_queue: int = 256
+    #: Bytes that it lets wait.
+    send_queue_bytes: int = 1 << 20
+    #: What happens when that is full: the connection is closed (1013), or a message is dropped and counted.
+    overflow: Overflow = "close"
+    #: Most bytes received at a time; a connection that was idle begins with little.
+    read_buffer_size: int = 1 << 16
+    #: Bytes of a message that `next_writer` collects before it sends a fragment.
+    write_buffer_size: int = 1 << 12
+
+    def __post_init__(self) -> None:
+        _check("read_limit", self.read_limit, int, 0, optional=True)
+        _check("ping_interval", self.ping_interval, (int, float), 0, optional=True, above=True)
+        _check("ping_timeout", self.ping_timeout, (int, float), 0, optional=True, above=True)
+        _check("close_timeout", self.close_timeout, (int, float), 0, above=True)
+        _check("send_queue", self.send_queue, int, 1)
+        _check("send_queue_bytes", self.send_queue_bytes, int, 1)
+        _check("read_buffer_size", self.read_buffer_size, int, 1)
+        _check("write_buffer_size", self.write_buffer_size, int, 1)
+        if self.overflow not in OVERFLOW_POLICIES:
+            raise ValueError(f"overflow is one of {', '.join(OVERFLOW_POLICIES)}, not {self.overflow!r}")
+
+    @property
+    def stall_limit(self) -> float | None:
+        """Seconds a write may go without progress: as long as a silent peer is waited for."""
+        if self.ping_interval is None or self.ping_timeout is None:
+            return None
+        return self.ping_interval + self.ping_timeout
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """The names of the options."""
+        return frozenset(field.name for field in fields(cls))
+
+
+def _check(name: str, value: Any, kind: Any, least: float, *, optional: bool = False, above: bool = False) -> None:
+    if value is None and optional:
+        return
+    none = ", or None for none" if optional else ""
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{name} is {'an integer' if kind is int else 'a number of seconds'}{none}, not {value!r}")
+    # Not a number compares false with everything; infinity is what None is for.
+    if not (least < value or (value == least and not above)) or value == float("inf"):
+        raise ValueError(
+            f"{name} is a finite number {'over' if above else 'of at least'} {least:g}{none}, not {value!r}"
+        )

@@ -1,0 +1,807 @@
+"""A server: listen, accept, one thread per connection, HTTP beside WebSocket, and an orderly end.
+
+    Server.serve_forever                  the accept loop, in the caller's thread (or start(), in one of its own)
+      _accept_one                         accept(); what an error means stands in ACCEPT_ERRORS
+        _admit                            register the connection, start its thread; or answer 503
+    Server._run_connection                a connection's own thread, from here on
+      _serve_connection                   TLS handshake and request head, under one deadline; keep-alive
+        _answer                           the handler, and what its outcome means
+          Upgrader.upgrade                (called by the handler) HTTP ends, a Conn begins
+    Server.shutdown                       stop accepting, 1001 to everybody, wait, cut
+
+Three rules:
+
+* **The accept loop waits for nobody but the listener.** TLS, heads, handlers and refusals happen elsewhere or at once.
+* **Nothing is done under the lock.** It guards who is connected and whether this is the end; whoever wants to act
+  takes a snapshot, lets go and acts.
+* **Every connection is either in the registry or closed,** at every instant: that is what makes shutdown complete.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import math
+import os
+import selectors
+import signal
+import socket
+import ssl
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Any, Literal, Self
+
+from .conn import Conn
+from .errors import (
+    CloseCode,
+    ConcurrencyError,
+    ConnectionClosed,
+    HandshakeError,
+    ReadTimeout,
+    WebSocketError,
+    WriteTimeout,
+)
+from .http11 import BadRequest, HTTPConnection, Request, Response
+from .transport import TLSTransport, Transport
+from .upgrader import Upgrader, check_timeout, say_peer
+
+_log = logging.getLogger("syncws.server")
+
+Handler = Callable[[Request], Response | None]
+
+#: Connections that the system may complete before they are accepted; the system lowers it to its own limit.
+_BACKLOG = 2048
+
+#: How long the accept loop rests when the process or the system is out of something (trio and Thousand Island: 100 ms).
+_ACCEPT_PAUSE = 0.1
+
+#: Seconds that one plain HTTP response may take to leave.
+_RESPONSE_TIMEOUT = 60.0
+
+#: Seconds for which a connection that this side ends is still read, lest unread bytes turn the end into a reset that
+#: destroys the response on its way (RFC 9112 section 9.6).
+_LINGER = 1.0
+
+#: Seconds that threads get to notice that their connection was cut, before shutdown counts who is still running.
+_CUT_GRACE = 0.5
+
+_Verdict = Literal["next", "pause", "closed"]
+
+
+def _errnos(*names: str) -> Iterator[int]:
+    """The numbers of those names that this system has."""
+    return (getattr(errno, name) for name in names if hasattr(errno, name))
+
+
+#: What an error of accept() means (accept(2), "Error handling", and what the systems add to it).
+#:
+#: "next":  it concerns one connection, which was gone before it was ours; Linux also hands out here what the network
+#:          has already reported for the new socket. EPERM is a firewall rule. The listener is well.
+#: "pause": the process or the system is out of descriptors or memory. The connection stays in the queue, so going on
+#:          at once would spin; it may get better when another connection ends.
+#: "closed": the listener is gone: the end, if this server is shutting down.
+#:
+#: Anything else is a defect, and is raised, as is a listener that somebody else closed.
+ACCEPT_ERRORS: dict[int, _Verdict] = {
+    **dict.fromkeys(
+        _errnos(
+            *("EAGAIN", "EWOULDBLOCK", "EINTR", "ECONNABORTED", "ECONNRESET", "EPERM", "EPROTO", "ENOPROTOOPT"),
+            *("EOPNOTSUPP", "ETIMEDOUT", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET"),
+            *("ESOCKTNOSUPPORT", "EPROTONOSUPPORT"),
+        ),
+        "next",
+    ),
+    **dict.fromkeys(_errnos("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENOSR"), "pause"),
+    **dict.fromkeys(_errnos("EBADF", "EINVAL", "ENOTSOCK"), "closed"),
+}
+
+
+class Server:
+    """Serves HTTP and WebSocket, with one thread per connection.
+
+    Concurrency: every method may be called from any thread. The handler runs in its connection's thread, several at
+    the same time for several connections.
+
+    Leaving a ``with Server(...) as server:`` block shuts it down.
+
+    Args:
+        handler: called with each Request. It returns a Response, or upgrades the request and returns None when it is
+            done with the connection, which the server then closes: 1000, or 1011 if the handler raised.
+        host: a name or address to listen on; "" for every IPv4 address, "::" for every IPv6 address.
+        port: 0 lets the system choose one; see ``address``.
+        unix_path: listen on a Unix socket of this path instead. A socket file that nobody listens on is replaced;
+            the file is removed at the end.
+        ssl_context: serve TLS with it (``ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)`` and a certificate).
+        listener: a socket that already listens, instead of the above (systemd's socket activation, a test); it is the
+            server's from now on, which closes it.
+        max_connections: how many at once, however far they are; one more is answered with 503. None for no limit.
+        handshake_timeout: seconds from accepting a connection until its TLS handshake and its first request head must
+            be complete. None for no limit.
+        keep_alive_timeout: seconds that a plain HTTP connection may take until its next request head is complete.
+        max_head_size: bytes that a request's head may have; more is answered with 431.
+        max_headers: header lines that it may have.
+        shutdown_timeout: seconds that `shutdown` waits for handlers if it is not told otherwise.
+
+    Raises:
+        OSError: the address cannot be bound.
+        ValueError, TypeError: an option is wrong.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        *,
+        unix_path: str | os.PathLike[str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        listener: socket.socket | None = None,
+        max_connections: int | None = 10_000,
+        handshake_timeout: float | None = 10.0,
+        keep_alive_timeout: float | None = 5.0,
+        max_head_size: int = 16384,
+        max_headers: int = 128,
+        shutdown_timeout: float = 10.0,
+    ) -> None:
+        if not callable(handler):
+            raise TypeError(f"handler must be a callable that takes a Request, not {handler!r}")
+        _check_ssl_context(ssl_context)
+        if max_connections is not None and not (isinstance(max_connections, int) and max_connections >= 1):
+            raise ValueError(f"max_connections must be an integer of at least 1, or None, not {max_connections!r}")
+        if listener is not None and unix_path is not None:
+            raise ValueError("listener and unix_path exclude each other: a listener is already bound")
+        check_timeout("handshake_timeout", handshake_timeout)
+        check_timeout("keep_alive_timeout", keep_alive_timeout)
+        for name, value in (("max_head_size", max_head_size), ("max_headers", max_headers)):
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
+        _check_shutdown_timeout(shutdown_timeout)
+
+        self._handler = handler
+        self._ssl_context = ssl_context
+        self._max_connections = max_connections
+        self._handshake_timeout = handshake_timeout
+        self._keep_alive_timeout = keep_alive_timeout
+        self._max_head_size = max_head_size
+        self._max_headers = max_headers
+        self._shutdown_timeout = shutdown_timeout
+        self._numbers = itertools.count(1)
+        self._crowded = False  # the accept loop's own: a shortage that was logged and is not over
+
+        # A leaf: nothing else is taken, and nobody is called, while it is held. Reentrant, because an application's
+        # own signal handler may call shutdown() while this very thread is inside.
+        self._changed = threading.Condition(threading.RLock())
+        self._connections: set[_Connection] = set()  # guarded by _changed
+        self._closing = False  # guarded by _changed; never goes back
+        self._serving: threading.Thread | None = None  # guarded by _changed; who runs the accept loop
+
+        self._socket_file: _SocketFile | None = None
+        if listener is not None:
+            self._listener = listener
+        elif unix_path is not None:
+            self._listener = _listen_unix(os.fspath(unix_path))
+            self._socket_file = _SocketFile(os.fspath(unix_path))
+        else:
+            self._listener = _listen_tcp(host, port)
+        try:
+            # A client may be gone between select and accept, which would then wait for the next one.
+            self._listener.setblocking(False)
+            self._address: Any = self._listener.getsockname()
+            self._waker = _Waker()
+        except BaseException:
+            self._close_listener()
+            raise
+
+    @property
+    def address(self) -> Any:
+        """Where the server listens: ``(host, port)``, longer for IPv6, or the path of a Unix socket."""
+        return self._address
+
+    def __repr__(self) -> str:
+        with self._changed:
+            state = "closed" if self._closing else "serving" if self._serving else "bound"
+            return f"<Server {say_peer(self._address)} {state}, {len(self._connections)} connections>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+    # Serving
+
+    def serve_forever(self) -> None:
+        """Serve until `shutdown`, which SIGTERM and SIGINT call if this is the main thread.
+
+        After a signal it returns once the shutdown is complete. The signals' previous handlers are back before the
+        shutdown waits for anybody, so a second Ctrl-C interrupts the wait as it would any other.
+
+        Raises:
+            ConcurrencyError: another thread is serving.
+            OSError: the listener failed for good; nothing listens any more, and the connections go on.
+        """
+        if not self._begin_serving(threading.current_thread()):
+            return
+        signalled: list[signal.Signals] = []
+        try:
+            with self._noting_signals(signalled):
+                self._accept_until(lambda: self._closing or bool(signalled))
+        finally:
+            self._end_serving()
+        if signalled:
+            _log.info("%s: shutting down", signalled[0].name)
+            self.shutdown()
+
+    def start(self) -> None:
+        """Serve from a thread of its own, and return; the thread ends with `shutdown`.
+
+        Raises ConcurrencyError if a thread is serving already, and RuntimeError if none can be started.
+        """
+        thread = threading.Thread(target=self._serve_in_thread, name="syncws-accept", daemon=True)
+        if not self._begin_serving(thread):
+            return
+        try:
+            thread.start()
+        except BaseException:
+            self._end_serving()
+            raise
+
+    def _serve_in_thread(self) -> None:
+        try:
+            self._accept_until(lambda: self._closing)
+        except OSError:
+            _log.exception("the listener failed; the server has stopped accepting connections")
+        finally:
+            self._end_serving()
+
+    def _begin_serving(self, thread: threading.Thread) -> bool:
+        """Claim the accept loop for a thread; False if the server is shut down."""
+        with self._changed:
+            if self._serving is not None:
+                raise ConcurrencyError("this server is already serving, in thread " + self._serving.name)
+            if not self._closing:
+                self._serving = thread
+            return not self._closing
+
+    def _end_serving(self) -> None:
+        # By the thread that waited on it: a closed listener wakes nobody, and its number may be another's already.
+        self._close_listener()
+        with self._changed:
+            if self._closing:
+                self._waker.close()
+            self._serving = None
+            self._changed.notify_all()
+
+    def _close_listener(self) -> None:
+        self._listener.close()
+        if self._socket_file is not None:
+            self._socket_file.remove()
+
+    @contextmanager
+    def _noting_signals(self, signalled: list[signal.Signals]) -> Iterator[None]:
+        """While this lasts, SIGTERM and SIGINT are noted in the list, and wake the accept loop; main thread only.
+
+        The handler does no more than that: it may run between any two bytecodes of the main thread. The wake-up
+        descriptor is for a signal that another thread receives: it interrupts no wait of the main thread, which has
+        to be awake for the handler to run.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            signalled.append(signal.Signals(number))
+            self._waker.wake()
+
+        wakeup_fd = signal.set_wakeup_fd(self._waker.write_fd, warn_on_full_buffer=False)
+        previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                # None: installed from C, which Python can neither see nor bring back
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.set_wakeup_fd(wakeup_fd)
+
+    def _accept_until(self, over: Callable[[], bool]) -> None:
+        # `_closing` is read without its lock here: it never goes back, and whoever sets it wakes this loop after.
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._waker, selectors.EVENT_READ)
+            while not over():
+                for key, _events in selector.select():
+                    if key.fileobj is self._waker:
+                        self._waker.wait(0)  # takes the byte, else the next select returns at once
+                    elif not over():
+                        self._accept_one()
+
+    def _accept_one(self) -> None:
+        try:
+            sock, _address = self._listener.accept()
+        except OSError as exc:
+            verdict = ACCEPT_ERRORS.get(exc.errno or 0)
+            if verdict is None or (verdict == "closed" and not self._closing):
+                raise
+            if verdict == "pause":
+                self._say_crowded("accepting no connections for now: %s", exc)
+                self._waker.wait(_ACCEPT_PAUSE)  # which shutdown cuts short
+            return
+        self._admit(_Connection(sock, next(self._numbers), _deadline(self._handshake_timeout)))
+
+    def _admit(self, connection: _Connection) -> None:
+        """Start a connection's thread; whatever is in the way of that costs this connection only."""
+        with self._changed:
+            closing = self._closing
+            full = self._max_connections is not None and len(self._connections) >= self._max_connections
+            if not closing and not full:
+                # Registered before its thread starts: a thread that registered itself could be late, and a shutdown
+                # in between would neither tell it nor wait for it.
+                self._connections.add(connection)
+        if closing:
+            connection.sock.close()
+            return
+        if full:
+            self._say_crowded("all %d connections are taken (max_connections); answering 503", self._max_connections)
+            self._turn_away(connection)
+            return
+        thread = threading.Thread(
+            target=self._run_connection, args=(connection,), name=f"syncws-{connection.number}", daemon=True
+        )
+        connection.thread = thread
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as exc:  # "can't start new thread": a limit of the system
+            self._say_crowded("a connection is lost, its thread cannot be started: %s", exc)
+            self._turn_away(connection)
+            self._forget(connection)
+        else:
+            self._crowded = False
+
+    def _say_crowded(self, message: str, *args: object) -> None:
+        """Log a shortage once, not for each connection that meets it."""
+        _log.log(logging.DEBUG if self._crowded else logging.WARNING, message, *args)
+        self._crowded = True
+
+    def _turn_away(self, connection: _Connection) -> None:
+        """Answer 503 and close, without waiting for anything. Under TLS there is nothing to say it in."""
+        sock = connection.sock
+        with suppress(OSError):
+            sock.setblocking(False)
+            if self._ssl_context is None:
+                with suppress(BlockingIOError):
+                    sock.recv(65536)  # a close with unread bytes is a reset, which may overtake the answer
+                sock.send(_SERVICE_UNAVAILABLE)
+                sock.shutdown(socket.SHUT_WR)
+        sock.close()
+
+    # One connection, in its own thread
+
+    def _run_connection(self, connection: _Connection) -> None:
+        try:
+            self._serve_connection(connection)
+        except OSError as exc:  # TimeoutError is one, and ssl.SSLError
+            _log.info("%s: %s", connection, exc)
+        except SystemExit:  # of a handler: it ends the thread, as in any thread
+            _log.debug("%s: the handler exited", connection)
+        except Exception:
+            _log.exception("%s: a defect of syncws", connection)
+        finally:
+            connection.release()
+            self._forget(connection)
+
+    def _forget(self, connection: _Connection) -> None:
+        with self._changed:
+            self._connections.discard(connection)
+            self._changed.notify_all()
+
+    def _serve_connection(self, connection: _Connection) -> None:
+        transport = connection.open(self._ssl_context)
+        _log.debug("%s: connected", connection)
+        transport.handshake(connection.deadline)
+        http = HTTPConnection(transport, max_head=self._max_head_size, max_headers=self._max_headers)
+        deadline = connection.deadline
+        while (request := self._next_request(connection, http, deadline)) is not None:
+            self._answer(connection, http, request)
+            if http.taken_over:
+                return
+            if not http.keep_alive:
+                break
+            deadline = _deadline(self._keep_alive_timeout)
+        _linger(transport)
+
+    def _next_request(self, connection: _Connection, http: HTTPConnection, deadline: float | None) -> Request | None:
+        """The next request; None if none will come, or if what came was answered with an error."""
+        with self._changed:
+            connection.request = None
+            if self._closing:
+                return None
+        try:
+            request = http.read_request(deadline)
+        except BadRequest as exc:
+            if not self._closing:  # else it is shutdown that has cut it short
+                self._send(http, _explain_bad_request(connection, exc))
+            return None
+        if request is None:
+            return None
+        request.on_upgrade = partial(self._upgraded, connection)
+        with self._changed:
+            # From here on shutdown lets the handler finish. A request that arrives after it began was cut already.
+            connection.request = request
+            return None if self._closing else request
+
+    def _upgraded(self, connection: _Connection, conn: Conn) -> None:
+        """An Upgrader made a connection of a request of ours."""
+        with self._changed:
+            connection.conn = conn
+            closing = self._closing
+        if closing:  # shutdown has told everybody, and this one was not there yet
+            connection.go_away()
+
+    def _answer(self, connection: _Connection, http: HTTPConnection, request: Request) -> None:
+        """Run the handler; then end its WebSocket connection, or send its response."""
+        try:
+            result = self._handler(request)
+        except Exception as exc:
+            if connection.conn is not None:
+                self._end(connection.conn, _explain_end(connection, exc))
+            elif not http.taken_over:
+                self._send(http, _explain_failure(connection, exc))
+            elif not isinstance(exc, HandshakeError):  # else: the 101 could not be sent, and the Upgrader said so
+                _log.exception("%s: the handler raised", connection)
+            exc.__traceback__ = None  # a connection keeps its end, which would keep the frames that it passed through
+        else:
+            if connection.conn is not None:
+                if result is not None:
+                    _log.error("%s: the handler upgraded the request, so its %r is ignored", connection, result)
+                self._end(connection.conn, CloseCode.NORMAL_CLOSURE)
+            elif not http.taken_over:
+                self._send(http, _valid_result(connection, request, result))
+        finally:
+            # They refer back to the request: it and its connection would be left to the garbage collector.
+            request.on_upgrade = request.refusal = request.conn = None
+
+    def _end(self, conn: Conn, code: CloseCode) -> None:
+        """The closing handshake, unless it took place already."""
+        try:
+            conn.close(code)
+        except WebSocketError as exc:
+            _log.debug("closing failed: %s", exc)
+
+    def _send(self, http: HTTPConnection, response: Response) -> None:
+        http.send_response(response, deadline=_deadline(_RESPONSE_TIMEOUT))
+
+    # The end
+
+    def shutdown(self, timeout: float | None = None) -> int:
+        """Stop accepting, tell every WebSocket peer 1001, wait for the handlers, then cut what is left.
+
+        Idempotent, and for any thread. Called by a handler, it does not wait for that handler, nor cut it, nor count
+        it. Plain HTTP connections without a request are cut at once. A peer that takes nothing delays it no longer
+        than the timeout.
+
+        Args:
+            timeout: seconds to wait for handlers; None for the server's shutdown_timeout.
+
+        Returns:
+            How many handlers are still running although their connections were cut: they are stuck in something that
+            is not the connection. Their threads are daemons, so they do not keep the process alive.
+        """
+        timeout = self._shutdown_timeout if timeout is None else timeout
+        _check_shutdown_timeout(timeout)
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            self._closing = True  # from here on nothing enters the registry
+            connections = list(self._connections)
+        self._stop_listening()
+        for connection in connections:
+            connection.go_away()
+        if self._wait_for_others(deadline) > 0:
+            for connection in self._others():
+                connection.cut()
+        return self._wait_for_others(time.monotonic() + _CUT_GRACE)
+
+    def _stop_listening(self) -> None:
+        """Return once the listener is closed (unless this thread is the accept loop: then as soon as it goes on)."""
+        self._waker.wake()
+        with self._changed:
+            if self._serving is threading.current_thread():
+                return
+            self._changed.wait_for(lambda: self._serving is None)
+        # Nobody serves and nobody will: what is left to close is ours.
+        self._close_listener()
+        self._waker.close()
+
+    def _others(self) -> list[_Connection]:
+        """The connections left, but for the one whose handler this thread runs."""
+        with self._changed:
+            return [each for each in self._connections if each.thread is not threading.current_thread()]
+
+    def _wait_for_others(self, deadline: float) -> int:
+        """Wait until no other connection is left; how many are when the deadline passes first."""
+        with self._changed:
+            own = len(self._connections) - len(self._others())  # 1 if a handler of ours calls this; it will not end
+            self._changed.wait_for(lambda: len(self._connections) <= own, deadline - time.monotonic())
+            return len(self._connections) - own
+
+
+class _Connection:
+    """What the server knows of one connection, from its accept to the end of its thread."""
+
+    __slots__ = ("conn", "deadline", "number", "request", "sock", "thread", "transport")
+
+    def __init__(self, sock: socket.socket, number: int, deadline: float | None) -> None:
+        self.sock = sock
+        self.number = number
+        self.deadline = deadline  # of the TLS handshake and the first head
+        self.thread: threading.Thread | None = None  # set before it starts
+        self.transport: Transport | None = None  # its own thread's
+        # Guarded by Server._changed:
+        self.request: Request | None = None  # while a handler has it
+        self.conn: Conn | None = None  # once upgraded
+
+    def __str__(self) -> str:
+        peer = say_peer(self.transport.remote_address) if self.transport else "?"
+        return f"{peer} (connection {self.number})"
+
+    def open(self, ssl_context: ssl.SSLContext | None) -> Transport:
+        if ssl_context is None:
+            self.transport = Transport(self.sock)
+        else:
+            self.transport = TLSTransport(self.sock, ssl_context, server_side=True)
+        return self.transport
+
+    def go_away(self) -> None:
+        """Ask it to end, without waiting. A request under way is left alone; no further one is read.
+
+        Only once the server is closing: then a request no longer begins, and a Conn that comes later is told later.
+        """
+        if self.conn is not None:
+            try:
+                self.conn.close(CloseCode.GOING_AWAY, timeout=0)
+            except Exception:
+                _log.exception("%s: closing failed", self)
+        elif self.request is None:
+            self.cut()
+
+    def cut(self) -> None:
+        """End it now, whatever its thread is doing; for any thread."""
+        if self.conn is not None:
+            self.conn.close_now()
+        with suppress(OSError):  # the raw socket: its thread may not have made the transport yet
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        """Give everything back; by its own thread, at the end."""
+        if self.conn is not None:
+            self.conn.close_now()
+        elif self.transport is not None:
+            self.transport.close()
+        else:
+            self.sock.close()
+        self.request = None
+
+
+class _Waker:
+    """Wakes the accept loop: a socket pair, since a select waits for nothing else on every system.
+
+    Concurrency: `wake` and `close` are for any thread, and for a signal handler in the middle of either: hence the
+    reentrant lock, which keeps `wake` from writing to a number that is somebody else's by then. `wait` is the loop's.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # guards "not closed"; the send under it never waits
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    @property
+    def write_fd(self) -> int:
+        return self._writer.fileno()
+
+    def wake(self) -> None:
+        with self._lock, suppress(OSError):  # full: awake already; closed: nobody is waiting
+            self._writer.send(b"\0")
+
+    def wait(self, seconds: float) -> None:
+        """Wait until woken, but no longer than this, and take what woke it."""
+        self._reader.settimeout(seconds)
+        with suppress(TimeoutError, BlockingIOError):
+            self._reader.recv(4096)
+
+    def close(self) -> None:
+        with self._lock:
+            self._reader.close()
+            self._writer.close()
+
+
+class _SocketFile:
+    """The file of a Unix socket: removed at the end, unless another server has replaced it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity = self._look()
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def remove(self) -> None:
+        if self._identity is not None and self._look() == self._identity:
+            with suppress(OSError):
+                os.unlink(self._path)
+        self._identity = None
+
+
+def serve(
+    on_connection: Callable[[Conn], object],
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    *,
+    upgrader: Upgrader | None = None,
+    **options: Any,
+) -> None:
+    """Serve WebSocket connections until SIGTERM or SIGINT: every request is upgraded, whatever its path.
+
+    ``on_connection(conn)`` runs in the connection's own thread; the connection is closed when it returns (1000) or
+    raises (1011). What is not a WebSocket request gets the Upgrader's refusal.
+
+    Args:
+        host, port: see Server.
+        upgrader: decides who may connect, and how; None for ``Upgrader()``.
+        options: Server's.
+
+    Raises:
+        OSError: the address cannot be bound.
+        ValueError, TypeError: an option is wrong.
+    """
+    if not callable(on_connection):
+        raise TypeError(f"on_connection must be a callable that takes a Conn, not {on_connection!r}")
+    chosen = Upgrader() if upgrader is None else upgrader
+
+    def handler(request: Request) -> None:
+        on_connection(chosen.upgrade(request))
+
+    with Server(handler, host, port, **options) as server:
+        server.serve_forever()
+
+
+# What the outcome of a handler means
+
+
+def _explain_end(connection: _Connection, exc: Exception) -> CloseCode:
+    """Log why a handler left its WebSocket connection by an exception, and say what to close with."""
+    if isinstance(exc, ConnectionClosed):
+        _log.debug("%s: %s", connection, exc)
+        return CloseCode.NORMAL_CLOSURE
+    if isinstance(exc, (ReadTimeout, WriteTimeout)):  # the peer was too slow for the handler
+        _log.info("%s: %s", connection, exc)
+    else:
+        _log.exception("%s: the handler raised", connection)
+    return CloseCode.INTERNAL_SERVER_ERROR
+
+
+def _explain_failure(connection: _Connection, exc: Exception) -> Response:
+    """Log why a handler left its HTTP request by an exception, and say what to answer."""
+    if isinstance(exc, HandshakeError):  # the Upgrader has logged it
+        return exc.response if isinstance(exc.response, Response) else Response(f"{exc}\n", exc.status)
+    if isinstance(exc, BadRequest):  # from request.body()
+        return _explain_bad_request(connection, exc)
+    _log.exception("%s: the handler raised", connection)
+    return _server_error()
+
+
+def _explain_bad_request(connection: _Connection, exc: BadRequest) -> Response:
+    _log.info("%s: %d %s", connection, exc.status, exc)
+    return Response(f"{exc}\n", exc.status)
+
+
+def _valid_result(connection: _Connection, request: Request, result: object) -> Response:
+    """The response to send for what a handler returned without having upgraded."""
+    if isinstance(result, Response):
+        return result
+    refused = None if request.refusal is None else request.refusal.response
+    if result is None and isinstance(refused, Response):
+        return refused
+    if result is None:
+        _log.error("%s: the handler returned None, but has neither upgraded nor refused the request", connection)
+    else:
+        _log.error("%s: the handler must return a Response or None, not %r", connection, result)
+    return _server_error()
+
+
+def _server_error() -> Response:
+    return Response("Internal Server Error\n", 500)
+
+
+_FULL = b"all connections of this server are taken; try again later\n"
+
+_SERVICE_UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s" % (len(_FULL), _FULL)
+)
+
+
+def _linger(transport: Transport) -> None:
+    """End an HTTP connection: no more bytes from here, and those of the peer are read for a moment."""
+    transport.shutdown_write()
+    deadline = time.monotonic() + _LINGER
+    with suppress(OSError):
+        while (wait := deadline - time.monotonic()) > 0:
+            if not transport.receive(65536, wait):
+                return
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _check_shutdown_timeout(timeout: float) -> None:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"shutdown_timeout is a number of seconds, not {timeout!r}")
+    if not 0 <= timeout < math.inf:
+        raise ValueError(f"shutdown_timeout is a number of seconds, 0 or more, not {timeout!r}")
+
+
+def _check_ssl_context(context: Any) -> None:
+    if context is None:
+        return
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}")
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    except ssl.SSLError as exc:  # else every connection would fail on it
+        raise ValueError(
+            f"ssl_context is not for servers ({exc.reason or exc}): make it with "
+            "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
+        ) from None
+
+
+# Listening
+
+
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be 0 (the system chooses) to 65535, not {port!r}")
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # As Go does for a name with both ("localhost"): IPv4, which every client of it tries.
+    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return socket.create_server(address, family=family, backlog=_BACKLOG)
+
+
+def _listen_unix(path: str) -> socket.socket:
+    """Listen on a Unix socket. Only a socket file that nobody listens on is replaced."""
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file that a dead server left behind."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return  # somebody's file: bind says that the path is taken
+    except (OSError, ValueError):  # nothing there, or an abstract name of Linux
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full backlog would make us wait, and proves that somebody listens
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)

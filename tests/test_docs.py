@@ -1,0 +1,91 @@
+"""Every Python block of README and docs runs, in order, in one namespace for each page.
+
+Servers that a page starts are real, but on a port the system chooses, and `serve_forever` returns at once: each of
+them must then complete a WebSocket handshake or answer a request, and shut down.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import syncws
+from syncws.testing import LeakChecks
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+_HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: docs\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+class DocsTests(LeakChecks):
+    def test_every_page_has_been_found(self) -> None:
+        """The pages are where this test looks for them, and README has code."""
+        self.assertIn(ROOT / "docs" / "guide.md", PAGES)
+        self.assertTrue(_BLOCK.findall((ROOT / "README.md").read_text()))
+
+    def test_blocks_run(self) -> None:
+        """Each page's blocks run in order, and each server they start serves."""
+        for page in PAGES:
+            with self.subTest(page=page.name):
+                self._run_page(page)
+
+    def test_first_server_has_twelve_lines(self) -> None:
+        """The first server of README has at most 12 lines of code."""
+        first = _BLOCK.findall((ROOT / "README.md").read_text())[0]
+        self.assertLessEqual(sum(1 for line in first.splitlines() if line.strip()), 12)
+
+    def test_links_lead_somewhere(self) -> None:
+        """A link to a file of the project leads to a file that is there."""
+        for page in PAGES:
+            for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+                self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+    def _run_page(self, page: Path) -> None:
+        servers: list[syncws.Server] = []
+        bind = syncws.Server.__init__
+
+        def bind_anywhere(server: syncws.Server, *args: Any, **options: Any) -> None:
+            if "unix_path" not in options:
+                args = (args[0], "127.0.0.1", 0)
+            bind(server, *args, **options)
+            servers.append(server)
+
+        def serve_elsewhere(server: syncws.Server) -> None:
+            server.start()
+            _ask(server.address)
+
+        with (
+            mock.patch.object(syncws.Server, "__init__", bind_anywhere),
+            mock.patch.object(syncws.Server, "serve_forever", serve_elsewhere),
+        ):
+            namespace: dict[str, Any] = {"__name__": "docs"}
+            text = page.read_text()
+            try:
+                for block in _BLOCK.finditer(text):
+                    line = text.count("\n", 0, block.start()) + 1
+                    exec(compile("\n" * line + block.group(1), str(page), "exec"), namespace)
+            finally:
+                for server in servers:
+                    self.assertEqual(server.shutdown(5), 0)
+        for thread in threading.enumerate():
+            if thread not in self._threads_before and thread.name != "syncws-drain":
+                thread.join(5)
+
+
+def _ask(address: Any) -> None:
+    """A server answers a WebSocket handshake with a 101."""
+    with socket.create_connection(address, timeout=5) as client:
+        client.sendall(_HANDSHAKE)
+        head = client.recv(4096)
+    if not head.startswith(b"HTTP/1.1 101 "):
+        raise AssertionError(f"the server answered {head!r}")

@@ -1,0 +1,225 @@
+"""The examples, each run as a process, as a reader would run it."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from syncws.testing import LeakChecks
+
+from .interop.clients import WebsocketsSync
+from .interop.nodes import need
+
+try:
+    import trustme
+except ImportError:
+    trustme = None  # type: ignore[assignment]
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+class EchoServer:
+    """`echo_server.py` in a process of its own, on a free port. Use it as a context manager."""
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-W", "error", str(EXAMPLES / "echo_server.py"), "--port", "0", *self._options]
+        with ExitStack() as stack:
+            self._log = stack.enter_context(tempfile.TemporaryFile("w+"))
+            self._process = stack.enter_context(
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
+            )
+            stack.callback(self._process.kill)  # before its wait, and no matter if it has ended
+            assert self._process.stdout is not None
+            self.first_line = self._process.stdout.readline()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    @property
+    def url(self) -> str:
+        found = re.fullmatch(r"Echo server on (https?://127\.0\.0\.1:\d+/) \(press Ctrl-C to stop\)\n", self.first_line)
+        if found is None:
+            raise AssertionError(f"it printed {self.first_line!r}, and {self.log()}")
+        return found[1]
+
+    @property
+    def websocket_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rstrip("/").rpartition(":")[2])
+
+    def log(self) -> str:
+        """What it wrote to standard error."""
+        self._log.seek(0)
+        return self._log.read()
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send it a signal, wait for its end and return its exit code."""
+        self._process.send_signal(number)
+        return self._process.wait(20)
+
+
+class EchoServerTests(LeakChecks):
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        WebsocketsSync.start()
+
+    def serve(self, *options: str) -> EchoServer:
+        return self.enterContext(EchoServer(*options))
+
+    def connect(self, url: str, *, compression: bool = False, certificate: str | None = None) -> WebsocketsSync:
+        client = WebsocketsSync(url, compression=compression, certificate=certificate)
+        self.addCleanup(client.drop)
+        return client
+
+    def check_echo(self, client: WebsocketsSync) -> None:
+        for message in ("hello", b"\0\xff", "", "🎈" * 1000):
+            client.send(message)
+            self.assertEqual(client.receive(), message)
+
+    def certificate(self) -> tuple[str, str, str]:
+        """An authority in PEM, and files with a certificate for 127.0.0.1 and its key."""
+        need(trustme is not None, "trustme (PyPI) is not installed")
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        issued.private_key_pem.write_to_path(folder / "key.pem")
+        issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+        return authority.cert_pem.bytes().decode(), str(folder / "cert.pem"), str(folder / "key.pem")
+
+    def run_wrongly(self, *options: str) -> tuple[int, str]:
+        """Run it with options it cannot work with; exit code and the last line of standard error."""
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLES / "echo_server.py"), *options], capture_output=True, text=True, timeout=20
+        )
+        self.assertEqual(done.stdout, "")
+        self.assertNotIn("Traceback", done.stderr)
+        return done.returncode, done.stderr.splitlines()[-1]
+
+    def test_echo_on_any_path(self) -> None:
+        """A WebSocket connection to any path gets its messages back, until it closes."""
+        server = self.serve()
+        for path in ("", "ws", "a/b/c?d=e"):
+            client = self.connect(server.websocket_url + path)
+            self.assertFalse(client.compression)
+            self.check_echo(client)
+            self.assertEqual(client.close(4001, "good bye")[0], 4001)
+        self.assertEqual(server.end(), 0)
+        self.assertEqual(server.log(), "INFO SIGTERM: shutting down\n")
+
+    def test_page(self) -> None:
+        """`/` is an HTML page; what is neither that nor a handshake is refused with a reason."""
+        server = self.serve()
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        self.assertEqual(response.status, 200)
+        self.assertEqual(response.headers["Content-Type"], "text/html; charset=utf-8")
+        self.assertEqual(response.read(), (EXAMPLES / "echo.html").read_bytes())
+        connection.request("GET", "/ws")
+        response = connection.getresponse()
+        self.assertEqual(response.status, 400)
+        self.assertIn(b"WebSocket", response.read())
+
+    def test_tls(self) -> None:
+        """With --certfile and --keyfile it serves https and wss."""
+        authority, certfile, keyfile = self.certificate()
+        server = self.serve("--certfile", certfile, "--keyfile", keyfile)
+        self.assertTrue(server.url.startswith("https:"))
+        self.check_echo(self.connect(server.websocket_url, certificate=authority))
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", server.port, timeout=10, context=ssl.create_default_context(cadata=authority)
+        )
+        self.addCleanup(connection.close)
+        connection.request("GET", "/")
+        self.assertEqual(connection.getresponse().status, 200)
+
+    def test_compression(self) -> None:
+        """With --compression, permessage-deflate is agreed on with a client that offers it."""
+        server = self.serve("--compression")
+        for compression in (False, True):
+            client = self.connect(server.websocket_url, compression=compression)
+            self.assertEqual(client.compression, compression)
+            self.check_echo(client)
+
+    def test_read_limit(self) -> None:
+        """A message over --read-limit ends in 1009: 1 MiB by default, anything passes with 0."""
+        for options, limit in (((), 1 << 20), (("--read-limit", "10"), 10), (("--read-limit", "0"), None)):
+            with self.subTest(options=options):
+                client = self.connect(self.serve(*options).websocket_url)
+                message = b"x" * ((1 << 22) if limit is None else limit)
+                client.send(message)
+                self.assertTrue(client.receive() == message)
+                if limit is not None:
+                    client.send(message + b"x")
+                    self.assertEqual(client.wait_closed()[0], 1009)
+
+    def test_signals(self) -> None:
+        """SIGINT and SIGTERM tell the clients 1001, and end it with exit code 0, however early they come."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(signal=number.name):
+                server = self.serve()
+                client = self.connect(server.websocket_url)
+                self.assertEqual(server.end(number), 0)
+                self.assertEqual(client.wait_closed()[0], 1001)
+                self.assertEqual(server.log(), f"INFO {number.name}: shutting down\n")
+
+                at_once = self.serve()
+                self.assertEqual(at_once.end(number), 0)
+                self.assertIn(at_once.log(), ("", f"INFO {number.name}: shutting down\n"))
+
+    def test_port_in_use(self) -> None:
+        """A port that is taken, and a host that is not here: one line, and exit code 1."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            code, line = self.run_wrongly("--port", port)
+            self.assertEqual((code, line), (1, f"Cannot listen on 127.0.0.1 port {port}: Address already in use"))
+        code, line = self.run_wrongly("--host", "192.0.2.1", "--port", "0")
+        self.assertEqual(code, 1)
+        self.assertRegex(line, r"^Cannot listen on 192\.0\.2\.1 port 0: ")
+
+    def test_bad_certificate(self) -> None:
+        """A certificate that is not there, or is none, or comes without its key: one line, and exit code 2."""
+        page = str(EXAMPLES / "echo.html")
+        for options, said in (
+            (["--certfile", "/nowhere/cert.pem"], r"/nowhere/cert\.pem.*: No such file or directory"),
+            (["--certfile", page], re.escape(page)),
+            (["--keyfile", page], "--keyfile needs --certfile"),
+        ):
+            with self.subTest(options=options):
+                code, line = self.run_wrongly(*options)
+                self.assertEqual(code, 2)
+                self.assertRegex(line, f"error: .*{said}")
+
+    def test_bad_options(self) -> None:
+        """A port or a limit that cannot be is named in one line, with exit code 2."""
+        for option, value in (
+            ("--port", "-1"),
+            ("--port", "65536"),
+            ("--port", "http"),
+            ("--read-limit", "-1"),
+            ("--read-limit", "1 MiB"),
+            ("--read-limit", ""),
+        ):
+            with self.subTest(option=option, value=value):
+                code, line = self.run_wrongly(f"{option}={value}")
+                self.assertEqual(code, 2)
+                self.assertRegex(line, f"error: argument {option}: .* number .*, not {value!r}")
