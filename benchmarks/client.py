@@ -1,0 +1,105 @@
+"""What the benchmarks speak to the servers with: handshakes, frames made once, and a closed loop over many sockets."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def connect(port: int) -> socket.socket:
+    """A socket past the opening handshake."""
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.sendall(HANDSHAKE)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += sock.recv(1)
+    if not head.startswith(b"HTTP/1.1 101 "):
+        raise SystemExit(f"no upgrade: {head!r}")
+    return sock
+
+
+def binary_frame(payload: bytes, *, masked: bool) -> bytes:
+    """One binary message, as a client (masked) or a server sends it."""
+    second = 0x80 if masked else 0
+    length = len(payload)
+    if length < 126:
+        head = bytes([0x82, second | length])
+    elif length < 1 << 16:
+        head = bytes([0x82, second | 126]) + length.to_bytes(2, "big")
+    else:
+        head = bytes([0x82, second | 127]) + length.to_bytes(8, "big")
+    if not masked:
+        return head + payload
+    key = os.urandom(4)
+    pad = (key * (length // 4 + 1))[:length]
+    masked_payload = (int.from_bytes(payload, "big") ^ int.from_bytes(pad, "big")).to_bytes(length, "big")
+    return head + key + masked_payload
+
+
+class Load:
+    """A closed loop: on every connection a message is sent as soon as the echo of the one before is there."""
+
+    def __init__(self, port: int, connections: int, size: int, *, bare: bool = False) -> None:
+        payload = os.urandom(size)
+        self._frame = binary_frame(payload, masked=True)
+        # A bare server sends back what came, the mask too.
+        self._answer = self._frame if bare else binary_frame(payload, masked=False)
+        self._sockets = [connect(port) for _ in range(connections)]
+        self._check()
+
+    def _check(self) -> None:
+        """The first echo of each connection, byte by byte."""
+        for sock in self._sockets:
+            sock.sendall(self._frame)
+            answer = b""
+            while len(answer) < len(self._answer):
+                answer += sock.recv(1 << 20)
+            if answer != self._answer:
+                raise SystemExit("an echo is not what was sent")
+
+    def run(self, seconds: float) -> tuple[float, float]:
+        """Echoes per second, and which part of the time this process was busy itself (1.0: it is the bottleneck)."""
+        frame, size = self._frame, len(self._answer)
+        read, write, clock = os.read, os.write, time.perf_counter
+        most = min(size, 1 << 16)  # a large buffer would be new memory from the system each time
+        poller = select.epoll() if hasattr(select, "epoll") else select.poll()
+        left = {}
+        for sock in self._sockets:
+            left[sock.fileno()] = size
+            poller.register(sock.fileno(), select.POLLIN)
+            sock.sendall(frame)
+        echoes = 0
+        busy = time.process_time()
+        began = clock()
+        end = began + seconds
+        while (now := clock()) < end:
+            for fd, _ in poller.poll(1000):
+                rest = left[fd] - len(read(fd, most))
+                if rest:
+                    left[fd] = rest
+                    continue
+                left[fd] = size
+                echoes += 1
+                sent = write(fd, frame)
+                while sent < len(frame):
+                    sent += write(fd, frame[sent:])
+        result = echoes / (now - began), (time.process_time() - busy) / (now - began)
+        self._take_what_is_left(left)
+        return result
+
+    def _take_what_is_left(self, left: dict[int, int]) -> None:
+        for fd, count in left.items():
+            while count:
+                count -= len(os.read(fd, count))
+
+    def close(self) -> None:
+        for sock in self._sockets:
+            sock.close()
