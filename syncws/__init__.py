@@ -47,6 +47,11 @@ times out leaves the connection usable: the next read goes on where it stopped.
 
 from .conn import Conn
 from .errors import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
     BadHandshakeError,
     CloseCode,
     CloseError,
@@ -74,12 +79,6 @@ from .server import Server, serve
 from .streams import MessageReader, MessageWriter, join_messages
 from .upgrader import Upgrader
 from .version import __version__
-
-TEXT = MessageType.TEXT
-BINARY = MessageType.BINARY
-CLOSE = MessageType.CLOSE
-PING = MessageType.PING
-PONG = MessageType.PONG
 
 __all__ = [
     "BINARY",

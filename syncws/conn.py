@@ -26,7 +26,7 @@ from typing import Any
 
 from .deflate import Agreement, check_level
 from .ending import Ending
-from .errors import CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
+from .errors import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
 from .inbound import CloseHandler, Inbound, PingHandler, ignore
 from .options import ConnOptions
 from .outbound import Outbound
@@ -37,12 +37,6 @@ from .transport import Transport
 from .wire import Wire
 
 _logger = logging.getLogger("syncws.conn")
-
-TEXT = MessageType.TEXT
-BINARY = MessageType.BINARY
-CLOSE = MessageType.CLOSE
-PING = MessageType.PING
-PONG = MessageType.PONG
 
 Data = str | bytes | bytearray | memoryview
 

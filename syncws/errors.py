@@ -34,6 +34,13 @@ class MessageType(IntEnum):
     PONG = 10
 
 
+TEXT = MessageType.TEXT
+BINARY = MessageType.BINARY
+CLOSE = MessageType.CLOSE
+PING = MessageType.PING
+PONG = MessageType.PONG
+
+
 class CloseCode(IntEnum):
     """Close codes (RFC 6455 section 7.4.1 and its IANA registry), named as in gorilla.
 

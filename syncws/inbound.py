@@ -14,6 +14,11 @@ from typing import Any
 
 from .ending import Ending
 from .errors import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
     CloseError,
     ConcurrencyError,
     ConnectionClosed,
@@ -32,12 +37,6 @@ from .transport import Transport
 from .wire import Wire, acquire_until
 
 _logger = logging.getLogger("syncws.conn")
-
-TEXT = MessageType.TEXT
-BINARY = MessageType.BINARY
-CLOSE = MessageType.CLOSE
-PING = MessageType.PING
-PONG = MessageType.PONG
 
 PingHandler = Callable[[bytes], object]
 CloseHandler = Callable[[int, str], object]

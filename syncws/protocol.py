@@ -35,11 +35,8 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.extensions import Extension
 
 from .deflate import InboundDeflate, wire_limit
-from .errors import CloseCode, MessageType, ProtocolError, ReadLimitError
+from .errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
 from .masking import mask, mask_into
-
-TEXT = MessageType.TEXT
-BINARY = MessageType.BINARY
 
 #: What `Protocol.next_event` returns: TEXT with str, BINARY, PING and PONG with bytes, CLOSE with (code, reason).
 Event = tuple[MessageType, Any]

@@ -53,6 +53,7 @@ _LOOKS_PER_STALL = 8
 #: Plain text is encrypted in portions, so that a large message never doubles in memory.
 _TLS_PORTION = 1 << 18
 _TLS_READ = 1 << 16
+_TLS_OVERHEAD = 29  # header, tag and padding of a record in TLS 1.2 and 1.3 with the usual ciphers
 
 #: The system's calls take no wait of any length: a longer one ends after a day, as if nothing had come.
 _LONGEST_WAIT = 86400.0
@@ -365,7 +366,8 @@ class TLSTransport(Transport):
         with self._codec:
             plain = self._decrypt(size, view)
         while plain is None:
-            ciphertext = super().receive(_TLS_READ, wait)
+            # What was asked for and a record's own bytes: an idle connection blocks here with a buffer of that size.
+            ciphertext = super().receive(min(size, _TLS_READ) + _TLS_OVERHEAD, wait)
             if ciphertext is None:
                 return None
             with self._codec:

@@ -14,7 +14,7 @@ from syncws.conn import Conn
 from syncws.testing import LeakChecks, Peer, await_, pair, peer
 
 #: Long enough for a machine under load, short enough to notice a hang.
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class Task:

@@ -53,7 +53,7 @@ class Task(threading.Thread):
         except BaseException as error:
             self._error = error
 
-    def outcome(self, seconds=10.0):
+    def outcome(self, seconds=30.0):
         self.join(seconds)
         assert not self.is_alive(), "still waiting"
         if self._error is not None:
@@ -441,7 +441,7 @@ class SendingCases:
         reader = Task(read_all, peer, FULL + 4)
         transport.flush_until(instant(10), None)
         self.assertFalse(transport.pending)
-        self.assertTrue(transport.try_send(b"next"))
+        self.assertTrue(await_(lambda: transport.try_send(b"next")))  # once there is room again
         self.assertEqual(reader.outcome(), b"l" * FULL + b"next")
 
     def test_flush(self):
@@ -1018,6 +1018,7 @@ class TLSTests(TLSCases):
         while not server.flush():
             transport_module._wait_for(server.socket, 5, write=True)
         self.assertTrue(server.try_send(b"next"))
+        server.flush_until(instant(10), None)
         self.assertEqual(task.outcome(), b"first" + b"l" * FULL + b"next")
 
     def test_interrupt(self):

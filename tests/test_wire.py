@@ -81,7 +81,7 @@ class Task(threading.Thread):
         except BaseException as error:
             self._error = error
 
-    def outcome(self, seconds=20.0):
+    def outcome(self, seconds=30.0):
         self.join(seconds)
         assert not self.is_alive(), "still waiting"
         if self._error is not None:
