@@ -39,7 +39,7 @@ def make_handler(upgrader: syncws.Upgrader) -> Callable[[syncws.Request], syncws
 def main() -> int:
     parser = argparse.ArgumentParser(description="A WebSocket echo server, with a page to try it.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=port, default=8080, help="0: one that is free (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=8080, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--compression", action="store_true", help="compress messages for clients that offer it")
     parser.add_argument(
         "--read-limit",
@@ -57,7 +57,8 @@ def main() -> int:
         ssl_context = load_certificate(options.certfile, options.keyfile) if options.certfile else None
     except OSError as exc:
         key = options.keyfile or options.certfile
-        parser.error(f"cannot load the certificate {options.certfile} with the key {key}: {exc.strerror or exc}")
+        reason = "not PEM, or not of one another" if isinstance(exc, ssl.SSLError) else exc.strerror
+        parser.error(f"cannot load the certificate {options.certfile} with the key {key}: {reason}")
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     upgrader = syncws.Upgrader(enable_compression=options.compression, read_limit=options.read_limit)

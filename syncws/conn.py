@@ -22,13 +22,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from .deflate import Agreement, check_level
 from .ending import Ending
 from .errors import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
 from .inbound import CloseHandler, Inbound, PingHandler, ignore
-from .options import ConnOptions
+from .options import ConnOptions, check_call_timeout
 from .outbound import Outbound
 from .prepared import PreparedMessage
 from .protocol import Protocol, close_payload, message_payload
@@ -39,6 +39,8 @@ from .wire import Wire
 _logger = logging.getLogger("syncws.conn")
 
 Data = str | bytes | bytearray | memoryview
+
+_Handler = TypeVar("_Handler", PingHandler | None, CloseHandler | None)
 
 #: Codes after which iterating over a connection simply ends.
 _NORMAL_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
@@ -52,12 +54,15 @@ _PLAUSIBLE_FUTURE = 10 * 365 * 86400.0
 
 
 class Conn:
-    """A WebSocket connection (gorilla's Conn), made by `Upgrader.upgrade` or `dial`.
+    """A WebSocket connection (gorilla's Conn), made by `Upgrader.upgrade`.
 
     One thread at a time reads it; any number of threads may write to it, ping it and close it at the same time.
 
     Reading is done per call: two threads that take turns are fine, two inside a read at once are a ConcurrencyError.
-    Deadlines are instants of time.monotonic(); `timeout` arguments are seconds.
+    Deadlines are instants of time.monotonic(); `timeout` arguments are seconds, and a TypeError if they are no number.
+
+    `request` is the Request it was made from; `subprotocol` the one agreed on, or None. An application may set
+    attributes of its own.
     """
 
     # Slots for ours, since there may be thousands; a dict, made when it is needed, for what an application adds.
@@ -250,14 +255,19 @@ class Conn:
         ConcurrencyError when another thread is reading, RuntimeError when no thread can be had.
         """
         self._inbound.take_turn(None)
+        claim = threading.Lock()  # whoever takes it has the turn: an interrupt may come when the thread has begun
         try:
-            threading.Thread(target=self._read_control, name=f"syncws-close-read-{self.id[:8]}", daemon=True).start()
+            name = f"syncws-close-read-{self.id[:8]}"
+            threading.Thread(target=self._read_control, args=(claim,), name=name, daemon=True).start()
         except BaseException:
-            self._inbound.leave_turn()
+            if claim.acquire(blocking=False):
+                self._inbound.leave_turn()
             raise
 
-    def _read_control(self) -> None:
-        """The thread of `close_read`, which was given the turn."""
+    def _read_control(self, claim: threading.Lock) -> None:
+        """The thread of `close_read`, which is given the turn if it takes the claim."""
+        if not claim.acquire(blocking=False):
+            return
         code, reason = CloseCode.POLICY_VIOLATION, "no messages are expected here"
         try:
             self._inbound.read_control()
@@ -293,20 +303,21 @@ class Conn:
     def set_ping_handler(self, handler: PingHandler | None) -> None:
         """Call handler(data: bytes) for each ping, in the reading thread; None restores the default, a pong.
 
-        An exception that it raises leaves the read and is raised by every later read.
+        An exception that it raises leaves the read and is raised by every later read. Raises TypeError for what cannot
+        be called.
         """
-        self._inbound.ping_handler = handler
+        self._inbound.ping_handler = _check_handler(handler, "data")
 
     def set_pong_handler(self, handler: PingHandler | None) -> None:
         """Call handler(data: bytes) for each pong, as `set_ping_handler`; the default does nothing."""
-        self._inbound.pong_handler = handler
+        self._inbound.pong_handler = _check_handler(handler, "data")
 
     def set_close_handler(self, handler: CloseHandler | None) -> None:
         """Call handler(code, reason) when the peer's close arrives; 1005 stands for no code.
 
         A notification: after it the close is answered, unless the handler has closed itself. As `set_ping_handler`.
         """
-        self._inbound.close_handler = handler
+        self._inbound.close_handler = _check_handler(handler, "code and reason")
 
     @property
     def ping_handler(self) -> PingHandler:
@@ -357,6 +368,8 @@ class Conn:
 
     def write_prepared(self, prepared: PreparedMessage, timeout: float | None = None) -> None:
         """Send a message that was encoded before (gorilla's WritePreparedMessage). Raises as `write_message`."""
+        if not isinstance(prepared, PreparedMessage):
+            raise TypeError(f"write_prepared takes a PreparedMessage, not {type(prepared).__name__}: see send")
         deadline = _earliest(self._outbound.deadline, timeout)
         if prepared.is_control:
             self._outbound.control(prepared.message_type, prepared.payload, deadline)
@@ -430,9 +443,10 @@ class Conn:
         (close_timeout by default) and then cuts the connection, which wakes every thread that is stuck in it. 0 starts
         the close and returns; it is cut at close_timeout if nobody has read the peer's answer. From inside a handler of
         control frames it sends and returns; the read under way raises the end. An open `next_writer` is ended. Raises
-        ValueError for a code that may not be sent or a reason over 123 bytes; never an error of the connection.
+        ValueError or TypeError for a code or reason that may not be sent; never an error of the connection.
         """
         payload = close_payload(code, reason)
+        check_call_timeout(timeout)
         if timeout is None:
             timeout = self._options.close_timeout
         self._outbound.close(payload)
@@ -485,10 +499,17 @@ class Conn:
 
 def _earliest(deadline: float | None, timeout: float | None) -> float | None:
     """The earlier of an instant and a number of seconds from now."""
+    check_call_timeout(timeout)
     if timeout is None:
         return deadline
     from_now = time.monotonic() + timeout
     return from_now if deadline is None else min(deadline, from_now)
+
+
+def _check_handler(handler: _Handler, takes: str) -> _Handler:
+    if not (handler is None or callable(handler)):
+        raise TypeError(f"a handler is a callable that takes {takes}, or None, not {handler!r}")
+    return handler
 
 
 def _check_deadline(deadline: float | None) -> float | None:
@@ -500,6 +521,6 @@ def _check_deadline(deadline: float | None) -> float | None:
     if not now - _PLAUSIBLE_PAST <= deadline <= now + _PLAUSIBLE_FUTURE:
         raise ValueError(
             f"a deadline is an instant of time.monotonic(), which is now {now:.0f}, not {deadline!r}: "
-            "write time.monotonic() + seconds, or use timeout=seconds"
+            "write time.monotonic() + seconds"
         )
     return float(deadline)

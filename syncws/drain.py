@@ -148,11 +148,19 @@ class Drain:
             news = None if self._told else error
             self._told = True
             return news
+        except BaseException:  # an interrupt, which may leave a thread that has begun: `_run` finds out
+            self._tools = None
+            if tools is not None:
+                tools.close()
+            raise
         self._told = False
         return None
 
     def _run(self, tools: _Tools) -> None:
         with contextlib.closing(tools):
+            with self._lock:
+                if self._tools is not tools:  # whoever started this thread was interrupted
+                    return
             try:
                 while self._work(tools):
                     pass

@@ -78,9 +78,13 @@ class Ending:
 
     def cut_later(self, seconds: float) -> None:
         """Cut after so many seconds what nobody waits for."""
+        # Not under the lock: it may log, and a handler of the log may come back to this connection.
+        timer = drain.call_at(time.monotonic() + seconds, self.cut_unanswered)
         with self._wire.state_lock:
-            if self._timer is None and not self.cut:
-                self._timer = drain.call_at(time.monotonic() + seconds, self.cut_unanswered)
+            if needed := self._timer is None and not self.cut:
+                self._timer = timer
+        if not needed:
+            timer.cancel()
 
     def cut_unanswered(self) -> None:
         """This side has closed, and that is as long as it waits for the peer."""

@@ -33,6 +33,10 @@ class MessageType(IntEnum):
     PING = 9
     PONG = 10
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"no message type {value!r}: use TEXT, BINARY, PING, PONG or CLOSE")
+
 
 TEXT = MessageType.TEXT
 BINARY = MessageType.BINARY
@@ -166,16 +170,27 @@ class WriteTimeout(WebSocketError, TimeoutError):
 
 
 def is_close_error(exc: BaseException | None, *codes: int) -> bool:
-    """True if exc is a CloseError with one of the codes (gorilla's IsCloseError; chained causes are not searched)."""
+    """True if exc is a CloseError with one of the codes (gorilla's IsCloseError; chained causes are not searched).
+
+    Raises TypeError for a code that is no int, such as a list of codes.
+    """
+    _check_codes(codes)
     return isinstance(exc, CloseError) and exc.code in codes
 
 
 def is_unexpected_close_error(exc: BaseException | None, *expected: int) -> bool:
     """True if exc is a CloseError with none of the expected codes (gorilla's IsUnexpectedCloseError).
 
-    False for everything that is not a CloseError, such as a timeout.
+    False for everything that is not a CloseError, such as a timeout. Raises TypeError as `is_close_error` does.
     """
+    _check_codes(expected)
     return isinstance(exc, CloseError) and exc.code not in expected
+
+
+def _check_codes(codes: tuple[int, ...]) -> None:
+    for code in codes:
+        if not isinstance(code, int):
+            raise TypeError(f"each close code is an argument of its own, and an int, not {code!r}")
 
 
 def _say(code: int, reason: str) -> str:

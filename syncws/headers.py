@@ -32,7 +32,10 @@ class Headers:
 
     def __init__(self, source: HeaderSource | None = None) -> None:
         pairs = source.items() if isinstance(source, Mapping) else source or ()
-        self._pairs = tuple((name, value) for name, value in pairs)
+        try:
+            self._pairs = tuple((name, value) for name, value in pairs)
+        except (TypeError, ValueError):  # what the loop says of it names neither headers nor pairs
+            raise TypeError(f"headers are a dict of str or a list of (name, value), not {source!r:.200}") from None
 
     @overload
     def get(self, name: str) -> str | None: ...

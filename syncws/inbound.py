@@ -30,7 +30,7 @@ from .errors import (
     WriteTimeout,
 )
 from .keepalive import Keepalive
-from .options import ConnOptions
+from .options import ConnOptions, check_call_timeout
 from .protocol import MAX_REASON, Protocol, close_payload, is_sendable
 from .streams import MessageReader
 from .transport import Transport
@@ -127,6 +127,7 @@ class Inbound:
 
     def _read(self, step: Callable[[], Any], timeout: float | None, reader: MessageReader | None = None) -> Any:
         """Take the turn and read what step gives; reader is the message being read, if it is a piece of one."""
+        check_call_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self.turn.acquire(blocking=False):
             self.take_turn(deadline)
@@ -138,7 +139,9 @@ class Inbound:
                 self._skip_message(deadline)
             return self._next(step, deadline)
         finally:
-            self.leave_turn()
+            self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
+            if self._ending.cut:
+                self._ending.close_socket()
 
     def take_turn(self, deadline: float | None) -> None:
         """Become the one reader. Raises ConcurrencyError, or the end; ReadTimeout while another thread closes."""
@@ -270,6 +273,8 @@ class Inbound:
         if came:
             if self._keepalive.silent_since is not None:
                 self._keepalive.heard()
+        elif came is None and self._transport.heard_part:
+            self._keepalive.heard()  # a TLS record that arrives slowly is no silence
         elif came is None:
             self._nothing_came(wait or 0.0)
         else:

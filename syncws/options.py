@@ -15,26 +15,29 @@ OVERFLOW_POLICIES = ("close", "drop_oldest", "drop_newest")
 class ConnOptions:
     """The options of a connection. Immutable; one object serves any number of connections and threads.
 
+    Args:
+        read_limit: largest message accepted, in bytes, after inflating; None or 0: no limit (gorilla's default).
+        ping_interval: seconds of silence after which a ping is sent; None: no keepalive.
+        ping_timeout: seconds of silence after that ping before the peer is given up; None: never.
+        close_timeout: seconds a closing handshake may take before the connection is cut.
+        send_queue: messages that `send_nowait` lets wait for a slow peer.
+        send_queue_bytes: bytes that it lets wait.
+        overflow: what happens when that is full: "close" the connection (1013), or "drop_oldest" or "drop_newest",
+            a message that is dropped and counted.
+        read_buffer_size: most bytes received at a time; a connection that was idle begins with little.
+        write_buffer_size: bytes of a message that `next_writer` collects before it sends a fragment.
+
     Raises TypeError or ValueError, naming the option, for a value that cannot work.
     """
 
-    #: Largest message accepted, in bytes, after inflating; None or 0: no limit (gorilla's default).
     read_limit: int | None = 1 << 20
-    #: Seconds of silence after which a ping is sent; None: no keepalive.
     ping_interval: float | None = 20.0
-    #: Seconds of silence after that ping before the peer is given up; None: never.
     ping_timeout: float | None = 20.0
-    #: Seconds a closing handshake may take before the connection is cut.
     close_timeout: float = 10.0
-    #: Messages that `send_nowait` lets wait for a slow peer.
     send_queue: int = 256
-    #: Bytes that it lets wait.
     send_queue_bytes: int = 1 << 20
-    #: What happens when that is full: the connection is closed (1013), or a message is dropped and counted.
     overflow: Overflow = "close"
-    #: Most bytes received at a time; a connection that was idle begins with little.
     read_buffer_size: int = 1 << 16
-    #: Bytes of a message that `next_writer` collects before it sends a fragment.
     write_buffer_size: int = 1 << 12
 
     def __post_init__(self) -> None:
@@ -60,6 +63,12 @@ class ConnOptions:
     def names(cls) -> frozenset[str]:
         """The names of the options."""
         return frozenset(field.name for field in fields(cls))
+
+
+def check_call_timeout(timeout: float | None) -> None:
+    """Raise TypeError unless a call's timeout is a number of seconds, or None."""
+    if timeout is not None and (not isinstance(timeout, int | float) or timeout != timeout):  # nan: a wait without end
+        raise TypeError(f"timeout is a number of seconds, or None, not {timeout!r}")
 
 
 def _check(name: str, value: Any, kind: Any, least: float, *, optional: bool = False, above: bool = False) -> None:

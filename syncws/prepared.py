@@ -33,6 +33,9 @@ class PreparedMessage:
         self._payloads: dict[Compression, tuple[int, bytes]] = {}  # guarded by _lock
         self._frames: dict[Compression, bytes] = {}  # guarded by _lock
 
+    def __repr__(self) -> str:
+        return f"<syncws.PreparedMessage {self.message_type.name} {len(self.payload)} bytes>"
+
     @property
     def is_control(self) -> bool:
         """Whether this is a ping, pong or close: those are never compressed."""

@@ -492,8 +492,11 @@ def encode(first: int, payload: bytes, client: bool) -> tuple[bytes, ...]:
 def close_payload(code: int, reason: str = "") -> bytes:
     """The payload of a close frame (gorilla's FormatCloseMessage); 1005 gives an empty one.
 
-    Raises ValueError for a code that may not be sent (RFC 6455 section 7.4) and for a reason over 123 bytes.
+    Raises ValueError for a code that may not be sent (RFC 6455 section 7.4) and for a reason over 123 bytes, TypeError
+    for a code that is no integer or a reason that is no str.
     """
+    if not isinstance(code, int) or not isinstance(reason, str):
+        raise TypeError(f"a close has an integer code and a str reason, not {code!r} and {reason!r}")
     if code == CloseCode.NO_STATUS_RECEIVED:
         if reason:
             raise ValueError("a close frame without a code (1005) cannot carry a reason")
@@ -539,10 +542,12 @@ def message_payload(message_type: int, data: str | bytes | bytearray | memoryvie
         raise TypeError(f"a TEXT message is a str, not {type(data).__name__}: decode it, or send it as BINARY")
     if message_type not in (BINARY, MessageType.PING, MessageType.PONG, MessageType.CLOSE):
         raise ValueError(f"no message type {message_type!r}: use TEXT, BINARY, PING, PONG or CLOSE")
+    if isinstance(data, str) and message_type == BINARY:
+        raise TypeError("a BINARY message is bytes, not str: encode it, or send it as TEXT")
     if isinstance(data, str):
-        raise TypeError("only a TEXT message is a str: encode it, or send it as TEXT")
+        raise TypeError("a control frame carries bytes, not str: encode it")
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"a message is str or bytes, not {type(data).__name__}")
+        raise TypeError(f"a message is str or bytes, not {type(data).__name__}: see write_json and write_prepared")
     payload = data if isinstance(data, bytes) else bytes(data)
     if message_type != BINARY and len(payload) > MAX_CONTROL_PAYLOAD:
         raise ValueError(f"a control frame carries at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")

@@ -43,6 +43,7 @@ from .errors import (
     ConcurrencyError,
     ConnectionClosed,
     HandshakeError,
+    ProtocolError,
     ReadTimeout,
     WebSocketError,
     WriteTimeout,
@@ -67,6 +68,12 @@ _RESPONSE_TIMEOUT = 60.0
 #: Seconds for which a connection that this side ends is still read, lest unread bytes turn the end into a reset that
 #: destroys the response on its way (RFC 9112 section 9.6).
 _LINGER = 1.0
+
+#: What the two commonest errors of a TLS handshake mean, as OpenSSL's own words do not tell.
+_TLS_ADVICE = {
+    "HTTP_REQUEST": ": the client speaks plain HTTP, and this server TLS (https:, wss:)",
+    "NO_SHARED_CIPHER": ": has ssl_context a certificate (load_cert_chain)?",
+}
 
 #: Seconds that threads get to notice that their connection was cut, before shutdown counts who is still running.
 _CUT_GRACE = 0.5
@@ -118,9 +125,10 @@ class Server:
         unix_path: listen on a Unix socket of this path instead. A socket file that nobody listens on is replaced;
             the file is removed at the end.
         ssl_context: serve TLS with it (``ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)`` and a certificate).
-        listener: a socket that already listens, instead of the above (systemd's socket activation, a test); it is the
-            server's from now on, which closes it.
-        max_connections: how many at once, however far they are; one more is answered with 503. None for no limit.
+        listener: a socket that already listens, instead of host and port (systemd's socket activation, a test); it is
+            the server's from now on, which closes it.
+        max_connections: how many at once, plain HTTP and handshakes included; one more is answered with 503. None for
+            no limit.
         handshake_timeout: seconds from accepting a connection until its TLS handshake and its first request head must
             be complete. None for no limit.
         keep_alive_timeout: seconds that a plain HTTP connection may take until its next request head is complete.
@@ -156,6 +164,8 @@ class Server:
             raise ValueError(f"max_connections must be an integer of at least 1, or None, not {max_connections!r}")
         if listener is not None and unix_path is not None:
             raise ValueError("listener and unix_path exclude each other: a listener is already bound")
+        if listener is not None:
+            _check_listener(listener)
         check_timeout("handshake_timeout", handshake_timeout)
         check_timeout("keep_alive_timeout", keep_alive_timeout)
         for name, value in (("max_head_size", max_head_size), ("max_headers", max_headers)):
@@ -174,7 +184,7 @@ class Server:
         self._numbers = itertools.count(1)
         self._crowded = False  # the accept loop's own: a shortage that was logged and is not over
 
-        # A leaf: nothing else is taken, and nobody is called, while it is held. Reentrant, because an application's
+        # Nothing but the waker's lock is taken, and nobody is called, while it is held. Reentrant, as an application's
         # own signal handler may call shutdown() while this very thread is inside.
         self._changed = threading.Condition(threading.RLock())
         self._connections: set[_Connection] = set()  # guarded by _changed
@@ -185,6 +195,7 @@ class Server:
         if listener is not None:
             self._listener = listener
         elif unix_path is not None:
+            _check_unix_path(unix_path)
             self._listener = _listen_unix(os.fspath(unix_path))
             self._socket_file = _SocketFile(os.fspath(unix_path))
         else:
@@ -222,7 +233,8 @@ class Server:
         """Serve until `shutdown`, which SIGTERM and SIGINT call if this is the main thread.
 
         After a signal it returns once the shutdown is complete. The signals' previous handlers are back before the
-        shutdown waits for anybody, so a second Ctrl-C interrupts the wait as it would any other.
+        shutdown waits for anybody, so a second Ctrl-C interrupts the wait as it would any other. After a shutdown it
+        returns at once: a server does not start again.
 
         Raises:
             ConcurrencyError: another thread is serving.
@@ -241,7 +253,7 @@ class Server:
             self.shutdown()
 
     def start(self) -> None:
-        """Serve from a thread of its own, and return; the thread ends with `shutdown`.
+        """Serve from a thread of its own, and return; the thread ends with `shutdown`. Does nothing after one.
 
         Raises ConcurrencyError if a thread is serving already, and RuntimeError if none can be started.
         """
@@ -388,14 +400,17 @@ class Server:
         try:
             self._serve_connection(connection)
         except OSError as exc:  # TimeoutError is one, and ssl.SSLError
-            _log.info("%s: %s", connection, exc)
+            advice = _TLS_ADVICE.get(exc.reason, "") if isinstance(exc, ssl.SSLError) else ""
+            _log.info("%s: %s%s", connection, exc, advice)
         except SystemExit:  # of a handler: it ends the thread, as in any thread
             _log.debug("%s: the handler exited", connection)
         except Exception:
             _log.exception("%s: a defect of syncws", connection)
         finally:
-            connection.release()
-            self._forget(connection)
+            try:
+                connection.release()
+            finally:
+                self._forget(connection)
 
     def _forget(self, connection: _Connection) -> None:
         with self._changed:
@@ -495,7 +510,7 @@ class Server:
             is not the connection. Their threads are daemons, so they do not keep the process alive.
         """
         timeout = self._shutdown_timeout if timeout is None else timeout
-        _check_shutdown_timeout(timeout)
+        _check_shutdown_timeout(timeout, "timeout")
         deadline = time.monotonic() + timeout
         with self._changed:
             self._closing = True  # from here on nothing enters the registry
@@ -575,8 +590,11 @@ class _Connection:
         """End it now, whatever its thread is doing; for any thread."""
         if self.conn is not None:
             self.conn.close_now()
-        with suppress(OSError):  # the raw socket: its thread may not have made the transport yet
-            self.sock.shutdown(socket.SHUT_RDWR)
+        elif self.transport is not None:
+            self.transport.shutdown()
+        else:  # its thread has not made the transport yet, and nobody closes the raw socket before that
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
 
     def release(self) -> None:
         """Give everything back; by its own thread, at the end."""
@@ -634,7 +652,7 @@ class _SocketFile:
     def _look(self) -> tuple[int, int] | None:
         try:
             status = os.stat(self._path)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: an abstract name of Linux
             return None
         return status.st_dev, status.st_ino
 
@@ -670,6 +688,10 @@ def serve(
     if not callable(on_connection):
         raise TypeError(f"on_connection must be a callable that takes a Conn, not {on_connection!r}")
     chosen = Upgrader() if upgrader is None else upgrader
+    if not isinstance(chosen, Upgrader):
+        raise TypeError(f"upgrader must be an Upgrader, such as Upgrader(), or None, not {upgrader!r}")
+    for name in options.keys() & (Upgrader.names() - {"handshake_timeout"}):  # which a Server has too
+        raise TypeError(f"{name} is an Upgrader's: serve(..., upgrader=Upgrader({name}=...))")
 
     def handler(request: Request) -> None:
         on_connection(chosen.upgrade(request))
@@ -684,10 +706,10 @@ def serve(
 def _explain_end(connection: _Connection, exc: Exception) -> CloseCode:
     """Log why a handler left its WebSocket connection by an exception, and say what to close with."""
     if isinstance(exc, ConnectionClosed):
-        _log.debug("%s: %s", connection, exc)
+        _log.log(logging.INFO if isinstance(exc, ProtocolError) else logging.DEBUG, "%s: %s", connection, exc)
         return CloseCode.NORMAL_CLOSURE
     if isinstance(exc, (ReadTimeout, WriteTimeout)):  # the peer was too slow for the handler
-        _log.info("%s: %s", connection, exc)
+        _log.info("%s: closing with 1011, as the handler let a timeout escape: %s", connection, exc)
     else:
         _log.exception("%s: the handler raised", connection)
     return CloseCode.INTERNAL_SERVER_ERROR
@@ -748,11 +770,26 @@ def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
-def _check_shutdown_timeout(timeout: float) -> None:
+def _check_shutdown_timeout(timeout: float, name: str = "shutdown_timeout") -> None:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"shutdown_timeout is a number of seconds, not {timeout!r}")
+        raise TypeError(f"{name} is a number of seconds, not {timeout!r}")
     if not 0 <= timeout < math.inf:
-        raise ValueError(f"shutdown_timeout is a number of seconds, 0 or more, not {timeout!r}")
+        raise ValueError(f"{name} is a number of seconds, 0 or more, not {timeout!r}")
+
+
+def _check_listener(listener: Any) -> None:
+    if not hasattr(listener, "accept"):
+        raise TypeError(f"listener must be a socket that listens, not {listener!r}")
+    if isinstance(listener, socket.socket) and not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ValueError(f"listener does not listen yet: call its listen(), or use socket.create_server: {listener!r}")
+
+
+def _check_unix_path(path: Any) -> None:
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"unix_path must be a path, or None, not {path!r}")
+    name = os.fsencode(path)
+    if not name or b"\0" in name[1:]:
+        raise ValueError(f"unix_path must be a path, or None, not {path!r}")
 
 
 def _check_ssl_context(context: Any) -> None:
@@ -773,9 +810,18 @@ def _check_ssl_context(context: Any) -> None:
 
 
 def _listen_tcp(host: str, port: int) -> socket.socket:
+    if host is not None and not isinstance(host, str):
+        raise TypeError(f"host must be a str, not {host!r}: Server(handler, host, port)")
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port must be an integer, not {port!r}")
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be 0 (the system chooses) to 65535, not {port!r}")
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: what cannot be a name
+        error = exc if isinstance(exc, socket.gaierror) else socket.gaierror(socket.EAI_NONAME, "Name not known")
+        error.add_note(f"host is {host!r}: a name or address alone, without scheme, brackets and port")
+        raise error from None
     # As Go does for a name with both ("localhost"): IPv4, which every client of it tries.
     family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
     return socket.create_server(address, family=family, backlog=_BACKLOG)
@@ -788,8 +834,12 @@ def _listen_unix(path: str) -> socket.socket:
     try:
         sock.bind(path)
         sock.listen(_BACKLOG)
-    except BaseException:
+    except BaseException as exc:
         sock.close()
+        if isinstance(exc, OSError):  # bind does not say which path
+            exc.add_note(f"unix_path is {path!r}")
+            if exc.errno:  # else its text alone tells, which a file's name would replace
+                exc.filename = path
         raise
     return sock
 

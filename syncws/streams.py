@@ -35,6 +35,10 @@ class MessageReader(io.RawIOBase):
         self._piece = memoryview(b"")
         self._abandoned = False
 
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "complete" if self.complete else "open"
+        return f"<syncws.MessageReader {self.message_type.name} {state}>"
+
     def readable(self) -> bool:
         """True: io's question."""
         return True
@@ -117,6 +121,9 @@ class MessageWriter:
         self._closed = False
         text = message_type is MessageType.TEXT
         self._checker = codecs.getincrementaldecoder("utf-8")() if text else None
+
+    def __repr__(self) -> str:
+        return f"<syncws.MessageWriter {self.message_type.name} {'closed' if self._closed else 'open'}>"
 
     def write(self, data: str | Bytes) -> int:
         """Add to the message: str for TEXT, bytes for any type (for TEXT they must be UTF-8).

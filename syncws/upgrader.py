@@ -88,7 +88,7 @@ class Upgrader(ConnOptions):
     """Upgrades HTTP requests to WebSocket connections (gorilla's Upgrader).
 
     An Upgrader is immutable: make one, use it from any thread, for any number of requests. Every field of ConnOptions
-    (``read_limit``, ``ping_interval``, ...) is an option here too, for the connections it makes; beyond those:
+    (``read_limit``, ``ping_interval``, ...; see there) is an option too, for the connections it makes; beyond those:
 
     Args:
         handshake_timeout: seconds that sending the 101 may take; None for no limit.
@@ -151,7 +151,10 @@ class Upgrader(ConnOptions):
                 exception leaves the handler, or if the handler returns None. If the 101 could not be sent, the
                 connection is closed, ``response`` is None and the cause is chained.
             ValueError: the request was upgraded before.
+            TypeError: request is no Request.
         """
+        if not isinstance(request, Request):
+            raise TypeError(f"upgrade() takes the Request that Server gives to its handler, not {request!r}")
         exchange = request.exchange
         if exchange is not None and exchange.taken_over:
             raise ValueError("this request was upgraded before; its connection is request.conn")
@@ -168,8 +171,9 @@ class Upgrader(ConnOptions):
         """
         try:
             return self._negotiate(request, response_headers)
-        except _Refused as refused:
-            self._refuse(request, refused)
+        except _Refused as exc:
+            refused = exc
+        return self._refuse(request, refused)  # out here: _Refused is no part of what the program sees
 
     def open(self, request: Request, agreed: Agreed, transport: Transport, early_data: bytes = b"") -> Conn:
         """Send the 101 and make the connection: `upgrade`'s second step, which owns the transport from here on.

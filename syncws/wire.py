@@ -8,8 +8,7 @@
    before it. What a blocking writer sends for others is never torn by its deadline: the rest leaves without it.
 4. The send queue waits while a fragmented message is open; its last fragment releases it. Control frames pass.
 5. Whoever lets go of the frame lock looks again; whoever lets something wait tries the lock once more afterwards. So
-   no wake-up is lost. What is left goes to the drain thread only when the *socket* was full. (`_let_go` is the only
-   place that releases the frame lock after a write.)
+   no wake-up is lost. What is left goes to the drain thread only when the *socket* was full.
 6. The drain thread takes the frame lock by try only and never waits in a send.
 
 After our close nothing leaves any more. A write that failed in the middle of a frame is final for all later writes: the
@@ -89,6 +88,8 @@ class Wire:
         # Whether there is anything to look at when the frame lock is let go: set under state_lock; read without it, as
         # a hint that rule 5 makes good.
         self._waiting = False
+        # The drain thread found the frame lock taken and lets the socket be: whoever holds the lock looks again.
+        self._turned_away = False
         self._abandoned = False  # guarded by state_lock: the socket was cut
         self._ping_left: tuple[bytes, float] | None = None  # guarded by state_lock: our latest ping on its way
 
@@ -100,21 +101,27 @@ class Wire:
         Raises WriteTimeout (sticky only if part of the frame is on the wire), ConnectionClosed.
         """
         buffers = encode(first, payload, self._client)
+        begun = False
         self._wait_for_frame_lock(deadline)
         try:
-            if self._waiting:
+            if self._waiting or self._transport.pending:
                 self._flush_until(deadline)
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
+            begun = True
             self._transport.send(*buffers, deadline=deadline, stall=self._stall)
             if not first & 0x8:
                 self._message_open = not first & FIN
             elif first == _CLOSE:
                 self._record_sent(payload)
         except BaseException as error:
+            if begun and not isinstance(error, Exception):
+                # Maybe behind the last byte: then the peer has a frame (a close!) that nobody here knows of.
+                self._transport.torn = True
             self._fail(error)
         finally:
-            self._let_go()
+            self.frame_lock.release()
+            self._look_again()
 
     def flush(self, deadline: float, finish: bool) -> None:
         """Write all that waits, our close too; with finish, then tell the peer that no more bytes come.
@@ -129,7 +136,8 @@ class Wire:
         except BaseException as error:
             self._fail(error)
         finally:
-            self._let_go()
+            self.frame_lock.release()
+            self._look_again()
 
     def _wait_for_frame_lock(self, deadline: float | None) -> None:
         if not acquire_until(self.frame_lock, deadline):
@@ -146,7 +154,8 @@ class Wire:
             try:
                 taken = self._try_post(frame)
             finally:
-                self._let_go()
+                self.frame_lock.release()
+                self._look_again()
             if taken:
                 return True
         return self._enqueue(frame)
@@ -191,7 +200,8 @@ class Wire:
             if self._close is None and not self._transport.pending and not self._transport.closed:
                 self._transport.shutdown_write()
         finally:
-            self._let_go()
+            self.frame_lock.release()
+            self._look_again()
 
     def refuse(self, end: ConnectionClosed) -> None:
         """Let no write succeed any more: each raises end. What waits is dropped, but for our close."""
@@ -212,17 +222,20 @@ class Wire:
         """Send what can leave without waiting, unless somebody is writing: that one does it then (rule 5)."""
         while not self._abandoned and self._can_leave() and self.frame_lock.acquire(blocking=False):
             try:
+                self._turned_away = False
                 flushed = self._try_flush()
             finally:
                 self.frame_lock.release()  # the loop looks again
-            if not flushed:
+            if not flushed and not self._turned_away:
                 break
         if self._abandoned:  # maybe while we held the lock, so that the one who cut could not close the fd
             self._on_left()
 
-    def _let_go(self) -> None:
-        """Release the frame lock, and look again (rule 5)."""
-        self.frame_lock.release()
+    def _look_again(self) -> None:
+        """Rule 5, for whoever has just let go of the frame lock.
+
+        The release itself stands in each `finally`: a KeyboardInterrupt may come as this function is entered.
+        """
         if self._waiting or self._transport.pending:
             self.flush_soon()
 
@@ -296,6 +309,8 @@ class Wire:
                 first, payload, self._close = _CLOSE, self._close, None
             else:
                 self._waiting = bool(self._queue) or self._abandoned
+                if not self._queue:
+                    self._queue = _NO_FRAMES
                 return None
         return first, b"".join(encode(first, payload, self._client)), payload
 
@@ -333,7 +348,9 @@ class Wire:
     def _continue(self) -> bool:
         """The drain thread's call: the socket can be written. True when there is nothing left to do here."""
         if not self.frame_lock.acquire(blocking=False):
-            return True  # whoever holds it looks again when letting go, and comes back if the socket is full
+            self._turned_away = True  # before the lock is tried once more, as the holder looks at it after letting go
+            if not self.frame_lock.acquire(blocking=False):
+                return True  # whoever holds it looks again when letting go, and comes back if the socket is full
         try:
             done = self._flush()
         except BaseException as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,50 +11,7 @@ from unittest import mock
 
 from syncws.conn import Conn
 from syncws.testing import LeakChecks, Peer, await_, pair, peer
-
-#: Long enough for a machine under load, short enough to notice a hang.
-PATIENCE = 30.0
-
-
-class Task:
-    """A call in a thread of its own."""
-
-    def __init__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        self._call = lambda: call(*args, **kwargs)
-        self._value: Any = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._value = self._call()
-        except BaseException as error:
-            self._error = error
-
-    @property
-    def done(self) -> bool:
-        """Whether the call is over."""
-        return not self._thread.is_alive()
-
-    def result(self, seconds: float = PATIENCE) -> Any:
-        """What the call returned; raises what it raised, and AssertionError if it is still under way."""
-        self._thread.join(seconds)
-        if self._thread.is_alive():
-            raise AssertionError(f"still under way after {seconds:g} s")
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    def error(self, seconds: float = PATIENCE) -> BaseException:
-        """What the call raised; AssertionError if it did not."""
-        try:
-            value = self.result(seconds)
-        except AssertionError:
-            raise
-        except BaseException as error:
-            return error
-        raise AssertionError(f"returned {value!r}")
+from tests.tasks import Task
 
 
 class ConnCase(LeakChecks):

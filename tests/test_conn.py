@@ -108,6 +108,24 @@ class Identity:
             with self.assertRaisesRegex(ValueError, name):
                 ConnOptions(**{name: value})
 
+    def test_wrong_types(self) -> None:
+        """A timeout that is no number, what is no handler, what was not prepared: a TypeError, and nothing is sent."""
+        conn, peer = self.peer()
+        for timeout in ("1", [1], float("nan")):
+            for call in (
+                conn.receive,
+                conn.next_reader,
+                lambda timeout: conn.send("x", timeout),
+                lambda timeout: conn.next_writer(TEXT, timeout),
+                lambda timeout: conn.close(1000, "", timeout),
+            ):
+                self.assertRaisesRegex(TypeError, "timeout is a number of seconds", call, timeout)
+        for setter in (conn.set_ping_handler, conn.set_pong_handler, conn.set_close_handler):
+            self.assertRaisesRegex(TypeError, "a handler is a callable", setter, 5)
+        self.assertRaisesRegex(TypeError, "takes a PreparedMessage", conn.write_prepared, "x")
+        conn.send("first")
+        self.assertEqual(peer.receive_frame().payload, b"first")
+
 
 class Handlers:
     """Ping, pong and close handlers."""
@@ -491,6 +509,26 @@ class ClosingReads:
             self.assertEqual(peer.receive_close()[0], 1011)
             thread.join(10)
         self.assertIn("ZeroDivisionError", logs.output[0])
+
+    def test_interrupted_close_read(self) -> None:
+        """An interrupt while the thread of close_read is started: it has the turn if it has begun, else nobody has."""
+        start = threading.Thread.start
+
+        def begun(thread: threading.Thread) -> None:
+            start(thread)
+            raise KeyboardInterrupt
+
+        for begins, interrupted in ((False, mock.Mock(side_effect=KeyboardInterrupt)), (True, begun)):
+            conn, peer = self.peer()
+            with mock.patch.object(threading.Thread, "start", interrupted), self.assertRaises(KeyboardInterrupt):
+                conn.close_read()
+            if begins and conn._inbound.turn.locked():  # else the interrupt was faster, and the thread has ended
+                peer.send_frame(PING, b"p")
+                self.assertEqual(peer.receive_frame()[:2], (PONG, b"p"))
+            else:
+                peer.send_frame(TEXT, "m")
+                self.assertEqual(conn.receive(), "m")
+            conn.close_now()
 
     def test_no_thread_to_be_had(self) -> None:
         """Where no thread can be started close_read raises, and the connection can be read as before."""

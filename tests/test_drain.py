@@ -368,6 +368,26 @@ class TimerTests(Cases):
 class ThreadTests(Cases):
     """When there is a thread, and when not."""
 
+    def test_interrupted_start(self):
+        """An interrupt while the thread is started, before or after it has begun, loses neither work nor thread."""
+        start = threading.Thread.start
+
+        def begun(thread):
+            start(thread)
+            raise KeyboardInterrupt
+
+        def not_begun(thread):
+            raise KeyboardInterrupt
+
+        for interrupted in (begun, not_begun):
+            calls = [Calls(), Calls()]
+            with mock.patch.object(threading.Thread, "start", interrupted), self.assertRaises(KeyboardInterrupt):
+                self.drain.call_at(time.monotonic(), calls[0])
+            self.drain.call_at(time.monotonic(), calls[1])
+            for call in calls:
+                self.assertTrue(call.called.wait(10))
+            self.assertTrue(await_(lambda: not drain_threads()))
+
     def test_none_at_rest(self):
         """There is no thread before there is work, one while there is, and none after; a daemon."""
         self.assertEqual(drain_threads(), [])

@@ -5,8 +5,10 @@ Ids such as C-1 name the behaviours of gorilla/websocket that are kept, or mende
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from unittest import mock
 
 from syncws import (
     CLOSE,
@@ -20,6 +22,7 @@ from syncws import (
     ReadTimeout,
     format_close_message,
 )
+from syncws.drain import drain
 from syncws.testing import await_
 from tests.conn_cases import elapsed, in_both_roles
 
@@ -497,6 +500,26 @@ class ByThisSide:
         closing.result()
 
 
+class NoThread:
+    """There is no thread to be had that would cut the connection."""
+
+    def test_log_that_asks_the_connection(self) -> None:
+        """The complaint is logged without a lock: a handler of the log may use the connection."""
+        conn, _ = self.peer()
+        asked = []
+
+        class Asking(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                asked.append(conn.queued)
+
+        logger, handler = logging.getLogger("syncws.conn"), Asking(logging.ERROR)
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+        with mock.patch.object(drain, "_start", return_value=RuntimeError("no thread")):
+            self.start(conn.close, timeout=0).result()
+        self.assertEqual(asked, [(0, 0)])
+
+
 class Crossed:
     """Both sides at once."""
 
@@ -668,4 +691,4 @@ class Context:
         self.assertTrue(peer.at_end())
 
 
-globals().update(in_both_roles(ByThePeer, ByThisSide, Crossed, Now, Context))
+globals().update(in_both_roles(ByThePeer, ByThisSide, NoThread, Crossed, Now, Context))

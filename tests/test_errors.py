@@ -118,6 +118,11 @@ class TestVocabulary(unittest.TestCase):
             {"TEXT": 1, "BINARY": 2, "CLOSE": 8, "PING": 9, "PONG": 10},
         )
 
+    def test_unknown_message_type(self):
+        """What is no message type is a ValueError that names the types."""
+        with self.assertRaisesRegex(ValueError, "no message type 3: use TEXT, BINARY"):
+            MessageType(3)
+
     def test_close_codes(self):
         """gorilla's names, in Python's spelling, and nothing that gorilla has not."""
         self.assertEqual({int(code): code.name for code in CloseCode}, CODES)
@@ -221,6 +226,12 @@ class TestPredicates(unittest.TestCase):
         ):
             with self.subTest(error=error, codes=codes):
                 self.assertIs(is_unexpected_close_error(error, *codes), expected)
+
+    def test_codes_in_a_list(self):
+        """A list of codes, which would never match, is a TypeError that says how codes are given."""
+        for predicate in (is_close_error, is_unexpected_close_error):
+            with self.assertRaisesRegex(TypeError, "an argument of its own"):
+                predicate(CloseError(1000), [1000])
 
 
 if __name__ == "__main__":

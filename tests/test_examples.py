@@ -195,13 +195,15 @@ class EchoServerTests(LeakChecks):
         code, line = self.run_wrongly("--host", "192.0.2.1", "--port", "0")
         self.assertEqual(code, 1)
         self.assertRegex(line, r"^Cannot listen on 192\.0\.2\.1 port 0: ")
+        code, line = self.run_wrongly("--host", "a..b", "--port", "0")
+        self.assertEqual((code, line), (1, "Cannot listen on a..b port 0: Name not known"))
 
     def test_bad_certificate(self) -> None:
         """A certificate that is not there, or is none, or comes without its key: one line, and exit code 2."""
         page = str(EXAMPLES / "echo.html")
         for options, said in (
             (["--certfile", "/nowhere/cert.pem"], r"/nowhere/cert\.pem.*: No such file or directory"),
-            (["--certfile", page], re.escape(page)),
+            (["--certfile", page], re.escape(page) + ": not PEM"),
             (["--keyfile", page], "--keyfile needs --certfile"),
         ):
             with self.subTest(options=options):

@@ -73,6 +73,12 @@ class CheckedHeadersTests(unittest.TestCase):
                 checked_headers([(name, value)])
             self.assertIn(repr(name), str(caught.exception))
 
+    def test_what_is_no_list_of_pairs(self):
+        """A header as one str, or anything else that gives no pairs, is a TypeError that says what to write."""
+        for source in ("X: y", ["X: y"], 5, [("X",)], b"X"):
+            with self.subTest(source=source), self.assertRaisesRegex(TypeError, "headers are a dict of str or a list"):
+                checked_headers(source)
+
     def test_wrong_types(self):
         """Names and values that are not str are a TypeError."""
         for name, value in [("X-A", 1), ("X-A", b"1"), (b"X-A", "1"), ("X-A", None)]:

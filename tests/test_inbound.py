@@ -809,6 +809,28 @@ class Buffers:
         self.assertEqual(sizes, [448])
 
 
+class SlowRecords:
+    """A TLS record that arrives in pieces."""
+
+    def test_part_of_a_record_is_no_silence(self) -> None:
+        """A wait in which only part of a TLS record came counts as life: no ping, no end, and then the message."""
+        conn, peer = self.peer(ping_interval=0.05, ping_timeout=0.05)
+        receive, waits = conn.transport.receive, iter(range(10))
+
+        def dripping(size: int, wait: float | None) -> bytes | None:
+            conn.transport.heard_part = next(waits, None) is not None
+            if conn.transport.heard_part:
+                time.sleep(0.03)
+                return None
+            peer.send_frame(TEXT, "whole")
+            return receive(size, wait)
+
+        conn.transport.receive = dripping  # type: ignore[method-assign]
+        self.assertEqual(conn.receive(timeout=10), "whole")
+        conn.close_now()
+        self.assertTrue(peer.at_end())  # and no ping before it
+
+
 class JSON:
     """read_json."""
 
@@ -835,5 +857,7 @@ class JSON:
 
 
 globals().update(
-    in_both_roles(Messages, Iteration, Streams, Ends, BadInput, Limits, Timeouts, Turns, Compressed, Buffers, JSON)
+    in_both_roles(
+        Messages, Iteration, Streams, Ends, BadInput, Limits, Timeouts, Turns, Compressed, Buffers, SlowRecords, JSON
+    )
 )

@@ -141,6 +141,12 @@ class TestPreparedMessage(unittest.TestCase):
         self.assertEqual(encode_payload(BINARY, LONG.encode(), None), (FIN | BINARY, LONG.encode()))
 
 
+class TestRepr(unittest.TestCase):
+    def test_repr(self):
+        """The repr tells type and size, not the data."""
+        self.assertEqual(repr(PreparedMessage(TEXT, "grüß")), "<syncws.PreparedMessage TEXT 6 bytes>")
+
+
 class TestOnConnections(LeakChecks):
     """Sent by real connections, in both roles."""
 

@@ -1047,6 +1047,12 @@ class TestPayloads(ProtocolTestCase):
         self.assertEqual(close_payload(1005), b"")
         self.assertEqual(parse_close_payload(b""), (1005, ""))
 
+    def test_close_payload_of_wrong_types(self):
+        """A code that is no integer and a reason that is no str are a TypeError that shows both."""
+        for code, reason in (("bye", ""), (None, ""), (1000, None), (1000, b"bye")):
+            with self.subTest(code=code, reason=reason), self.assertRaisesRegex(TypeError, "an integer code and a str"):
+                close_payload(code, reason)
+
     def test_codes_that_may_not_be_sent(self):
         """Codes that are reserved, or only tell this side what happened, are a ValueError that names the good ones."""
         for code in self.BAD_CODES:

@@ -7,9 +7,11 @@ import errno
 import gc
 import logging
 import os
+import re
 import signal
 import socket
 import ssl
+import sys
 import tempfile
 import threading
 import time
@@ -23,7 +25,7 @@ import trustme
 
 from syncws import server as server_module
 from syncws.conn import Conn
-from syncws.errors import CloseError, ConcurrencyError, HandshakeError, MessageType, ReadTimeout
+from syncws.errors import CloseError, ConcurrencyError, HandshakeError, MessageType, ReadLimitError, ReadTimeout
 from syncws.http11 import Request, Response
 from syncws.server import ACCEPT_ERRORS, Server, serve
 from syncws.testing import LeakChecks, Peer, await_, running
@@ -204,6 +206,14 @@ class ListeningTests(ServerTestCase):
         """An option that cannot work is refused by name, before anything is bound."""
         rows: list[tuple[str, Any, type[Exception]]] = [
             ("handler", None, TypeError),
+            ("host", 8080, TypeError),
+            ("host", b"127.0.0.1", TypeError),
+            ("port", "8080", TypeError),
+            ("port", None, TypeError),
+            ("listener", "socket", TypeError),
+            ("unix_path", 5, TypeError),
+            ("unix_path", "", ValueError),
+            ("unix_path", "/tmp/a\0b", ValueError),
             ("port", 70000, ValueError),
             ("port", -1, ValueError),
             ("ssl_context", "cert.pem", TypeError),
@@ -221,6 +231,20 @@ class ListeningTests(ServerTestCase):
         for name, value, kind in rows:
             with self.subTest(name=name, value=value), self.assertRaisesRegex(kind, name):
                 Server(**{"handler": hello, "port": 0, name: value})
+
+    def test_a_listener_that_does_not_listen(self) -> None:
+        """A socket that nobody called listen() on is refused when it is given, and stays the caller's."""
+        with socket.socket() as idle:
+            with self.assertRaisesRegex(ValueError, "listener does not listen"):
+                Server(hello, listener=idle)
+            self.assertGreaterEqual(idle.fileno(), 0)
+
+    def test_what_is_no_host(self) -> None:
+        """What cannot be a host's name is an OSError whose traceback tells what a host is."""
+        for host in ("[::1]", "a..b"):
+            with self.subTest(host=host), self.assertRaises(OSError) as caught:
+                Server(hello, host, 0)
+            self.assertIn(repr(host), caught.exception.__notes__[0])
 
     def test_repr(self) -> None:
         """The repr tells address, state and connections."""
@@ -283,10 +307,26 @@ class UnixTests(ServerTestCase):
         """A file that is no socket is never removed."""
         with open(self.path, "w") as file:
             file.write("precious")
-        with self.assertRaises(OSError):
+        with self.assertRaisesRegex(OSError, re.escape(self.path)):
             Server(hello, unix_path=self.path)
         with open(self.path) as file:
             self.assertEqual(file.read(), "precious")
+
+    def test_a_path_that_is_too_long(self) -> None:
+        """What is no path for a socket is an OSError that says why, and names the path."""
+        with self.assertRaisesRegex(OSError, "too long") as caught:
+            Server(hello, unix_path=self.path * 20)
+        self.assertIn(self.path, caught.exception.__notes__[0])
+
+    @unittest.skipUnless(sys.platform == "linux", "abstract names are Linux's")
+    def test_an_abstract_name(self) -> None:
+        """A name in Linux's abstract namespace works; it has no file."""
+        name = f"\0syncws-{os.getpid()}"
+        with self.serving(hello, unix_path=name) as server, socket.socket(socket.AF_UNIX) as client:
+            self.assertEqual(server.address, name.encode())
+            client.connect(name)
+            client.sendall(GET)
+            self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"))
 
     def test_a_file_of_a_successor_is_left_alone(self) -> None:
         """Shutdown does not remove the file of a server that has taken the path over meanwhile."""
@@ -680,7 +720,7 @@ class TLSTests(ServerTestCase):
         self.assertEqual(schemes, ["https"])
 
     def test_a_client_that_speaks_no_tls(self) -> None:
-        """Plain HTTP on a TLS port costs one INFO line."""
+        """Plain HTTP on a TLS port costs one INFO line, which says so."""
         with (
             self.serving(ssl_context=self.server_context) as server,
             self.assertLogs("syncws.server", logging.INFO) as logs,
@@ -690,6 +730,7 @@ class TLSTests(ServerTestCase):
             while client.socket.recv(4096):
                 pass
         self.assertEqual([(each.levelname, each.exc_info) for each in logs.records], [("INFO", None)])
+        self.assertIn("the client speaks plain HTTP", logs.output[0])
 
     def test_a_silent_client(self) -> None:
         """handshake_timeout covers the TLS handshake."""
@@ -788,6 +829,17 @@ class OutcomeTests(ServerTestCase):
 
         with self.assertNoLogs("syncws.server", logging.INFO):
             self.assertEqual(self.closed_with(handler), (1000, ""))
+
+    def test_a_breach_of_the_protocol(self) -> None:
+        """A ProtocolError that escapes is the peer's fault: one INFO line, no traceback."""
+
+        def handler(conn: Conn) -> None:
+            raise ReadLimitError("2 bytes are over the limit of 1")
+
+        with self.assertLogs("syncws.server", logging.INFO) as logs:
+            self.closed_with(handler)
+        self.assertEqual([(each.levelname, each.exc_info) for each in logs.records], [("INFO", None)])
+        self.assertIn("over the limit of 1", logs.output[0])
 
     def test_the_peer_leaves(self) -> None:
         """A peer that vanishes under a blocked read is not worth a line of the server's."""
@@ -1182,6 +1234,10 @@ class ServeTests(ServerTestCase):
             serve(None)  # type: ignore[arg-type]
         with self.assertRaises(TypeError):
             serve(lambda conn: None, colour="red")
+        with self.assertRaisesRegex(TypeError, "upgrader must be an Upgrader"):
+            serve(lambda conn: None, upgrader=Upgrader)  # type: ignore[arg-type]
+        with self.assertRaisesRegex(TypeError, r"upgrader=Upgrader\(read_limit="):
+            serve(lambda conn: None, read_limit=5)
 
 
 if __name__ == "__main__":

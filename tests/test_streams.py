@@ -54,6 +54,15 @@ class TestMessageReader(unittest.TestCase):
         self.assertEqual(reader_of(b"").read(1), b"")
         self.assertEqual(reader_of(b"").read(), b"")
 
+    def test_repr(self):
+        """The repr tells the type of the message and what is left of it."""
+        reader = reader_of(b"one", b"two")
+        self.assertRegex(repr(reader), r"^<syncws\.MessageReader [A-Z]+ open>$")
+        reader.read()
+        self.assertIn("complete", repr(reader))
+        reader.close()
+        self.assertIn("closed", repr(reader))
+
     def test_reading_nothing(self):
         """read(0) waits for nothing."""
         self.assertEqual(reader_of(AssertionError("waited")).read(0), b"")
@@ -183,6 +192,12 @@ class TestMessageWriter(unittest.TestCase):
             self.assert_told()
         self.assert_told(("whole", b"12345678"), "release")
         self.assertTrue(writer.closed)
+
+    def test_repr(self):
+        """The repr tells the type of the message and whether it is over."""
+        with self.open() as writer:
+            self.assertEqual(repr(writer), "<syncws.MessageWriter BINARY open>")
+        self.assertEqual(repr(writer), "<syncws.MessageWriter BINARY closed>")
 
     def test_an_empty_message(self):
         """A block without a write sends an empty message (gorilla's W-5)."""

@@ -24,6 +24,7 @@ from syncws import transport as transport_module
 from syncws.errors import WriteTimeout
 from syncws.testing import LeakChecks, ScriptedSocket, await_, socketpair
 from syncws.transport import TLSTransport, Transport
+from tests.tasks import Task
 
 SMALL = 4096  # a socket buffer that is soon full
 FULL = 1 << 22  # more than two such buffers and the window between them hold
@@ -35,30 +36,6 @@ EAGAIN = BlockingIOError(errno.EAGAIN, "no room")
 
 def instant(seconds):
     return time.monotonic() + seconds
-
-
-class Task(threading.Thread):
-    """A call in a thread; `outcome` gives what it returned or raises what it raised."""
-
-    def __init__(self, call, *arguments, **keywords):
-        super().__init__(daemon=True)
-        self._call = functools.partial(call, *arguments, **keywords)
-        self._result = None
-        self._error = None
-        self.start()
-
-    def run(self):
-        try:
-            self._result = self._call()
-        except BaseException as error:
-            self._error = error
-
-    def outcome(self, seconds=30.0):
-        self.join(seconds)
-        assert not self.is_alive(), "still waiting"
-        if self._error is not None:
-            raise self._error
-        return self._result
 
 
 def read_all(sock, count=None):
@@ -167,7 +144,7 @@ class ReceivingCases:
         transport, peer = self.make()
         task = Task(transport.receive, 100, None)
         peer.sendall(b"late")
-        self.assertEqual(task.outcome(), b"late")
+        self.assertEqual(task.result(), b"late")
 
     def test_end_of_stream(self):
         """receive gives b"" at the end of the stream, each time it is asked, and receive_into 0."""
@@ -210,7 +187,7 @@ class ReceivingCases:
         task.join(0.1)
         self.assertTrue(task.is_alive())
         peer.sendall(b"x")
-        self.assertEqual(task.outcome(), b"x")
+        self.assertEqual(task.result(), b"x")
 
     def test_absurd_waits(self):
         """A wait longer than the system can express is waited for as long as it can."""
@@ -220,7 +197,7 @@ class ReceivingCases:
             self.assertEqual(transport.receive(100, wait), b"x")
             task = Task(transport.receive, 100, wait)
             peer.sendall(b"y")
-            self.assertEqual(task.outcome(), b"y")
+            self.assertEqual(task.result(), b"y")
 
     def test_receive_into(self):
         """receive_into puts the bytes where they are to be, and says how many."""
@@ -245,7 +222,7 @@ class ReceivingCases:
         task.join(0.05)
         self.assertTrue(task.is_alive())
         peer.sendall(b"x")
-        self.assertEqual(task.outcome(), b"x")
+        self.assertEqual(task.result(), b"x")
 
     def test_kernel_timeout_of_somebody_else(self):
         """A receive timeout that the socket was given before is not waited with."""
@@ -256,7 +233,7 @@ class ReceivingCases:
         task.join(0.05)
         self.assertTrue(task.is_alive())
         peer.sendall(b"x")
-        self.assertEqual(task.outcome(), b"x")
+        self.assertEqual(task.result(), b"x")
 
     def test_reset(self):
         """A connection that the peer resets is an OSError."""
@@ -292,7 +269,7 @@ class ReceivingCases:
         task = Task(transport.receive, 100, None)
         task.join(0.05)
         transport.shutdown()
-        self.assertEqual(task.outcome(), b"")
+        self.assertEqual(task.result(), b"")
 
     def test_directions_are_independent(self):
         """A writer stuck for ever disturbs no read, and a read's short wait no writer."""
@@ -303,7 +280,7 @@ class ReceivingCases:
         self.assertEqual(transport.receive(100, 5.0), b"read me")
         self.assertTrue(writer.is_alive())
         self.assertEqual(read_all(peer, FULL), b"w" * FULL)
-        writer.outcome()
+        writer.result()
 
 
 class SendingCases:
@@ -319,7 +296,7 @@ class SendingCases:
         transport.send(memoryview(sent[3]))
         self.assertFalse(transport.pending)
         transport.shutdown_write()
-        self.assertEqual(reader.outcome(), b"".join(sent))
+        self.assertEqual(reader.result(), b"".join(sent))
 
     def test_deadline_with_nothing_sent(self):
         """WriteTimeout before a byte has left: nothing is pending, nothing is torn, and a later send succeeds."""
@@ -352,7 +329,7 @@ class SendingCases:
         self.assertTrue(transport.pending)
         reader = Task(read_all, peer, filler + len(old) + 5)
         transport.send(b"newer", deadline=instant(10))
-        self.assertEqual(reader.outcome()[filler:], old + b"newer")
+        self.assertEqual(reader.result()[filler:], old + b"newer")
 
     def test_deadline_that_has_passed(self):
         """With room in the socket a deadline is not even looked at; without, it ends the send at once."""
@@ -371,7 +348,7 @@ class SendingCases:
             task = Task(transport.send, b"x", deadline=deadline)
             task.join(0.05)
             read_all(peer, filler + 1)
-            task.outcome()
+            task.result()
 
     def test_deadline_is_not_renewed(self):
         """The deadline is one for the whole send: a peer that reads a little does not move it."""
@@ -379,7 +356,7 @@ class SendingCases:
         before = time.monotonic()
         task = Task(transport.send, b"d" * (FULL * 4), deadline=before + 0.2)
         self.read_slowly(peer, lambda: not task.is_alive(), seconds=5)
-        self.assertRaises(WriteTimeout, task.outcome)
+        self.assertRaises(WriteTimeout, task.result)
         self.assertLess(time.monotonic() - before, 2)
 
     def test_stall(self):
@@ -402,7 +379,7 @@ class SendingCases:
         self.read_slowly(peer, lambda: False, seconds=1.2)  # three times the limit
         self.assertTrue(task.is_alive())
         transport.shutdown()
-        self.assertRaises(BrokenPipeError, task.outcome)
+        self.assertRaises(BrokenPipeError, task.result)
 
     def test_shutdown_wakes_a_send(self):
         """shutdown by another thread ends a send that is stuck, as an OSError; the stream is torn."""
@@ -411,7 +388,7 @@ class SendingCases:
         task.join(0.05)
         self.assertTrue(task.is_alive())
         transport.shutdown()
-        self.assertRaises(BrokenPipeError, task.outcome)
+        self.assertRaises(BrokenPipeError, task.result)
         self.assertTrue(transport.torn)
 
     def test_peer_gone(self):
@@ -442,7 +419,7 @@ class SendingCases:
         transport.flush_until(instant(10), None)
         self.assertFalse(transport.pending)
         self.assertTrue(await_(lambda: transport.try_send(b"next")))  # once there is room again
-        self.assertEqual(reader.outcome(), b"l" * FULL + b"next")
+        self.assertEqual(reader.result(), b"l" * FULL + b"next")
 
     def test_flush(self):
         """flush sends what the socket takes, and says whether that was all."""
@@ -453,7 +430,7 @@ class SendingCases:
         reader = Task(read_all, peer, FULL)
         while not transport.flush():
             transport_module._wait_for(transport.socket, 5, write=True)
-        self.assertEqual(reader.outcome(), b"t" * FULL)
+        self.assertEqual(reader.result(), b"t" * FULL)
         self.assertTrue(transport.flush())
 
     @unittest.skipUnless(hasattr(signal, "setitimer"), "needs signals")
@@ -470,7 +447,7 @@ class SendingCases:
         self.assertTrue(transport.pending)
         task = Task(read_all, peer, filler + 3)
         transport.flush_until(instant(10), None)
-        self.assertEqual(task.outcome()[-3:], b"old")
+        self.assertEqual(task.result()[-3:], b"old")
         self.alarm(interrupt, 0.03)
         with self.assertRaises(KeyboardInterrupt):
             transport.send(b"n" * FULL)
@@ -572,7 +549,7 @@ class UnixTests(ReceivingCases, SendingCases, Cases):
         task.join(0.05)
         self.assertTrue(task.is_alive())
         read_all(peer, 10 * (sent + 1))
-        task.outcome()
+        task.result()
 
 
 class PlainTests(Cases):
@@ -616,7 +593,7 @@ class PlainTests(Cases):
                 listener.bind(("127.0.0.1", 0))
                 listener.listen()
                 for task in tasks:
-                    task.outcome()
+                    task.result()
                 self.assertEqual(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), 1)
 
     @unittest.skipUnless(POSIX, "needs SIGPIPE")
@@ -794,7 +771,7 @@ class TLSCases(LeakChecks):
         server, client = self.make(buffer, version)
         task = Task(server.handshake, instant(10))
         client.handshake(instant(10))
-        task.outcome()
+        task.result()
         return server, client
 
     def receive_all(self, transport, count):
@@ -821,7 +798,7 @@ class TLSTests(TLSCases):
                     for sent in ((b"small",), (b"head", b"payload"), (b"head", large), (large, b"tail"), (b"",)):
                         task = Task(near.send, *sent, deadline=instant(10), stall=5.0)
                         self.assertEqual(self.receive_all(far, sum(map(len, sent))), b"".join(sent))
-                        task.outcome()
+                        task.result()
                         self.assertFalse(near.pending)
 
     def test_receive_into(self):
@@ -932,7 +909,7 @@ class TLSTests(TLSCases):
             self.assertEqual(server.receive(100, 5.0), b"read me")
         self.assertTrue(writer.is_alive())
         server.shutdown()
-        self.assertRaises(BrokenPipeError, writer.outcome)
+        self.assertRaises(BrokenPipeError, writer.result)
         self.assertTrue(server.torn)
 
     def test_shutdown_wakes_a_receive(self):
@@ -941,7 +918,7 @@ class TLSTests(TLSCases):
         task = Task(server.receive, 100, None)
         task.join(0.05)
         server.shutdown()
-        self.assertEqual(task.outcome(), b"")
+        self.assertEqual(task.result(), b"")
 
     def test_nothing_came(self):
         """receive gives None when the wait is over."""
@@ -969,7 +946,7 @@ class TLSTests(TLSCases):
         self.assertLess(time.monotonic() - before, 1.0)
         self.assertTrue(server.heard_part)
         stop.set()
-        dripping.outcome()
+        dripping.result()
         self.assertTrue(await_(lambda: server.receive(100, 0.01) is None and not server.heard_part))
 
     def test_deadline_with_nothing_sent(self):
@@ -983,7 +960,7 @@ class TLSTests(TLSCases):
         self.assertFalse(server.torn)
         task = Task(self.receive_all, client, FULL)
         server.flush_until(instant(10), None)
-        self.assertEqual(task.outcome(), filler)
+        self.assertEqual(task.result(), filler)
         server.send(b"next", deadline=instant(5))
         self.assertEqual(client.receive(100, 5.0), b"next")
         fill(server.socket)  # now the socket is full, and there is no rest
@@ -1019,7 +996,7 @@ class TLSTests(TLSCases):
             transport_module._wait_for(server.socket, 5, write=True)
         self.assertTrue(server.try_send(b"next"))
         server.flush_until(instant(10), None)
-        self.assertEqual(task.outcome(), b"first" + b"l" * FULL + b"next")
+        self.assertEqual(task.result(), b"first" + b"l" * FULL + b"next")
 
     def test_interrupt(self):
         """An exception between encrypting and sending makes a hole in the stream: torn."""
@@ -1137,7 +1114,7 @@ class TLSHandshakeTests(TLSCases):
         task = Task(drip)
         self.assertRaises(TimeoutError, server.handshake, instant(0.2))
         stop.set()
-        task.outcome()
+        task.result()
 
     def test_garbage(self):
         """A client that speaks no TLS is an SSLError, which is an OSError; it gets an alert."""
@@ -1159,7 +1136,7 @@ class TLSHandshakeTests(TLSCases):
         with self.assertRaises(ssl.SSLError):
             server.handshake(instant(10))
             server.receive(100, 10.0)  # with TLS 1.3 the server had finished before it heard of it
-        self.assertRaises(ssl.SSLCertVerificationError, task.outcome)
+        self.assertRaises(ssl.SSLCertVerificationError, task.result)
 
     def test_peer_leaves(self):
         """A peer that leaves during the handshake is an OSError."""
@@ -1178,7 +1155,7 @@ class TLSHandshakeTests(TLSCases):
         task = Task(server.handshake, None)
         task.join(0.05)
         server.shutdown()
-        self.assertRaises(ConnectionResetError, task.outcome)
+        self.assertRaises(ConnectionResetError, task.result)
 
     def test_plain_text_right_behind_it(self):
         """What a client sends in the same packet as the end of its handshake is not lost."""
@@ -1186,7 +1163,7 @@ class TLSHandshakeTests(TLSCases):
         task = Task(server.handshake, instant(10))
         client.handshake(instant(10))
         client.send(b"at once")
-        task.outcome()
+        task.result()
         self.assertEqual(server.receive(100, 5.0), b"at once")
 
 

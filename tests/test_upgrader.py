@@ -463,6 +463,12 @@ class UpgradeTests(LeakChecks, UpgraderTestCase):
         assert request is not None
         return request, transport
 
+    def test_what_is_no_request(self) -> None:
+        """Anything but a Request, such as the Conn that serve() gives, is a TypeError."""
+        for other in (None, "request", object()):
+            with self.assertRaisesRegex(TypeError, "takes the Request"):
+                Upgrader().upgrade(other)  # type: ignore[arg-type]
+
     def test_the_101_is_one_send(self) -> None:
         """The whole 101 leaves in one send, under the handshake timeout, before anything else."""
         request, transport = self.receive_request()

@@ -24,6 +24,7 @@ from syncws.protocol import FIN, close_payload
 from syncws.testing import Frame, LeakChecks, Peer, ScriptedSocket, await_, socketpair
 from syncws.transport import TLSTransport, Transport
 from syncws.wire import Wire, acquire_until
+from tests.tasks import Task
 
 BINARY = FIN | MessageType.BINARY
 PING = FIN | MessageType.PING
@@ -63,30 +64,6 @@ def closing(payload=BYE):
 def frame(payload):
     """A frame as a server posts it."""
     return b"".join(wire_module.encode(BINARY, payload, False))
-
-
-class Task(threading.Thread):
-    """A call in a thread; `outcome` gives what it returned or raises what it raised."""
-
-    def __init__(self, call, *arguments, **keywords):
-        super().__init__(daemon=True)
-        self._call = functools.partial(call, *arguments, **keywords)
-        self._result = None
-        self._error = None
-        self.start()
-
-    def run(self):
-        try:
-            self._result = self._call()
-        except BaseException as error:
-            self._error = error
-
-    def outcome(self, seconds=30.0):
-        self.join(seconds)
-        assert not self.is_alive(), "still waiting"
-        if self._error is not None:
-            raise self._error
-        return self._result
 
 
 class FromBytes:
@@ -274,7 +251,7 @@ class RestTests(Cases):
         self.assertTrue(wire.post(frame(b"post")))
         writer = Task(wire.send, BINARY, b"write", None)
         self.expect(peer, data(LARGE), pong(b"pong"), ping(b"ping"), data(b"post"), data(b"write"))
-        writer.outcome()
+        writer.result()
 
     def test_cut_anywhere(self):
         """Frames come whole, in order, wherever the socket cuts them and whoever goes on with them."""
@@ -320,7 +297,7 @@ class OrderTests(Cases):
         wire.pong(b"pong")
         with self.no_drain():
             wire.frame_lock.release()
-            writer.outcome()
+            writer.result()
         self.assertEqual(frames_in(sock.sent), [pong(b"pong"), data(b"post"), data(b"own")])
 
     def test_posts_before_a_close_leave(self):
@@ -343,8 +320,8 @@ class OrderTests(Cases):
         second = Task(wire.send, BINARY, b"second", None)
         wire.close(BYE)
         sock.go_on.set()
-        first.outcome()
-        self.assertRaises(CloseSentError, second.outcome)
+        first.result()
+        self.assertRaises(CloseSentError, second.result)
         self.assertEqual(frames_in(sock.sent), [data(b"first"), closing()])
 
     def test_own_order(self):
@@ -368,7 +345,7 @@ class OrderTests(Cases):
             self.assertEqual(count, seen[number])
             seen[number] += 1
         for task in tasks:
-            task.outcome()
+            task.result()
 
 
 class OpenMessageTests(Cases):
@@ -411,7 +388,7 @@ class OpenMessageTests(Cases):
         self.assertTrue(sock.inside.wait(10))
         self.assertTrue(wire.post(frame(b"post")))
         sock.go_on.set()
-        last.outcome()
+        last.result()
         self.assertEqual(frames_in(sock.sent)[-1], data(b"post"))
 
     def test_waits_on_a_stuck_socket(self):
@@ -423,7 +400,7 @@ class OpenMessageTests(Cases):
         self.assertTrue(wire.post(frame(b"post")))
         wire.pong(b"pong")
         self.expect(peer, Frame(2, b"a", fin=False), Frame(0, LARGE, fin=False), pong(b"pong"))
-        middle.outcome()
+        middle.result()
         wire.send(END, b"c", None)
         self.expect(peer, Frame(0, b"c"), data(b"post"))
 
@@ -490,7 +467,7 @@ class LostWakeUpTests(Cases):
                 if waiting:
                     self.assertTrue(wire.post(frame(b"post")))
                 wire.frame_lock.release()
-                self.assertRaises(WriteTimeout, writer.outcome)
+                self.assertRaises(WriteTimeout, writer.result)
                 self.expect(peer, data(LARGE), *[data(b"post")] * waiting)
                 self.assertTrue(wire.open)
 
@@ -552,7 +529,7 @@ class LostWakeUpTests(Cases):
         with self.no_drain():
             tasks = [Task(work, number) for number in range(2)]
             for task in tasks:
-                task.outcome()
+                task.result()
         self.assertEqual(len(frames_in(sock.sent)), 2 * rounds)
 
 
@@ -568,6 +545,7 @@ class DrainThreadTests(Cases):
         self.assertGreater(wire.queued[0], 490)
         self.expect(peer, data(LARGE), *map(data, payloads))
         self.assertEqual(wire.queued, (0, 0))
+        self.assertTrue(await_(lambda: wire._queue is wire_module._NO_FRAMES), "an empty queue keeps its memory")
 
     def test_never_waits_for_the_lock(self):
         """The drain thread finds the frame lock taken and goes away, at once; the holder takes over."""
@@ -596,7 +574,7 @@ class DrainThreadTests(Cases):
         wire.half_close()
         self.assertLess(time.monotonic() - before, 1)
         self.expect(peer, data(LARGE), pong(b"pong"), ping(b"ping"), data(b"post"), closing())
-        writer.outcome()
+        writer.result()
 
     def test_no_thread_to_be_had(self):
         """Where the drain thread cannot be started nothing is raised; the next post tries again."""
@@ -608,6 +586,23 @@ class DrainThreadTests(Cases):
             self.assertTrue(wire.post(frame(LARGE)))
         self.assertTrue(wire.post(frame(b"next")))
         self.expect(peer, data(LARGE), data(b"next"))
+
+    def test_turned_away_by_who_called_it(self):
+        """Room that comes before the one who asked for the drain thread lets go of the lock is not missed."""
+        wire, peer = self.real()
+        watch = wire_module.drain.watch
+        turned_away = []
+
+        def watch_and_come(fd, flush):
+            if len(turned_away) < 2:  # of the post itself, and of its second look
+                turned_away.append(Task(flush).result())
+            else:
+                watch(fd, flush)
+
+        with mock.patch.object(wire_module.drain, "watch", watch_and_come):
+            self.assertTrue(wire.post(frame(LARGE)))
+        self.assertEqual(turned_away, [True, True])
+        self.expect(peer, data(LARGE))
 
     def test_closed_before_it_comes(self):
         """A transport that was closed meanwhile is left alone."""
@@ -729,7 +724,7 @@ class DeadlineTests(Cases):
             with self.assertRaises(WriteTimeout):
                 wire.flush(deadline, finish=True)
         self.expect(peer, data(LARGE))
-        writer.outcome()
+        writer.result()
         wire.send(BINARY, b"next", instant(10))
         self.expect(peer, data(b"next"))
 
@@ -775,7 +770,7 @@ class DeadlineTests(Cases):
         self.assertTrue(wire.post(frame(b"post")))
         wire.close(BYE)
         sock.go_on.set()
-        self.assertRaises(WriteTimeout, writer.outcome)
+        self.assertRaises(WriteTimeout, writer.result)
         self.assertEqual(wire.queued, (0, 0))
         self.assertEqual(len(sock.sent), 3)
         self.assertRaises(WriteTimeout, wire.check_open)  # the close could not be kept
@@ -811,7 +806,7 @@ class DeadlineTests(Cases):
             wire.flush(instant(0.05), finish=True)
         flushing = Task(wire.flush, instant(20), finish=True)
         self.expect(peer, data(LARGE), data(b"post"), closing())
-        flushing.outcome()
+        flushing.result()
         self.assertTrue(peer.at_end())
 
     def test_stall(self):
@@ -865,7 +860,7 @@ class ClosingTests(Cases):
         wire.pong(b"pong")
         wire.close(close_payload(1001))
         sock.go_on.set()
-        writer.outcome()
+        writer.result()
         wire.flush_soon()
         self.assertEqual(frames_in(sock.sent)[1:], [closing()])
         self.assertEqual(wire.closings, [("sent", 1000, "bye")])
@@ -878,7 +873,7 @@ class ClosingTests(Cases):
         wire.close(BYE)
         self.assertEqual(wire.closings, [])
         self.expect(peer, data(LARGE), closing())
-        writer.outcome()
+        writer.result()
 
     def test_half_close(self):
         """half_close ends the stream once our close has left, and does nothing before, nor while somebody writes."""
@@ -932,7 +927,7 @@ class ClosingTests(Cases):
         self.assertEqual(self.left, [])
         wire._transport.shutdown()
         with self.assertRaises(CloseError) as caught:
-            writer.outcome()
+            writer.result()
         self.assertEqual(caught.exception.reason, "cut")
         self.assertEqual(self.left, [(writer, False)])
         for leave in (wire.half_close, wire.flush_soon, lambda: wire.flush(instant(1), finish=True)):
@@ -1040,6 +1035,22 @@ class FailureTests(Cases):
             wire.flush_soon()
             self.assertEqual(sock.sent, b"")
 
+    def test_interrupt_behind_a_frame(self):
+        """So is one that comes when the frame has left: nothing follows a close or a fragment that nobody knows of."""
+        for first, payload in ((CLOSE, BYE), (BEGIN, b"x")):
+            wire, sock = self.scripted()
+            send = wire._transport.send
+
+            def interrupted(*buffers, send=send, **limits):
+                send(*buffers, **limits)
+                raise KeyboardInterrupt
+
+            with mock.patch.object(wire._transport, "send", interrupted), self.assertRaises(KeyboardInterrupt):
+                wire.send(first, payload, None)
+            self.assertRaises(CloseError, wire.send, BINARY, b"y", None)
+            wire.pong(b"z")
+            self.assertEqual(len(frames_in(sock.sent)), 1)
+
     @unittest.skipUnless(hasattr(signal, "setitimer"), "needs signals")
     def test_interrupt_of_a_stuck_writer(self):
         """So is one that interrupts a writer stuck in the middle of its frame."""
@@ -1105,7 +1116,7 @@ class AcquireTests(unittest.TestCase):
             task = Task(acquire_until, lock, deadline)
             task.join(0.02)
             lock.release()
-            self.assertTrue(task.outcome())
+            self.assertTrue(task.result())
 
 
 class Stress:
@@ -1126,10 +1137,10 @@ class Stress:
         reader = Task(self.read)
         writers = [Task(self.write, number) for number in range(self.THREADS)]
         for writer in writers:
-            writer.outcome(60)
+            writer.result(60)
         self.wire.close(BYE)
         self.wire.flush(instant(30), finish=True)
-        seen, closes = reader.outcome(60)
+        seen, closes = reader.result(60)
         self.case.assertEqual(closes, 1)
         self.case.assertEqual(self.wire.closings, [("sent", 1000, "bye")])
         self.case.assertEqual(seen, self.accepted)
@@ -1263,7 +1274,7 @@ class StressTests(Cases):
         self.addCleanup(client.close)
         task = Task(server.handshake, instant(10))
         client.handshake(instant(10))
-        task.outcome()
+        task.result()
         return server, client
 
     def stress(self, make, share):

@@ -1,0 +1,52 @@
+"""Calls in threads, which hand back what became of them."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+#: Seconds: long enough for a machine under load, short enough to notice a hang.
+PATIENCE = 30.0
+
+
+class Task(threading.Thread):
+    """A call in a thread of its own, under way at once."""
+
+    def __init__(self, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+        super().__init__(daemon=True)
+        self._call = functools.partial(call, *arguments, **keywords)
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:
+            self._error = error
+
+    @property
+    def done(self) -> bool:
+        """Whether the call is over."""
+        return not self.is_alive()
+
+    def result(self, seconds: float = PATIENCE) -> Any:
+        """What the call returned; raises what it raised, and AssertionError if it is still under way."""
+        self.join(seconds)
+        if self.is_alive():
+            raise AssertionError(f"still under way after {seconds:g} s")
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def error(self, seconds: float = PATIENCE) -> BaseException:
+        """What the call raised; AssertionError if it did not."""
+        try:
+            value = self.result(seconds)
+        except AssertionError:
+            raise
+        except BaseException as error:
+            return error
+        raise AssertionError(f"returned {value!r}")
