@@ -19,7 +19,6 @@ Three rules:
 
 from __future__ import annotations
 
-import errno
 import itertools
 import logging
 import math
@@ -28,14 +27,13 @@ import selectors
 import signal
 import socket
 import ssl
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType, TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from .conn import Conn
 from .errors import (
@@ -49,15 +47,13 @@ from .errors import (
     WriteTimeout,
 )
 from .http11 import BadRequest, HTTPConnection, Request, Response
+from .listener import ACCEPT_ERRORS, SocketFile, Waker, check_listener, check_unix_path, listen_tcp, listen_unix
 from .transport import TLSTransport, Transport
 from .upgrader import Upgrader, check_timeout, say_peer
 
 _log = logging.getLogger("syncws.server")
 
 Handler = Callable[[Request], Response | None]
-
-#: Connections that the system may complete before they are accepted; the system lowers it to its own limit.
-_BACKLOG = 2048
 
 #: How long the accept loop rests when the process or the system is out of something (trio and Thousand Island: 100 ms).
 _ACCEPT_PAUSE = 0.1
@@ -77,36 +73,6 @@ _TLS_ADVICE = {
 
 #: Seconds that threads get to notice that their connection was cut, before shutdown counts who is still running.
 _CUT_GRACE = 0.5
-
-_Verdict = Literal["next", "pause", "closed"]
-
-
-def _errnos(*names: str) -> Iterator[int]:
-    """The numbers of those names that this system has."""
-    return (getattr(errno, name) for name in names if hasattr(errno, name))
-
-
-#: What an error of accept() means (accept(2), "Error handling", and what the systems add to it).
-#:
-#: "next":  it concerns one connection, which was gone before it was ours; Linux also hands out here what the network
-#:          has already reported for the new socket. EPERM is a firewall rule. The listener is well.
-#: "pause": the process or the system is out of descriptors or memory. The connection stays in the queue, so going on
-#:          at once would spin; it may get better when another connection ends.
-#: "closed": the listener is gone: the end, if this server is shutting down.
-#:
-#: Anything else is a defect, and is raised, as is a listener that somebody else closed.
-ACCEPT_ERRORS: dict[int, _Verdict] = {
-    **dict.fromkeys(
-        _errnos(
-            *("EAGAIN", "EWOULDBLOCK", "EINTR", "ECONNABORTED", "ECONNRESET", "EPERM", "EPROTO", "ENOPROTOOPT"),
-            *("EOPNOTSUPP", "ETIMEDOUT", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET"),
-            *("ESOCKTNOSUPPORT", "EPROTONOSUPPORT"),
-        ),
-        "next",
-    ),
-    **dict.fromkeys(_errnos("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENOSR"), "pause"),
-    **dict.fromkeys(_errnos("EBADF", "EINVAL", "ENOTSOCK"), "closed"),
-}
 
 
 class Server:
@@ -165,7 +131,7 @@ class Server:
         if listener is not None and unix_path is not None:
             raise ValueError("listener and unix_path exclude each other: a listener is already bound")
         if listener is not None:
-            _check_listener(listener)
+            check_listener(listener)
         check_timeout("handshake_timeout", handshake_timeout)
         check_timeout("keep_alive_timeout", keep_alive_timeout)
         for name, value in (("max_head_size", max_head_size), ("max_headers", max_headers)):
@@ -191,20 +157,20 @@ class Server:
         self._closing = False  # guarded by _changed; never goes back
         self._serving: threading.Thread | None = None  # guarded by _changed; who runs the accept loop
 
-        self._socket_file: _SocketFile | None = None
+        self._socket_file: SocketFile | None = None
         if listener is not None:
             self._listener = listener
         elif unix_path is not None:
-            _check_unix_path(unix_path)
-            self._listener = _listen_unix(os.fspath(unix_path))
-            self._socket_file = _SocketFile(os.fspath(unix_path))
+            check_unix_path(unix_path)
+            self._listener = listen_unix(os.fspath(unix_path))
+            self._socket_file = SocketFile(os.fspath(unix_path))
         else:
-            self._listener = _listen_tcp(host, port)
+            self._listener = listen_tcp(host, port)
         try:
             # A client may be gone between select and accept, which would then wait for the next one.
             self._listener.setblocking(False)
             self._address: Any = self._listener.getsockname()
-            self._waker = _Waker()
+            self._waker = Waker()
         except BaseException:
             self._close_listener()
             raise
@@ -607,62 +573,6 @@ class _Connection:
         self.request = None
 
 
-class _Waker:
-    """Wakes the accept loop: a socket pair, since a select waits for nothing else on every system.
-
-    Concurrency: `wake` and `close` are for any thread, and for a signal handler in the middle of either: hence the
-    reentrant lock, which keeps `wake` from writing to a number that is somebody else's by then. `wait` is the loop's.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()  # guards "not closed"; the send under it never waits
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._reader.fileno()
-
-    @property
-    def write_fd(self) -> int:
-        return self._writer.fileno()
-
-    def wake(self) -> None:
-        with self._lock, suppress(OSError):  # full: awake already; closed: nobody is waiting
-            self._writer.send(b"\0")
-
-    def wait(self, seconds: float) -> None:
-        """Wait until woken, but no longer than this, and take what woke it."""
-        self._reader.settimeout(seconds)
-        with suppress(TimeoutError, BlockingIOError):
-            self._reader.recv(4096)
-
-    def close(self) -> None:
-        with self._lock:
-            self._reader.close()
-            self._writer.close()
-
-
-class _SocketFile:
-    """The file of a Unix socket: removed at the end, unless another server has replaced it."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._identity = self._look()
-
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            status = os.stat(self._path)
-        except (OSError, ValueError):  # ValueError: an abstract name of Linux
-            return None
-        return status.st_dev, status.st_ino
-
-    def remove(self) -> None:
-        if self._identity is not None and self._look() == self._identity:
-            with suppress(OSError):
-                os.unlink(self._path)
-        self._identity = None
-
-
 def serve(
     on_connection: Callable[[Conn], object],
     host: str = "127.0.0.1",
@@ -777,21 +687,6 @@ def _check_shutdown_timeout(timeout: float, name: str = "shutdown_timeout") -> N
         raise ValueError(f"{name} is a number of seconds, 0 or more, not {timeout!r}")
 
 
-def _check_listener(listener: Any) -> None:
-    if not hasattr(listener, "accept"):
-        raise TypeError(f"listener must be a socket that listens, not {listener!r}")
-    if isinstance(listener, socket.socket) and not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise ValueError(f"listener does not listen yet: call its listen(), or use socket.create_server: {listener!r}")
-
-
-def _check_unix_path(path: Any) -> None:
-    if not isinstance(path, str | bytes | os.PathLike):
-        raise TypeError(f"unix_path must be a path, or None, not {path!r}")
-    name = os.fsencode(path)
-    if not name or b"\0" in name[1:]:
-        raise ValueError(f"unix_path must be a path, or None, not {path!r}")
-
-
 def _check_ssl_context(context: Any) -> None:
     if context is None:
         return
@@ -804,54 +699,3 @@ def _check_ssl_context(context: Any) -> None:
             f"ssl_context is not for servers ({exc.reason or exc}): make it with "
             "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
         ) from None
-
-
-# Listening
-
-
-def _listen_tcp(host: str, port: int) -> socket.socket:
-    if host is not None and not isinstance(host, str):
-        raise TypeError(f"host must be a str, not {host!r}: Server(handler, host, port)")
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"port must be an integer, not {port!r}")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port must be 0 (the system chooses) to 65535, not {port!r}")
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: what cannot be a name
-        error = exc if isinstance(exc, socket.gaierror) else socket.gaierror(socket.EAI_NONAME, "Name not known")
-        error.add_note(f"host is {host!r}: a name or address alone, without scheme, brackets and port")
-        raise error from None
-    # As Go does for a name with both ("localhost"): IPv4, which every client of it tries.
-    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return socket.create_server(address, family=family, backlog=_BACKLOG)
-
-
-def _listen_unix(path: str) -> socket.socket:
-    """Listen on a Unix socket. Only a socket file that nobody listens on is replaced."""
-    _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.bind(path)
-        sock.listen(_BACKLOG)
-    except BaseException as exc:
-        sock.close()
-        if isinstance(exc, OSError):  # bind does not say which path
-            exc.add_note(f"unix_path is {path!r}")
-            if exc.errno:  # else its text alone tells, which a file's name would replace
-                exc.filename = path
-        raise
-    return sock
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket file that a dead server left behind."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return  # somebody's file: bind says that the path is taken
-    except (OSError, ValueError):  # nothing there, or an abstract name of Linux
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # a full backlog would make us wait, and proves that somebody listens
-        if probe.connect_ex(path) == errno.ECONNREFUSED:
-            os.unlink(path)

@@ -22,6 +22,7 @@ LEVELS = {
     "drain": 1,
     "headers": 1,
     "keepalive": 1,
+    "listener": 1,
     "options": 1,
     "streams": 1,
     "transport": 1,

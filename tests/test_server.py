@@ -7,12 +7,9 @@ import errno
 import gc
 import logging
 import os
-import re
 import signal
 import socket
 import ssl
-import sys
-import tempfile
 import threading
 import time
 import unittest
@@ -27,7 +24,8 @@ from syncws import server as server_module
 from syncws.conn import Conn
 from syncws.errors import CloseError, ConcurrencyError, HandshakeError, MessageType, ReadLimitError, ReadTimeout
 from syncws.http11 import Request, Response
-from syncws.server import ACCEPT_ERRORS, Server, serve
+from syncws.listener import ACCEPT_ERRORS
+from syncws.server import Server, serve
 from syncws.testing import LeakChecks, Peer, await_, running
 from syncws.upgrader import Upgrader
 
@@ -268,74 +266,6 @@ class ListeningTests(ServerTestCase):
             server.start()
         with self.assertRaises(OSError):
             socket.create_connection(server.address, WAIT)
-
-
-class UnixTests(ServerTestCase):
-    def setUp(self) -> None:
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.path = os.path.join(directory.name, "s")
-        super().setUp()
-
-    def test_echo(self) -> None:
-        """A Unix socket serves like any other; its file is gone after shutdown."""
-        with self.serving(unix_path=self.path) as server:
-            self.assertEqual(server.address, self.path)
-            with self.client(server) as client:
-                peer = client.upgrade()
-                peer.send_frame(TEXT, "hi")
-                self.assertEqual(peer.receive_frame().payload, b"hi")
-        self.assertFalse(os.path.exists(self.path))
-
-    def test_a_stale_file_is_replaced(self) -> None:
-        """A socket file that nobody listens on, left by a server that died, is no obstacle."""
-        with socket.socket(socket.AF_UNIX) as dead:
-            dead.bind(self.path)
-        with self.serving(hello, unix_path=self.path) as server, self.client(server) as client:
-            self.assertEqual(client.request()[0], 200)
-
-    def test_a_listening_server_is_left_alone(self) -> None:
-        """A path on which somebody listens is taken: OSError, and that server goes on."""
-        with self.serving(hello, unix_path=self.path) as server:
-            with self.assertRaises(OSError) as caught:
-                Server(hello, unix_path=self.path)
-            self.assertEqual(caught.exception.errno, errno.EADDRINUSE)
-            with self.client(server) as client:
-                self.assertEqual(client.request()[0], 200)
-
-    def test_another_file_is_left_alone(self) -> None:
-        """A file that is no socket is never removed."""
-        with open(self.path, "w") as file:
-            file.write("precious")
-        with self.assertRaisesRegex(OSError, re.escape(self.path)):
-            Server(hello, unix_path=self.path)
-        with open(self.path) as file:
-            self.assertEqual(file.read(), "precious")
-
-    def test_a_path_that_is_too_long(self) -> None:
-        """What is no path for a socket is an OSError that says why, and names the path."""
-        with self.assertRaisesRegex(OSError, "too long") as caught:
-            Server(hello, unix_path=self.path * 20)
-        self.assertIn(self.path, caught.exception.__notes__[0])
-
-    @unittest.skipUnless(sys.platform == "linux", "abstract names are Linux's")
-    def test_an_abstract_name(self) -> None:
-        """A name in Linux's abstract namespace works; it has no file."""
-        name = f"\0syncws-{os.getpid()}"
-        with self.serving(hello, unix_path=name) as server, socket.socket(socket.AF_UNIX) as client:
-            self.assertEqual(server.address, name.encode())
-            client.connect(name)
-            client.sendall(GET)
-            self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"))
-
-    def test_a_file_of_a_successor_is_left_alone(self) -> None:
-        """Shutdown does not remove the file of a server that has taken the path over meanwhile."""
-        with Server(hello, unix_path=self.path):
-            os.unlink(self.path)
-            successor = Server(hello, unix_path=self.path)
-        self.assertTrue(os.path.exists(self.path))
-        successor.shutdown()
-        self.assertFalse(os.path.exists(self.path))
 
 
 class AcceptTests(ServerTestCase):
