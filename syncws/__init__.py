@@ -24,6 +24,14 @@ The same, shorter. Iterating ends when the peer closes normally; `send` picks TE
 
 A handler that returns a `Response` instead of upgrading answers plain HTTP: a page, a health check, a refusal.
 
+**A client.** The same connection, from the other side:
+
+    with syncws.dial("ws://127.0.0.1:8080/") as conn:
+        conn.send("hello")
+        print(conn.receive(timeout=5))
+
+`reconnect` gives a loop a fresh connection each time the last one is over, with growing delays in between.
+
 **Messages.** TEXT is `str` and BINARY is `bytes`, both ways. `read_message` and `write_message` mirror gorilla;
 `receive`, `send`, `read_json` and `write_json` are the short forms. `next_reader` and `next_writer` give streams for
 messages that should not be held in memory.
@@ -46,6 +54,7 @@ times out leaves the connection usable: the next read goes on where it stopped.
 """
 
 from .conn import Conn
+from .dialer import Dialer, dial
 from .errors import (
     BINARY,
     CLOSE,
@@ -72,9 +81,12 @@ from .errors import (
 from .handshake import is_websocket_upgrade, subprotocols
 from .headers import Headers
 from .http11 import Request, Response
+from .httpclient import ReceivedResponse
 from .options import ConnOptions
 from .prepared import PreparedMessage
 from .protocol import close_payload as format_close_message
+from .proxy import proxy_from_environment
+from .reconnector import Reconnector, reconnect
 from .server import Server, serve
 from .streams import MessageReader, MessageWriter, join_messages
 from .upgrader import Upgrader
@@ -94,6 +106,7 @@ __all__ = [
     "Conn",
     "ConnOptions",
     "ConnectionClosed",
+    "Dialer",
     "HandshakeError",
     "Headers",
     "MessageReader",
@@ -104,6 +117,8 @@ __all__ = [
     "ProxyError",
     "ReadLimitError",
     "ReadTimeout",
+    "ReceivedResponse",
+    "Reconnector",
     "Request",
     "Response",
     "Server",
@@ -111,11 +126,14 @@ __all__ = [
     "WebSocketError",
     "WriteTimeout",
     "__version__",
+    "dial",
     "format_close_message",
     "is_close_error",
     "is_unexpected_close_error",
     "is_websocket_upgrade",
     "join_messages",
+    "proxy_from_environment",
+    "reconnect",
     "serve",
     "subprotocols",
 ]

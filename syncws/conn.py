@@ -54,14 +54,15 @@ _PLAUSIBLE_FUTURE = 10 * 365 * 86400.0
 
 
 class Conn:
-    """A WebSocket connection (gorilla's Conn), made by `Upgrader.upgrade`.
+    """A WebSocket connection (gorilla's Conn), made by `Upgrader.upgrade` or `Dialer.dial`.
 
     One thread at a time reads it; any number of threads may write to it, ping it and close it at the same time.
 
     Reading is done per call: two threads that take turns are fine, two inside a read at once are a ConcurrencyError.
     Deadlines are instants of time.monotonic(); `timeout` arguments are seconds, and a TypeError if they are no number.
 
-    `request` is the Request it was made from; `subprotocol` the one agreed on, or None. An application may set
+    `request` is a server's: the Request it was made from; `response` a client's: the answer to its handshake; None on
+    the other side. `subprotocol` is the one agreed on, or None. An application may set
     attributes of its own.
     """
 

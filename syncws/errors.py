@@ -91,11 +91,18 @@ class HandshakeError(WebSocketError):
 
 
 class BadHandshakeError(HandshakeError):
-    """The client got something other than a valid 101 (gorilla's ErrBadHandshake); see ``response``."""
+    """The client got something other than a valid 101 (gorilla's ErrBadHandshake).
+
+    ``response`` is what the server answered, with the beginning of its body; None, and ``status`` 0, if that was no
+    HTTP at all.
+    """
+
+    def __init__(self, message: str, response: Any = None) -> None:
+        super().__init__(message, 0 if response is None else response.status, response)
 
 
 class ProxyError(HandshakeError):
-    """The proxy refused to open a tunnel, with ``status`` and ``headers``."""
+    """The proxy refused to open a tunnel, with ``status`` and ``headers``; 0 and none where it is not HTTP's."""
 
     def __init__(self, message: str, status: int = 502, headers: Any = ()) -> None:
         super().__init__(message, status)

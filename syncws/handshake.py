@@ -1,4 +1,4 @@
-"""What both sides of the opening handshake share: lists in headers, key and accept, subprotocols, origins.
+"""What both sides of the opening handshake share: options, lists in headers, key and accept, subprotocols, origins.
 
 Data in, data out: nothing here does I/O, and nothing a peer sends makes a function here raise.
 
@@ -15,9 +15,13 @@ import re
 import secrets
 import string
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from .deflate import check_level
 from .headers import TOKEN
 from .http11 import Headers, Request
+from .options import ConnOptions, check_timeout, strings
 
 #: RFC 6455 section 1.3.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -42,6 +46,51 @@ _SUBDOMAINS = re.compile(r"[a-z0-9._\-]+")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+_TOKEN = re.compile(TOKEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandshakeOptions(ConnOptions):
+    """What `Upgrader` and `Dialer` have in common, beyond the options of connections.
+
+    Args:
+        handshake_timeout: seconds that the handshake may take; None: no limit.
+        enable_compression: agree on permessage-deflate, without context takeover, if the peer does.
+        compression_level: zlib's, -2 to 9.
+        compression_threshold: messages of fewer bytes are sent uncompressed.
+
+    Raises TypeError or ValueError, naming the option, for a value that cannot work.
+    """
+
+    handshake_timeout: float | None = 10.0
+    enable_compression: bool = False
+    compression_level: int = 1
+    compression_threshold: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_timeout("handshake_timeout", self.handshake_timeout)
+        if not isinstance(self.enable_compression, bool):
+            raise TypeError(f"enable_compression is True or False, not {self.enable_compression!r}")
+        check_level(self.compression_level)
+        _check_threshold(self.compression_threshold)
+
+
+def _check_threshold(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"compression_threshold is a number of bytes, not {value!r}")
+    if value < 0:
+        raise ValueError(f"compression_threshold is a number of bytes, 0 (compress everything) or more, not {value!r}")
+
+
+def checked_subprotocols(value: Any) -> tuple[str, ...]:
+    """A list of subprotocols as a tuple. Raises TypeError, or ValueError for a name that is no token."""
+    names = strings("subprotocols", value, 'subprotocols=["chat"]')
+    for name in names:
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"subprotocols: {name!r} is not a token (letters, digits and !#$%&'*+-.^_`|~)")
+    return names
 
 
 def parse_tokens(values: Iterable[str]) -> list[str]:

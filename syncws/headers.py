@@ -96,5 +96,10 @@ def _checked_field(name: object, value: object) -> tuple[str, str]:
     if not _NAME.fullmatch(name):
         raise ValueError(f"header {name!r}: a name may hold only letters, digits and !#$%&'*+-.^_`|~")
     if not _VALUE.fullmatch(value):
-        raise ValueError(f"header {name!r}: its value holds a line break, a control character or no Latin-1: {value!r}")
+        # Which may be a token: it is not shown. Where it is wrong helps as much: mostly a line break at the end.
+        wrong = next(index for index, character in enumerate(value) if not _VALUE.fullmatch(character))
+        raise ValueError(
+            f"header {name!r}: its value may not hold {value[wrong]!r} (character {wrong + 1} of {len(value)}): "
+            "no line break, no control character, nothing beyond Latin-1"
+        )
     return name, value.strip(" \t")

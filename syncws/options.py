@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -65,10 +67,30 @@ class ConnOptions:
         return frozenset(field.name for field in fields(cls))
 
 
+def check_timeout(name: str, value: float | None) -> None:
+    """Raise ValueError or TypeError unless value is a positive number of seconds, or None."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, or None for no limit, not {value!r}")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be more than 0 seconds, or None for no limit, not {value!r}")
+
+
 def check_call_timeout(timeout: float | None) -> None:
     """Raise TypeError unless a call's timeout is a number of seconds, or None."""
     if timeout is not None and (not isinstance(timeout, int | float) or timeout != timeout):  # nan: a wait without end
         raise TypeError(f"timeout is a number of seconds, or None, not {timeout!r}")
+
+
+def strings(name: str, value: Any, example: str) -> tuple[str, ...]:
+    """A sequence of str as a tuple, or TypeError. One str is a sequence of str too, and never what was meant."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} is a list of str, such as {example}, not {value!r}")
+    values = tuple(value)
+    if not all(isinstance(each, str) for each in values):
+        raise TypeError(f"{name} is a list of str, such as {example}, not {value!r}")
+    return values
 
 
 def _check(name: str, value: Any, kind: Any, least: float, *, optional: bool = False, above: bool = False) -> None:

@@ -48,8 +48,9 @@ from .errors import (
 )
 from .http11 import BadRequest, HTTPConnection, Request, Response
 from .listener import ACCEPT_ERRORS, SocketFile, Waker, check_listener, check_unix_path, listen_tcp, listen_unix
+from .options import check_timeout
 from .transport import TLSTransport, Transport
-from .upgrader import Upgrader, check_timeout, say_peer
+from .upgrader import Upgrader, say_peer
 
 _log = logging.getLogger("syncws.server")
 

@@ -12,7 +12,8 @@ TLS the rest is ciphertext, which must leave once it is encrypted. An exception 
 KeyboardInterrupt, leaves the stream *torn*: nobody knows what of it the peer has, and nothing may follow.
 
 TLS is one more codec (`ssl.MemoryBIO`) over the raw socket, behind one short lock that is never held across I/O: two
-threads inside one `SSLSocket` is not safe on every Python.
+threads inside one `SSLSocket` is not safe on every Python. TLS through the TLS of a proxy is two codecs, one behind the
+other (`_Tunnel`), and still one socket and one lock.
 
 Waking: `shutdown` wakes every thread that waits here. `close` wakes nobody and gives the fd's number to the next
 socket, so only a caller that knows no other thread is inside a receive or a send may call it.
@@ -289,6 +290,9 @@ class Transport:
 class TLSTransport(Transport):
     """TLS over a raw socket: an SSLObject between two memory buffers.
 
+    early_data is what was received of the stream before TLS began. outer is the TLS to a proxy that this one goes
+    through, both over the same socket: its handshake is done, and it is this object's from now on.
+
     Concurrency: as Transport. `_codec` guards the SSLObject and its buffers, for the time of a computation only.
     """
 
@@ -301,15 +305,20 @@ class TLSTransport(Transport):
         *,
         server_side: bool,
         server_hostname: str | None = None,
+        early_data: bytes = b"",
+        outer: TLSTransport | None = None,
         kernel_waits: bool = KERNEL_WAITS,
     ) -> None:
         super().__init__(sock, kernel_waits=kernel_waits)
         self._codec = threading.Lock()
-        self._incoming = ssl.MemoryBIO()  # guarded by _codec
-        self._outgoing = ssl.MemoryBIO()  # guarded by _codec
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(  # guarded by _codec
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
+            incoming, outgoing, server_side=server_side, server_hostname=server_hostname
         )
+        incoming.write(early_data)
+        tunnel = None if outer is None else _Tunnel(outer, incoming, outgoing)
+        self._incoming: ssl.MemoryBIO | _Tunnel = tunnel or incoming  # guarded by _codec; where ciphertext goes
+        self._outgoing: ssl.MemoryBIO | _Tunnel = tunnel or outgoing  # guarded by _codec; where it comes from
 
     @property
     def ssl_object(self) -> ssl.SSLObject:
@@ -468,6 +477,47 @@ class TLSTransport(Transport):
             if farewell and Transport.flush(self):
                 self._offer((farewell,))
         super().shutdown_write()
+
+
+class _Tunnel:
+    """The TLS of a proxy, between the two buffers of the TLS that goes through it and the socket.
+
+    It stands in the place of both buffers: what is written to it has come from the socket, what is read goes there.
+
+    Concurrency: guarded by the inner transport's codec lock.
+    """
+
+    def __init__(self, outer: TLSTransport, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
+        self._outer = outer
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._move_in()  # what the proxy sent right behind its consent
+
+    @property
+    def pending(self) -> int:
+        return self._outgoing.pending + self._outer._outgoing.pending
+
+    def write(self, ciphertext: bytes) -> None:
+        self._outer._incoming.write(ciphertext)
+        self._move_in()
+
+    def write_eof(self) -> None:
+        self._outer._incoming.write_eof()
+        self._move_in()
+
+    def read(self) -> bytes:
+        data = memoryview(self._outgoing.read())
+        while data:
+            data = data[self._outer._tls.write(data) :]
+        return self._outer._outgoing.read()
+
+    def _move_in(self) -> None:
+        with self._outer._codec:
+            while (data := self._outer._decrypt(_TLS_READ, None)) is not None:
+                if not data:
+                    self._incoming.write_eof()
+                    return
+                self._incoming.write(data)
 
 
 def _portions(buffers: tuple[Buffer, ...]) -> Iterator[Buffer]:

@@ -16,10 +16,8 @@ the operator gets one line in the log that says what to change, the program gets
 from __future__ import annotations
 
 import logging
-import math
-import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -27,9 +25,10 @@ from typing import Any, NoReturn
 from . import deflate, handshake
 from .conn import Conn
 from .errors import HandshakeError
-from .headers import TOKEN, Headers, HeaderSource, checked_headers
+from .handshake import HandshakeOptions
+from .headers import Headers, HeaderSource, checked_headers
 from .http11 import Request, Response, switching_protocols
-from .options import ConnOptions
+from .options import strings
 from .transport import Transport
 
 _log = logging.getLogger("syncws.server")
@@ -45,8 +44,6 @@ _RESERVED = frozenset(
         "upgrade",
     }
 )
-
-_TOKEN = re.compile(TOKEN)
 
 _PROXY_ADVICE = (
     "a proxy in front must pass the handshake on (nginx: proxy_http_version 1.1; "
@@ -84,11 +81,12 @@ class _Refused(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upgrader(ConnOptions):
+class Upgrader(HandshakeOptions):
     """Upgrades HTTP requests to WebSocket connections (gorilla's Upgrader).
 
-    An Upgrader is immutable: make one, use it from any thread, for any number of requests. Every field of ConnOptions
-    (``read_limit``, ``ping_interval``, ...; see there) is an option too, for the connections it makes; beyond those:
+    An Upgrader is immutable: make one, use it from any thread, for any number of requests. Every field of
+    HandshakeOptions and ConnOptions (``enable_compression``, ``read_limit``, ``ping_interval``, ...; see there) is an
+    option too; beyond those:
 
     Args:
         handshake_timeout: seconds that sending the 101 may take; None for no limit.
@@ -100,35 +98,24 @@ class Upgrader(ConnOptions):
         check_origin: decides by itself whether the request's origin may connect, instead of the rule below.
         allowed_origins: origins accepted beside the server's own: ``"https://app.example.com"``,
             ``"https://*.example.com"``, or ``"*"`` for any. A request without an Origin header passes: no browser.
-        enable_compression: accept permessage-deflate where the client offers it, without context takeover.
-        compression_level: zlib's, -2 to 9.
-        compression_threshold: messages of fewer bytes are sent uncompressed.
 
     Raises:
         ValueError, TypeError: an option is wrong; the message names it and says what to write instead.
     """
 
-    handshake_timeout: float | None = 10.0
     subprotocols: Sequence[str] | Callable[[Request], str | None] | None = None
     error: Callable[[Request, int, HandshakeError], Response] | None = None
     check_origin: Callable[[Request], bool] | None = None
     allowed_origins: Sequence[str] = ()
-    enable_compression: bool = False
-    compression_level: int = 1
-    compression_threshold: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_timeout("handshake_timeout", self.handshake_timeout)
         for name in ("error", "check_origin"):
             if not (getattr(self, name) is None or callable(getattr(self, name))):
                 raise TypeError(f"{name} must be a callable or None, not {getattr(self, name)!r}")
-        if not isinstance(self.enable_compression, bool):
-            raise TypeError(f"enable_compression is True or False, not {self.enable_compression!r}")
-        deflate.check_level(self.compression_level)
-        _check_threshold(self.compression_threshold)
         # The lists are kept as tuples, so that changing the caller's list later changes nothing here.
-        object.__setattr__(self, "subprotocols", _valid_subprotocols(self.subprotocols))
+        if not (self.subprotocols is None or callable(self.subprotocols)):
+            object.__setattr__(self, "subprotocols", handshake.checked_subprotocols(self.subprotocols))
         object.__setattr__(self, "allowed_origins", _valid_origins(self.allowed_origins))
         if self.check_origin is not None and self.allowed_origins:
             raise ValueError(
@@ -412,16 +399,6 @@ def _switching_protocols(
     return switching_protocols(headers)
 
 
-def check_timeout(name: str, value: float | None) -> None:
-    """Raise ValueError or TypeError unless value is a positive number of seconds, or None."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is a number of seconds, or None for no limit, not {value!r}")
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be more than 0 seconds, or None for no limit, not {value!r}")
-
-
 def say_peer(address: Any) -> str:
     """A peer's address for a log line."""
     if isinstance(address, tuple) and len(address) >= 2:
@@ -429,38 +406,11 @@ def say_peer(address: Any) -> str:
     return str(address) or "a peer on a Unix socket"
 
 
-def _check_threshold(value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"compression_threshold is a number of bytes, not {value!r}")
-    if value < 0:
-        raise ValueError(f"compression_threshold is a number of bytes, 0 (compress everything) or more, not {value!r}")
-
-
-def _valid_subprotocols(value: Any) -> tuple[str, ...] | Callable[[Request], str | None] | None:
-    if value is None or callable(value):
-        return value  # type: ignore[no-any-return]
-    names = _strings("subprotocols", value, 'subprotocols=["chat"]')
-    for name in names:
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"subprotocols: {name!r} is not a token (letters, digits and !#$%&'*+-.^_`|~)")
-    return names
-
-
 def _valid_origins(value: Any) -> tuple[str, ...]:
-    origins = _strings("allowed_origins", value, 'allowed_origins=["https://app.example.com"]')
+    origins = strings("allowed_origins", value, 'allowed_origins=["https://app.example.com"]')
     for origin in origins:
         try:
             handshake.check_origin_pattern(origin)
         except ValueError as exc:
             raise ValueError(f"allowed_origins: {exc}") from None
     return origins
-
-
-def _strings(name: str, value: Any, example: str) -> tuple[str, ...]:
-    """A sequence of str as a tuple. One str is a sequence of str too, and never what was meant."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} is a list of str, such as {example}, not {value!r}")
-    strings = tuple(value)
-    if not all(isinstance(string, str) for string in strings):
-        raise TypeError(f"{name} is a list of str, such as {example}, not {value!r}")
-    return strings

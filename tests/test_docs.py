@@ -1,7 +1,8 @@
 """Every Python block of README and docs runs, in order, in one namespace for each page.
 
 Servers that a page starts are real, but on a port the system chooses, and `serve_forever` returns at once: each of
-them must then complete a WebSocket handshake or answer a request, and shut down.
+them must then complete a WebSocket handshake or answer a request, and shut down. What dials on a page reaches
+the latest of its servers that still serves.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import syncws
+from syncws import connector
 from syncws.testing import LeakChecks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +66,13 @@ class DocsTests(LeakChecks):
             server.start()
             _ask(server.address)
 
+        def connect_there(host: str, port: int, attempt: connector.Attempt) -> socket.socket:
+            self.assertEqual((host, port), ("127.0.0.1", 8080), "a page's clients talk to its own server")
+            serving = [server for server in servers if " serving" in repr(server)]
+            return connector.connect_tcp(*serving[-1].address[:2], attempt)
+
         with (
+            mock.patch("syncws.dialer.connect_tcp", connect_there),
             mock.patch.object(syncws.Server, "__init__", bind_anywhere),
             mock.patch.object(syncws.Server, "serve_forever", serve_elsewhere),
         ):

@@ -6,6 +6,7 @@ import copy
 import pickle
 import re
 import unittest
+from types import SimpleNamespace
 
 from syncws import errors
 from syncws.errors import (
@@ -63,7 +64,8 @@ CODES = {
 # One of each, as the library makes them.
 EXAMPLES = (
     HandshakeError("no key", 400, "a response"),
-    BadHandshakeError("not 101", 302, "a response"),
+    BadHandshakeError("not 101", SimpleNamespace(status=302)),
+    BadHandshakeError("not HTTP"),
     ProxyError("no tunnel", 407, (("Via", "proxy"),)),
     CloseError(1001, "bye", [("sent", 1000, ""), ("received", 1001, "bye")]),
     ProtocolError(1002, "reserved bits set"),

@@ -1,0 +1,134 @@
+"""The URLs a client is given: of a server (RFC 6455 section 3) and of a proxy. What cannot work is refused here.
+
+A URL may hold a password or a token, so no error here repeats more of it than its scheme and host.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+#: Ports that a URL may leave out, by scheme. https and socks5: RFC 9110 section 4.2.2, RFC 1928 section 3.
+_SERVER_PORTS = {"ws": 80, "wss": 443}
+_PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]|^\s|\s$")
+_NAME = re.compile(r"[A-Za-z0-9._\-]+")
+_NUMERIC_V6 = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._\-]+)?")  # with a zone: RFC 6874
+_IN_BRACKETS = re.compile(r"\[[^\[\]]*\](?::.*)?")  # and nothing around them but a port
+_NOT_SENT_AS_IT_IS = re.compile(r"[^\x21-\x7e]")
+
+
+@dataclass(frozen=True)
+class ServerURL:
+    """Where a WebSocket server is.
+
+    * ``secure``: whether it is wss; ``host``: a name in ASCII or an address without brackets; ``port``: never missing;
+    * ``target``: path and query, as the request line has them; ``authority``: what the Host header says.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    target: str
+    authority: str
+
+    def __str__(self) -> str:
+        """The URL without its query, for a log: that is where tokens are."""
+        return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.target.partition('?')[0]}"
+
+    @property
+    def http(self) -> str:
+        """The same place in the scheme of HTTP: what cookies and proxies are chosen by."""
+        return f"{'https' if self.secure else 'http'}://{bracketed(self.host)}:{self.port}{self.target}"
+
+
+@dataclass(frozen=True)
+class ProxyURL:
+    """Where a proxy is, and who we are to it; ``username`` is None for nobody in particular."""
+
+    scheme: str
+    host: str
+    port: int
+    username: str | None = None
+    password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        """The URL without credentials, for a log or an error."""
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
+
+
+def parse_server_url(url: str) -> ServerURL:
+    """Take a ws or wss URL apart (gorilla D-1, D-2, D-12). A fragment is dropped.
+
+    Letters outside ASCII become IDNA in the host and percent-encoded UTF-8 in path and query. Raises TypeError, and
+    ValueError for another scheme, for credentials in the URL and for what is no URL.
+    """
+    parts = _split("the URL", url, _SERVER_PORTS, 'such as "wss://example.com/feed"')
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the URL has credentials, which WebSocket URLs may not: send an Authorization header instead")
+    host, port = _host(parts), _port(parts, _SERVER_PORTS)
+    authority = bracketed(host.partition("%")[0])  # a zone means nothing to the other side
+    if port != _SERVER_PORTS[parts.scheme]:
+        authority += f":{port}"
+    target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    target = _NOT_SENT_AS_IT_IS.sub(lambda match: quote(match[0]), target)
+    return ServerURL(parts.scheme == "wss", host, port, target, authority)
+
+
+def parse_proxy_url(url: str) -> ProxyURL:
+    """Take the URL of a proxy apart: http, https, socks5 or socks5h, with credentials if it asks for any.
+
+    Raises TypeError or ValueError.
+    """
+    parts = _split("the proxy", url, _PROXY_PORTS, 'such as "http://user:password@proxy.example.com:3128"')
+    username = None if parts.username is None else unquote(parts.username)
+    return ProxyURL(parts.scheme, _host(parts), _port(parts, _PROXY_PORTS), username, unquote(parts.password or ""))
+
+
+def _split(what: str, url: str, ports: dict[str, int], example: str) -> SplitResult:
+    if not isinstance(url, str):
+        raise TypeError(f"{what} must be a str {example}, not {type(url).__name__}")
+    if _CONTROL.search(url):  # which urlsplit would take out without a word
+        raise ValueError(f"{what} has a control character, or a blank at an end")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        told = "" if "@" in url else f": {error}"  # which may repeat credentials
+        raise ValueError(f"{what} is not a URL{told}") from None
+    if parts.scheme not in ports or "://" not in url:
+        found = f", not {parts.scheme}:" if parts.scheme and "://" in url else ""
+        raise ValueError(f"{what} must begin with {' or '.join(f'{each}://' for each in ports)}{found}; {example}")
+    return parts
+
+
+def _host(parts: SplitResult) -> str:
+    place, host = parts.netloc.rpartition("@")[2], parts.hostname or ""
+    if "[" in place:
+        host = unquote(host)
+        if _IN_BRACKETS.fullmatch(place) and _NUMERIC_V6.fullmatch(host):
+            return host
+        raise ValueError(f"the URL has no valid address in brackets: {host[:100]!r}")
+    try:
+        name = host.encode("idna").decode()  # of ASCII too: it checks that no label is empty or too long
+    except UnicodeError:
+        name = ""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"the URL has no valid host: {host[:100]!r}")
+    return name
+
+
+def _port(parts: SplitResult, ports: dict[str, int]) -> int:
+    try:
+        port = ports[parts.scheme] if parts.port is None else parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(f"the URL of {parts.hostname} has no valid port: a number from 1 to 65535")
+    return port
+
+
+def bracketed(host: str) -> str:
+    """A host as URLs and Host headers have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
