@@ -1,10 +1,13 @@
-"""The server, spoken to by clients that were not written here.
+"""The library, spoken to by programs that were not written here.
 
-* `cases`: what each client is put through, once for all of them, and the server they talk to.
-* `clients`: one adapter for each client, all with the same few methods.
-* `test_clients`: each client, put through it; `test_page`: a browser on the echo server's page.
-* `node/`: the programs that drive Node's `ws` and a browser (playwright-core), told what to do by `nodes`.
+* `cases`: what each client is put through against our server; `clients`: one adapter for each client, all with the same
+  few methods; `test_clients`: each of them; `test_page`: a browser on the echo server's page.
+* `server_cases`: what our client does with each server; `servers`: one adapter for each; `test_servers`: each of them.
+* `test_nginx`: nginx in front of our server, with the configuration of docs/deployment.md.
+* `test_proxies`: our client through proxies.
+* `node/`, `go/`: the programs that drive Node's `ws`, a browser (playwright-core) and gorilla/websocket, told what to
+  do by `nodes` and `gos`.
 
 A part that is not installed skips its tests, in one line that says how to get it. SYNCWS_REQUIRE=all makes that a
-failure; SYNCWS_HEAVY=0 leaves out Node and the browser.
+failure; SYNCWS_HEAVY=0 leaves out everything that is no Python.
 """

@@ -23,6 +23,7 @@ except ImportError:
 
 READ_LIMIT = 1 << 20
 SIZES = (0, 1, 125, 126, 127, 65535, 65536, 65537, 1 << 20)
+HUGE = 16 << 20
 
 #: What the cases close with, if the client can: close code and reason, whose length is up to 123 bytes.
 REASONS = ("", "good bye", "schönen Gruß 🎈", "x" * 123)
@@ -90,7 +91,7 @@ class ClientCases(LeakChecks):
         upgrader = syncws.Upgrader(
             subprotocols=["one", "two"],
             enable_compression="compression" in request.query,
-            read_limit=READ_LIMIT,
+            read_limit=None if "unlimited" in request.query else READ_LIMIT,
             write_buffer_size=1000,
         )
         with upgrader.upgrade(request) as conn:
@@ -141,6 +142,15 @@ class ClientCases(LeakChecks):
         """Bytes come back as they were: none, every value, of 1 byte to 1 MiB, easy and hard to compress."""
         contents = [bytes(range(256)), *map(bytes, SIZES), *map(random.Random(1).randbytes, SIZES)]
         self.each_way(self.check_echo, "/echo", contents)
+
+    def test_huge(self) -> None:
+        """With the read limit off, 16 MiB come back: text and bytes; compressed, what is easy and what is hard."""
+        self.each_way(self.check_huge, "/echo?unlimited=")
+
+    def check_huge(self, client: Client) -> None:
+        # Without compression zeros are bytes like any other.
+        for content in ("zeros" if client.compression else "text", "random"):
+            self.assertTrue(client.echoes(content, HUGE), f"{content} did not come back")
 
     def test_fragments_to_the_client(self) -> None:
         """The server's fragments are one message for the client."""

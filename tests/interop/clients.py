@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import ssl
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from .nodes import NodeProgram, need, start_browser
+from .gos import GoProgram
+from .nodes import NodeProgram, Program, need, start_browser
 
 try:
     import websockets
@@ -76,6 +78,12 @@ class Client:
 
     def receive(self) -> Message:
         raise NotImplementedError
+
+    def echoes(self, content: str, size: int) -> bool:
+        """Send a message of that many bytes ("text", "zeros" or "random"), and say whether the same comes back."""
+        message = {"text": "ü" * (size // 2), "zeros": bytes(size), "random": random.Random(1).randbytes(size)}[content]
+        self.send(message)
+        return self.receive() == message
 
     def ping(self, data: str) -> None:
         """Send a ping, and wait for its pong."""
@@ -283,7 +291,7 @@ class NodeWs(Client):
     """Node's `ws`."""
 
     codes = (*Client.codes, None)
-    _program: ClassVar[NodeProgram]
+    _program: ClassVar[Program]
 
     @classmethod
     def start(cls) -> None:
@@ -324,6 +332,9 @@ class NodeWs(Client):
         message = self._call("receive")
         return message if isinstance(message, str) else message["binary"].encode("latin-1")
 
+    def echoes(self, content: str, size: int) -> bool:
+        return self._call("echoes", content, size)  # type: ignore[no-any-return]  # large ones do not travel as JSON
+
     def ping(self, data: str) -> None:
         if (pong := self._call("ping", data)) != data:
             raise AssertionError(f"the pong says {pong!r}")
@@ -339,6 +350,27 @@ class NodeWs(Client):
 
 def _to_json(message: Message) -> Any:
     return message if isinstance(message, str) else {"binary": message.decode("latin-1")}
+
+
+class Gorilla(NodeWs):
+    """Go's gorilla/websocket. It sends fragments of the size of its write buffer, 4096 bytes unless told otherwise."""
+
+    @classmethod
+    def start(cls) -> None:
+        cls._program = GoProgram("client")
+
+    def __init__(self, url: str, *, write_buffer_size: int | None = None, **options: Any) -> None:
+        self._write_buffer_size = write_buffer_size
+        super().__init__(url, **options)
+
+    def _call(self, method: str, *args: Any) -> Any:
+        if method == "open":
+            url, options = args
+            args = (url, {**options, "writeBufferSize": self._write_buffer_size})
+        return super()._call(method, *args)
+
+    def send_fragments(self, pieces: list[Message]) -> None:
+        self.frames = self._call("sendFragments", [_to_json(piece) for piece in pieces])  # how many it took
 
 
 class Browser(NodeWs):

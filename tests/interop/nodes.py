@@ -1,4 +1,4 @@
-"""Programs of `node/`, run by Node and told what to do, a line of JSON at a time."""
+"""Programs that are told what to do, a line of JSON at a time; those of `node/`, run by Node, and a browser."""
 
 from __future__ import annotations
 
@@ -14,22 +14,19 @@ from typing import Any
 FOLDER = Path(__file__).with_name("node")
 
 
-class NodeError(Exception):
+class ProgramError(Exception):
     """A command failed; the message is the program's."""
 
 
-class NodeProgram:
-    """A running program of `node/`. For one thread."""
+class Program:
+    """A program that does what it is told on standard input. For one thread."""
 
-    def __init__(self, script: str, *args: str) -> None:
-        node = shutil.which("node")
-        need(node is not None, "Node is not installed")
-        need((FOLDER / "node_modules" / "ws").is_dir(), "Node's packages are not installed: run `make node`")
+    def __init__(self, *command: str) -> None:
         # A home of its own: a browser leaves things behind there.
         self._home = tempfile.TemporaryDirectory(prefix="syncws-", ignore_cleanup_errors=True)
         try:
             self._process = subprocess.Popen(
-                [str(node), str(FOLDER / script), *args],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -41,16 +38,16 @@ class NodeProgram:
             raise
 
     def call(self, method: str, *args: Any) -> Any:
-        """Run one command and return its result. Raises NodeError if it failed, or if the program is gone."""
+        """Run one command and return its result. Raises ProgramError if it failed, or if the program is gone."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps({"method": method, "args": args}) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()  # it comes within seconds: see commands.js
         if not line:
-            raise NodeError(f"the program ended, exit code {self._process.wait()}")
+            raise ProgramError(f"the program ended, exit code {self._process.wait()}")
         answer = json.loads(line)
         if "error" in answer:
-            raise NodeError(answer["error"])
+            raise ProgramError(answer["error"])
         return answer["result"]
 
     def close(self) -> None:
@@ -64,6 +61,16 @@ class NodeProgram:
             self._process.wait()
         self._process.stdout.close()
         self._home.cleanup()
+
+
+class NodeProgram(Program):
+    """A running program of `node/`."""
+
+    def __init__(self, script: str, *args: str) -> None:
+        node = shutil.which("node")
+        need(node is not None, "Node is not installed")
+        need((FOLDER / "node_modules" / "ws").is_dir(), "Node's packages are not installed: run `make node`")
+        super().__init__(str(node), str(FOLDER / script), *args)
 
 
 def start_browser() -> NodeProgram:

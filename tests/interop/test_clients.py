@@ -25,6 +25,20 @@ class NodeWsTests(ClientCases):
 
 
 @heavy
+class GorillaTests(ClientCases):
+    kind = clients.Gorilla
+
+    def test_small_fragments_to_the_server(self) -> None:
+        """Messages come back whole whose fragments are as small as gorilla's write buffer was made."""
+        for compression in (False, True):
+            with self.subTest(compression=compression):
+                client = self.connect("/echo", compression=compression, write_buffer_size=37)
+                self.check_fragments(client)
+                # 37 bytes had cut the balloon in two, and divide 999 times 999, where an empty one is the last.
+                self.assertGreaterEqual(client.frames, 10 if compression else 999 * 999 // 37 + 1)
+
+
+@heavy
 class BrowserTests(ClientCases):
     kind = clients.Browser
     # The API of browsers has neither.

@@ -26,7 +26,7 @@ globalThis.Peer = class Peer {
       socket.onclose = ({code, reason, wasClean}) => { resolve({code, reason, wasClean}); this.wake(); };
     });
     socket.onmessage = ({data}) => {
-      this.messages.push(typeof data === "string" ? data : Peer.fromBytes(data));
+      this.messages.push(data);
       this.wake();
     };
     socket.onerror = () => {};  // a close event follows, and tells more
@@ -39,6 +39,11 @@ globalThis.Peer = class Peer {
   }
 
   async receive() {
+    const data = await this.next();
+    return typeof data === "string" ? data : Peer.fromBytes(data);
+  }
+
+  async next() {
     while (this.messages.length === 0) {
       if (this.socket.readyState > 1) throw new Error("the connection ended, and no message came");
       await new Promise((resolve) => { this.wake = resolve; });
@@ -48,6 +53,23 @@ globalThis.Peer = class Peer {
 
   send(message) {
     this.socket.send(Peer.toMessage(message));
+  }
+
+  // Whether a large message comes back as it was: "text", or bytes that are "zeros" or "random".
+  async echoes(content, size) {
+    const message = content === "text" ? "ü".repeat(size / 2) : new Uint8Array(size);
+    if (content === "random") {
+      let state = 1;
+      for (let index = 0; index < size; index++) {
+        state = (Math.imul(state, 1664525) + 1013904223) | 0;
+        message[index] = state >>> 24;
+      }
+    }
+    this.socket.send(message);
+    const data = await this.next();
+    if (content === "text") return data === message;
+    const bytes = new Uint8Array(data);
+    return bytes.length === size && bytes.every((each, index) => each === message[index]);
   }
 
   close(code, reason) {

@@ -32,6 +32,9 @@ serve({
   async receive() {
     return peer.receive();
   },
+  async echoes(content, size) {
+    return peer.echoes(content, size);
+  },
   async ping(data) {
     const pong = new Promise((resolve) => { socket.once("pong", (payload) => resolve(payload.toString())); });
     socket.ping(data);

@@ -1,0 +1,29 @@
+"""Our client with each server, put through `server_cases`."""
+
+from __future__ import annotations
+
+from . import servers
+from .nodes import heavy
+from .server_cases import ServerCases
+
+
+class WebsocketsSyncTests(ServerCases):
+    kind = servers.WebsocketsSync
+
+
+class WebsocketsAsyncioTests(ServerCases):
+    kind = servers.WebsocketsAsyncio
+
+
+@heavy
+class NodeWsTests(ServerCases):
+    kind = servers.NodeWs
+
+
+@heavy
+class GorillaTests(ServerCases):
+    kind = servers.Gorilla
+
+
+# The module's loader finds tests in every class it sees, and the cases alone have no server.
+del ServerCases
