@@ -21,6 +21,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict syncws
 
+# Both sides through the Autobahn|Testsuite: `tests/compliance` says what for; FULL=1 runs every case.
+compliance: $(VENV)/.installed-test
+	$(BIN)/python -m tests.compliance $(COMPLIANCEFLAGS)
+
 # For the tests that drive Node and a browser; without it, `make test` skips them and says so.
 node: $(NODE)/node_modules/.installed
 
@@ -44,4 +48,4 @@ $(NODE)/node_modules/.installed: $(NODE)/package.json
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules
 
-.PHONY: run test lint node clean
+.PHONY: run test lint compliance node clean
