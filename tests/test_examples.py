@@ -225,3 +225,97 @@ class EchoServerTests(LeakChecks):
                 code, line = self.run_wrongly(f"{option}={value}")
                 self.assertEqual(code, 2)
                 self.assertRegex(line, f"error: argument {option}: .* number .*, not {value!r}")
+
+
+class EchoClientTests(LeakChecks):
+    """`echo_client.py`, with the real `echo_server.py` or with nobody."""
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """The client in a process of its own."""
+        command = [sys.executable, "-W", "error", str(EXAMPLES / "echo_client.py"), *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.enterContext(process)
+        self.addCleanup(process.kill)
+        return process
+
+    def end(self, process: subprocess.Popen[str]) -> tuple[int, list[str], str]:
+        """Exit code, lines of standard output, the last line of standard error; there is no traceback."""
+        out, err = process.communicate(timeout=30)
+        self.assertNotIn("Traceback", err)
+        return process.returncode, out.splitlines(), (err.splitlines() or [""])[-1]
+
+    def talk(self, *options: str) -> tuple[EchoServer, subprocess.Popen[str]]:
+        """A server, and a client that has had an answer."""
+        server = self.enterContext(EchoServer())
+        client = self.start("--url", server.websocket_url + "ws", "--interval", "0.01", *options)
+        assert client.stdout is not None
+        self.assertRegex(client.stdout.readline(), "^Connected to ws://")
+        self.assertRegex(client.stdout.readline(), "^received: .+")
+        return server, client
+
+    def test_interrupt(self) -> None:
+        """Ctrl-C and SIGTERM perform the closing handshake, whose story is told; the exit code is 0."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number):
+                _, client = self.talk()
+                client.send_signal(number)
+                code, _, told = self.end(client)
+                story = "closed: sent 1000 (normal closure); then received 1000 (normal closure)"
+                self.assertEqual((code, told), (0, story))
+
+    def test_count(self) -> None:
+        """With --count it ends by itself, compressed or not; each answer is printed."""
+        server = self.enterContext(EchoServer("--compression"))
+        for options in ((), ("--compression",)):
+            url = server.websocket_url
+            client = self.start("--url", url, "--interval", "0.01", "--count", "3", *options)
+            code, lines, _ = self.end(client)
+            self.assertEqual(code, 0)
+            self.assertGreaterEqual(sum(line.startswith("received: ") for line in lines), 3)
+
+    def test_the_server_ends(self) -> None:
+        """A server that shuts down is one line with its code, and exit code 1."""
+        server, client = self.talk()
+        self.assertEqual(server.end(), 0)
+        code, _, told = self.end(client)
+        self.assertEqual(code, 1)
+        self.assertRegex(told, r"^closed: received 1001 \(going away\)")
+
+    def test_tls(self) -> None:
+        """With --cafile it trusts the server's authority, and without it does not."""
+        need(trustme is not None, "trustme (PyPI) is not installed")
+        authority = trustme.CA()
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "both.pem")
+        server = self.enterContext(EchoServer("--certfile", str(folder / "both.pem")))
+        options = ("--url", server.websocket_url, "--interval", "0.01", "--count", "1")
+        self.assertEqual(self.end(self.start(*options, "--cafile", str(folder / "ca.pem")))[0], 0)
+        code, _, told = self.end(self.start(*options))
+        self.assertEqual(code, 1)
+        self.assertRegex(told, "^Cannot connect: .*certificate verify failed")
+
+    def test_nobody_there(self) -> None:
+        """A server that cannot be reached is one line and exit code 1."""
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            url = f"ws://127.0.0.1:{nobody.getsockname()[1]}/"
+        code, _, told = self.end(self.start("--url", url))
+        self.assertEqual(code, 1)
+        self.assertRegex(told, "^Cannot connect: .*refused")
+
+    def test_wrong_options(self) -> None:
+        """A mistake in an option is one line that names it, and exit code 2."""
+        wrong = (
+            ("--url", "http://127.0.0.1/"),
+            ("--url", "127.0.0.1:8080"),
+            ("--interval", "0"),
+            ("--interval", "soon"),
+            ("--count", "0"),
+            ("--cafile", "/no/such/file"),
+            ("--cafile", __file__),
+        )
+        for options in wrong:
+            with self.subTest(options):
+                code, lines, told = self.end(self.start(*options))
+                self.assertEqual((code, lines), (2, []))
+                self.assertIn("error: ", told)
