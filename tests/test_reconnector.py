@@ -9,8 +9,8 @@ import sys
 import threading
 import unittest
 from collections.abc import Callable
-from types import FrameType
 from email.utils import formatdate
+from types import FrameType
 from unittest import mock
 
 import syncws
@@ -345,7 +345,7 @@ class FailureTests(ReconnectorTestCase):
         return line
 
     def test_attempts(self) -> None:
-        """After so many failures in a row the last one is raised, and so is each further one; a connection ends that."""
+        """After so many failures in a row the last one is raised, as is each further one; a connection ends that."""
         self.refuse(500, 500)
         made = self.reconnect(attempts=3)
         with self.assertLogs("syncws.reconnector", "INFO") as logs:
