@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 _SERVER_PORTS = {"ws": 80, "wss": 443}
 _PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]|^\s|\s$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|^\s|\s$")  # half a surrogate pair is no character either
 _NAME = re.compile(r"[A-Za-z0-9._\-]+")
 _NUMERIC_V6 = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._\-]+)?")  # with a zone: RFC 6874
 _IN_BRACKETS = re.compile(r"\[[^\[\]]*\](?::.*)?")  # and nothing around them but a port
@@ -84,7 +84,17 @@ def parse_proxy_url(url: str) -> ProxyURL:
     """
     parts = _split("the proxy", url, _PROXY_PORTS, 'such as "http://user:password@proxy.example.com:3128"')
     username = None if parts.username is None else unquote(parts.username)
-    return ProxyURL(parts.scheme, _host(parts), _port(parts, _PROXY_PORTS), username, unquote(parts.password or ""))
+    password = unquote(parts.password or "")
+    if parts.scheme.startswith("socks") and username is not None:
+        _check_socks_credentials(username, password)
+    return ProxyURL(parts.scheme, _host(parts), _port(parts, _PROXY_PORTS), username, password)
+
+
+def _check_socks_credentials(username: str, password: str) -> None:
+    """RFC 1929: both, of 1 to 255 bytes each."""
+    for text in (username, password):
+        if not (text.isascii() and 1 <= len(text) <= 255):
+            raise ValueError("the proxy: SOCKS takes a user and a password, each of 1 to 255 characters of ASCII")
 
 
 def _split(what: str, url: str, ports: dict[str, int], example: str) -> SplitResult:

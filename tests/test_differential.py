@@ -15,6 +15,7 @@ import codecs
 import contextlib
 import itertools
 import os
+import tempfile
 import unittest
 import zlib
 from collections import Counter
@@ -30,6 +31,7 @@ from tests.interop.nodes import need
 try:
     import hypothesis
     from hypothesis import strategies as st
+    from hypothesis.configuration import set_hypothesis_home_dir
 except ImportError:
     hypothesis = None
 try:
@@ -63,6 +65,10 @@ KEY = b"\x37\xfa\x21\x3d"
 def setUpModule():
     need(hypothesis is not None, "hypothesis (PyPI) is not installed")
     need(websockets is not None, "websockets (PyPI) is not installed")
+    scratch = tempfile.TemporaryDirectory(prefix="syncws-")
+    unittest.addModuleCleanup(scratch.cleanup)
+    set_hypothesis_home_dir(scratch.name)  # else it leaves a folder where the tests are run
+    unittest.addModuleCleanup(set_hypothesis_home_dir, None)
 
 
 def explore(check, draw_example, streams=STREAMS):

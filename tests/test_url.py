@@ -70,6 +70,8 @@ NO_SERVERS = {
     "must begin with ws:// or wss://, not http:": ["http://a", "HTTP://a:80/b"],
     "must begin with ws:// or wss://, not https:": ["https://a"],
     "control character, or a blank at an end": [
+        "ws://\ud800/",
+        "ws://a/\udfff",
         " ws://a",
         "ws://a ",
         "ws://a\n",
@@ -109,9 +111,12 @@ NO_SERVERS = {
         "ws://a\\b/",
         "ws://a%41/",
         "ws://a%2eb/",
+        f"ws://{'a' * 64}/",
         f"ws://{'ä' * 64}/",
+        "ws://a..b/",
+        "ws://.a/",
+        "ws://../",
         "ws://ä..b/",
-        "ws://\ud800/",
     ],
     "": [  # urlsplit refuses some of these, which of them depends on its version
         "ws://[::1",
@@ -152,6 +157,11 @@ PROXIES = {
 }
 
 NO_PROXIES = [
+    "socks5://user@p",
+    "socks5h://:secret@p",
+    "socks5://user:s%C3%A4cret@p",
+    f"socks5://user:{'secret' * 50}@p",
+    "http://user:\ud800secret@p",
     "",
     "a:3128",
     "user:secret@a:3128",
