@@ -109,11 +109,12 @@ class Wire:
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
             begun = True
-            self._transport.send(*buffers, deadline=deadline, stall=self._stall)
-            if not first & 0x8:
-                self._message_open = not first & FIN
-            elif first == _CLOSE:
-                self._record_sent(payload)
+            if first == _CLOSE:
+                self._send_close(buffers, payload, deadline)
+            else:
+                self._transport.send(*buffers, deadline=deadline, stall=self._stall)
+                if not first & 0x8:
+                    self._message_open = not first & FIN
         except BaseException as error:
             if begun and not isinstance(error, Exception):
                 # Maybe behind the last byte: then the peer has a frame (a close!) that nobody here knows of.
@@ -283,9 +284,7 @@ class Wire:
             if frame is None:
                 return True
             # Whatever the socket takes of it: in the transport it keeps its place, and no deadline cuts it.
-            transport.take(frame[1])
-            if frame[0] == _CLOSE:
-                self._record_sent(frame[2])
+            transport.take(frame)
         return False
 
     def _flush_until(self, deadline: float | None) -> None:
@@ -293,8 +292,8 @@ class Wire:
         while not self._flush():
             self._transport.flush_until(deadline, self._stall)
 
-    def _next_frame(self) -> tuple[int, bytes, bytes] | None:
-        """(first byte, frame, payload) of what leaves next; it is taken, not looked at, so that nobody drops it."""
+    def _next_frame(self) -> bytes | None:
+        """What leaves next; it is taken, not looked at, so that nobody drops it."""
         with self.state_lock:
             if self._pong is not None:
                 first, payload, self._pong = _PONG, self._pong, None
@@ -304,25 +303,49 @@ class Wire:
             elif self._queue and not self._message_open:
                 frame = self._queue.popleft()
                 self._queue_bytes -= len(frame)
-                return 0, frame, b""
+                return frame
             elif self._close is not None:
-                first, payload, self._close = _CLOSE, self._close, None
+                first, payload = _CLOSE, self._close
+                self._record_close(payload)
+                self._end_writing()
             else:
                 self._waiting = bool(self._queue) or self._abandoned
                 if not self._queue:
                     self._queue = _NO_FRAMES
                 return None
-        return first, b"".join(encode(first, payload, self._client)), payload
+        return b"".join(encode(first, payload, self._client))
 
-    def _record_sent(self, close: bytes) -> None:
+    def _send_close(self, buffers: tuple[bytes, ...], payload: bytes, deadline: float | None) -> None:
+        """Write our close. Raises as `Transport.send`; after a WriteTimeout that tore nothing it was never sent."""
         with self.state_lock:
-            if self._refusal is None:
-                self._refusal = CloseSentError()
-            self.closings.append(("sent", *parse_close_payload(close)))
-            # Nothing may follow a close: no posts of an open message, and neither a pong nor a second close that the
-            # reader has left here while write_control's own was on its way.
-            self._close = None
-            self._drop_waiting()
+            closing = self._record_close(payload)
+        try:
+            self._transport.send(*buffers, deadline=deadline, stall=self._stall)
+        except WriteTimeout:
+            if not self._transport.torn:
+                with self.state_lock:
+                    self.closings.remove(closing)
+            raise
+        with self.state_lock:
+            self._end_writing()
+
+    def _record_close(self, payload: bytes) -> Closing:
+        """Put our close on record before it leaves: its answer may be read before the system's call returns."""
+        assert self.state_lock.locked()
+        closing: Closing = ("sent", *parse_close_payload(payload))
+        self.closings.append(closing)
+        return closing
+
+    def _end_writing(self) -> None:
+        """Nothing may follow a close: no posts of an open message, no pong, and no other close.
+
+        The reader may have left either of these here while a close of `send` was on its way.
+        """
+        assert self.state_lock.locked()
+        if self._refusal is None:
+            self._refusal = CloseSentError()
+        self._close = None
+        self._drop_waiting()
 
     def _drop_waiting(self) -> None:
         """Drop what waits, but for our close."""

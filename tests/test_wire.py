@@ -865,6 +865,30 @@ class ClosingTests(Cases):
         self.assertEqual(frames_in(sock.sent)[1:], [closing()])
         self.assertEqual(wire.closings, [("sent", 1000, "bye")])
 
+    def test_a_close_is_on_record_before_it_leaves(self):
+        """While the system's call sends our close it is on record already: the answer may come before it returns."""
+        for close in (lambda wire: wire.close(BYE), lambda wire: wire.send(CLOSE, BYE, None)):
+            wire, sock = self.scripted()
+            sock.stop_next = True
+            task = Task(close, wire)
+            self.assertTrue(sock.inside.wait(10))
+            self.assertEqual(wire.closings, [("sent", 1000, "bye")])
+            sock.go_on.set()
+            task.result()
+            self.assertEqual(wire.closings, [("sent", 1000, "bye")])
+
+    def test_a_close_that_did_not_leave(self):
+        """A close whose deadline passes before a byte of it has left is on no record, and can be sent later."""
+        wire, sock = self.scripted(room=[EAGAIN] * 5)
+        with self.assertRaises(WriteTimeout):
+            wire.send(CLOSE, BYE, instant(-1))
+        sock.room.clear()
+        self.assertEqual(wire.closings, [])
+        self.assertTrue(wire.open)
+        wire.send(CLOSE, BYE, None)
+        self.assertEqual(frames_in(sock.sent), [closing()])
+        self.assertEqual(wire.closings, [("sent", 1000, "bye")])
+
     def test_close_waits_for_a_stuck_writer(self):
         """A close while another thread is stuck in a write leaves when that one is done, without a thread of ours."""
         wire, peer = self.real()
