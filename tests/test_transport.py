@@ -27,7 +27,7 @@ from syncws.transport import TLSTransport, Transport
 from tests.proxies import ConnectProxy
 from tests.tasks import PATIENCE, Task
 
-SMALL = 4096  # a socket buffer that is soon full
+SMALL = 1 << 16  # a socket buffer that is soon full; much smaller ones let Linux crawl, a probe of its timer at a time
 FULL = 1 << 22  # more than two such buffers and the window between them hold
 WAY_OFF = 3600.0
 POSIX = os.name == "posix"
@@ -120,7 +120,7 @@ class Cases(LeakChecks):
         """Read a little at a time, until enough, but no longer than so many seconds."""
         end = instant(seconds)
         while not enough() and time.monotonic() < end:
-            peer.recv(512)
+            peer.recv(8192)
             threading.Event().wait(0.01)
 
     def alarm(self, handler, *times):
