@@ -59,7 +59,7 @@ class Attempt:
         self._timeout = timeout
         #: An instant of time.monotonic(), or None for no limit.
         self.deadline = None if timeout is None else time.monotonic() + timeout
-        self._lock = threading.RLock()  # a signal handler may call stop() in the middle of what holds it
+        self._lock = threading.Lock()
         self._stopped = False  # guarded by _lock; never goes back
         self._wake: Callable[[], object] | None = None  # guarded by _lock; wakes the thread that dials
 
@@ -92,9 +92,9 @@ class Attempt:
         """While this lasts `stop` calls wake, which must not wait. Raises Stopped at once if it came before."""
         try:
             with self._lock:
-                self._wake = wake  # first: a signal handler's stop() then either finds it, or is seen by the next line
                 if self._stopped:
                     raise Stopped
+                self._wake = wake
             yield
         finally:
             with self._lock:

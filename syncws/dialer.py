@@ -198,7 +198,10 @@ class Dialer(HandshakeOptions):
         try:
             response = exchange.ask("GET", server.target, request)
         except BadAnswer as error:
-            raise BadHandshakeError(f"no WebSocket at {server}: {error}") from None
+            refusal = BadHandshakeError(f"no WebSocket at {server}: {error}")
+            if not (exchange.heard or server.secure):
+                refusal.add_note("a server that speaks TLS may end it like this: wss: instead of ws:?")
+            raise refusal from None
         self._store_cookies(server, response)
         subprotocol, agreement = self._judge(server, request, response)
         return Conn(
@@ -216,8 +219,7 @@ class Dialer(HandshakeOptions):
     # What is asked
 
     def _request(self, server: ServerURL, source: HeaderSource | None) -> Headers:
-        extra = _checked("headers", source)
-        self._refuse_conflicts(extra)
+        extra = self.check_headers(source)
         fields = [
             ("Host", extra.get("Host", server.authority)),
             ("User-Agent", extra.get("User-Agent", USER_AGENT)),
@@ -235,8 +237,12 @@ class Dialer(HandshakeOptions):
         fields += [pair for pair in extra if pair[0].lower() not in ("host", "user-agent")]
         return Headers(fields)
 
-    def _refuse_conflicts(self, extra: Headers) -> None:
-        """D-3; without regard to case, where gorilla sees only its own spelling."""
+    def check_headers(self, source: HeaderSource | None) -> Headers:
+        """What `dial` was given as headers. Raises ValueError, TypeError: one cannot be sent, or is not the caller's.
+
+        Without regard to case, where gorilla sees only its own spelling (D-3).
+        """
+        extra = _checked("headers", source)
         for name, _value in extra:
             if name.lower() in _RESERVED:
                 raise ValueError(f"headers: {name} is the library's to set{_instead(name)}")
@@ -245,6 +251,7 @@ class Dialer(HandshakeOptions):
         for name in ("Host", "User-Agent"):
             if len(extra.get_all(name)) > 1:
                 raise ValueError(f"headers: {name} is there twice")
+        return extra
 
     def _cookies(self, server: ServerURL) -> str | None:
         if self.cookie_jar is None:

@@ -108,6 +108,11 @@ class Exchange:
         )
 
     @property
+    def heard(self) -> bool:
+        """Whether any byte of an answer came."""
+        return bool(self._beginning)
+
+    @property
     def trailing(self) -> bytes:
         """What came behind an answer that said yes."""
         return self._http.trailing_data[0] if self._switched else b""
@@ -138,7 +143,7 @@ class Exchange:
 
     def _explain(self, error: h11.RemoteProtocolError) -> str:
         """h11's verdict; or what is behind the two commonest ones."""
-        if not self._beginning:
+        if not self.heard:
             return "it closed the connection without an answer"
         if self._beginning == b"\x15\x03":  # an alert (RFC 8446 section 6), in answer to our plain text
             return "it speaks TLS, and was spoken to without"

@@ -79,9 +79,9 @@ class Reconnector:
         self._turn = threading.Lock()  # of the one thread inside __next__
         self._stopped = False  # never goes back
         # Who waits between two attempts waits for an item. An Event would do, but for a stop() in a signal handler,
-        # which may run in the middle of that very wait; the lock is reentrant for the same reason.
+        # which may run in the middle of that very wait.
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._lock = threading.RLock()  # nothing is called while it is held
+        self._lock = threading.Lock()  # nothing is called while it is held
         self._attempt: Attempt | None = None  # guarded by _lock
         self._conn: Conn | None = None  # guarded by _lock; given out last
         self._ending = False  # guarded by _lock; a turn ends, so its connection's close is waited for
@@ -108,15 +108,22 @@ class Reconnector:
             self._turn.release()
 
     def stop(self) -> None:
-        """End the loop: no further turn, and the connection of this one is closed (1000). For any thread; idempotent.
+        """End the loop: no further turn, and the connection of this one is closed (1000). Idempotent.
 
-        Does not wait: a thread that waits here, or that is connecting, is woken at once; one that waits for the answer
-        to a turn's close waits for a second at most; one that reads the connection finds its end as soon as the peer
-        has answered the close, at the latest after close_timeout. Also a connection that was given out before a
-        ``break`` is closed.
+        For any thread, and for signal handlers. Does not wait: a thread that waits here, or that is connecting, is
+        woken at once; one that waits for the answer to a turn's close waits for a second at most; one that reads the
+        connection finds its end as soon as the peer has answered the close, at the latest after close_timeout. Also a
+        connection that was given out before a ``break`` is closed.
+
+        Raises RuntimeError if the system has no thread to spare for it; the loop ends then with its turn.
         """
         self._stopped = True
         self._wakes.put(None)
+        # By a thread of its own: a signal handler has interrupted the main thread anywhere, maybe inside the connection
+        # with one of its locks held, and must not wait for what only that thread can let go.
+        threading.Thread(target=self._end, name="syncws-stop", daemon=True).start()
+
+    def _end(self) -> None:
         with self._lock:
             attempt, conn, ending = self._attempt, self._conn, self._ending
         if attempt is not None:
@@ -220,7 +227,8 @@ def reconnect(
         dialer: what connects; or give the options of one.
 
     Raises:
-        ValueError, TypeError: an argument is wrong; nothing has been tried then.
+        ValueError, TypeError: an argument is wrong; nothing has been tried then. (What a callable gives as headers is
+            checked in its turn.)
     """
     if dialer is not None and options:
         raise TypeError(f"dialer and {', '.join(options)} exclude each other: give the options to the Dialer")
@@ -235,12 +243,13 @@ def reconnect(
     if not (attempts is None or (isinstance(attempts, int) and attempts >= 1)):
         raise ValueError(f"attempts must be an integer of at least 1, or None for any number, not {attempts!r}")
     check_timeout("timeout", timeout)
+    dialer = dialer or Dialer(**options)
     if not callable(headers):
-        headers = Headers(headers)  # an iterator would be used up by the first attempt
+        headers = dialer.check_headers(headers)  # also because an iterator would be used up by the first attempt
     return Reconnector(
         url,
         headers,
-        dialer or Dialer(**options),
+        dialer,
         min_delay=min_delay,
         max_delay=max_delay,
         reset_after=reset_after,

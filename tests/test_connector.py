@@ -286,7 +286,7 @@ class AttemptTests(LeakChecks):
         self.assertEqual(leave_seen, [False])
 
     def test_a_stop_in_the_middle_of_it(self) -> None:
-        """A signal handler's stop(), at whatever line, wakes the thread or is noticed, and never deadlocks."""
+        """Another thread's stop(), at whatever line, wakes the thread or is noticed, and never deadlocks."""
         outcomes = [Task(self._stopped_at, line).result() for line in range(40)]
         self.assertIn("woken", outcomes)  # the lines at its end
         self.assertIn("Stopped", outcomes)  # those at its beginning
@@ -297,6 +297,7 @@ class AttemptTests(LeakChecks):
     def _stopped_at(line: int) -> str:
         """What becomes of a stop() in the middle of the block's beginning, at the so-manyth line."""
         attempt, woken, lines = Attempt(None), [], []
+        stopping = threading.Thread(target=attempt.stop)
 
         def trace(frame: Any, event: str, argument: Any) -> Any:
             if frame.f_code.co_filename != connector.__file__ or frame.f_code.co_name != "interruptible":
@@ -304,17 +305,17 @@ class AttemptTests(LeakChecks):
             if event == "line":
                 lines.append(frame.f_lineno)
                 if len(lines) == line + 1:
-                    sys.settrace(None)
-                    attempt.stop()
-                    sys.settrace(trace)
+                    stopping.start()
+                    stopping.join(0.05)  # or it waits for the lock that this line has
             return trace
 
         sys.settrace(trace)
         try:
             with attempt.interruptible(lambda: woken.append(1)):
                 sys.settrace(None)
-                if not attempt.stopped:
+                if stopping.ident is None:
                     return "not stopped"
+                stopping.join()
                 return "woken" if woken else "lost"
         except Stopped:
             return "Stopped"

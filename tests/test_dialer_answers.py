@@ -405,6 +405,7 @@ class TestNoAnswer(DialCase):
         error = self.refusal(server)
         self.assertEqual(str(error), f"no WebSocket at {server.url}: it closed the connection without an answer")
         self.assertEqual((error.status, error.response), (0, None))
+        self.assertIn("wss: instead of ws:", error.__notes__[0])
 
     def test_a_hang_up_within_the_head(self) -> None:
         """A head that is cut is no answer."""

@@ -7,6 +7,7 @@ import queue
 import socket
 import sys
 import threading
+import time
 import unittest
 from collections.abc import Callable
 from email.utils import formatdate
@@ -113,7 +114,10 @@ class RetryAfterTests(unittest.TestCase):
         self.assertEqual([self.seconds(value) for value in ("3600", "3601", "9" * 5000)], [3600] * 3)
 
     def test_date(self) -> None:
-        """A date is when; one that has passed is now."""
+        """A date is when, wherever this machine is; one that has passed is now."""
+        self.addCleanup(time.tzset)  # once the environment is as it was
+        self.enterContext(mock.patch.dict("os.environ", TZ="JST-9"))
+        time.tzset()
         with mock.patch("time.time", return_value=1_000_000_000.0):
             self.assertEqual(self.seconds(formatdate(1_000_000_060, usegmt=True)), 60)
             self.assertEqual(self.seconds("Sun, 09 Sep 2001 01:47:40 -0000"), 60)
@@ -263,6 +267,22 @@ class TurnTests(ReconnectorTestCase):
                 conn = task.result()
                 self.check(conn)
                 conn.close()
+
+    def test_the_delays_of_short_connections(self) -> None:
+        """The first attempt is made at once, those that follow connections which did not last later and later."""
+        made = self.reconnect(min_delay=600, max_delay=6000)
+        delays: list[float] = []
+
+        def wait(seconds: float) -> bool:
+            delays.append(seconds)
+            return True
+
+        with mock.patch.object(made, "_wait", wait):
+            for _ in range(3):
+                next(made).close()
+        first, second, third = delays
+        self.assertEqual(first, 0)
+        self.assertTrue(300 <= second <= 600 <= third <= 1200, delays)
 
     def test_one_thread_iterates(self) -> None:
         """A second thread that asks for the next connection meanwhile gets ConcurrencyError at once."""
@@ -513,8 +533,17 @@ class StopTests(ReconnectorTestCase):
         self.assertEqual(self.ends.get(timeout=PATIENCE).code, 1000)
         conn.close()
 
+    def test_by_a_signal_handler(self) -> None:
+        """It waits for no lock of the connection's, which the thread that a signal interrupted may hold."""
+        made = self.reconnect()
+        conn = next(made)
+        with conn._wire.state_lock, conn._wire.frame_lock:
+            Task(made.stop).result()
+        self.assertEqual(self.ends.get(timeout=PATIENCE).code, 1000)
+        conn.close()
+
     def test_at_any_line(self) -> None:
-        """Wherever in a turn it is called, and be it by a signal handler, the loop ends and nothing is left."""
+        """Before whichever line of the loop's and of connecting's it is called, the loop ends and nothing is left."""
         line = 0
         while self.stopped_at(line):
             line += 1
@@ -534,6 +563,9 @@ class StopTests(ReconnectorTestCase):
             if event == "line":
                 if lines == line:
                     made.stop()
+                    for thread in threading.enumerate():
+                        if thread.name == "syncws-stop":
+                            thread.join(0.05)  # or it waits for the lock that this line has
                 lines += 1
             return trace
 
@@ -596,6 +628,7 @@ class ArgumentTests(unittest.TestCase):
         ("timeout", "5", TypeError),
         ("dialer", "no", TypeError),
         ("headers", 5, TypeError),
+        ("headers", {"Upgrade": "x"}, ValueError),
         ("handshake_timeout", 0, ValueError),
         ("no_such_option", 1, TypeError),
     ]
