@@ -259,13 +259,13 @@ class InboundDeflate(PerMessageDeflate):
         self._inflated = 0
 
 
-def check_level(level: int) -> int:
+def check_level(level: int, name: str = "a compression level") -> int:
     """Returns level, or raises ValueError if it is no compression level (gorilla's SetCompressionLevel).
 
     0: none; 1 (fastest) to 9 (smallest); -1: zlib's default, which is 6; -2: Huffman codes only, as in Go.
     """
     if not isinstance(level, int) or not -2 <= level <= 9:
-        raise ValueError(f"a compression level is an integer from -2 to 9, not {level!r}")
+        raise ValueError(f"{name} is an integer from -2 to 9, not {level!r}")
     return level
 
 

@@ -73,7 +73,7 @@ class HandshakeOptions(ConnOptions):
         check_timeout("handshake_timeout", self.handshake_timeout)
         if not isinstance(self.enable_compression, bool):
             raise TypeError(f"enable_compression is True or False, not {self.enable_compression!r}")
-        check_level(self.compression_level)
+        check_level(self.compression_level, "compression_level")
         _check_threshold(self.compression_threshold)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -73,7 +73,7 @@ def check_timeout(name: str, value: float | None) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} is a number of seconds, or None for no limit, not {value!r}")
-    if not (math.isfinite(value) and value > 0):
+    if not 0 < value <= sys.float_info.max:  # NaN compares false; infinity is what None is for
         raise ValueError(f"{name} must be more than 0 seconds, or None for no limit, not {value!r}")
 
 
@@ -99,8 +99,8 @@ def _check(name: str, value: Any, kind: Any, least: float, *, optional: bool = F
     none = ", or None for none" if optional else ""
     if isinstance(value, bool) or not isinstance(value, kind):
         raise TypeError(f"{name} is {'an integer' if kind is int else 'a number of seconds'}{none}, not {value!r}")
-    # Not a number compares false with everything; infinity is what None is for.
-    if not (least < value or (value == least and not above)) or value == float("inf"):
+    # Not a number compares false with everything; infinity is what None is for; and no integer is beyond both.
+    if not (least < value or (value == least and not above)) or (kind is not int and value > sys.float_info.max):
         raise ValueError(
             f"{name} is a finite number {'over' if above else 'of at least'} {least:g}{none}, not {value!r}"
         )

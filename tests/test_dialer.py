@@ -567,6 +567,7 @@ class TestOptions(DialCase):
             ("handshake_timeout", 0, ValueError),
             ("handshake_timeout", -1, ValueError),  # an instant timeout for gorilla (TestDialTimeout)
             ("handshake_timeout", float("inf"), ValueError),
+            ("handshake_timeout", 10**400, ValueError),
             ("handshake_timeout", "45", TypeError),
             ("handshake_timeout", True, TypeError),
             ("subprotocols", "v1", TypeError),
@@ -614,7 +615,7 @@ class TestOptions(DialCase):
             with self.subTest(name, value=value):
                 with self.assertRaises(error) as caught:
                     Dialer(**{name: value})
-                self.assertRegex(str(caught.exception), rf"^(a )?{name.replace('_', '[_ ]')}\b")
+                self.assertRegex(str(caught.exception), rf"^{name}\b")
 
     def test_wrong_proxies(self) -> None:
         """A proxy's URL is checked when the Dialer is made, and the message repeats no password."""

@@ -35,9 +35,9 @@ GOOD = (
 
 BAD_VALUES = (
     ("read_limit", (-1,)),
-    ("ping_interval", (0, -1, NAN, INFINITY)),
-    ("ping_timeout", (0, -1, NAN, INFINITY)),
-    ("close_timeout", (0, -1, NAN, INFINITY)),
+    ("ping_interval", (0, -1, NAN, INFINITY, 10**400)),
+    ("ping_timeout", (0, -1, NAN, INFINITY, 10**400)),
+    ("close_timeout", (0, -1, NAN, INFINITY, 10**400)),
     ("send_queue", (0, -1)),
     ("send_queue_bytes", (0, -1)),
     ("overflow", ("wait", "", None, [], 1)),
