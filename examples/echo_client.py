@@ -78,6 +78,7 @@ def read(conn: syncws.Conn, events: queue.SimpleQueue[str], count: int | None) -
                 events.put("done")
     except syncws.ConnectionClosed as end:
         print(f"closed: {end}", file=sys.stderr)
+    finally:  # whatever it was: nobody reads any more
         events.put("ended")
 
 

@@ -14,7 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from syncws.testing import LeakChecks
+import syncws
+from syncws.testing import LeakChecks, running
 
 from .interop.clients import WebsocketsSync
 from .interop.nodes import need
@@ -264,14 +265,22 @@ class EchoClientTests(LeakChecks):
                 self.assertEqual((code, told), (0, story))
 
     def test_count(self) -> None:
-        """With --count it ends by itself, compressed or not; each answer is printed."""
-        server = self.enterContext(EchoServer("--compression"))
-        for options in ((), ("--compression",)):
-            url = server.websocket_url
-            client = self.start("--url", url, "--interval", "0.01", "--count", "3", *options)
-            code, lines, _ = self.end(client)
-            self.assertEqual(code, 0)
-            self.assertGreaterEqual(sum(line.startswith("received: ") for line in lines), 3)
+        """With --count it ends by itself, compressed with --compression; each answer is printed."""
+        compressed = []
+
+        def handler(request: syncws.Request) -> None:
+            with syncws.Upgrader(enable_compression=True).upgrade(request) as conn:
+                compressed.append(conn.compression)
+                for message in conn:
+                    conn.send(message)
+
+        with running(syncws.Server(handler, port=0)) as server:
+            for options in ((), ("--compression",)):
+                url = f"ws://127.0.0.1:{server.address[1]}/"
+                code, lines, _ = self.end(self.start("--url", url, "--interval", "0.01", "--count", "3", *options))
+                self.assertEqual(code, 0)
+                self.assertGreaterEqual(sum(line.startswith("received: ") for line in lines), 3)
+        self.assertEqual(compressed, [False, True])
 
     def test_the_server_ends(self) -> None:
         """A server that shuts down is one line with its code, and exit code 1."""
@@ -302,6 +311,21 @@ class EchoClientTests(LeakChecks):
         code, _, told = self.end(self.start("--url", url))
         self.assertEqual(code, 1)
         self.assertRegex(told, "^Cannot connect: .*refused")
+
+    def test_refused(self) -> None:
+        """A server that answers something else is one line with that, and exit code 1."""
+        with running(syncws.Server(lambda request: syncws.Response("members only\n", 403), port=0)) as server:
+            code, lines, told = self.end(self.start("--url", f"ws://127.0.0.1:{server.address[1]}/"))
+        self.assertEqual((code, lines), (1, []))
+        self.assertRegex(told, "^Cannot connect: .* 403 Forbidden: members only$")
+
+    def test_nobody_listens_to_it(self) -> None:
+        """When its output has nowhere to go any more it says goodbye to the server, and ends with an error."""
+        server, client = self.talk()
+        assert client.stdout is not None
+        client.stdout.close()
+        self.assertGreater(client.wait(30), 0)
+        self.assertEqual((server.end(), server.log()), (0, "INFO SIGTERM: shutting down\n"))
 
     def test_wrong_options(self) -> None:
         """A mistake in an option is one line that names it, and exit code 2."""

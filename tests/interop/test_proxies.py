@@ -272,7 +272,7 @@ class MicrosocksTests(Cases):
         program = self.proxy("-u", USER, "-P", PASSWORD)
         url = self.serve(tls=True)
         self.check_echo(self.dial(url, f"socks5://{USER}:{PASSWORD}@127.0.0.1:{program.port}"))
-        for credentials in ("", f"{USER}:{PASSWORD}x@", f"{USER}@"):
+        for credentials in ("", f"{USER}:{PASSWORD}x@"):
             with self.subTest(credentials):
                 error = self.refusal(url, f"socks5://{credentials}127.0.0.1:{program.port}")
                 self.assertEqual(error.status, 0)
