@@ -40,6 +40,14 @@ messages that should not be held in memory.
 the same time. Messages are whole; a ping or a close passes between the fragments of a long one. A peer that does not
 read never stops this side from reading it, nor `send_nowait`, `ping`, a close or a shutdown.
 
+**Many connections.** A `Manager` knows who is connected and in which rooms; its `broadcast` waits for nobody:
+
+    manager = syncws.Manager(on_message=lambda member, message: manager.broadcast(message, exclude=[member]))
+
+    def chat(request):
+        with upgrader.upgrade(request) as conn:
+            manager.run(conn, id=request.query.get("user"), rooms=["lobby"])
+
 **How it ends.** `close` performs the closing handshake, bounded in time; leaving `with conn:` does it for you. The end
 is an exception, the same for every later read and write: `CloseError` with the peer's code and reason (1006 if it
 vanished), `ProtocolError` or `ReadLimitError` if it misbehaved. Inside a `Server`, a handler may let them escape.
@@ -67,6 +75,7 @@ from .errors import (
     CloseSentError,
     ConcurrencyError,
     ConnectionClosed,
+    DuplicateIdError,
     HandshakeError,
     MessageType,
     ProtocolError,
@@ -80,8 +89,10 @@ from .errors import (
 )
 from .handshake import is_websocket_upgrade, subprotocols
 from .headers import Headers
+from .heartbeat import Heartbeat
 from .http11 import Request, Response
 from .httpclient import ReceivedResponse
+from .manager import Manager, ManagerStats, Member
 from .options import ConnOptions
 from .prepared import PreparedMessage
 from .protocol import close_payload as format_close_message
@@ -107,8 +118,13 @@ __all__ = [
     "ConnOptions",
     "ConnectionClosed",
     "Dialer",
+    "DuplicateIdError",
     "HandshakeError",
     "Headers",
+    "Heartbeat",
+    "Manager",
+    "ManagerStats",
+    "Member",
     "MessageReader",
     "MessageType",
     "MessageWriter",

@@ -20,7 +20,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -28,13 +29,13 @@ from .deflate import Agreement, check_level
 from .ending import Ending
 from .errors import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
 from .inbound import CloseHandler, Inbound, PingHandler, ignore
-from .options import ConnOptions, check_call_timeout
+from .options import ConnOptions, Overflow, check_call_timeout
 from .outbound import Outbound
-from .prepared import PreparedMessage
+from .prepared import Compression, PreparedMessage, json_text, prepare
 from .protocol import Protocol, close_payload, message_payload
 from .streams import MessageReader, MessageWriter
 from .transport import Transport
-from .wire import Wire
+from .wire import Wire, post_to_wires
 
 _logger = logging.getLogger("syncws.conn")
 
@@ -177,6 +178,11 @@ class Conn:
         return self._ending.end is not None
 
     @property
+    def end(self) -> ConnectionClosed | None:
+        """What reads and writes raise once it is over; None until then."""
+        return self._ending.end
+
+    @property
     def latency(self) -> float | None:
         """Seconds from the latest answered `ping` to its pong, those of keepalive included; None before the first."""
         return self._inbound.latency
@@ -188,7 +194,7 @@ class Conn:
 
     @property
     def dropped(self) -> int:
-        """How many messages the overflow policy has dropped."""
+        """How many messages were dropped from the send queue: by the overflow policy, or by the end."""
         return self._wire.dropped
 
     def __repr__(self) -> str:
@@ -361,11 +367,7 @@ class Conn:
 
         Raises TypeError or ValueError for a value JSON cannot hold: nothing is sent then. Otherwise as `write_message`.
         """
-        try:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        except RecursionError:
-            raise ValueError("the value is nested too deep for JSON") from None
-        self.write_message(TEXT, text, timeout)
+        self.write_message(TEXT, json_text(value), timeout)
 
     def write_prepared(self, prepared: PreparedMessage, timeout: float | None = None) -> None:
         """Send a message that was encoded before (gorilla's WritePreparedMessage). Raises as `write_message`."""
@@ -409,11 +411,7 @@ class Conn:
         False when the queue is full and the overflow policy dropped this message or closed the connection. Raises
         TypeError or ValueError for what cannot be sent, CloseSentError and the stored end as `write_message`.
         """
-        if not isinstance(message, PreparedMessage):
-            message = PreparedMessage(TEXT if isinstance(message, str) else BINARY, message)
-        elif message.is_control:
-            raise ValueError("a control frame is not queued: use write_control, ping or close")
-        return self._outbound.post(message)
+        return self._outbound.post(prepare(message))
 
     def ping(self, data: bytes = b"") -> None:
         """Send a ping as soon as the wire allows; never waits. `latency` tells the round trip when a pong is read.
@@ -425,6 +423,19 @@ class Conn:
     def set_write_deadline(self, deadline: float | None) -> None:
         """When data writes give up: an instant of time.monotonic(), or None for never. ValueError as for reads."""
         self._outbound.deadline = _check_deadline(deadline)
+
+    def set_send_queue(
+        self, *, messages: int | None = None, size: int | None = None, overflow: Overflow | None = None
+    ) -> None:
+        """Change how many messages, and how many bytes, `send_nowait` lets wait, and what happens when that is full.
+
+        None leaves it as it is. What waits already stays. Raises as `ConnOptions`: these are its send_queue,
+        send_queue_bytes and overflow.
+        """
+        given = {"send_queue": messages, "send_queue_bytes": size, "overflow": overflow}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self._options = options = replace(self._options, **changes)
+        self._wire.set_queue(options.send_queue, options.send_queue_bytes, options.overflow)
 
     def enable_write_compression(self, enable: bool) -> None:
         """Whether the messages from now on are compressed, where compression was agreed on."""
@@ -492,10 +503,30 @@ class Conn:
 
     def _overflowed(self) -> None:
         """The send queue is full and the policy is to close: 1013 in our own story, as such a peer may never read."""
-        reason = "send queue full"
-        self._outbound.close(close_payload(CloseCode.TRY_AGAIN_LATER, reason))
-        self._ending.store(CloseError(CloseCode.TRY_AGAIN_LATER, reason))
-        self._ending.cut_later(self._options.close_timeout)
+        self._dismiss(CloseCode.TRY_AGAIN_LATER, "send queue full")
+
+    def _dismiss(self, code: int, reason: str) -> None:
+        """Be done with the peer without asking it: over at once, with the reader woken; our close may still leave."""
+        self._outbound.close(close_payload(code, reason))
+        self._ending.dismiss(CloseError(code, reason), self._options.close_timeout)
+
+
+def post_to_all(conns: Sequence[Conn], prepared: PreparedMessage) -> list[int]:
+    """`Conn.send_nowait` of one message to each of many, where it can leave at once; the numbers of those left.
+
+    Encoded once for each kind of compression that the connections use.
+    """
+    left: list[int] = []
+    kinds: dict[Compression, list[int]] = {}
+    for number, conn in enumerate(conns):
+        if conn._client:  # each of a client's frames has a mask of its own
+            left.append(number)
+        else:
+            kinds.setdefault(conn._outbound.compression(len(prepared.payload)), []).append(number)
+    for compression, numbers in kinds.items():
+        frame = prepared.frame(compression)
+        left += [numbers[each] for each in post_to_wires([conns[number]._wire for number in numbers], frame)]
+    return left
 
 
 def _earliest(deadline: float | None, timeout: float | None) -> float | None:

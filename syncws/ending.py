@@ -63,6 +63,12 @@ class Ending:
         self._transport.shutdown()
         return end
 
+    def dismiss(self, end: ConnectionClosed, seconds: float) -> None:
+        """It is over, and the reader is woken; cut after so many seconds, so that what waits to leave may leave."""
+        self.store(end)
+        self._transport.shutdown_read()
+        self.cut_later(seconds)
+
     def lose(self, end: ConnectionClosed) -> None:
         """As `give_up`: for the wire, whose peer takes nothing any more."""
         self.give_up(end)

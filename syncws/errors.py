@@ -10,6 +10,7 @@
     │   │   └── ReadLimitError                     its message was larger than the read limit (1009)
     │   └── CloseSentError                         written after this side had closed
     ├── ConcurrencyError      (RuntimeError)       used from two threads where one is allowed
+    ├── DuplicateIdError      (ValueError)         a Manager that rejects duplicates has this id already
     ├── ReadTimeout           (TimeoutError)       the connection stays usable
     └── WriteTimeout          (TimeoutError)       final once part of a frame is on the wire
 
@@ -19,6 +20,7 @@ ConcurrencyError are the caller's. Nothing here does I/O or knows a connection.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, Literal
@@ -157,6 +159,10 @@ class ReadLimitError(ProtocolError):
         return f"read limit exceeded: {self.reason}"
 
 
+class DuplicateIdError(WebSocketError, ValueError):
+    """A `Manager` that rejects duplicates has a connection of this id already."""
+
+
 class CloseSentError(ConnectionClosed):
     """Written after this side had sent its close frame (gorilla's ErrCloseSent)."""
 
@@ -174,6 +180,11 @@ class ReadTimeout(WebSocketError, TimeoutError):
 
 class WriteTimeout(WebSocketError, TimeoutError):
     """The write deadline passed. Sticky once part of a frame is on the wire; otherwise later writes work."""
+
+
+def log_level(end: ConnectionClosed) -> int:
+    """How an end is logged where nobody asked for it: INFO for a peer's fault, DEBUG for every other."""
+    return logging.INFO if isinstance(end, ProtocolError) else logging.DEBUG
 
 
 def is_close_error(exc: BaseException | None, *codes: int) -> bool:

@@ -277,6 +277,8 @@ class Inbound:
             self._keepalive.heard()  # a TLS record that arrives slowly is no silence
         elif came is None:
             self._nothing_came(wait or 0.0)
+        elif self._ending.end is not None:  # and this side had woken us
+            raise self._ending.end.with_traceback(None)
         else:
             # No frame can follow, and a writer that is stuck would stay so: a peer may have closed one way only.
             raise self._ending.give_up(self._ending.vanished("the peer left without a close frame"))

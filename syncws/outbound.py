@@ -67,15 +67,15 @@ class Outbound:
 
     def message(self, message_type: int, payload: bytes, deadline: float | None) -> None:
         """Write a whole message of TEXT or BINARY."""
-        self._whole(*encode_payload(message_type, payload, self._compression(len(payload))), deadline)
+        self._whole(*encode_payload(message_type, payload, self.compression(len(payload))), deadline)
 
     def prepared(self, prepared: PreparedMessage, deadline: float | None) -> None:
         """Write a message that was encoded before."""
-        self._whole(*prepared.encoded(self._compression(len(prepared.payload))), deadline)
+        self._whole(*prepared.encoded(self.compression(len(prepared.payload))), deadline)
 
     def post(self, prepared: PreparedMessage) -> bool:
         """Write without waiting; see `Wire.post`."""
-        compression = self._compression(len(prepared.payload))
+        compression = self.compression(len(prepared.payload))
         if self._client:  # each of a client's frames has a mask of its own
             return self._wire.post_encoded(*prepared.encoded(compression))
         return self._wire.post(prepared.frame(compression))
@@ -132,7 +132,7 @@ class Outbound:
         if not acquire_until(self._message_lock, deadline):
             raise WriteTimeout("the write deadline passed while another thread's message was under way")
 
-    def _compression(self, size: int) -> Compression:
+    def compression(self, size: int) -> Compression:
         """How a message of that many bytes is to be compressed: (level, window bits), or None."""
         agreement = self._agreement
         if agreement is None or not self.compress or size < self._threshold or not agreement.outbound_bits:
@@ -152,14 +152,14 @@ class _MessageSink:
 
     def whole(self, payload: bytes) -> None:
         out = self._out
-        out._wire.send(*encode_payload(self._type, payload, out._compression(len(payload))), out.deadline)
+        out._wire.send(*encode_payload(self._type, payload, out.compression(len(payload))), out.deadline)
 
     def fragment(self, payload: bytes, final: bool) -> None:
         out = self._out
         first = CONTINUATION if self._begun else int(self._type)
         if not self._begun:
             self._begun = True
-            compression = out._compression(len(payload))
+            compression = out.compression(len(payload))
             if compression is not None:
                 self._deflater = Deflater(*compression)
                 first |= RSV1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from typing import Any
 
 from .deflate import compress
-from .errors import MessageType
+from .errors import BINARY, TEXT, MessageType
 from .protocol import FIN, RSV1, encode, message_payload, parse_close_payload
 
 #: How a frame is compressed: (level, window bits); None for not at all.
@@ -62,6 +64,23 @@ class PreparedMessage:
             encoded = encode_payload(self.message_type, self.payload, compression)
             self._payloads[compression] = encoded
         return encoded
+
+
+def prepare(message: str | bytes | bytearray | memoryview | PreparedMessage) -> PreparedMessage:
+    """A message to be queued: str as TEXT, bytes as BINARY. Raises TypeError or ValueError for what cannot be."""
+    if not isinstance(message, PreparedMessage):
+        return PreparedMessage(TEXT if isinstance(message, str) else BINARY, message)
+    if message.is_control:
+        raise ValueError("a control frame is not queued: use write_control, ping or close")
+    return message
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON (no newline, no HTML escapes). Raises TypeError or ValueError for one that JSON cannot hold."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("the value is nested too deep for JSON") from None
 
 
 def encode_payload(message_type: int, payload: bytes, compression: Compression) -> tuple[int, bytes]:

@@ -41,10 +41,10 @@ from .errors import (
     ConcurrencyError,
     ConnectionClosed,
     HandshakeError,
-    ProtocolError,
     ReadTimeout,
     WebSocketError,
     WriteTimeout,
+    log_level,
 )
 from .http11 import BadRequest, HTTPConnection, Request, Response
 from .listener import ACCEPT_ERRORS, SocketFile, Waker, check_listener, check_unix_path, listen_tcp, listen_unix
@@ -617,7 +617,7 @@ def serve(
 def _explain_end(connection: _Connection, exc: Exception) -> CloseCode:
     """Log why a handler left its WebSocket connection by an exception, and say what to close with."""
     if isinstance(exc, ConnectionClosed):
-        _log.log(logging.INFO if isinstance(exc, ProtocolError) else logging.DEBUG, "%s: %s", connection, exc)
+        _log.log(log_level(exc), "%s: %s", connection, exc)
         return CloseCode.NORMAL_CLOSURE
     if isinstance(exc, (ReadTimeout, WriteTimeout)):  # the peer was too slow for the handler
         _log.info("%s: closing with 1011, as the handler let a timeout escape: %s", connection, exc)

@@ -190,10 +190,16 @@ class Transport:
         """Send a frame without waiting. False: nothing was taken. True: it was, though its rest may be `pending`."""
         if self._rest and not self.flush():
             return False
-        self._offer((frame,))
-        if len(self._rest) == len(frame):
-            self._rest = _NO_BYTES
+        try:  # as _offer, written out: a broadcast comes here for each member
+            taken = self.socket.send(frame, self._send_flags)
+        except BlockingIOError:
             return not frame
+        except BaseException:
+            self.torn = True
+            raise
+        self._sent += taken
+        if taken != len(frame):
+            self._rest = memoryview(frame)[taken:]
         return True
 
     def take(self, frame: bytes) -> None:
@@ -268,12 +274,19 @@ class Transport:
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
+    def shutdown_read(self) -> None:
+        """Wake the thread that receives: it finds the end of the stream. Never raises; for any thread."""
+        self._shut(socket.SHUT_RD)
+
     def shutdown(self) -> None:
         """Cut the connection both ways and wake every thread that waits in it. Never raises; for any thread."""
+        self._shut(socket.SHUT_RDWR)
+
+    def _shut(self, how: int) -> None:
         # Under the lock: between looking up the fd and the system's call the fd could be closed and be another's.
         with self._ending, contextlib.suppress(OSError):
             if not self._closed:
-                self.socket.shutdown(socket.SHUT_RDWR)
+                self.socket.shutdown(how)
 
     def close(self) -> None:
         """Give the file descriptor back. Only when no other thread is receiving or sending. Idempotent."""

@@ -22,7 +22,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from .drain import drain
@@ -65,7 +65,7 @@ class Wire:
         self._transport = transport
         self._client = client
         self._stall = stall
-        self._queue_limit = queue_limit
+        self._queue_limit = queue_limit  # guarded by state_lock, as the next two
         self._queue_bytes_limit = queue_bytes_limit
         self._overflow = overflow
         self._on_lost = on_lost
@@ -240,6 +240,11 @@ class Wire:
         if self._waiting or self._transport.pending:
             self.flush_soon()
 
+    def set_queue(self, limit: int, bytes_limit: int, overflow: Overflow) -> None:
+        """Change the limits of the send queue, and what happens at them."""
+        with self.state_lock:
+            self._queue_limit, self._queue_bytes_limit, self._overflow = limit, bytes_limit, overflow
+
     # What is known of it
 
     @property
@@ -250,7 +255,7 @@ class Wire:
 
     @property
     def dropped(self) -> int:
-        """Messages that the overflow policy has dropped."""
+        """Messages that were dropped: by the overflow policy, or from the queue at the end."""
         return self._dropped
 
     @property
@@ -350,6 +355,7 @@ class Wire:
     def _drop_waiting(self) -> None:
         """Drop what waits, but for our close."""
         assert self.state_lock.locked()
+        self._dropped += len(self._queue)
         self._queue = _NO_FRAMES
         self._queue_bytes = 0
         self._pong = self._ping = None
@@ -481,6 +487,29 @@ class Wire:
         return bool(self._queue) and (
             len(self._queue) >= self._queue_limit or self._queue_bytes + len(frame) > self._queue_bytes_limit
         )
+
+
+def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:
+    """`Wire.post` of one frame to each of many, where it can leave at once; the numbers of those where it cannot.
+
+    Half the time that as many calls of `Wire.post` take. For the wires that are left `Wire.post` says why, or lets the
+    frame wait. Never waits and raises nothing of a connection.
+    """
+    left = []
+    for number, wire in enumerate(wires):
+        if wire._waiting or not wire.frame_lock.acquire(False):
+            left.append(number)
+            continue
+        try:
+            if not wire._try_post(frame):
+                left.append(number)
+        except (ConnectionClosed, WriteTimeout):
+            left.append(number)
+        finally:
+            wire.frame_lock.release()
+            if wire._waiting or wire._transport.pending:
+                wire.flush_soon()
+    return left
 
 
 def acquire_until(lock: threading.Lock, deadline: float | None) -> bool:

@@ -18,6 +18,7 @@ from syncws import (
     CloseError,
     ConcurrencyError,
     Conn,
+    ConnectionClosed,
     ConnOptions,
     ProtocolError,
     ReadTimeout,
@@ -51,6 +52,15 @@ class Identity:
             self.assertEqual((conn.subprotocol, conn.request, conn.response), ("chat", "q", "r"))
             self.assertFalse(conn.compression)
             conn.close_now()
+
+    def test_end(self) -> None:
+        """end is None until it is over, and then what every read raises."""
+        conn, _ = self.peer()
+        self.assertIsNone(conn.end)
+        conn.close_now()
+        with self.assertRaises(ConnectionClosed) as caught:
+            conn.receive()
+        self.assertIs(conn.end, caught.exception)
 
     def test_id(self) -> None:
         """The id is a random one of 32 hex digits, the same for every thread that asks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import pickle
 import re
 import unittest
@@ -16,6 +17,7 @@ from syncws.errors import (
     CloseSentError,
     ConcurrencyError,
     ConnectionClosed,
+    DuplicateIdError,
     HandshakeError,
     MessageType,
     ProtocolError,
@@ -39,6 +41,7 @@ TREE = (
     (ReadLimitError, ProtocolError, Exception),
     (CloseSentError, ConnectionClosed, Exception),
     (ConcurrencyError, WebSocketError, RuntimeError),
+    (DuplicateIdError, WebSocketError, ValueError),
     (ReadTimeout, WebSocketError, TimeoutError),
     (WriteTimeout, WebSocketError, TimeoutError),
 )
@@ -72,6 +75,7 @@ EXAMPLES = (
     ReadLimitError("101 bytes are over the limit of 100"),
     CloseSentError(),
     ConcurrencyError("two readers"),
+    DuplicateIdError("'ann' is there"),
     ReadTimeout("too late"),
     WriteTimeout("too late"),
 )
@@ -94,6 +98,11 @@ class TestTree(unittest.TestCase):
         drawn = set(re.findall(r"^    (?:[│├└─ ]*)(\w+)", errors.__doc__, re.MULTILINE))
         self.assertEqual(drawn, defined)
         self.assertEqual({exception.__name__ for exception, _, _ in TREE} | {"WebSocketError"}, defined)
+
+    def test_log_level(self):
+        """A peer's fault is worth a line, any other end is not."""
+        levels = [errors.log_level(end) for end in (ReadLimitError("x"), ProtocolError(1002), CloseError(1006))]
+        self.assertEqual(levels, [logging.INFO, logging.INFO, logging.DEBUG])
 
     def test_timeouts_are_no_end(self):
         """A timeout is not ConnectionClosed: the connection may be used on."""

@@ -28,6 +28,7 @@ LEVELS = {
     "transport": 1,
     "url": 1,
     "connector": 2,
+    "heartbeat": 2,
     "http11": 2,
     "protocol": 2,
     "gateway": 3,

@@ -24,6 +24,8 @@ from syncws import (
     WriteTimeout,
     format_close_message,
 )
+from syncws.conn import post_to_all
+from syncws.protocol import close_payload
 from syncws.testing import await_
 from tests.conn_cases import deflate, elapsed, in_both_roles, inflate
 
@@ -591,6 +593,70 @@ class Queue:
         self.assertIn("send queue full", str(end))
         self.assert_released(conn)
         conn.close()
+
+    def test_overflow_and_a_peer_that_wakes_up(self) -> None:
+        """The reader learns of it at once; a peer that reads again within close_timeout finds our close, with 1013."""
+        conn, peer = self.peer(buffer=_BUFFER, close_timeout=60)
+        reading = self.start_reading(conn)
+        with self.assertLogs("syncws.conn", "INFO"):
+            self._fill(conn)
+        self.assertIs(reading.error(), conn.end)
+        while (frame := peer.receive_frame()).opcode != CLOSE:
+            pass
+        self.assertEqual(frame.payload, close_payload(1013, "send queue full"))
+        peer.socket.close()
+        conn.close()
+
+    def test_what_waits_at_the_end_is_dropped(self) -> None:
+        """Messages that waited when the connection ended count as dropped."""
+        conn, _ = self.peer(buffer=_BUFFER)
+        conn.send_nowait(bytes(8 << 20))
+        for _ in range(5):
+            self.assertTrue(conn.send_nowait(b"waits"))
+        self.assertEqual((conn.queued[0], conn.dropped), (5, 0))
+        conn.close_now()
+        self.assertEqual((conn.queued[0], conn.dropped), (0, 5))
+
+    def test_other_limits(self) -> None:
+        """set_send_queue changes what it is given, from the next message on; what cannot be is refused by name."""
+        conn, _ = self.peer(buffer=_BUFFER)
+        conn.send_nowait(bytes(8 << 20))
+        conn.set_send_queue(messages=2, overflow="drop_newest")
+        with self.assertLogs("syncws.conn", "INFO"):
+            self.assertEqual(self._fill(conn, 10), 2)
+        conn.set_send_queue(messages=100, size=50)
+        frame = 16 if conn._client else 12  # of ten bytes
+        self.assertEqual(self._fill(conn, 10), 50 // frame - 2)
+        for limits, said in (
+            ({"messages": 0}, "send_queue "),
+            ({"size": 0}, "send_queue_bytes "),
+            ({"overflow": "x"}, "overflow"),
+        ):
+            with self.assertRaisesRegex(ValueError, said):
+                conn.set_send_queue(**limits)
+        conn.set_send_queue(size=1000)
+        self.assertTrue(conn.send_nowait("more"))
+
+    def test_to_many(self) -> None:
+        """post_to_all sends what can leave at once, and names the connections where it cannot."""
+        free, far = self.pair()
+        stuck, _ = self.peer(buffer=_BUFFER)
+        stuck.send_nowait(bytes(8 << 20))
+        over, _ = self.peer()
+        over.close_now()
+        compressed, other = self.pair(compression=True)
+        closing, _ = self.peer()
+        closing.close(timeout=0)
+        busy, _ = self.peer()
+        prepared = PreparedMessage(TEXT, "to many " * 20)
+        with self.busy_wire(busy):
+            left = post_to_all([free, stuck, over, compressed, closing, busy], prepared)
+        if free._client:  # whose frames each have a mask of their own
+            self.assertEqual(sorted(left), [0, 1, 2, 3, 4, 5])
+            return
+        self.assertEqual(sorted(left), [1, 2, 4, 5])
+        self.assertEqual([each.receive(10) for each in (far, other)], ["to many " * 20] * 2)
+        self.assertEqual(stuck.queued, (0, 0))
 
     def test_overflow_that_drops_the_oldest(self) -> None:
         """overflow="drop_oldest": what is queued makes room, never a frame that is partly sent; all is counted."""

@@ -272,6 +272,18 @@ class ReceivingCases:
         transport.shutdown()
         self.assertEqual(task.result(), b"")
 
+    def test_shutdown_read(self):
+        """shutdown_read wakes a receive with the end of the stream; what is sent still arrives. Also once closed."""
+        transport, peer = self.make()
+        task = Task(transport.receive, 100, None)
+        task.join(0.05)
+        transport.shutdown_read()
+        self.assertEqual(task.result(), b"")
+        transport.send(b"farewell")
+        self.assertEqual(read_all(peer, 8), b"farewell")
+        transport.close()
+        transport.shutdown_read()
+
     def test_directions_are_independent(self):
         """A writer stuck for ever disturbs no read, and a read's short wait no writer."""
         transport, peer = self.make(SMALL)

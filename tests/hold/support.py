@@ -239,7 +239,7 @@ class ChildServer:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()  # which ends it
         try:
-            self._process.wait(WAIT)
+            self._process.wait(6 * WAIT)  # thousands that leave at once keep one core busy for a while
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

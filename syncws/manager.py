@@ -1,0 +1,702 @@
+"""Who is connected, as whom, in which rooms; and messages to one, to a room or to all, without waiting for anybody.
+
+    manager = syncws.Manager(on_message=lambda member, message: manager.broadcast(message))
+
+    def chat(request):
+        with upgrader.upgrade(request) as conn:
+            manager.run(conn, id=request.query.get("user"), rooms=["lobby"])
+
+**A member's life**, the same for `run` and `register`:
+
+    _admit      it is in the registry: found, counted, told; whoever had its id may be out of it by that
+    _open       on_open, once those whose place it took have had their on_close
+      ...       on_message, of a member in run()
+    _take_out   it is out of the registry, for a reason; only the first one to do so succeeds
+    _settle     on_close, by the member's own thread if it has one, else by whoever took it out
+
+**A broadcast** takes a snapshot, encodes once, and posts to each connection: what a slow peer does not take at once
+waits in its connection's send queue, and what waits is one frame, shared by all. It runs no code of the application:
+the on_close of a member that it finds lost is called by a short-lived thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .conn import Conn, post_to_all
+from .errors import (
+    CloseCode,
+    CloseError,
+    CloseSentError,
+    ConnectionClosed,
+    DuplicateIdError,
+    ReadTimeout,
+    WriteTimeout,
+    log_level,
+)
+from .heartbeat import Heartbeat
+from .options import ConnOptions, Overflow
+from .prepared import PreparedMessage, json_text, prepare
+from .protocol import close_payload
+
+_logger = logging.getLogger("syncws.manager")
+
+#: The close code of a connection whose id was taken by a newer one, and of one that came second.
+REPLACED = 4001
+REJECTED = 4002
+
+#: Seconds that a newer connection waits for a callback of the one whose place it takes.
+_PATIENCE = 10.0
+
+_REPLACED = "replaced by a newer connection"
+
+DUPLICATE_POLICIES = ("replace", "reject", "many")
+
+Message = str | bytes | bytearray | memoryview | PreparedMessage
+
+
+class Member:
+    """One connection in a `Manager`, made by `Manager.register` and `Manager.run`.
+
+    ``id`` and ``conn``; ``rooms``; ``data``: a dict for the application; ``opened_at`` and ``last_seen``: seconds since
+    the epoch; the latter tells when its last message came, if it is in `Manager.run`.
+
+    Any thread may use it. The manager's lock guards what changes, but for ``data``, which is the application's, and
+    ``last_seen``, which one thread writes.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_before",
+        "_error",
+        "_manager",
+        "_opened",
+        "_out",
+        "_replaced",
+        "_rooms",
+        "_running",
+        "_settled",
+        "_thread",
+        "conn",
+        "data",
+        "id",
+        "last_seen",
+        "opened_at",
+    )
+
+    def __init__(self, manager: Manager, id: Hashable, conn: Conn, thread: int, running: bool) -> None:
+        self.id = id
+        self.conn = conn
+        self.data: dict[Any, Any] = {}
+        self.opened_at = self.last_seen = time.time()
+        self._manager = manager
+        self._rooms: set[Hashable] = set()
+        self._running = running  # it is in run()
+        self._replaced: tuple[Member, ...] = ()  # out of the registry for its sake, and yet to be closed
+        self._before: tuple[Member, ...] = ()  # whose on_close comes before its on_open
+        # The thread that is to call on_close, as it is inside on_open or run(). None: whoever takes it out.
+        self._thread: int | None = thread
+        self._opened = False  # on_open was called, so that on_close must be
+        self._out = False  # of the registry
+        self._error: Exception | None = None  # why it is out
+        self._settled: threading.Event | None = None  # made for those who wait for the end of its on_close
+
+    @property
+    def rooms(self) -> frozenset[Hashable]:
+        """The rooms it is in; none once it is out."""
+        return self._manager.rooms(self)
+
+    def send(self, message: Message) -> bool:
+        """`Manager.send`, to this connection alone."""
+        return self._manager.send(self, message)
+
+    def send_json(self, value: Any) -> bool:
+        """`Manager.send_json`, to this connection alone."""
+        return self._manager.send_json(self, value)
+
+    def join(self, room: Hashable) -> bool:
+        """`Manager.join`, of this connection alone."""
+        return self._manager.join(self, room)
+
+    def leave(self, room: Hashable) -> bool:
+        """`Manager.leave`, of this connection alone."""
+        return self._manager.leave(self, room)
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> bool:
+        """`Manager.close`, of this connection alone."""
+        return self._manager.close(self, code, reason) > 0
+
+    def expect_settled(self) -> threading.Event:
+        """Set once its on_close is over. The manager's lock is held."""
+        self._settled = self._settled or threading.Event()
+        return self._settled
+
+    def __repr__(self) -> str:
+        return f"<syncws.Member {self.id!r} {self.conn!r}>"
+
+
+@dataclass(frozen=True)
+class ManagerStats:
+    """What a `Manager` has seen.
+
+    * ``members``, ``rooms``: how many there are;
+    * ``opened``, ``closed``: how many members have had their on_open, and their on_close;
+    * ``sent``: messages that connections took, each counted once per connection;
+    * ``dropped``: messages lost from full send queues, or with the queue of a connection that ended;
+    * ``queued_messages``, ``queued_bytes``: what waits for slow peers at this moment.
+    """
+
+    members: int
+    rooms: int
+    opened: int
+    closed: int
+    sent: int
+    dropped: int
+    queued_messages: int
+    queued_bytes: int
+
+
+class Manager:
+    """Registers connections by id and by room, and sends to them without ever waiting for one.
+
+    Every method is for any thread, also from inside a callback. Callbacks run under no lock: those of a member in `run`
+    in its own thread, one at a time; on_open of a registered one in the thread that registers it, its on_close in the
+    one that takes it out, or, if a send found it lost, in a short-lived thread. Each on_open is followed by exactly one
+    on_close, whatever fails, and after it. `_lock` guards everything here and is a leaf: nothing is called under it.
+
+    Wherever an id is asked for, a `Member` does too, and means that one connection.
+
+    Args:
+        on_open: ``on_open(member)``, once it is in the registry; messages may reach it before.
+        on_message: ``on_message(member, message)``, for each message of a member in `run`; str or bytes.
+        on_close: ``on_close(member, error)``, once it is out of the registry. error is the connection's end (a
+            CloseError with the peer's code, 1000 included), or what a callback raised; None if it was unregistered.
+        duplicate: what happens when an id is there already. "replace": the older connection is taken out and closed
+            (4001), its on_close is called before on_open of the newer. "reject": DuplicateIdError. "many": an id
+            stands for all its connections.
+        overflow, send_queue, send_queue_bytes: the send queue of each member, as in `ConnOptions`; None: as the
+            connection has it.
+        heartbeat: messages of members in `run` that are heartbeats, and how long one may be silent.
+
+    What on_open or on_message raises is logged and closes that connection (1011); what on_close raises is logged.
+
+    Raises:
+        ValueError, TypeError: an option is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_open: Callable[[Member], object] | None = None,
+        on_message: Callable[[Member, str | bytes], object] | None = None,
+        on_close: Callable[[Member, Exception | None], object] | None = None,
+        duplicate: Literal["replace", "reject", "many"] = "replace",
+        overflow: Overflow | None = None,
+        send_queue: int | None = None,
+        send_queue_bytes: int | None = None,
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
+        for name, callback in (("on_open", on_open), ("on_message", on_message), ("on_close", on_close)):
+            if not (callback is None or callable(callback)):
+                raise TypeError(f"{name} is a callable, or None, not {callback!r}")
+        if duplicate not in DUPLICATE_POLICIES:
+            raise ValueError(f"duplicate is one of {', '.join(DUPLICATE_POLICIES)}, not {duplicate!r}")
+        if not (heartbeat is None or isinstance(heartbeat, Heartbeat)):
+            raise TypeError(f"heartbeat is a Heartbeat, or None, not {heartbeat!r}")
+        queue = {"send_queue": send_queue, "send_queue_bytes": send_queue_bytes, "overflow": overflow}
+        ConnOptions(**{name: value for name, value in queue.items() if value is not None})  # type: ignore[arg-type]
+        self._on_open = on_open
+        self._on_message = on_message
+        self._on_close = on_close
+        self._duplicate = duplicate
+        self._send_queue = send_queue
+        self._send_queue_bytes = send_queue_bytes
+        self._overflow = overflow
+        self._heartbeat = heartbeat
+
+        self._lock = threading.Lock()
+        # Guarded by _lock:
+        self._by_id: dict[Hashable, tuple[Member, ...]] = {}  # no empty tuple
+        self._leaving: dict[Hashable, tuple[Member, ...]] = {}  # out, but their on_close is not over; no empty tuple
+        self._everybody = _Group()
+        self._rooms: dict[Hashable, _Group] = {}  # no empty group
+        self._lost: deque[Member] = deque()  # out, and their on_close is for a thread to call
+        self._settling = False  # there is such a thread
+        self._opened = self._closed = self._sent = self._dropped = 0
+
+    # Members come and go
+
+    def run(self, conn: Conn, id: Hashable = None, rooms: Iterable[Hashable] = ()) -> None:
+        """Register a connection, read it until its end, unregister it; returns once all that is done.
+
+        Whatever ends it is handed to on_close, not raised: the peer's close, its faults, what a callback raised (this
+        was logged), a heartbeat that was missed, `close` and `unregister`. The connection is closed then. A duplicate
+        that is rejected is closed with 4002, and has no callbacks.
+
+        Args:
+            conn: a connection that no other thread reads.
+            id: what it is known by; any hashable but a Member. By default ``conn.id``.
+            rooms: those it joins at once.
+
+        Raises TypeError for arguments that cannot be.
+        """
+        try:
+            member = self._admit(conn, id, rooms, running=True)
+        except DuplicateIdError as duplicate:
+            _logger.info("%r: %s", conn, duplicate)
+            conn.close(REJECTED, "this id is connected already")
+            return
+        error: Exception | None = None
+        try:
+            if self._open(member):
+                self._read(member)
+        except Exception as failure:
+            error = conn.end or failure
+            if isinstance(error, ConnectionClosed):  # also of a callback that wrote when it was over
+                _logger.log(log_level(error), "%r: %s", conn, error)
+            else:
+                self._fail(member, failure)
+        finally:
+            self._take_out(member, error)
+            self._settle(member)
+            conn.close()
+
+    def register(
+        self, conn: Conn, id: Hashable = None, rooms: Iterable[Hashable] = (), *, send_queue: int | None = None
+    ) -> Member:
+        """Register a connection that the application itself reads, and return its `Member`.
+
+        It stays until `unregister`, until it is closed by the manager, or until a message finds it lost; so the thread
+        that reads it unregisters it in the end, best by the Member, as a newer connection may have taken the id.
+
+        Args:
+            id, rooms: as for `run`.
+            send_queue: messages that may wait for this one, in place of the manager's.
+
+        Raises DuplicateIdError if the id is there and duplicates are rejected: the connection is as it was. TypeError
+        and ValueError for arguments that cannot be.
+        """
+        member = self._admit(conn, id, rooms, running=False, send_queue=send_queue)
+        try:
+            self._open(member)
+        except Exception as failure:
+            self._fail(member, failure)
+            self._take_out(member, failure)
+        except BaseException:  # nobody gets the Member, so nobody could unregister it
+            self._take_out(member, None)
+            raise
+        finally:
+            with self._lock:
+                if not member._out:
+                    member._thread = None
+            if member._thread is not None:  # it was taken out meanwhile, by somebody who left the rest to us
+                self._settle(member)
+        return member
+
+    def unregister(self, id: Hashable) -> bool:
+        """Take out a member, or all of an id; whether there was one. on_close gets None.
+
+        A connection that is merely registered stays open and is the application's; one in `run` is closed (1000).
+        """
+        members = self.get_all(id)
+        for member in members:
+            if self._take_out(member, None):
+                self._settle(member)
+            if member._running:
+                member.conn.close(timeout=0)
+        return bool(members)
+
+    # Who is there
+
+    def get(self, id: Hashable) -> Member | None:
+        """The member of an id, the newest if there are many; None if there is none."""
+        members = self.get_all(id)
+        return members[-1] if members else None
+
+    def get_all(self, id: Hashable) -> tuple[Member, ...]:
+        """The members of an id, oldest first."""
+        with self._lock:
+            return self._find(id)
+
+    def ids(self) -> list[Hashable]:
+        """The ids, each once, oldest first."""
+        with self._lock:
+            return list(self._by_id)
+
+    def members(self, room: Hashable = None) -> list[Member]:
+        """The members of a room, in the order they joined; by default all, in the order they came."""
+        return list(self._snapshot(room))
+
+    def count(self, room: Hashable = None) -> int:
+        """How many connections there are in a room; by default in all."""
+        with self._lock:
+            group = self._everybody if room is None else self._rooms.get(room)
+            return 0 if group is None else len(group.members)
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True  # an empty manager is a manager
+
+    def __contains__(self, id: Hashable) -> bool:
+        return bool(self.get_all(id))
+
+    def stats(self) -> ManagerStats:
+        """Counts, for a page or a log; taken one after the other while messages may flow."""
+        with self._lock:
+            members = self._everybody.snapshot()
+            rooms, opened, closed = len(self._rooms), self._opened, self._closed
+            sent, dropped = self._sent, self._dropped
+        queued = [member.conn.queued for member in members]
+        return ManagerStats(
+            members=len(members),
+            rooms=rooms,
+            opened=opened,
+            closed=closed,
+            sent=sent,
+            dropped=dropped + sum(member.conn.dropped for member in members),
+            queued_messages=sum(messages for messages, _ in queued),
+            queued_bytes=sum(size for _, size in queued),
+        )
+
+    # Rooms
+
+    def join(self, id: Hashable, room: Hashable) -> bool:
+        """Let a member into a room, which is made if need be; False if there is no such member."""
+        _check_room(room)
+        with self._lock:
+            members = self._find(id)
+            for member in members:
+                self._join(member, room)
+        return bool(members)
+
+    def leave(self, id: Hashable, room: Hashable) -> bool:
+        """Let a member out of a room; whether it was in it. The last one out ends the room."""
+        with self._lock:
+            members = [member for member in self._find(id) if room in member._rooms]
+            for member in members:
+                self._leave(member, room)
+        return bool(members)
+
+    def rooms(self, id: Hashable = None) -> frozenset[Hashable]:
+        """The rooms of a member (of all connections of an id); by default all rooms that somebody is in."""
+        with self._lock:
+            if id is None:
+                return frozenset(self._rooms)
+            return frozenset().union(*(member._rooms for member in self._find(id)))
+
+    # Messages
+
+    def send(self, id: Hashable, message: Message) -> bool:
+        """Send to one id, str as TEXT and bytes as BINARY, without waiting; whether a connection of it took it.
+
+        Raises TypeError or ValueError for what cannot be sent.
+        """
+        prepared = prepare(message)
+        return self._post(self.get_all(id), prepared) > 0
+
+    def broadcast(self, message: Message, *, room: Hashable = None, exclude: Iterable[Hashable] = ()) -> int:
+        """Send to everybody in a room, by default to all, without waiting for any; how many took the message.
+
+        Encoded once (compressed once for each window size in use). exclude: ids, or Members, that do not get it.
+        Messages of one thread arrive in their order. Raises TypeError or ValueError for what cannot be sent.
+        """
+        prepared = prepare(message)
+        members = self._snapshot(room)
+        if excluded := _excluded(exclude):
+            members = tuple(each for each in members if each.id not in excluded and each not in excluded)
+        return self._post(members, prepared)
+
+    def send_json(self, id: Hashable, value: Any) -> bool:
+        """`send`, of a value as JSON text. Raises TypeError or ValueError for a value that JSON cannot hold."""
+        return self.send(id, json_text(value))
+
+    def broadcast_json(self, value: Any, *, room: Hashable = None, exclude: Iterable[Hashable] = ()) -> int:
+        """`broadcast`, of a value as JSON text. Raises TypeError or ValueError for a value that JSON cannot hold."""
+        return self.broadcast(json_text(value), room=room, exclude=exclude)
+
+    # Closing
+
+    def close(self, id: Hashable, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> int:
+        """Begin the closing handshake with a member, or all of an id, and return how many there were. Does not wait.
+
+        A member in `run` is there until its peer has answered, at most for close_timeout; one that is merely registered
+        is taken out at once. Raises ValueError or TypeError for a code or reason that may not be sent.
+        """
+        close_payload(code, reason)
+        return self._close(self.get_all(id), code, reason)
+
+    def close_all(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> int:
+        """`close`, of everybody who is there now."""
+        close_payload(code, reason)
+        return self._close(self._snapshot(None), code, reason)
+
+    # The registry
+
+    def _find(self, id: Hashable) -> tuple[Member, ...]:
+        """What an id, or a Member, stands for."""
+        assert self._lock.locked()
+        if not isinstance(id, Member):
+            return self._by_id.get(id, ())
+        return (id,) if id._manager is self and not id._out else ()
+
+    def _snapshot(self, room: Hashable) -> tuple[Member, ...]:
+        with self._lock:
+            group = self._everybody if room is None else self._rooms.get(room)
+            return () if group is None else group.snapshot()
+
+    def _admit(
+        self, conn: Conn, id: Hashable, rooms: Iterable[Hashable], *, running: bool, send_queue: int | None = None
+    ) -> Member:
+        """A new member, in the registry."""
+        rooms = _check_arguments(conn, id, rooms)
+        conn.set_send_queue(
+            messages=self._send_queue if send_queue is None else send_queue,
+            size=self._send_queue_bytes,
+            overflow=self._overflow,
+        )
+        member = Member(self, conn.id if id is None else id, conn, threading.get_ident(), running)
+        with self._lock:
+            same = self._by_id.get(member.id, ())
+            if same and self._duplicate == "reject":
+                raise DuplicateIdError(f"the id {member.id!r} is connected already")
+            if self._duplicate == "replace":
+                member._replaced = same
+                for older in same:
+                    self._remove(older, CloseError(REPLACED, _REPLACED))
+            if self._duplicate != "many":
+                member._before = self._leaving.get(member.id, ())  # not those to come, who wait for this one
+            self._by_id[member.id] = (*self._by_id.get(member.id, ()), member)
+            self._everybody.add(member)
+            for room in rooms:
+                self._join(member, room)
+        return member
+
+    def _open(self, member: Member) -> bool:
+        """on_open, once those that had its id have had their on_close; False if it was taken out before that."""
+        for older in member._replaced:
+            older.conn._dismiss(REPLACED, _REPLACED)
+            if older._thread is None:
+                self._settle(older)
+        self._await_settled(member._before)
+        member._replaced = member._before = ()
+        with self._lock:
+            if member._out:
+                return False
+            member._opened = True
+            self._opened += 1
+        if self._on_open is not None:
+            self._on_open(member)
+        return True
+
+    def _await_settled(self, members: tuple[Member, ...]) -> None:
+        """Wait until their on_close is over; but not for one whose callback has brought us here."""
+        until = time.monotonic() + _PATIENCE
+        with self._lock:
+            leaving = [each for each in members if each in self._leaving.get(each.id, ())]
+            expected = [(each, each.expect_settled()) for each in leaving if each._thread != threading.get_ident()]
+        for older, settled in expected:
+            if not settled.wait(max(0.0, until - time.monotonic())):
+                _logger.warning("%r: its callback does not end; going on with a newer connection", older)
+
+    def _take_out(self, member: Member, error: Exception | None) -> bool:
+        """Remove a member; True if its on_close is the caller's to call: it was there, and has no thread of its own."""
+        with self._lock:
+            if member._out:
+                return False
+            self._remove(member, error)
+            return member._thread is None
+
+    def _remove(self, member: Member, error: Exception | None) -> None:
+        assert self._lock.locked()
+        member._out = True
+        member._error = error
+        self._everybody.remove(member)
+        for room in tuple(member._rooms):
+            self._leave(member, room)
+        _discard(self._by_id, member)
+        self._leaving[member.id] = (*self._leaving.get(member.id, ()), member)
+
+    def _join(self, member: Member, room: Hashable) -> None:
+        assert self._lock.locked()
+        self._rooms.setdefault(room, _Group()).add(member)
+        member._rooms.add(room)
+
+    def _leave(self, member: Member, room: Hashable) -> None:
+        assert self._lock.locked()
+        group = self._rooms[room]
+        group.remove(member)
+        if not group.members:
+            del self._rooms[room]
+        member._rooms.discard(room)
+
+    # The end of a member
+
+    def _settle(self, member: Member) -> None:
+        """on_close, by the one thread that is to call it."""
+        member._thread = threading.get_ident()
+        try:
+            if member._opened and self._on_close is not None:
+                self._on_close(member, member._error)
+        except Exception:
+            _logger.exception("%r: on_close raised", member)
+        finally:
+            with self._lock:
+                self._closed += member._opened
+                self._dropped += member.conn.dropped
+                _discard(self._leaving, member)
+                if member._settled is not None:
+                    member._settled.set()
+
+    def _lose(self, member: Member, end: Exception) -> None:
+        """A send found a member lost: take it out, and let a thread of its own call on_close."""
+        if member.conn.end is None:  # a write was cut short: nothing can be said any more, not even a close
+            member.conn.close(CloseCode.INTERNAL_SERVER_ERROR, timeout=0)
+        if not self._take_out(member, end):
+            return
+        with self._lock:
+            self._lost.append(member)
+            begin, self._settling = not self._settling, True
+        if begin:
+            self._start_settling()
+
+    def _start_settling(self) -> None:
+        try:
+            threading.Thread(target=self._settle_lost, name="syncws-on-close", daemon=True).start()
+        except RuntimeError as error:
+            with self._lock:
+                self._settling = False
+            _logger.error("no thread to call on_close (%s); trying again with the next one", error)
+
+    def _settle_lost(self) -> None:
+        while True:
+            with self._lock:
+                if not self._lost:
+                    self._settling = False
+                    return
+                member = self._lost.popleft()
+            self._settle(member)
+
+    def _fail(self, member: Member, failure: Exception) -> None:
+        """A callback raised, or a handler of control frames."""
+        _logger.error("%r: closing with 1011, as a callback raised", member, exc_info=failure)
+        member.conn.close(CloseCode.INTERNAL_SERVER_ERROR, timeout=0)
+
+    def _close(self, members: tuple[Member, ...], code: int, reason: str) -> int:
+        for member in members:
+            member.conn.close(code, reason, timeout=0)
+            if not member._running and self._take_out(member, CloseError(code, reason)):
+                self._settle(member)
+        return len(members)
+
+    # A member's thread
+
+    def _read(self, member: Member) -> None:
+        """Deliver messages until the end, which is raised."""
+        conn, heartbeat, on_message = member.conn, self._heartbeat, self._on_message
+        timeout = None if heartbeat is None else heartbeat.timeout
+        while True:
+            try:
+                message = conn.receive(timeout)
+            except ReadTimeout:
+                conn.close(CloseCode.POLICY_VIOLATION, "no message came in time")
+                continue  # to its end, which is raised
+            if member._out:
+                return
+            member.last_seen = time.time()
+            if heartbeat is not None and heartbeat.matches(message):
+                answer = heartbeat.answer(message)
+                if answer is not None:
+                    self._post((member,), prepare(answer))
+            elif on_message is not None:
+                on_message(member, message)
+
+    # Sending
+
+    def _post(self, members: tuple[Member, ...], prepared: PreparedMessage) -> int:
+        """Post to each; how many took it."""
+        left = post_to_all([member.conn for member in members], prepared)
+        taken = len(members) - len(left)
+        for number in left:
+            taken += self._post_to_one(members[number], prepared)
+        with self._lock:
+            self._sent += taken
+        return taken
+
+    def _post_to_one(self, member: Member, prepared: PreparedMessage) -> bool:
+        try:
+            if member.conn.send_nowait(prepared):
+                return True
+            if member.conn.end is not None:
+                self._lose(member, member.conn.end)
+        except CloseSentError:
+            pass  # this side is closing it: its end is near, and will be told
+        except (ConnectionClosed, WriteTimeout) as end:
+            self._lose(member, end)
+        return False
+
+
+class _Group:
+    """Members in order, and a snapshot of them, made anew only after a change. Guarded by the manager's lock."""
+
+    __slots__ = ("_snapshot", "members")
+
+    def __init__(self) -> None:
+        self.members: dict[Member, None] = {}
+        self._snapshot: tuple[Member, ...] | None = ()
+
+    def add(self, member: Member) -> None:
+        self.members[member] = None
+        self._snapshot = None
+
+    def remove(self, member: Member) -> None:
+        del self.members[member]
+        self._snapshot = None
+
+    def snapshot(self) -> tuple[Member, ...]:
+        if self._snapshot is None:
+            self._snapshot = tuple(self.members)
+        return self._snapshot
+
+
+def _discard(members: dict[Hashable, tuple[Member, ...]], member: Member) -> None:
+    """Take a member out of a dict of tuples, and the tuple, once it is empty."""
+    others = tuple(each for each in members[member.id] if each is not member)
+    if others:
+        members[member.id] = others
+    else:
+        del members[member.id]
+
+
+def _excluded(exclude: Iterable[Hashable]) -> frozenset[Hashable]:
+    if isinstance(exclude, str | bytes) or not isinstance(exclude, Iterable):
+        raise TypeError(f"exclude is a list of ids or Members, such as [member], not {exclude!r}")
+    return frozenset(exclude)
+
+
+def _check_room(room: Hashable) -> None:
+    if room is None:
+        raise TypeError("a room is any hashable but None, which stands for everybody")
+    hash(room)
+
+
+def _check_arguments(conn: Conn, id: Hashable, rooms: Iterable[Hashable]) -> list[Hashable]:
+    """The rooms; TypeError for what cannot be registered."""
+    if not isinstance(conn, Conn):
+        raise TypeError(f"conn is a syncws.Conn, not {conn!r}")
+    if isinstance(id, Member):
+        raise TypeError("id is what a member is known by, not a Member")
+    hash(id)
+    if isinstance(rooms, str | bytes):
+        raise TypeError(f"rooms is a list of rooms, such as [{rooms!r}], not {rooms!r}")
+    rooms = list(rooms)
+    for room in rooms:
+        _check_room(room)
+    return rooms
