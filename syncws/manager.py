@@ -257,11 +257,7 @@ class Manager:
             if self._open(member):
                 self._read(member)
         except Exception as failure:
-            error = conn.end or failure
-            if isinstance(error, ConnectionClosed):  # also of a callback that wrote when it was over
-                _logger.log(log_level(error), "%r: %s", conn, error)
-            else:
-                self._fail(member, failure)
+            error = self._explain(member, failure)
         finally:
             self._take_out(member, error)
             self._settle(member)
@@ -352,6 +348,7 @@ class Manager:
         """Counts, for a page or a log; taken one after the other while messages may flow."""
         with self._lock:
             members = self._everybody.snapshot()
+            leaving = [member for members in self._leaving.values() for member in members]
             rooms, opened, closed = len(self._rooms), self._opened, self._closed
             sent, dropped = self._sent, self._dropped
         queued = [member.conn.queued for member in members]
@@ -361,7 +358,7 @@ class Manager:
             opened=opened,
             closed=closed,
             sent=sent,
-            dropped=dropped + sum(member.conn.dropped for member in members),
+            dropped=dropped + sum(member.conn.dropped for member in (*members, *leaving)),
             queued_messages=sum(messages for messages, _ in queued),
             queued_bytes=sum(size for _, size in queued),
         )
@@ -548,12 +545,15 @@ class Manager:
         except Exception:
             _logger.exception("%r: on_close raised", member)
         finally:
+            dropped = member.conn.dropped
             with self._lock:
                 self._closed += member._opened
-                self._dropped += member.conn.dropped
+                self._dropped += dropped
                 _discard(self._leaving, member)
                 if member._settled is not None:
                     member._settled.set()
+            if dropped:
+                _logger.info("%r: %d messages were dropped", member, dropped)
 
     def _lose(self, member: Member, end: Exception) -> None:
         """A send found a member lost: take it out, and let a thread of its own call on_close."""
@@ -584,9 +584,23 @@ class Manager:
                 member = self._lost.popleft()
             self._settle(member)
 
+    def _explain(self, member: Member, failure: Exception) -> Exception:
+        """Why a member's run() ends, of what was raised in it: by a read, or by a callback."""
+        conn = member.conn
+        if isinstance(failure, CloseSentError):  # a callback wrote after this side had closed
+            conn.close()
+        if not (isinstance(failure, ConnectionClosed) and conn.end is not None):
+            self._fail(member, failure)
+            return failure
+        _logger.log(log_level(conn.end), "%r: %s", conn, conn.end)
+        return conn.end
+
     def _fail(self, member: Member, failure: Exception) -> None:
         """A callback raised, or a handler of control frames."""
-        _logger.error("%r: closing with 1011, as a callback raised", member, exc_info=failure)
+        if isinstance(failure, ReadTimeout | WriteTimeout):  # the peer was too slow for it
+            _logger.info("%r: closing with 1011, as a callback let a timeout escape: %s", member, failure)
+        else:
+            _logger.error("%r: closing with 1011, as a callback raised", member, exc_info=failure)
         member.conn.close(CloseCode.INTERNAL_SERVER_ERROR, timeout=0)
 
     def _close(self, members: tuple[Member, ...], code: int, reason: str) -> int:

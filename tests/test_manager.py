@@ -79,6 +79,10 @@ class ManagerCase(LeakChecks):
         self.assertTrue(conn._transport.pending)
         return conn, raw
 
+    def half(self) -> dict[str, Any]:
+        """on_open and on_close that are written down."""
+        return {"on_open": self.log.on_open, "on_close": self.log.on_close}
+
     def wait(self, semaphore: threading.Semaphore) -> None:
         self.assertTrue(semaphore.acquire(timeout=PATIENCE), "it was never called")
 
@@ -470,6 +474,46 @@ class RunTests(ManagerCase):
             task.result()
         self.assertEqual(self.log.calls, [("close", "ann", 1006)])
 
+    def test_a_callback_that_fails_at_the_end(self) -> None:
+        """A bug in a callback is logged also if the connection ended meanwhile."""
+
+        def on_message(member: Member, message: str | bytes) -> None:
+            member.conn.close_now()
+            raise RuntimeError("a bug")
+
+        manager = Manager(on_message=on_message, on_close=self.log.on_close)
+        conn, client = self.connect()
+        with self.assertLogs("syncws.manager", "ERROR"):
+            task = Task(manager.run, conn, "ann")
+            client.send("x")
+            task.result()
+        self.assertIsInstance(self.log.calls[0][2], RuntimeError)
+
+    def test_a_callback_that_writes_to_a_closing_connection(self) -> None:
+        """An on_message that writes when this side has closed is no failure: the end is the peer's answer."""
+        manager = Manager(on_message=lambda member, _: (member.close(4000), member.conn.send("x")), **self.half())
+        conn, client = self.connect()
+        with self.assertNoLogs("syncws.manager", "WARNING"):
+            task = Task(manager.run, conn, "ann")
+            client.send("x")
+            self.assertIsInstance(Task(client.receive).error(), CloseError)
+            task.result()
+        self.assertEqual(self.log.calls[-1], ("close", "ann", 4000))
+
+    def test_a_callback_that_lets_a_timeout_escape(self) -> None:
+        """A peer too slow for a callback is one line, without a traceback, and 1011."""
+
+        def on_message(member: Member, message: str | bytes) -> None:
+            member.conn.send(bytes(8 << 20), timeout=0.02)
+
+        manager = Manager(on_message=on_message, on_close=self.log.on_close)
+        with self.assertLogs("syncws.manager", "INFO") as logs, peer(buffer=1 << 16, close_timeout=0.2) as (conn, raw):
+            task = Task(manager.run, conn, "ann")
+            raw.send_frame(1, "x")
+            task.result()
+        self.assertEqual([(each.levelname, each.exc_info) for each in logs.records], [("INFO", None)])
+        self.assertIsInstance(self.log.calls[0][2], syncws.WriteTimeout)
+
     def test_an_interrupt(self) -> None:
         """A KeyboardInterrupt in a callback leaves run(), with the member out and its on_close called."""
 
@@ -710,17 +754,13 @@ class DuplicateTests(ManagerCase):
     def test_a_callback_that_replaces_its_own_member(self) -> None:
         """A callback may register another connection under its own id: it does not wait for itself."""
         conn, _ = self.connect()
-        manager = Manager(on_message=lambda member, _: manager.register(conn, "ann"), **self.half(self.log))
+        manager = Manager(on_message=lambda member, _: manager.register(conn, "ann"), **self.half())
         task, client = self.start(manager, "ann")
         self.wait(self.log.opened)
         client.send("x")
         self.wait(self.log.opened)
         task.result()
         self.assertEqual(manager.get("ann").conn, conn)  # type: ignore[union-attr]
-
-    @staticmethod
-    def half(log: Log) -> dict[str, Any]:
-        return {"on_open": log.on_open, "on_close": log.on_close}
 
     def test_reject(self) -> None:
         """register raises and leaves the newer connection as it was; run() closes it with 4002, without callbacks."""
@@ -817,10 +857,11 @@ class LostTests(ManagerCase):
         _, client = self.join(manager, "ann")
         conn, _ = self.stuck(close_timeout=0.2)
         manager.register(conn, "bob")
-        with self.assertLogs("syncws.conn", "INFO"):
+        with self.assertLogs("syncws", "INFO") as logs:
             taken = [manager.broadcast(f"{number}") for number in range(8)]
-        self.assertEqual(taken, [2] * 5 + [1] * 3)
-        self.wait(self.log.closed)
+            self.assertEqual(taken, [2] * 5 + [1] * 3)
+            self.wait(self.log.closed)
+            self.assertTrue(await_(lambda: "6 messages were dropped" in logs.output[-1]), logs.output)
         self.assertEqual(self.log.calls[-1], ("close", "bob", 1013))
         self.assertNotIn(threading.get_ident(), self.log.threads[-1:])  # never by the thread that sends
         self.assertEqual(manager.ids(), ["ann"])
