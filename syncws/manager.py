@@ -375,7 +375,10 @@ class Manager:
         return bool(members)
 
     def leave(self, id: Hashable, room: Hashable) -> bool:
-        """Let a member out of a room; whether it was in it. The last one out ends the room."""
+        """Let a member out of a room; whether it was in it. The last one out ends the room.
+
+        A broadcast to the room that is under way in another thread may still reach it.
+        """
         with self._lock:
             members = [member for member in self._find(id) if room in member._rooms]
             for member in members:

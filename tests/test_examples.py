@@ -12,7 +12,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import syncws
 from syncws.testing import LeakChecks, running
@@ -28,14 +28,17 @@ except ImportError:
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
-class EchoServer:
-    """`echo_server.py` in a process of its own, on a free port. Use it as a context manager."""
+class ExampleServer:
+    """A server of examples/ in a process of its own, on a free port. Use it as a context manager."""
+
+    script: ClassVar[str]
+    title: ClassVar[str]  # what it calls itself in its first line
 
     def __init__(self, *options: str) -> None:
         self._options = options
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-W", "error", str(EXAMPLES / "echo_server.py"), "--port", "0", *self._options]
+        command = [sys.executable, "-W", "error", str(EXAMPLES / self.script), "--port", "0", *self._options]
         with ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile("w+"))
             self._process = stack.enter_context(
@@ -52,7 +55,8 @@ class EchoServer:
 
     @property
     def url(self) -> str:
-        found = re.fullmatch(r"Echo server on (https?://127\.0\.0\.1:\d+/) \(press Ctrl-C to stop\)\n", self.first_line)
+        line = rf"{self.title} on (https?://127\.0\.0\.1:\d+/) \(press Ctrl-C to stop\)\n"
+        found = re.fullmatch(line, self.first_line)
         if found is None:
             raise AssertionError(f"it printed {self.first_line!r}, and {self.log()}")
         return found[1]
@@ -74,6 +78,16 @@ class EchoServer:
         """Send it a signal, wait for its end and return its exit code."""
         self._process.send_signal(number)
         return self._process.wait(20)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+
+class EchoServer(ExampleServer):
+    """`echo_server.py`."""
+
+    script = "echo_server.py"
+    title = "Echo server"
 
 
 class EchoServerTests(LeakChecks):

@@ -75,7 +75,7 @@ THIRD_PARTY = {
 UNTESTED = {"__init__", "version"}
 
 # What is searched for words: text of ours, by the end of its name.
-TEXT = {".py", ".md", ".cfg", ".toml", ".html", ".js", ".yml", ".txt", ""}
+TEXT = {".py", ".md", ".cfg", ".toml", ".css", ".html", ".js", ".yml", ".txt", ""}
 
 
 def modules() -> list[Path]:

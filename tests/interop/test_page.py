@@ -124,11 +124,11 @@ class PageTests(LeakChecks):
             self.page("emulateMedia", {"colorScheme": scheme})
             for selector in ("p", "label", "#state b", "#send", "#close", "h1"):
                 with self.subTest(scheme=scheme, selector=selector):
-                    self.assertGreater(self.browser.call("ask", "evaluate", _CONTRAST % selector), 4.5)
+                    self.assertGreater(self.browser.call("ask", "evaluate", CONTRAST % selector), 4.5)
 
 
 #: The contrast of an element's text with what is behind it, as WCAG 2 computes it.
-_CONTRAST = """(() => {
+CONTRAST = """(() => {
   const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
   const luminance = (color) => numbers(color).slice(0, 3).map((each) => each / 255)
     .map((each) => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
