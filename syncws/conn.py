@@ -425,14 +425,17 @@ class Conn:
         self._outbound.deadline = _check_deadline(deadline)
 
     def set_send_queue(
-        self, *, messages: int | None = None, size: int | None = None, overflow: Overflow | None = None
+        self,
+        *,
+        send_queue: int | None = None,
+        send_queue_bytes: int | None = None,
+        overflow: Overflow | None = None,
     ) -> None:
         """Change how many messages, and how many bytes, `send_nowait` lets wait, and what happens when that is full.
 
-        None leaves it as it is. What waits already stays. Raises as `ConnOptions`: these are its send_queue,
-        send_queue_bytes and overflow.
+        None leaves it as it is. What waits already stays. Raises as `ConnOptions`, whose options these are.
         """
-        given = {"send_queue": messages, "send_queue_bytes": size, "overflow": overflow}
+        given = {"send_queue": send_queue, "send_queue_bytes": send_queue_bytes, "overflow": overflow}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self._options = options = replace(self._options, **changes)
         self._wire.set_queue(options.send_queue, options.send_queue_bytes, options.overflow)

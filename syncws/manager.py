@@ -209,8 +209,7 @@ class Manager:
             raise ValueError(f"duplicate is one of {', '.join(DUPLICATE_POLICIES)}, not {duplicate!r}")
         if not (heartbeat is None or isinstance(heartbeat, Heartbeat)):
             raise TypeError(f"heartbeat is a Heartbeat, or None, not {heartbeat!r}")
-        queue = {"send_queue": send_queue, "send_queue_bytes": send_queue_bytes, "overflow": overflow}
-        ConnOptions(**{name: value for name, value in queue.items() if value is not None})  # type: ignore[arg-type]
+        ConnOptions(**_given(send_queue=send_queue, send_queue_bytes=send_queue_bytes, overflow=overflow))
         self._on_open = on_open
         self._on_message = on_message
         self._on_close = on_close
@@ -457,11 +456,12 @@ class Manager:
     ) -> Member:
         """A new member, in the registry."""
         rooms = _check_arguments(conn, id, rooms)
-        conn.set_send_queue(
-            messages=self._send_queue if send_queue is None else send_queue,
-            size=self._send_queue_bytes,
+        queue = _given(
+            send_queue=self._send_queue if send_queue is None else send_queue,
+            send_queue_bytes=self._send_queue_bytes,
             overflow=self._overflow,
         )
+        ConnOptions(**queue)
         member = Member(self, conn.id if id is None else id, conn, threading.get_ident(), running)
         with self._lock:
             same = self._by_id.get(member.id, ())
@@ -477,6 +477,8 @@ class Manager:
             self._everybody.add(member)
             for room in rooms:
                 self._join(member, room)
+        if queue:
+            conn.set_send_queue(**queue)
         return member
 
     def _open(self, member: Member) -> bool:
@@ -681,6 +683,11 @@ class _Group:
         if self._snapshot is None:
             self._snapshot = tuple(self.members)
         return self._snapshot
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that are to be changed: None leaves one as the connection has it."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _discard(members: dict[Hashable, tuple[Member, ...]], member: Member) -> None:

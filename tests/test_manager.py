@@ -768,7 +768,8 @@ class DuplicateTests(ManagerCase):
         member, _ = self.join(manager, "ann")
         conn, client = self.connect()
         with self.assertRaisesRegex(DuplicateIdError, "'ann'"):
-            manager.register(conn, "ann")
+            manager.register(conn, "ann", send_queue=3)
+        self.assertEqual(conn._wire._queue_limit, 256)
         conn.send("still open")
         self.assertEqual(client.receive(PATIENCE), "still open")
         task = Task(manager.run, conn, "ann")

@@ -621,20 +621,20 @@ class Queue:
         """set_send_queue changes what it is given, from the next message on; what cannot be is refused by name."""
         conn, _ = self.peer(buffer=_BUFFER)
         conn.send_nowait(bytes(8 << 20))
-        conn.set_send_queue(messages=2, overflow="drop_newest")
+        conn.set_send_queue(send_queue=2, overflow="drop_newest")
         with self.assertLogs("syncws.conn", "INFO"):
             self.assertEqual(self._fill(conn, 10), 2)
-        conn.set_send_queue(messages=100, size=50)
+        conn.set_send_queue(send_queue=100, send_queue_bytes=50)
         frame = 16 if conn._client else 12  # of ten bytes
         self.assertEqual(self._fill(conn, 10), 50 // frame - 2)
         for limits, said in (
-            ({"messages": 0}, "send_queue "),
-            ({"size": 0}, "send_queue_bytes "),
+            ({"send_queue": 0}, "send_queue "),
+            ({"send_queue_bytes": 0}, "send_queue_bytes "),
             ({"overflow": "x"}, "overflow"),
         ):
             with self.assertRaisesRegex(ValueError, said):
                 conn.set_send_queue(**limits)
-        conn.set_send_queue(size=1000)
+        conn.set_send_queue(send_queue_bytes=1000)
         self.assertTrue(conn.send_nowait("more"))
 
     def test_to_many(self) -> None:
