@@ -499,6 +499,9 @@ class Conn:
         if not self._inbound.finish(deadline):
             return
         try:
+            if self._ending.dismissed:  # before the stream's end: behind that, whatever still comes is a reset
+                self._wire.flush(deadline, finish=False)
+                self._inbound.await_answer(min(deadline, time.monotonic() + _LINGER))
             self._wire.flush(deadline, finish=not self._client)
         except (ConnectionClosed, WriteTimeout):
             return
@@ -506,12 +509,19 @@ class Conn:
 
     def _overflowed(self) -> None:
         """The send queue is full and the policy is to close: 1013 in our own story, as such a peer may never read."""
-        self._dismiss(CloseCode.TRY_AGAIN_LATER, "send queue full")
+        self._dismiss(CloseCode.TRY_AGAIN_LATER, "send queue full", drop=True)
 
-    def _dismiss(self, code: int, reason: str) -> None:
-        """Be done with the peer without asking it: over at once, with the reader woken; our close may still leave."""
+    def _dismiss(self, code: int, reason: str, *, drop: bool = False) -> None:
+        """Be done with the peer without asking it: over at once, with the reader woken; our close may still leave.
+
+        What waits in the send queue leaves before it, unless it is to be dropped.
+        """
         self._outbound.close(close_payload(code, reason))
-        self._ending.dismiss(CloseError(code, reason), self._options.close_timeout)
+        self._ending.dismiss(CloseError(code, reason), self._options.close_timeout, drop=drop)
+
+    def _is_own_end(self, error: BaseException) -> bool:
+        """Whether error is how this connection ended, for reads or for writes, and not another one."""
+        return isinstance(error, ConnectionClosed) and (error is self._ending.end or self._wire.is_refusal(error))
 
 
 def post_to_all(conns: Sequence[Conn], prepared: PreparedMessage) -> list[int]:

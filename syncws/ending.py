@@ -26,7 +26,7 @@ class Ending:
     Concurrency: every method is for any thread. The wire's state_lock guards the end and the timer.
     """
 
-    __slots__ = ("_on_end", "_read_turn", "_timer", "_transport", "_wire", "cut", "end")
+    __slots__ = ("_on_end", "_read_turn", "_timer", "_transport", "_wire", "cut", "dismissed", "end")
 
     def __init__(self, transport: Transport, read_turn: threading.Lock) -> None:
         self._transport = transport
@@ -37,6 +37,8 @@ class Ending:
         self.end: ConnectionClosed | None = None  # guarded by state_lock; set once
         #: The socket was shut down, after the end was stored: whoever leaves it last closes the fd.
         self.cut = False
+        #: The reader was woken by ourselves: from now on receiving does not wait.
+        self.dismissed = False
 
     def attach(self, wire: Wire, on_end: Callable[[], object]) -> None:
         """Complete it: the wire and whatever else has to know were made after it, since they call it.
@@ -46,12 +48,15 @@ class Ending:
         self._wire = wire
         self._on_end = on_end
 
-    def store(self, end: ConnectionClosed) -> ConnectionClosed:
-        """It is over, for this reason unless there was one before; the one that counts, ready to be raised."""
+    def store(self, end: ConnectionClosed, *, drop: bool = True) -> ConnectionClosed:
+        """It is over, for this reason unless there was one before; the one that counts, ready to be raised.
+
+        What waits to leave is dropped, unless it is to be kept until the cut.
+        """
         with self._wire.state_lock:
             if self.end is None:
                 self.end = end
-                self._wire.refuse(end)
+                self._wire.refuse(end, drop=drop)
         self._on_end()
         return self.end.with_traceback(None)
 
@@ -63,9 +68,10 @@ class Ending:
         self._transport.shutdown()
         return end
 
-    def dismiss(self, end: ConnectionClosed, seconds: float) -> None:
+    def dismiss(self, end: ConnectionClosed, seconds: float, *, drop: bool) -> None:
         """It is over, and the reader is woken; cut after so many seconds, so that what waits to leave may leave."""
-        self.store(end)
+        self.store(end, drop=drop)
+        self.dismissed = True
         self._transport.shutdown_read()
         self.cut_later(seconds)
 

@@ -14,8 +14,8 @@ Message = str | bytes
 class Heartbeat:
     """What a `Manager` takes for a heartbeat: a message that is answered and not delivered.
 
-    A member of `Manager.run` that sends nothing at all for ``timeout`` seconds, no heartbeat and no other message, is
-    closed (1008). This is beside the pings of the protocol, which every connection sends by itself.
+    A member of `Manager.run` of which no message comes for ``timeout`` seconds, no heartbeat and no other, is closed
+    (1008). This is beside the pings of the protocol, which every connection sends by itself.
 
     Immutable; one object serves any number of managers and threads.
 

@@ -47,6 +47,9 @@ CloseHandler = Callable[[int, str], object]
 #: four times as much the next time, up to read_buffer_size.
 _FIRST_READ = 448
 
+#: Seconds between two looks at a socket that cannot be waited for any more.
+_SLICE = 0.02
+
 
 class Inbound:
     """Reads a connection.
@@ -212,6 +215,25 @@ class Inbound:
                 if self._transport.receive(self._read_size, left) == b"":
                     return
         except OSError:
+            pass
+        finally:
+            self.turn.release()
+
+    def await_answer(self, deadline: float) -> None:
+        """After a dismissal: pass over what the peer still sends, until its close, or an instant.
+
+        In slices, as receiving does not wait any more.
+        """
+        if not acquire_until(self.turn, deadline):
+            return
+        try:
+            while not self._ending.cut and time.monotonic() < deadline:
+                if not self._receive_bytes(_SLICE):
+                    time.sleep(_SLICE)
+                while (event := self.protocol.next_piece()) is not None:
+                    if event[0] == CLOSE:
+                        return
+        except (OSError, ProtocolError):
             pass
         finally:
             self.turn.release()

@@ -25,7 +25,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,6 +74,7 @@ class Member:
     __slots__ = (
         "__weakref__",
         "_before",
+        "_dropped_before",
         "_error",
         "_manager",
         "_opened",
@@ -97,6 +98,7 @@ class Member:
         self.opened_at = self.last_seen = time.time()
         self._manager = manager
         self._rooms: set[Hashable] = set()
+        self._dropped_before = conn.dropped
         self._running = running  # it is in run()
         self._replaced: tuple[Member, ...] = ()  # out of the registry for its sake, and yet to be closed
         self._before: tuple[Member, ...] = ()  # whose on_close comes before its on_open
@@ -104,13 +106,14 @@ class Member:
         self._thread: int | None = thread
         self._opened = False  # on_open was called, so that on_close must be
         self._out = False  # of the registry
-        self._error: Exception | None = None  # why it is out
+        self._error: BaseException | None = None  # why it is out
         self._settled: threading.Event | None = None  # made for those who wait for the end of its on_close
 
     @property
     def rooms(self) -> frozenset[Hashable]:
-        """The rooms it is in; none once it is out."""
-        return self._manager.rooms(self)
+        """The rooms it is in, or was in when it was taken out."""
+        with self._manager._lock:
+            return frozenset(self._rooms)
 
     def send(self, message: Message) -> bool:
         """`Manager.send`, to this connection alone."""
@@ -165,10 +168,11 @@ class ManagerStats:
 class Manager:
     """Registers connections by id and by room, and sends to them without ever waiting for one.
 
-    Every method is for any thread, also from inside a callback. Callbacks run under no lock: those of a member in `run`
-    in its own thread, one at a time; on_open of a registered one in the thread that registers it, its on_close in the
-    one that takes it out, or, if a send found it lost, in a short-lived thread. Each on_open is followed by exactly one
-    on_close, whatever fails, and after it. `_lock` guards everything here and is a leaf: nothing is called under it.
+    Every method is for any thread, also from inside a callback, but not for a signal handler. Callbacks run under no
+    lock: those of a member in `run` in its own thread, one at a time; on_open of a registered one in the thread that
+    registers it, its on_close in the one that takes it out, or, if a send found it lost, in a short-lived thread. Each
+    on_open is followed by exactly one on_close, whatever fails. `_lock` guards everything here and is a leaf: nothing
+    is called under it, but for the hash and equality of ids and rooms.
 
     Wherever an id is asked for, a `Member` does too, and means that one connection.
 
@@ -178,7 +182,8 @@ class Manager:
         on_close: ``on_close(member, error)``, once it is out of the registry. error is the connection's end (a
             CloseError with the peer's code, 1000 included), or what a callback raised; None if it was unregistered.
         duplicate: what happens when an id is there already. "replace": the older connection is taken out and closed
-            (4001), its on_close is called before on_open of the newer. "reject": DuplicateIdError. "many": an id
+            (4001), its on_close is called before on_open of the newer (which waits for it, ten seconds at most: what
+            comes then is said in the log). "reject": DuplicateIdError. "many": an id
             stands for all its connections.
         overflow, send_queue, send_queue_bytes: the send queue of each member, as in `ConnOptions`; None: as the
             connection has it.
@@ -195,7 +200,7 @@ class Manager:
         *,
         on_open: Callable[[Member], object] | None = None,
         on_message: Callable[[Member, str | bytes], object] | None = None,
-        on_close: Callable[[Member, Exception | None], object] | None = None,
+        on_close: Callable[[Member, BaseException | None], object] | None = None,
         duplicate: Literal["replace", "reject", "many"] = "replace",
         overflow: Overflow | None = None,
         send_queue: int | None = None,
@@ -222,11 +227,13 @@ class Manager:
         self._lock = threading.Lock()
         # Guarded by _lock:
         self._by_id: dict[Hashable, tuple[Member, ...]] = {}  # no empty tuple
+        self._conns: dict[Conn, Member] = {}
         self._leaving: dict[Hashable, tuple[Member, ...]] = {}  # out, but their on_close is not over; no empty tuple
         self._everybody = _Group()
         self._rooms: dict[Hashable, _Group] = {}  # no empty group
         self._lost: deque[Member] = deque()  # out, and their on_close is for a thread to call
         self._settling = False  # there is such a thread
+        self._trailing: list[tuple[Conn, int]] = []  # of members that were: more may be dropped than were counted
         self._opened = self._closed = self._sent = self._dropped = 0
 
     # Members come and go
@@ -251,14 +258,19 @@ class Manager:
             _logger.info("%r: %s", conn, duplicate)
             conn.close(REJECTED, "this id is connected already")
             return
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             if self._open(member):
                 self._read(member)
         except Exception as failure:
             error = self._explain(member, failure)
+        except BaseException as failure:
+            error = failure
+            conn.close(CloseCode.INTERNAL_SERVER_ERROR, timeout=0)
+            raise
         finally:
             self._take_out(member, error)
+            del error  # whose traceback knows this frame
             self._settle(member)
             conn.close()
 
@@ -281,16 +293,16 @@ class Manager:
         try:
             self._open(member)
         except Exception as failure:
-            self._fail(member, failure)
+            self._take_out(member, self._explain(member, failure))
+        except BaseException as failure:  # nobody gets the Member, so nobody could unregister it
             self._take_out(member, failure)
-        except BaseException:  # nobody gets the Member, so nobody could unregister it
-            self._take_out(member, None)
             raise
         finally:
             with self._lock:
-                if not member._out:
+                out = member._out  # meanwhile, by somebody who left the rest to us
+                if not out:
                     member._thread = None
-            if member._thread is not None:  # it was taken out meanwhile, by somebody who left the rest to us
+            if out:
                 self._settle(member)
         return member
 
@@ -304,7 +316,7 @@ class Manager:
             if self._take_out(member, None):
                 self._settle(member)
             if member._running:
-                member.conn.close(timeout=0)
+                member.conn._dismiss(CloseCode.NORMAL_CLOSURE, "")
         return bool(members)
 
     # Who is there
@@ -337,6 +349,10 @@ class Manager:
     def __len__(self) -> int:
         return self.count()
 
+    def __iter__(self) -> Iterator[Member]:
+        """The members, as they are now, oldest first."""
+        return iter(self.members())
+
     def __bool__(self) -> bool:
         return True  # an empty manager is a manager
 
@@ -345,6 +361,7 @@ class Manager:
 
     def stats(self) -> ManagerStats:
         """Counts, for a page or a log; taken one after the other while messages may flow."""
+        self._count_trailing()
         with self._lock:
             members = self._everybody.snapshot()
             leaving = [member for members in self._leaving.values() for member in members]
@@ -357,10 +374,24 @@ class Manager:
             opened=opened,
             closed=closed,
             sent=sent,
-            dropped=dropped + sum(member.conn.dropped for member in (*members, *leaving)),
+            dropped=dropped + sum(each.conn.dropped - each._dropped_before for each in (*members, *leaving)),
             queued_messages=sum(messages for messages, _ in queued),
             queued_bytes=sum(size for _, size in queued),
         )
+
+    def _count_trailing(self, returning: Conn | None = None) -> None:
+        """Count what was dropped since; a connection that is a member again is counted as such from now on."""
+        with self._lock:
+            trailing, self._trailing = self._trailing, []
+        more, waiting = 0, []
+        for conn, counted in trailing:
+            queued, total = conn.queued[0], conn.dropped
+            more += total - counted
+            if queued and conn is not returning:
+                waiting.append((conn, total))
+        with self._lock:
+            self._dropped += more
+            self._trailing += waiting
 
     # Rooms
 
@@ -381,7 +412,8 @@ class Manager:
         with self._lock:
             members = [member for member in self._find(id) if room in member._rooms]
             for member in members:
-                self._leave(member, room)
+                self._forget(member, room)
+                member._rooms.discard(room)
         return bool(members)
 
     def rooms(self, id: Hashable = None) -> frozenset[Hashable]:
@@ -424,16 +456,17 @@ class Manager:
     # Closing
 
     def close(self, id: Hashable, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> int:
-        """Begin the closing handshake with a member, or all of an id, and return how many there were. Does not wait.
+        """Take out a member, or all of an id, begin the closing handshake, and return how many there were.
 
-        A member in `run` is there until its peer has answered, at most for close_timeout; one that is merely registered
-        is taken out at once. Raises ValueError or TypeError for a code or reason that may not be sent.
+        Waits for no peer. What was sent before leaves first; nothing of the peer's is delivered any more. on_close gets
+        a CloseError with this code; that of a registered member is called here. Raises ValueError or TypeError for a
+        code or reason that may not be sent.
         """
         close_payload(code, reason)
         return self._close(self.get_all(id), code, reason)
 
     def close_all(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> int:
-        """`close`, of everybody who is there now."""
+        """`close`, of everybody who is there now: all are told before the first on_close is called."""
         close_payload(code, reason)
         return self._close(self._snapshot(None), code, reason)
 
@@ -462,24 +495,36 @@ class Manager:
             overflow=self._overflow,
         )
         ConnOptions(**queue)
+        self._count_trailing(conn)
         member = Member(self, conn.id if id is None else id, conn, threading.get_ident(), running)
         with self._lock:
             same = self._by_id.get(member.id, ())
-            if same and self._duplicate == "reject":
-                raise DuplicateIdError(f"the id {member.id!r} is connected already")
-            if self._duplicate == "replace":
-                member._replaced = same
-                for older in same:
-                    self._remove(older, CloseError(REPLACED, _REPLACED))
-            if self._duplicate != "many":
-                member._before = self._leaving.get(member.id, ())  # not those to come, who wait for this one
-            self._by_id[member.id] = (*self._by_id.get(member.id, ()), member)
-            self._everybody.add(member)
-            for room in rooms:
-                self._join(member, room)
+            known = self._conns.get(conn)
+            rejected = bool(same) and self._duplicate == "reject"
+            if known is None and not rejected:
+                self._insert(member, same, rooms)
+        if known is not None:
+            raise ValueError(f"{conn!r} is registered already, as {known.id!r}: unregister it first")
+        if rejected:
+            raise DuplicateIdError(f"the id {member.id!r} is connected already")
         if queue:
             conn.set_send_queue(**queue)
         return member
+
+    def _insert(self, member: Member, same: tuple[Member, ...], rooms: list[Hashable]) -> None:
+        """Put a member where it belongs; same are those of its id."""
+        assert self._lock.locked()
+        if self._duplicate == "replace":
+            member._replaced = same
+            for older in same:
+                self._remove(older, CloseError(REPLACED, _REPLACED))
+        if self._duplicate != "many":
+            member._before = self._leaving.get(member.id, ())  # not those to come, who wait for this one
+        self._by_id[member.id] = (*self._by_id.get(member.id, ()), member)
+        self._conns[member.conn] = member
+        self._everybody.add(member)
+        for room in rooms:
+            self._join(member, room)
 
     def _open(self, member: Member) -> bool:
         """on_open, once those that had its id have had their on_close; False if it was taken out before that."""
@@ -502,13 +547,23 @@ class Manager:
         """Wait until their on_close is over; but not for one whose callback has brought us here."""
         until = time.monotonic() + _PATIENCE
         with self._lock:
-            leaving = [each for each in members if each in self._leaving.get(each.id, ())]
-            expected = [(each, each.expect_settled()) for each in leaving if each._thread != threading.get_ident()]
+            ours = [each for each in members if each in self._lost]  # no need to wait until their turn comes
+            for older in ours:
+                self._lost.remove(older)
+            expected = [
+                (each, each.expect_settled())
+                for each in members
+                # One that was taken out before its on_open has neither callback.
+                if each not in ours and each in self._leaving.get(each.id, ()) and each._opened
+                if each._thread != threading.get_ident()
+            ]
+        for older in ours:
+            self._settle(older)
         for older, settled in expected:
             if not settled.wait(max(0.0, until - time.monotonic())):
                 _logger.warning("%r: its callback does not end; going on with a newer connection", older)
 
-    def _take_out(self, member: Member, error: Exception | None) -> bool:
+    def _take_out(self, member: Member, error: BaseException | None) -> bool:
         """Remove a member; True if its on_close is the caller's to call: it was there, and has no thread of its own."""
         with self._lock:
             if member._out:
@@ -516,14 +571,15 @@ class Manager:
             self._remove(member, error)
             return member._thread is None
 
-    def _remove(self, member: Member, error: Exception | None) -> None:
+    def _remove(self, member: Member, error: BaseException | None) -> None:
         assert self._lock.locked()
         member._out = True
         member._error = error
         self._everybody.remove(member)
-        for room in tuple(member._rooms):
-            self._leave(member, room)
+        for room in member._rooms:  # which it remembers
+            self._forget(member, room)
         _discard(self._by_id, member)
+        del self._conns[member.conn]
         self._leaving[member.id] = (*self._leaving.get(member.id, ()), member)
 
     def _join(self, member: Member, room: Hashable) -> None:
@@ -531,13 +587,12 @@ class Manager:
         self._rooms.setdefault(room, _Group()).add(member)
         member._rooms.add(room)
 
-    def _leave(self, member: Member, room: Hashable) -> None:
+    def _forget(self, member: Member, room: Hashable) -> None:
         assert self._lock.locked()
         group = self._rooms[room]
         group.remove(member)
         if not group.members:
             del self._rooms[room]
-        member._rooms.discard(room)
 
     # The end of a member
 
@@ -550,19 +605,27 @@ class Manager:
         except Exception:
             _logger.exception("%r: on_close raised", member)
         finally:
-            dropped = member.conn.dropped
+            conn = member.conn
+            total = conn.dropped
+            dropped, queued = total - member._dropped_before, conn.queued[0]
             with self._lock:
                 self._closed += member._opened
                 self._dropped += dropped
+                if queued:  # it has not left yet, and may never
+                    self._trailing.append((conn, total))
                 _discard(self._leaving, member)
+                member._error = None  # whose traceback may know the member
                 if member._settled is not None:
                     member._settled.set()
             if dropped:
                 _logger.info("%r: %d messages were dropped", member, dropped)
 
-    def _lose(self, member: Member, end: Exception) -> None:
+    def _lose(self, member: Member, end: ConnectionClosed | WriteTimeout) -> None:
         """A send found a member lost: take it out, and let a thread of its own call on_close."""
-        if member.conn.end is None:  # a write was cut short: nothing can be said any more, not even a close
+        if member.conn.end is None:
+            if member._running and isinstance(end, ConnectionClosed):
+                return  # lost for writing: what the peer said before is still to be read, its close too
+            # A write was cut short: nothing can be said any more, not even a close.
             member.conn.close(CloseCode.INTERNAL_SERVER_ERROR, timeout=0)
         if not self._take_out(member, end):
             return
@@ -587,32 +650,39 @@ class Manager:
                     self._settling = False
                     return
                 member = self._lost.popleft()
-            self._settle(member)
+            try:
+                self._settle(member)
+            except BaseException:  # SystemExit: there may be others to tell
+                _logger.exception("%r: on_close raised", member)
 
     def _explain(self, member: Member, failure: Exception) -> Exception:
-        """Why a member's run() ends, of what was raised in it: by a read, or by a callback."""
+        """Log why a member ends, of what was raised for it by a read or a callback; what on_close is to get."""
         conn = member.conn
-        if isinstance(failure, CloseSentError):  # a callback wrote after this side had closed
-            conn.close()
-        if not (isinstance(failure, ConnectionClosed) and conn.end is not None):
-            self._fail(member, failure)
-            return failure
-        _logger.log(log_level(conn.end), "%r: %s", conn, conn.end)
-        return conn.end
-
-    def _fail(self, member: Member, failure: Exception) -> None:
-        """A callback raised, or a handler of control frames."""
-        if isinstance(failure, ReadTimeout | WriteTimeout):  # the peer was too slow for it
+        if conn._is_own_end(failure):
+            if conn.end is None:  # a callback ran into it by writing: what the peer said last is yet to be read
+                conn.close()
+            end = conn.end or failure
+            assert isinstance(end, ConnectionClosed)
+            _logger.log(log_level(end), "%r: %s", conn, end)
+            return end
+        if isinstance(failure, ReadTimeout | WriteTimeout):  # the peer was too slow for a callback
             _logger.info("%r: closing with 1011, as a callback let a timeout escape: %s", member, failure)
         else:
             _logger.error("%r: closing with 1011, as a callback raised", member, exc_info=failure)
-        member.conn.close(CloseCode.INTERNAL_SERVER_ERROR, timeout=0)
+        conn.close(CloseCode.INTERNAL_SERVER_ERROR, timeout=0)
+        return failure
 
     def _close(self, members: tuple[Member, ...], code: int, reason: str) -> int:
+        mine = []
         for member in members:
-            member.conn.close(code, reason, timeout=0)
-            if not member._running and self._take_out(member, CloseError(code, reason)):
-                self._settle(member)
+            if self._take_out(member, CloseError(code, reason)):
+                mine.append(member)
+            if member._running:
+                member.conn._dismiss(code, reason)
+            else:
+                member.conn.close(code, reason, timeout=0)
+        for member in mine:  # once all have been told
+            self._settle(member)
         return len(members)
 
     # A member's thread
@@ -625,8 +695,8 @@ class Manager:
             try:
                 message = conn.receive(timeout)
             except ReadTimeout:
-                conn.close(CloseCode.POLICY_VIOLATION, "no message came in time")
-                continue  # to its end, which is raised
+                conn._dismiss(CloseCode.POLICY_VIOLATION, "no message came in time")
+                continue  # to that end, which is raised
             if member._out:
                 return
             member.last_seen = time.time()
@@ -718,7 +788,7 @@ def _check_arguments(conn: Conn, id: Hashable, rooms: Iterable[Hashable]) -> lis
     if isinstance(id, Member):
         raise TypeError("id is what a member is known by, not a Member")
     hash(id)
-    if isinstance(rooms, str | bytes):
+    if isinstance(rooms, str | bytes) or not isinstance(rooms, Iterable):
         raise TypeError(f"rooms is a list of rooms, such as [{rooms!r}], not {rooms!r}")
     rooms = list(rooms)
     for room in rooms:

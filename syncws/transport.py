@@ -275,7 +275,11 @@ class Transport:
             self.socket.shutdown(socket.SHUT_WR)
 
     def shutdown_read(self) -> None:
-        """Wake the thread that receives: it finds the end of the stream. Never raises; for any thread."""
+        """Wake the thread that receives: it finds the end of the stream. Never raises; for any thread.
+
+        From then on `receive` does not wait, and gives b"" where nothing has come. (On Linux what has come is given;
+        elsewhere it may be lost.)
+        """
         self._shut(socket.SHUT_RD)
 
     def shutdown(self) -> None:
@@ -324,6 +328,7 @@ class TLSTransport(Transport):
     ) -> None:
         super().__init__(sock, kernel_waits=kernel_waits)
         self._codec = threading.Lock()
+        self._deaf = False  # never goes back; an end of the stream is our own doing now
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(  # guarded by _codec
             incoming, outgoing, server_side=server_side, server_hostname=server_hostname
@@ -392,6 +397,9 @@ class TLSTransport(Transport):
             ciphertext = super().receive(min(size, _TLS_READ) + _TLS_OVERHEAD, wait)
             if ciphertext is None:
                 return None
+            if not ciphertext and self._deaf:
+                # Not for the codec: it would take it for a fault of the peer's, and encrypt nothing but an alert.
+                return b"" if view is None else 0
             with self._codec:
                 self._take_ciphertext(ciphertext)
                 plain = self._decrypt(size, view)
@@ -419,6 +427,10 @@ class TLSTransport(Transport):
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             # With or without close_notify: WebSocket has a closing handshake of its own to tell a cut from an end.
             return b"" if view is None else 0
+
+    def shutdown_read(self) -> None:
+        self._deaf = True
+        super().shutdown_read()
 
     # Writing
 

@@ -204,16 +204,18 @@ class Wire:
             self.frame_lock.release()
             self._look_again()
 
-    def refuse(self, end: ConnectionClosed) -> None:
+    def refuse(self, end: ConnectionClosed, *, drop: bool = True) -> None:
         """Let no write succeed any more: each raises end. What waits is dropped, but for our close."""
         assert self.state_lock.locked()
         self._refusal = end
-        self._drop_waiting()
+        if drop:
+            self._drop_waiting()
 
     def abandon(self) -> None:
         """The socket was cut: nothing leaves any more, and who is inside a write says so when leaving (on_left)."""
         with self.state_lock:
             self._abandoned = self._waiting = True
+            self._drop_waiting()
 
     def detach(self) -> None:
         """The fd is closed: nobody is told anything any more, so that the connection is freed without a collection."""
@@ -262,6 +264,10 @@ class Wire:
     def open(self) -> bool:
         """Whether data may be written."""
         return self._refusal is None
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """Whether error is what writes raise."""
+        return error is self._refusal
 
     def check_open(self) -> None:
         """Raise why nothing may be written any more, if so."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
+import time
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Literal
 from unittest import mock
@@ -14,7 +16,9 @@ import syncws
 from syncws import CloseCode, CloseError, Conn, DuplicateIdError, Heartbeat, Manager, Member, PreparedMessage, prepared
 from syncws import manager as manager_module
 from syncws.errors import PING, TEXT
-from syncws.testing import LeakChecks, Peer, await_, pair, peer
+from syncws.options import ConnOptions
+from syncws.testing import LeakChecks, Peer, await_, pair, peer, socketpair
+from tests.hold.support import transports
 from tests.tasks import PATIENCE, Task
 
 
@@ -98,6 +102,7 @@ class RegistryTests(ManagerCase):
         self.assertEqual(manager.get_all("ann"), (member,))
         self.assertIn("ann", manager)
         self.assertEqual((manager.ids(), manager.members(), len(manager), manager.count()), (["ann"], [member], 1, 1))
+        self.assertEqual(list(manager), [member])
         self.assertTrue(manager.unregister("ann"))
         self.assertIsNone(manager.get("ann"))
         self.assertNotIn("ann", manager)
@@ -210,8 +215,9 @@ class RoomTests(ManagerCase):
         manager = Manager()
         ann, _ = self.join(manager, "ann", ["a", "b"])
         manager.unregister("ann")
-        self.assertEqual((manager.rooms(), ann.rooms), (frozenset(), frozenset()))
+        self.assertEqual((manager.rooms(), manager.rooms(ann)), (frozenset(), frozenset()))
         self.assertFalse(ann.join("a"))
+        self.assertEqual(ann.rooms, {"a", "b"})  # it remembers: its on_close may tell those who are still there
 
     def test_broadcast_to_a_room(self) -> None:
         """Only its members get the message."""
@@ -383,7 +389,7 @@ class RunTests(ManagerCase):
         self.assertTrue(await_(lambda: len(seen) == 2))
         client.close()
         task.result()
-        self.assertEqual(seen, [(True, {"lobby"}), (True, {"lobby"}), (False, frozenset())])
+        self.assertEqual(seen, [(True, {"lobby"}), (True, {"lobby"}), (False, {"lobby"})])
 
     def test_ends_of_every_kind(self) -> None:
         """However a connection ends, run() returns, and on_close is told with what."""
@@ -500,6 +506,43 @@ class RunTests(ManagerCase):
             task.result()
         self.assertEqual(self.log.calls[-1], ("close", "ann", 4000))
 
+    def test_a_callback_that_writes_to_another_s_end(self) -> None:
+        """The end of another connection, or that it is closing, is a failure of the callback that runs into it."""
+        for end in (lambda conn: conn.close_now(), lambda conn: conn.close(timeout=0)):
+            other, _ = self.connect()
+            end(other)
+            manager = Manager(on_message=lambda *_, other=other: other.send("x"), on_close=self.log.on_close)
+            with self.assertLogs("syncws.manager", "ERROR"):
+                conn, client = self.connect()
+                task = Task(manager.run, conn, "ann")
+                client.send("x")
+                with self.assertRaises(CloseError) as caught:
+                    client.receive(PATIENCE)
+                self.assertEqual(caught.exception.code, 1011)
+                task.result()
+
+    def test_an_echo_to_one_that_has_gone(self) -> None:
+        """A callback that answers a peer which has left is no failure; the peer's own close is what ends it."""
+        entered, go_on = threading.Event(), threading.Event()
+
+        def echo(member: Member, message: str | bytes) -> None:
+            entered.set()
+            go_on.wait(PATIENCE)
+            for _ in range(20):
+                member.conn.send("x" * 1000)
+                time.sleep(0.001)
+
+        manager = Manager(on_message=echo, on_close=self.log.on_close)
+        with peer() as (conn, raw), self.assertNoLogs("syncws.manager", "INFO"):
+            task = Task(manager.run, conn, "ann")
+            raw.send_frame(1, "hello")
+            self.assertTrue(entered.wait(PATIENCE))
+            raw.close(4000)
+            raw.socket.close()
+            go_on.set()
+            task.result()
+        self.assertEqual(self.log.calls, [("close", "ann", 4000)])
+
     def test_a_callback_that_lets_a_timeout_escape(self) -> None:
         """A peer too slow for a callback is one line, without a traceback, and 1011."""
 
@@ -525,8 +568,9 @@ class RunTests(ManagerCase):
         task = Task(manager.run, conn, "ann")
         client.send("x")
         Task(client.close).result()
-        self.assertIsInstance(task.error(), KeyboardInterrupt)
-        self.assertEqual((len(manager), self.log.calls), (0, [("close", "ann", None)]))
+        interruption = task.error()
+        self.assertIsInstance(interruption, KeyboardInterrupt)
+        self.assertEqual((len(manager), self.log.calls), (0, [("close", "ann", interruption)]))
 
     def test_unregister(self) -> None:
         """A member in run() that is unregistered is closed, its run() returns, and on_close gets None."""
@@ -600,7 +644,7 @@ class CloseTests(ManagerCase):
         stuck.result()
         self.assertEqual(len(manager), 0)
         ends = {id: error for what, id, error in self.log.calls if what == "close"}
-        self.assertEqual(ends, {"ann": 1001, "bob": 1001, "cid": 1006})
+        self.assertEqual(ends, {"ann": 1001, "bob": 1001, "cid": 1001})
 
     def test_codes_that_may_not_be_sent(self) -> None:
         """They are refused, also if nobody is there, and nobody is closed."""
@@ -613,17 +657,160 @@ class CloseTests(ManagerCase):
         self.assertIn("ann", manager)
 
     def test_messages_while_it_closes(self) -> None:
-        """A member that this side has closed takes no further messages, and is not lost by that."""
+        """A member whose connection the application is closing takes no messages, and is not lost by that."""
         manager = Manager(**self.log.options())
         conn, raw = self.enterContext(peer())
         task = Task(manager.run, conn, "ann")
         self.wait(self.log.opened)
-        manager.close("ann")
+        conn.close(timeout=0)
         self.assertEqual(manager.broadcast("too late"), 0)
         self.assertIn("ann", manager)
         raw.close()
         task.result()
         self.assertEqual(self.log.calls[-1], ("close", "ann", 1000))
+
+    def test_nothing_is_delivered_after_a_close(self) -> None:
+        """A member that is closed is out at once, whatever its peer does; what was sent to it before arrives first."""
+        manager = Manager(**self.log.options())
+        conn, raw = self.enterContext(peer())
+        task = Task(manager.run, conn, "ann")
+        self.wait(self.log.opened)
+        manager.send("ann", "the last")
+        manager.close("ann", 4000, "kicked")
+        self.assertNotIn("ann", manager)
+        self.wait(self.log.closed)  # without an answer of the peer's
+        raw.send_frame(1, "still here")
+        self.assertEqual(raw.receive_frame().payload, b"the last")
+        self.assertEqual(raw.receive_close(), (4000, "kicked"))
+        raw.close(4000)
+        self.assertTrue(raw.at_end())
+        task.result()
+        self.assertEqual(self.log.calls, [("open", "ann", None), ("close", "ann", 4000)])
+
+    def test_all_are_told_before_the_first_callback(self) -> None:
+        """close_all closes every connection before it calls the on_close of a registered one."""
+        told = []
+        manager = Manager(on_close=lambda member, error: told.extend(conn._wire.open for conn in conns))
+        conns = [self.connect()[0] for _ in range(3)]
+        for conn in conns:
+            manager.register(conn)
+        manager.close_all()
+        self.assertEqual(told, [False] * 9)
+
+
+class GoodbyeTests(ManagerCase):
+    """What the peer of a member finds that was taken out without being asked."""
+
+    def pairs(self) -> Iterator[tuple[Conn, Conn]]:
+        """Connections over TCP and over TLS, whose sockets hold little."""
+        for tls in (False, True):
+            with self.subTest(tls=tls):
+                ours, theirs = transports(socketpair(1 << 16), tls)
+                near = Conn(ours, client=False, options=ConnOptions(send_queue=5))
+                far = Conn(theirs, client=True, options=ConnOptions(read_limit=None))
+                yield near, far
+                near.close_now()
+                far.close_now()
+
+    def rest(self, conn: Conn) -> tuple[int, int]:
+        """How many messages a connection still gets, and the code that ends it."""
+        count = 0
+        try:
+            while True:
+                conn.receive(PATIENCE)
+                count += 1
+        except CloseError as end:
+            return count, end.code
+
+    def test_overflow(self) -> None:
+        """A peer that wakes up in time gets what was on its way, and 1013; also one that talks all the while."""
+        for conn, client in self.pairs():
+            log = Log()
+            manager = Manager(**log.options())
+            task = Task(manager.run, conn, "ann")
+            self.wait(log.opened)
+            manager.send("ann", bytes(4 << 20))
+            while "ann" in manager:
+                manager.send("ann", "x")
+            self.wait(log.closed)
+            client.send("still talking")
+            receiving = Task(self.rest, client)
+            self.assertEqual(receiving.result(), (1, 1013))
+            task.result()
+            self.assertEqual(log.calls[-1], ("close", "ann", 1013))
+
+    def test_replaced(self) -> None:
+        """The peer of a connection that was replaced gets 4001, though it was just sending."""
+        for conn, client in self.pairs():
+            manager = Manager()
+            task = Task(manager.run, conn, "ann")
+            self.assertTrue(await_(lambda manager=manager: "ann" in manager))
+            other, _ = self.connect()
+            manager.register(other, "ann")
+            with suppress(syncws.ConnectionClosed):
+                client.send("hello?")
+            self.assertEqual(self.rest(client), (0, 4001))
+            task.result()
+
+    def test_what_waits_leaves_before_a_close(self) -> None:
+        """Messages that wait for a slow member when it is closed still reach it, and the close behind them."""
+        for conn, client in self.pairs():
+            manager = Manager()
+            task = Task(manager.run, conn, "ann")
+            self.assertTrue(await_(lambda manager=manager: "ann" in manager))
+            manager.send("ann", bytes(4 << 20))
+            manager.send("ann", "waits")
+            self.assertEqual(manager.stats().queued_messages, 1)
+            manager.close("ann", 4000)
+            self.assertEqual(self.rest(client), (2, 4000))
+            task.result()
+            self.assertEqual((manager.stats().dropped, manager._trailing), (0, []))
+
+    def test_what_never_leaves_is_counted(self) -> None:
+        """Messages that waited when a stuck member was closed count as dropped once its connection is cut; once."""
+        for leave in (lambda manager: manager.close("ann"), lambda manager: manager.unregister("ann")):
+            manager = Manager()
+            conn, _ = self.stuck(close_timeout=0.05)
+            manager.register(conn, "ann")
+            for _ in range(5):
+                manager.send("ann", "x")
+            leave(manager)
+            conn.close()
+            self.assertTrue(await_(lambda manager=manager: manager.stats().dropped == 5), manager.stats())
+            self.assertEqual((manager.stats().dropped, manager._trailing), (5, []))
+
+    def test_drops_of_another_time(self) -> None:
+        """A connection that comes again under another id brings no drops with it."""
+        manager = Manager(send_queue=1, overflow="drop_newest")
+        conn, _ = self.stuck()
+        for id in ("guest", "ann", "ann b."):
+            manager.register(conn, id)
+            manager.send(id, "waits, or is dropped")
+            manager.unregister(id)
+        self.assertEqual(manager.stats().dropped, 2)
+
+    def test_last_words(self) -> None:
+        """What a peer said before it left is delivered, and its code is told, also if a broadcast found it gone."""
+        entered, go_on = threading.Event(), threading.Event()
+
+        def on_message(member: Member, message: str | bytes) -> None:
+            self.log.on_message(member, message)
+            entered.set()
+            go_on.wait(PATIENCE)
+
+        manager = Manager(on_message=on_message, on_close=self.log.on_close)
+        with peer() as (conn, raw):
+            task = Task(manager.run, conn, "ann")
+            raw.send_frame(1, "first")
+            self.assertTrue(entered.wait(PATIENCE))
+            raw.send_frame(1, "last words")
+            raw.close(1000)
+            raw.socket.close()
+            for _ in range(20):
+                manager.broadcast("x" * 1000)
+            go_on.set()
+            task.result()
+        self.assertEqual([call[2] for call in self.log.calls], ["first", "last words", 1000])
 
 
 class DuplicateTests(ManagerCase):
@@ -846,7 +1033,7 @@ class DuplicateTests(ManagerCase):
         calls = [call[0] for call in log.calls]
         self.assertEqual((calls.count("open"), len(manager)), (calls.count("close"), 0))
         self.assertEqual((manager.stats().opened, manager.stats().closed), (calls.count("open"), calls.count("open")))
-        self.assertEqual((manager._by_id, manager._leaving, manager._rooms), ({}, {}, {}))
+        self.assertEqual((manager._by_id, manager._leaving, manager._rooms, manager._conns), ({}, {}, {}, {}))
 
 
 class LostTests(ManagerCase):
@@ -959,6 +1146,37 @@ class LostTests(ManagerCase):
         self.wait(self.log.closed)
         self.assertEqual(len(self.log.calls), 2)
 
+    def test_an_on_close_that_exits(self) -> None:
+        """A SystemExit of an on_close is logged, and those behind it are told."""
+        manager = Manager(on_close=lambda member, error: (self.log.on_close(member, error), sys.exit(1)))
+        for id in ("ann", "bob"):
+            self.join(manager, id)[0].conn.close_now()
+        with self.assertLogs("syncws.manager", "ERROR"):
+            manager.broadcast("x")
+            self.wait(self.log.closed)
+            self.wait(self.log.closed)
+            self.assertTrue(await_(lambda: not manager._settling))
+        self.assertEqual((len(self.log.calls), manager._leaving), (2, {}))
+
+    def test_one_that_comes_back_waits_for_no_other(self) -> None:
+        """A newer connection does not wait for the on_close of other lost members, only for that of its own id."""
+        go_on = threading.Event()
+
+        def on_close(member: Member, error: BaseException | None) -> None:
+            if member.id == "ann":
+                go_on.wait(PATIENCE)
+            self.log.on_close(member, error)
+
+        manager = Manager(on_open=self.log.on_open, on_close=on_close)
+        for id in ("ann", "bob"):
+            self.join(manager, id)[0].conn.close_now()
+        manager.broadcast("x")
+        self.join(manager, "bob")
+        self.assertEqual([call[:2] for call in self.log.calls[-2:]], [("close", "bob"), ("open", "bob")])
+        go_on.set()
+        self.wait(self.log.closed)
+        self.wait(self.log.closed)
+
     def test_each_lost_member_is_told_once(self) -> None:
         """Many threads that find the same member lost in the same instant cause one on_close."""
         manager = Manager(on_close=self.log.on_close)
@@ -990,6 +1208,15 @@ class HeartbeatTests(ManagerCase):
         client.close()
         task.result()
         self.assertEqual([call[2] for call in self.log.calls if call[0] == "message"], ["hello"])
+
+    def test_silence_of_one_that_is_gone(self) -> None:
+        """One whose peer does not even answer the close is out with 1008 as well, and at once."""
+        manager = Manager(heartbeat=Heartbeat(timeout=0.05), **self.log.options())
+        conn, _ = self.enterContext(peer())
+        task = Task(manager.run, conn, "ann")
+        self.wait(self.log.closed)
+        self.assertEqual(self.log.calls, [("open", "ann", None), ("close", "ann", 1008)])
+        task.result()
 
     def test_silence(self) -> None:
         """One that says nothing for the timeout is closed with 1008."""
@@ -1041,9 +1268,55 @@ class RegisterTests(ManagerCase):
             raise KeyboardInterrupt
 
         manager = Manager(on_open=interrupt, on_close=self.log.on_close)
-        with self.assertRaises(KeyboardInterrupt):
+        with self.assertRaises(KeyboardInterrupt) as caught:
             self.join(manager, "ann")
-        self.assertEqual((len(manager), self.log.calls), (0, [("close", "ann", None)]))
+        self.assertEqual((len(manager), self.log.calls), (0, [("close", "ann", caught.exception)]))
+
+    def test_taken_out_as_it_has_opened(self) -> None:
+        """Members that are taken out in the very instant in which register ends have one on_close."""
+        manager = Manager(on_close=self.log.on_close)
+        over = threading.Event()
+
+        def take_out() -> None:
+            while not over.is_set():
+                manager.unregister("ann")
+
+        task = Task(take_out)
+        conn, _ = self.connect()
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-6)
+        for _ in range(500):
+            member = manager.register(conn, "ann")
+            manager.unregister(member)
+        over.set()
+        task.result()
+        opened = manager.stats().opened  # the others were taken out before that
+        self.assertGreater(opened, 0)
+        self.assertEqual((manager.stats().closed, len(self.log.calls), manager._leaving), (opened, opened, {}))
+
+    def test_the_same_connection_twice(self) -> None:
+        """A connection that is registered already is refused, whatever the id: it would hear everything twice."""
+        manager = Manager(on_close=self.log.on_close)
+        member, client = self.join(manager, "ann")
+        for id in ("ann", "bob"):
+            for call in (manager.register, manager.run):
+                with self.assertRaisesRegex(ValueError, "registered already, as 'ann'"):
+                    call(member.conn, id)
+        self.assertEqual((manager.members(), self.log.calls), ([member], []))
+        manager.unregister(member)
+        manager.register(member.conn, "bob")
+        manager.broadcast("once")
+        self.assertEqual(client.receive(PATIENCE), "once")
+
+    def test_greeting_one_that_has_gone(self) -> None:
+        """An on_open that writes to a peer that has gone is no failure, and no traceback."""
+        manager = Manager(on_open=lambda member: member.conn.send("welcome"), on_close=self.log.on_close)
+        conn, client = self.connect()
+        client.close_now()
+        conn.close_now()
+        with self.assertNoLogs("syncws.manager", "INFO"):
+            manager.register(conn, "ann")
+        self.assertEqual((self.log.calls, len(manager)), ([("close", "ann", 1006)], 0))
 
     def test_taken_out_while_it_opens(self) -> None:
         """A member that is taken out while on_open runs has its on_close afterwards, in the same thread."""
@@ -1097,6 +1370,7 @@ class ArgumentTests(ManagerCase):
             (lambda: manager.register(conn, member), TypeError, "Member"),
             (lambda: manager.register(conn, []), TypeError, "unhashable"),  # type: ignore[arg-type]
             (lambda: manager.register(conn, "x", "lobby"), TypeError, "rooms"),
+            (lambda: manager.register(conn, "x", 5), TypeError, "rooms"),  # type: ignore[arg-type]
             (lambda: manager.register(conn, "x", [None]), TypeError, "room"),
             (lambda: manager.register(conn, "x", [{}]), TypeError, "unhashable"),
             (lambda: manager.join("there", None), TypeError, "room"),
