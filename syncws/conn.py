@@ -524,21 +524,26 @@ class Conn:
         return isinstance(error, ConnectionClosed) and (error is self._ending.end or self._wire.is_refusal(error))
 
 
-def post_to_all(conns: Sequence[Conn], prepared: PreparedMessage) -> list[int]:
-    """`Conn.send_nowait` of one message to each of many, where it can leave at once; the numbers of those left.
+def post_to_all(conns: Sequence[Conn], prepared: PreparedMessage) -> list[Conn]:
+    """`Conn.send_nowait` of one message to each of many, where it can leave at once; those where it cannot.
 
     Encoded once for each kind of compression that the connections use.
     """
-    left: list[int] = []
-    kinds: dict[Compression, list[int]] = {}
-    for number, conn in enumerate(conns):
+    left: list[Conn] = []
+    kinds: dict[Compression, list[Conn]] = {}
+    size = len(prepared.payload)
+    for conn in conns:
         if conn._client:  # each of a client's frames has a mask of its own
-            left.append(number)
+            left.append(conn)
+            continue
+        compression = conn._outbound.compression(size)
+        if compression in kinds:
+            kinds[compression].append(conn)
         else:
-            kinds.setdefault(conn._outbound.compression(len(prepared.payload)), []).append(number)
-    for compression, numbers in kinds.items():
+            kinds[compression] = [conn]
+    for compression, alike in kinds.items():
         frame = prepared.frame(compression)
-        left += [numbers[each] for each in post_to_wires([conns[number]._wire for number in numbers], frame)]
+        left += [alike[number] for number in post_to_wires([conn._wire for conn in alike], frame)]
     return left
 
 

@@ -711,10 +711,10 @@ class Manager:
 
     def _post(self, members: tuple[Member, ...], prepared: PreparedMessage) -> int:
         """Post to each; how many took it."""
-        left = post_to_all([member.conn for member in members], prepared)
+        left = set(post_to_all([member.conn for member in members], prepared))
         taken = len(members) - len(left)
-        for number in left:
-            taken += self._post_to_one(members[number], prepared)
+        if left:
+            taken += sum(self._post_to_one(member, prepared) for member in members if member.conn in left)
         with self._lock:
             self._sent += taken
         return taken

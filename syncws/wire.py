@@ -498,8 +498,8 @@ class Wire:
 def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:
     """`Wire.post` of one frame to each of many, where it can leave at once; the numbers of those where it cannot.
 
-    Half the time that as many calls of `Wire.post` take. For the wires that are left `Wire.post` says why, or lets the
-    frame wait. Never waits and raises nothing of a connection.
+    For these `Wire.post` says why, or lets the frame wait. Never waits, and raises nothing of a connection. It is
+    `Wire.post` with its calls written out, since a broadcast comes by here for each member: half the time.
     """
     left = []
     for number, wire in enumerate(wires):
@@ -507,13 +507,17 @@ def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:
             left.append(number)
             continue
         try:
-            if not wire._try_post(frame):
+            busy = wire._waiting or wire._message_open or wire._refusal is not None
+            if busy or not wire._transport.try_send(frame):
                 left.append(number)
-        except (ConnectionClosed, WriteTimeout):
+        except BaseException as error:
+            wire._judge(error)
+            if not isinstance(error, OSError):
+                raise
             left.append(number)
         finally:
             wire.frame_lock.release()
-            if wire._waiting or wire._transport.pending:
+            if wire._waiting or wire._transport.pending:  # _look_again: what the socket did not take is left to it
                 wire.flush_soon()
     return left
 
