@@ -104,7 +104,9 @@ class DashboardTests(LeakChecks):
                 conn.close()
             else:
                 conn.close_now()
-        self.samples(self.look(server))
+        conn = self.look(server)
+        self.samples(conn)
+        conn.close()
         self.assertEqual(server.end(), 0)
         self.assertEqual(server.log(), "INFO SIGTERM: shutting down\n")
 
