@@ -383,5 +383,5 @@ class CrowdTests(HoldTestCase):
 
 
 def seconds_each() -> float:
-    """For each policy: 60 s in all where everything runs, 10 s elsewhere."""
-    return 20.0 if HEAVY == "full" else 2.5
+    """For each of the four runs: 60 s in all where everything runs, 10 s elsewhere."""
+    return 15.0 if HEAVY == "full" else 2.5
