@@ -11,29 +11,37 @@ used: near 100 % it is the bottleneck, and the faster side is faster than it loo
 from __future__ import annotations
 
 import argparse
+import operator
 import os
 import ssl
 import statistics
+import sys
+from collections.abc import Callable
 
 from client import Room
 from rooms import ROOMS, built, can, running
 from servers import pin
 
+#: The share of its core from which on the load generator is called the bottleneck.
+BUSY = 0.9
+
 
 def main() -> None:
     options = parse_arguments()
     sides = [side for side in options.sides if can(side)]
+    if not sides:
+        sys.exit(1)  # each has said why
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     server_core, load_core = (cores[0], cores[-1]) if len(cores) > 1 else (None, None)
     rates: dict[str, list[float]] = {side: [] for side in sides}
     busy: dict[str, list[float]] = {side: [] for side in sides}
-    with built() as files:
+    with built(sides, tls=options.tls) as folder:
         pin(load_core)
-        tls = ssl.create_default_context(cafile=files["certificate"]) if options.tls else None
+        tls = ssl.create_default_context(cafile=f"{folder}/cert.pem") if options.tls else None
         for number in range(options.rounds):
             # Forwards and backwards in turn, so that nobody is always the first.
             for side in sides if number % 2 == 0 else sides[::-1]:
-                rate, share = measure(side, server_core, files["folder"], tls, options)
+                rate, share = measure(side, server_core, folder, tls, options)
                 rates[side].append(rate)
                 busy[side].append(share)
     say(rates, busy, options)
@@ -55,20 +63,24 @@ def say(rates: dict[str, list[float]], busy: dict[str, list[float]], options: ar
     print(f"{options.members} members x {options.size} B{kind}, median of {options.rounds} x {options.seconds:g} s")
     print(f"{'room':<20}{'deliveries/s':>14}{'lowest':>10}{'highest':>10}{'syncws is':>12}{'busy':>7}")
     for side, figures in rates.items():
-        # Of each round, since the two figures of a round met the same noise.
-        ratios = [ours / theirs for ours, theirs in zip(rates.get("syncws", figures), figures, strict=True)]
+        ratio = "-"
+        if "syncws" in rates:  # of each round, since the two figures of a round met the same noise
+            ratio = f"{statistics.median(map(operator.truediv, rates['syncws'], figures)):.2f} x"
         print(
             f"{side:<20}{statistics.median(figures):>14,.0f}{min(figures):>10,.0f}{max(figures):>10,.0f}"
-            f"{statistics.median(ratios):>10.2f} x{statistics.median(busy[side]):>7.0%}"
+            f"{ratio:>12}{statistics.median(busy[side]):>7.0%}"
         )
+    limited = [side for side in rates if statistics.median(busy[side]) >= BUSY]
+    if limited:
+        print(f"the load generator was the bottleneck: faster than shown: {', '.join(limited)}")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--members", type=int, default=1000)
-    parser.add_argument("--size", type=int, default=64, help="bytes per message")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="per side and round")
+    parser.add_argument("--members", type=number(int, 1), default=1000)
+    parser.add_argument("--size", type=number(int, 1, 1 << 20), default=64, help="bytes per message")
+    parser.add_argument("--rounds", type=number(int, 1), default=5)
+    parser.add_argument("--seconds", type=number(float, 0.1, 3600), default=2.0, help="per side and round")
     parser.add_argument("--tls", action="store_true", help="members come by TLS")
     parser.add_argument("--compressed", action="store_true", help="members offer permessage-deflate")
     parser.add_argument("sides", nargs="*", default=[*ROOMS], help=f"of {', '.join(ROOMS)}; all by default")
@@ -77,6 +89,21 @@ def parse_arguments() -> argparse.Namespace:
     if unknown:
         parser.error(f"no such room: {', '.join(unknown)}")
     return options
+
+
+def number(kind: type[int] | type[float], lowest: float, highest: float = 1_000_000) -> Callable[[str], float]:
+    """A type of argparse: a number in a range."""
+
+    def parse(given: str) -> float:
+        try:
+            value = kind(given)
+        except ValueError:
+            value = kind(-1)
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"a number from {lowest:,g} to {highest:,.0f}, not {given!r}")
+        return value
+
+    return parse
 
 
 if __name__ == "__main__":

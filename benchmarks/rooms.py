@@ -1,6 +1,7 @@
 """The rooms that are compared, each in a process of its own: python rooms.py NAME [CORE] [tls] [compressed].
 
-What one member sends, everybody gets, the sender too. Prints its port and serves until its standard input ends.
+What one member sends, everybody gets, the sender too. Prints its port and serves until its standard input ends. None of
+them pings: the load counts bytes, and answers nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def run_syncws(tls: ssl.SSLContext | None, compressed: bool) -> None:
     from syncws.server import Server
     from syncws.upgrader import Upgrader
 
-    upgrader = Upgrader(enable_compression=compressed)
+    upgrader = Upgrader(enable_compression=compressed, ping_interval=None)
     manager = Manager(on_message=lambda member, message: manager.broadcast(message))
 
     def handler(request):
@@ -59,7 +60,7 @@ def run_websockets_asyncio(tls: ssl.SSLContext | None, compressed: bool) -> None
 
     async def main():
         compression = "deflate" if compressed else None
-        async with serve(handler, "127.0.0.1", 0, compression=compression, ssl=tls) as server:
+        async with serve(handler, "127.0.0.1", 0, compression=compression, ssl=tls, ping_interval=None) as server:
             say(next(iter(server.sockets)).getsockname()[1])
             await server.serve_forever()
 
@@ -82,12 +83,13 @@ def run_websockets_sync(tls: ssl.SSLContext | None, compressed: bool) -> None:
                         member.send(message)
         members.discard(connection)
 
-    with serve(handler, "127.0.0.1", 0, compression="deflate" if compressed else None, ssl=tls) as server:
+    compression = "deflate" if compressed else None
+    with serve(handler, "127.0.0.1", 0, compression=compression, ssl=tls, ping_interval=None) as server:
         say(server.socket.getsockname()[1])
         server.serve_forever()
 
 
-#: By name; None: a program of its own, see `command_of`.
+#: By name; None: the program of `hub`, which `main` becomes.
 ROOMS = {
     "syncws": run_syncws,
     "gorilla": None,
@@ -105,18 +107,31 @@ def can(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def built() -> Iterator[dict[str, str]]:
-    """Files that last as long as the comparison: gorilla's hub, if it can be had, and a certificate."""
+def built(names: list[str], *, tls: bool) -> Iterator[str]:
+    """A folder that lasts as long as the comparison, with what the rooms need: gorilla's hub, a certificate."""
     with tempfile.TemporaryDirectory(prefix="syncws-") as folder:
-        subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        made = ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"]
-        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        subprocess.run(["openssl", "req", "-x509", *new_key, *subject, *made], check=True, capture_output=True)
-        if shutil.which("go"):
-            own = {"GO111MODULE": "off", "GOFLAGS": "", "GOPATH": GOPATH, "GOPROXY": "off", "GOCACHE": f"{folder}/go"}
-            command = ["go", "build", "-o", f"{folder}/hub", "."]
-            subprocess.run(command, cwd=HUB, env={**os.environ, **own}, check=True)
-        yield {"folder": folder, "certificate": f"{folder}/cert.pem"}
+        if tls:
+            make_certificate(folder)
+        if "gorilla" in names:
+            build_hub(folder)
+        yield folder
+
+
+def make_certificate(folder: str) -> None:
+    """cert.pem and key.pem, for localhost."""
+    if shutil.which("openssl") is None:
+        sys.exit("--tls needs the program openssl, which is not installed")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"]
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run(["openssl", "req", "-x509", *new_key, *subject, *made], check=True, capture_output=True)
+
+
+def build_hub(folder: str) -> None:
+    """The program of `hub/`, from the packages of GOPATH: nothing from a network or from the settings of the user."""
+    own = {"GO111MODULE": "off", "GOENV": "off", "GOFLAGS": "", "GOPATH": GOPATH, "GOPROXY": "off"}
+    environment = {**os.environ, **own, "GOTOOLCHAIN": "local", "GOCACHE": f"{folder}/go"}
+    subprocess.run(["go", "build", "-o", f"{folder}/hub", "."], cwd=HUB, env=environment, check=True)
 
 
 @contextlib.contextmanager

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from types import ModuleType
 from typing import Any, ClassVar
 
 import syncws
 from syncws.testing import LeakChecks, await_
 
 from .interop.nodes import NodeProgram, heavy, start_browser
-from .tasks import PATIENCE
+from .tasks import PATIENCE, Task
 from .test_examples import EXAMPLES, ExampleServer
 
 
@@ -27,6 +30,78 @@ class DashboardServer(ExampleServer):
 
     def __init__(self, *options: str) -> None:
         super().__init__("--interval", "0.05", *options)
+
+
+def load_server() -> ModuleType:
+    """`dashboard/server.py` as a module, for what cannot be seen from outside."""
+    spec = importlib.util.spec_from_file_location("dashboard_server", EXAMPLES / "dashboard" / "server.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Page:
+    """What `Feed.push_to` needs of a connection. A write waits until its gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.writing = threading.Event()
+        self.numbers: list[list[int]] = []  # of the samples of each message
+        self.closed = False
+
+    def write_json(self, value: Any, timeout: float | None = None) -> None:
+        self.writing.set()
+        if not self.gate.wait(PATIENCE):
+            raise AssertionError("nobody opened the gate")
+        self.numbers.append([sample["number"] for sample in value["samples"]])
+
+    @property
+    def newest(self) -> int:
+        """The number of the latest sample it has."""
+        return self.numbers[-1][-1] if self.numbers else 0
+
+
+class FeedTests(LeakChecks):
+    """`Feed`, with pages that are as slow as a test wants. A real one would first fill megabytes of socket buffers."""
+
+    def open(self, feed: Any) -> tuple[Page, Task]:
+        """A page that takes nothing yet, and the handler that pushes to it; both end with the test."""
+        page = Page()
+        task = Task(feed.push_to, page)
+
+        def end() -> None:
+            page.closed = True
+            page.gate.set()
+            task.result()
+
+        self.addCleanup(end)
+        return page, task
+
+    def test_a_slow_page(self) -> None:
+        """A page stuck in a write delays no other, and then gets the latest sample, not those it missed."""
+        feed = self.enterContext(load_server().Feed(0.05))
+        stuck, _ = self.open(feed)
+        self.assertTrue(stuck.writing.wait(PATIENCE))
+        quick, _ = self.open(feed)
+        quick.gate.set()
+        self.assertTrue(await_(lambda: len(quick.numbers) >= 5, PATIENCE), "a stuck page delays the others")
+        missed = quick.newest
+        stuck.gate.set()
+        self.assertTrue(await_(lambda: len(stuck.numbers) >= 2, PATIENCE), "it does not go on")
+        history, then = stuck.numbers[:2]
+        self.assertEqual(len(then), 1)
+        self.assertGreaterEqual(then[0], missed)
+        self.assertGreater(then[0], history[-1] + 1)
+
+    def test_the_end(self) -> None:
+        """A handler that waits for a sample sees that its page is gone, though no sample comes."""
+        feed = self.enterContext(load_server().Feed(3600))
+        page, task = self.open(feed)
+        page.gate.set()
+        self.assertTrue(await_(lambda: page.newest == 1, PATIENCE))
+        page.closed = True
+        task.result()
 
 
 class DashboardTests(LeakChecks):
@@ -85,7 +160,7 @@ class DashboardTests(LeakChecks):
         self.assertNotIn("Traceback", server.log())
 
     def test_a_page_that_does_not_read(self) -> None:
-        """A page that has stopped reading delays no other."""
+        """Pages that read nothing take nothing from one that does."""
         server = self.serve()
         stuck = [self.look(server) for _ in range(3)]
         conn = self.look(server)
@@ -140,6 +215,20 @@ class DashboardTests(LeakChecks):
             connection.request("GET", path)
             response = connection.getresponse()
             self.assertEqual((response.status, response.read()), (404, b"not found\n"))
+
+    def test_no_load(self) -> None:
+        """A system that does not tell its load is one line, and exit code 1."""
+        program = (
+            "import os, runpy, sys\n"
+            "def getloadavg(): raise OSError\n"
+            "os.getloadavg = getloadavg\n"
+            "sys.argv = [sys.argv[1], '--port', '0']\n"
+            "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        )
+        script = str(EXAMPLES / "dashboard" / "server.py")
+        done = subprocess.run([sys.executable, "-c", program, script], capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr, "This system does not tell its load: there is nothing to show.\n")
 
     def test_mistakes(self) -> None:
         """A mistake in an option is one line that names it, and exit code 2; a port that is taken is exit code 1."""

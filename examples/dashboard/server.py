@@ -147,8 +147,10 @@ def main() -> int:
     parser.add_argument("--port", type=port, default=8080, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--interval", type=seconds, default=1.0, help="seconds between samples (default: %(default)s)")
     options = parser.parse_args()
-    if not hasattr(os, "getloadavg"):
-        print("This system does not tell its load: os.getloadavg is missing.", file=sys.stderr)
+    try:
+        os.getloadavg()
+    except (AttributeError, OSError):  # Windows has no such function; a container may hide what it reads
+        print("This system does not tell its load: there is nothing to show.", file=sys.stderr)
         return 1
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
