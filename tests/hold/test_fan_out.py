@@ -141,7 +141,7 @@ class BroadcastTests(HoldTestCase):
 
     def test_one_that_never_reads_and_a_slow_one(self) -> None:
         """Broadcasts take less than a quarter longer with both, lose nothing for the others, and cost no memory."""
-        members, rounds = size(100, 998), size(2, 7)
+        members, rounds = size(100, 998), size(2, 5)
         without, with_both = [], []
         ends: list[tuple[Member, Exception | None]] = []
         told = threading.Semaphore(0)
