@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 NODE = tests/interop/node
+OLD_GUNICORN = tests/hosts/gunicorn23
 
 # Options for unittest: make test TESTFLAGS='--verbose -k origin'.
 TESTFLAGS ?=
@@ -28,6 +29,9 @@ compliance: $(VENV)/.installed-test
 # For the tests that drive Node and a browser; without it, `make test` skips them and says so.
 node: $(NODE)/node_modules/.installed
 
+# For the tests inside an older gunicorn, which has an eventlet worker; without it, `make test` skips them and says so.
+old-gunicorn: $(OLD_GUNICORN)/.installed
+
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
@@ -45,7 +49,12 @@ $(NODE)/node_modules/.installed: $(NODE)/package.json
 	cd $(NODE) && npm install --loglevel=error
 	touch $@
 
-clean:
-	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules
+# It stands beside the newest one, which the virtual environment has, and is taken by PYTHONPATH.
+$(OLD_GUNICORN)/.installed: | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --upgrade --target $(OLD_GUNICORN) gunicorn==23.0.0
+	touch $@
 
-.PHONY: run test lint compliance node clean
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules $(OLD_GUNICORN)
+
+.PHONY: run test lint compliance node old-gunicorn clean

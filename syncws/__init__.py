@@ -48,6 +48,16 @@ read never stops this side from reading it, nor `send_nowait`, `ping`, a close o
         with upgrader.upgrade(request) as conn:
             manager.run(conn, id=request.query.get("user"), rooms=["lobby"])
 
+**Inside WSGI.** A view of Flask, Django or any WSGI application serves WebSockets on the server that it runs on:
+
+    from syncws.flask import Sock      # syncws.django, .bottle, .falcon, .pyramid; syncws.wsgi for any other
+    sock = Sock(app)
+
+    @sock.route("/echo")
+    def echo(conn):
+        for message in conn:
+            conn.send(message)
+
 **How it ends.** `close` performs the closing handshake, bounded in time; leaving `with conn:` does it for you. The end
 is an exception, the same for every later read and write: `CloseError` with the peer's code and reason (1006 if it
 vanished), `ProtocolError` or `ReadLimitError` if it misbehaved. Inside a `Server`, a handler may let them escape.

@@ -20,7 +20,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ from .protocol import Protocol, close_payload, message_payload
 from .streams import MessageReader, MessageWriter
 from .transport import Transport
 from .wire import Wire, post_to_wires
+from .wsgiresponse import WSGIResponse, switched
 
 _logger = logging.getLogger("syncws.conn")
 
@@ -66,6 +67,9 @@ class Conn:
     the other side. `subprotocol` is the one agreed on, or None. An application may set
     attributes of its own.
     """
+
+    #: Whether it goes on after the WSGI view that it was made in has returned (`Upgrader.serve`).
+    detached = False
 
     # Slots for ours, since there may be thousands; a dict, made when it is needed, for what an application adds.
     __slots__ = (
@@ -197,6 +201,11 @@ class Conn:
         """How many messages were dropped from the send queue: by the overflow policy, or by the end."""
         return self._wire.dropped
 
+    @property
+    def wsgi_response(self) -> WSGIResponse:
+        """What a WSGI view returns that has called `Upgrader.upgrade`: an empty 101, which closes this before."""
+        return switched(self)
+
     def __repr__(self) -> str:
         end = self._ending.end
         role = "client" if self._client else "server"
@@ -325,6 +334,16 @@ class Conn:
         A notification: after it the close is answered, unless the handler has closed itself. As `set_ping_handler`.
         """
         self._inbound.close_handler = _check_handler(handler, "code and reason")
+
+    def set_idle_handler(self, handler: Callable[[], object] | None) -> None:
+        """Call handler() each time before a read waits for the peer, in the reading thread; None for no handler.
+
+        For what should not be held while nothing happens, such as a connection to a database. It is not called before
+        what has been received already. As `set_ping_handler`.
+        """
+        if not (handler is None or callable(handler)):
+            raise TypeError(f"a handler is a callable without arguments, or None, not {handler!r}")
+        self._inbound.idle_handler = handler
 
     @property
     def ping_handler(self) -> PingHandler:
@@ -472,10 +491,12 @@ class Conn:
             return
         if self._transport.torn:
             timeout = min(timeout, _LINGER)  # our close cannot be said any more: only what has arrived is of interest
+        lingers = False
         try:
-            self._finish_close(time.monotonic() + timeout)
+            lingers = self._finish_close(time.monotonic() + timeout)
         finally:
-            self._ending.cut_unanswered()
+            if not lingers:
+                self._ending.cut_unanswered()
 
     def close_now(self) -> None:
         """End the connection at once, without a handshake (gorilla's Close); the peer sees 1006.
@@ -494,22 +515,33 @@ class Conn:
         failed = kind is not None and not issubclass(kind, ConnectionClosed)
         self.close(CloseCode.INTERNAL_SERVER_ERROR if failed else CloseCode.NORMAL_CLOSURE)
 
-    def _finish_close(self, deadline: float) -> None:
-        """Wait for the end, then for the peer to close TCP."""
+    def _finish_close(self, deadline: float) -> bool:
+        """Wait for the end, then for the peer to close TCP; whether that is waited for by nobody but a timer."""
         if not self._inbound.finish(deadline):
-            return
+            return False
         try:
             if self._ending.dismissed:  # before the stream's end: behind that, whatever still comes is a reset
                 self._wire.flush(deadline, finish=False)
                 self._inbound.await_answer(min(deadline, time.monotonic() + _LINGER))
             self._wire.flush(deadline, finish=not self._client)
         except (ConnectionClosed, WriteTimeout):
-            return
+            return False
+        if self._transport.lingers_behind:
+            self._ending.cut_later(_LINGER)
+            return True
         self._inbound.linger(min(deadline, time.monotonic() + _LINGER))
+        return False
 
     def _overflowed(self) -> None:
         """The send queue is full and the policy is to close: 1013 in our own story, as such a peer may never read."""
         self._dismiss(CloseCode.TRY_AGAIN_LATER, "send queue full", drop=True)
+
+    def _start_close(self, code: int, reason: str) -> None:
+        """Send a close without waiting. The caller sees to the end: no timer of ours cuts what is not answered.
+
+        For the end of a process, where a thread that keeps a timer cannot be started any more.
+        """
+        self._outbound.close(close_payload(code, reason))
 
     def _dismiss(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Be done with the peer without asking it: over at once, with the reader woken; our close may still leave.

@@ -74,13 +74,19 @@ class Drain:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._watched: dict[int, tuple[Flush]] = {}
         self._timers: list[tuple[float, int, Timer]] = []  # a heap
         self._tickets = itertools.count()  # keeps equal instants in order
         # The thread's tools; None while there is no thread.
         self._tools: _Tools | None = None
         self._told = False  # that no thread could be started
+
+    @property
+    def _lock(self) -> threading.Lock:
+        """Made when it is first needed: gunicorn's gevent worker may patch threading after this was imported, and a
+        lock from before would stop every greenlet."""
+        lock: threading.Lock | None = self.__dict__.get("_made_lock")
+        return self.__dict__.setdefault("_made_lock", threading.Lock()) if lock is None else lock
 
     def watch(self, fd: int, flush: Flush) -> None:
         """Call flush when fd is writable or broken, again and again until it returns True.
@@ -145,7 +151,8 @@ class Drain:
             self._tools = None
             if tools is not None:
                 tools.close()
-            news = None if self._told else error
+            # The end of the interpreter is no news, and closes every socket.
+            news = None if self._told or "interpreter shutdown" in str(error) else error
             self._told = True
             return news
         except BaseException:  # an interrupt, which may leave a thread that has begun: `_run` finds out
@@ -217,6 +224,7 @@ class Drain:
         """In the child of a fork: it has the parent's descriptors, but not its thread and nothing to do."""
         if self._tools is not None:
             self._tools.close()
+        self.__dict__.clear()
         self.__init__()  # type: ignore[misc]
 
 

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 import h11
@@ -39,12 +39,16 @@ __all__ = [
     "HTTPConnection",
     "HeaderSource",
     "Headers",
+    "Hijacker",
     "Request",
     "Response",
     "switching_protocols",
 ]
 
 _RECEIVE_SIZE = 16384
+
+#: An answer in pieces leaves in system calls of at most so many bytes of its body.
+_SEND_SIZE = 1 << 16
 
 #: Written by the library alone: they say where a message ends, and whether the connection does.
 _LIBRARY_HEADERS = ("connection", "content-length", "date", "keep-alive", "transfer-encoding")
@@ -74,6 +78,20 @@ class BadRequest(Exception):
         self.status = status
 
 
+class Hijacker(Protocol):
+    """The connection of a request, which can be taken over (Go's http.Hijacker)."""
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether another protocol has the connection now."""
+
+    def take_over(self) -> tuple[Transport, bytes]:
+        """The transport, which is the caller's from now on, and what the peer sent behind the request."""
+
+    def read_body(self, limit: int, deadline: float | None) -> bytes:
+        """See `Request.body`."""
+
+
 class Request:
     """An HTTP request (RFC 9112 section 3).
 
@@ -81,9 +99,11 @@ class Request:
       ``query_string``: as it came, without the question mark; ``http_version``: "1.1" or "1.0";
     * ``headers``: see `Headers`; values are decoded as Latin-1;
     * ``scheme``: "http" or "https"; ``remote_address``, ``local_address``: as the socket gives them;
-    * ``exchange``: what an Upgrader takes over, None for a request that did not come over a `HTTPConnection`;
+    * ``exchange``: what an Upgrader takes over, None for a request whose connection cannot be;
+    * ``environ``: of a request that a WSGI server gave to an application, PEP 3333's; else None;
     * ``conn``, ``refusal``: until the handler returns, the Conn it was upgraded to, or the HandshakeError; else None;
-    * ``on_upgrade``: the server's; called with the Conn.
+    * ``on_upgrade``: the server's; called with the Conn;
+    * ``then``: what the connection's own thread calls once the WSGI application has returned, or None.
 
     Raises ValueError for a target or a Host that HTTP does not allow. For one thread at a time.
     """
@@ -92,6 +112,7 @@ class Request:
         "_authority",
         "_data",
         "conn",
+        "environ",
         "exchange",
         "headers",
         "http_version",
@@ -104,6 +125,7 @@ class Request:
         "remote_address",
         "scheme",
         "target",
+        "then",
     )
 
     def __init__(
@@ -116,7 +138,8 @@ class Request:
         scheme: str = "http",
         remote_address: Any = "",
         local_address: Any = "",
-        exchange: HTTPConnection | None = None,
+        exchange: Hijacker | None = None,
+        environ: dict[str, Any] | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -128,6 +151,8 @@ class Request:
         self.remote_address = remote_address
         self.local_address = local_address
         self.exchange = exchange
+        self.environ = environ
+        self.then: Callable[[], None] | None = None
         self.conn: Any = None  # a Conn, which is of a higher level
         self.refusal: HandshakeError | None = None
         self.on_upgrade: Callable[[Any], object] | None = None
@@ -139,6 +164,11 @@ class Request:
     def host(self) -> str:
         """Host and port the client asked for: those of an absolute target, else the Host header; maybe empty."""
         return self.headers.get("Host", "") if self._authority is None else self._authority
+
+    @property
+    def raw_path(self) -> str:
+        """The target's path as it came, percent-encoded."""
+        return _split_target(self.method, self.target)[1]
 
     @property
     def query(self) -> dict[str, str]:
@@ -253,11 +283,14 @@ class HTTPConnection:
         "_body",
         "_buffer",
         "_declared",
+        "_head",
         "_http",
+        "_is_bodiless",
         "_is_head",
         "_last",
         "_max_head",
         "_max_headers",
+        "_taken",
         "keep_alive",
         "taken_over",
         "transport",
@@ -277,6 +310,9 @@ class HTTPConnection:
         self._is_head = False  # that request is a HEAD
         self._declared = 0  # its Content-Length
         self._body = bytearray()  # what has come of its body
+        self._taken = 0  # how many bytes of its body h11 has given
+        self._head = b""  # of an answer in pieces, as long as it has not left
+        self._is_bodiless = False  # that answer has a head only
 
     def read_request(self, deadline: float | None) -> Request | None:
         """The next request, once its head is complete.
@@ -292,6 +328,7 @@ class HTTPConnection:
         self._last = True
         self._is_head = False
         self._body = bytearray()
+        self._taken = 0
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=self._max_head)
         head = self._receive_head(deadline)
         if head is None:
@@ -328,6 +365,92 @@ class HTTPConnection:
         keep_alive = self._at_end_of_request()
         self.transport.send(*self._render(self._http, response, keep_alive), deadline=deadline)
         self.keep_alive = keep_alive
+
+    # A body and an answer in pieces: what a WSGI application reads and gives
+
+    def read_body_piece(self, deadline: float | None) -> bytes:
+        """What comes next of the last request's body; b"" at its end, and once the connection is taken over.
+
+        Raises BadRequest as `Request.body` does. Not to be mixed with `read_body`, which keeps what it has read.
+        """
+        while self._http is not None and self._http.their_state is h11.SEND_BODY:
+            event = self._next_event()
+            if isinstance(event, h11.Data):
+                return bytes(event.data)
+            if event is h11.NEED_DATA:
+                self._feed_body(deadline)
+        if self._http is not None and self._http.their_state is h11.ERROR:
+            raise BadRequest(400, "the body is malformed")
+        return b""
+
+    def begin_response(self, status: int, reason: str, headers: Headers, *, droppable: float) -> None:
+        """Begin the one answer to the last request, in place of `send_response`. For a HEAD, a 204 and a 304 it is all.
+
+        The head leaves with the first bytes of the body, or at the end. Without a Content-Length the body is chunked,
+        or to HTTP/1.0 ends with the connection. droppable is how many bytes of the request's body may be dropped at the
+        end, math.inf if somebody still reads it: with more to come the answer says that the connection will end.
+        Raises RuntimeError if there is nothing to answer (any more).
+        """
+        if self._http is None or self._http.our_state is not h11.SEND_RESPONSE:
+            raise RuntimeError("there is no request to answer")
+        if not self._may_follow(droppable):
+            self._last = True
+        fields = [("Date", formatdate(usegmt=True))] if "Date" not in headers else []
+        fields += headers
+        if self._last:
+            fields.append(("Connection", "close"))
+        self._head = self._http.send(_h11_response(status, reason, fields))
+        self._is_bodiless = self._is_head or status in (204, 304)
+
+    def send_data(self, data: bytes, *, stall: float | None) -> None:
+        """Send a piece of the answer's body at once; nothing if it has none.
+
+        Raises OSError, also when the peer takes nothing for stall seconds; the connection is good for nothing then.
+        """
+        assert self._http is not None
+        view = memoryview(b"" if self._is_bodiless else data)
+        for start in range(0, len(view), _SEND_SIZE):  # so that no large block is copied as a whole
+            parts = self._http.send_with_data_passthrough(h11.Data(data=view[start : start + _SEND_SIZE]))  # type: ignore[arg-type]
+            head, self._head = self._head, b""
+            self.transport.send(b"".join([head, *(parts or ())]), stall=stall)
+
+    def end_response(self, *, stall: float | None) -> None:
+        """Send what ends the answer, and the head if that is still here. Raises OSError.
+
+        Only for one that has all the bytes its Content-Length says. `keep_alive` is decided by `drop_body`.
+        """
+        assert self._http is not None
+        end = b"" if self._is_bodiless else self._http.send(h11.EndOfMessage())
+        head, self._head = self._head, b""
+        if head or end:
+            self.transport.send(head + end, stall=stall)
+
+    def drop_body(self, droppable: int, deadline: float) -> None:
+        """Once the answer has left, drop what is to come of the request's body, and decide `keep_alive`.
+
+        A further request may be read if not more than droppable bytes were to come, and did until the deadline.
+        """
+        if not self._may_follow(droppable):
+            return
+        try:
+            while self.read_body_piece(deadline):
+                pass
+        except BadRequest:
+            return
+        self.keep_alive = self._http is not None and self._http.their_state is h11.DONE
+
+    def _may_follow(self, droppable: float) -> bool:
+        """Whether a further request may be read behind this one, if what is to come of its body comes."""
+        assert self._http is not None
+        if self._last:
+            return False
+        if self._http.their_state is h11.SEND_BODY and self._taken == self._declared:
+            self._next_event()  # its end, for which nothing has to come
+        if self._http.their_state is h11.SEND_BODY:
+            # Whoever waits for consent and gets an answer instead may send the body, or not.
+            return not self._http.they_are_waiting_for_100_continue and self._declared - self._taken <= droppable
+        # See _at_end_of_request.
+        return self._http.their_state is h11.DONE
 
     def take_over(self) -> tuple[Transport, bytes]:
         """Leave HTTP: the transport, and whatever the peer sent behind the request (gorilla's Hijack).
@@ -402,7 +525,7 @@ class HTTPConnection:
         except ValueError as error:
             raise BadRequest(400, str(error)) from None
         self._declared = int(headers.get("Content-Length", "0"))
-        self._last = chunked
+        self._last = chunked or "Upgrade" in headers
         return request
 
     def _next_event(self) -> Any:
@@ -412,7 +535,9 @@ class HTTPConnection:
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
             raise BadRequest(error.error_status_hint, str(error)[:200]) from None
-        if isinstance(event, h11.EndOfMessage):
+        if isinstance(event, h11.Data):
+            self._taken += len(event.data)
+        elif isinstance(event, h11.EndOfMessage):
             self._buffer[:0] = self._http.trailing_data[0]
         return event
 
@@ -468,14 +593,18 @@ class HTTPConnection:
             options.append("close")
         if options:
             headers.append(("Connection", ", ".join(options)))
-        head = h11.Response(
-            status_code=response.status,
-            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
-            reason=response.reason,
-        )
+        head = _h11_response(response.status, response.reason, headers)
         if not response.body or bodiless or self._is_head:
             return [http.send(head)]
         return [http.send(head), response.body]
+
+
+def _h11_response(status: int, reason: str, headers: list[tuple[str, str]]) -> h11.Response:
+    return h11.Response(
+        status_code=status,
+        headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        reason=reason.encode("latin-1"),
+    )
 
 
 class _HeadScreen:

@@ -76,6 +76,7 @@ class Inbound:
         "close_handler",
         "deadline",
         "error",
+        "idle_handler",
         "latency",
         "ping_handler",
         "pong_handler",
@@ -112,6 +113,7 @@ class Inbound:
         self._in_place = False  # close or close_read reads, in place of the application: its deadline plays no part
         self._closing = False  # a thread inside close wants the turn, or has it: another reader waits for the end
         self._handling: int | None = None  # the thread that runs a handler now
+        self.idle_handler: Callable[[], object] | None = None
         self.ping_handler: PingHandler | None = None
         self.pong_handler: PingHandler | None = None
         self.close_handler: CloseHandler | None = None
@@ -284,6 +286,8 @@ class Inbound:
         """Wait for bytes, once. Raises ReadTimeout, or the end."""
         if self._ending.end is not None:
             raise self._ending.end.with_traceback(None)
+        if self.idle_handler is not None and not self._in_place:
+            self._call(self.idle_handler)
         wait = self._keepalive.interval
         if deadline is not None or self.deadline is not None or self._keepalive.silent_since is not None:
             wait = self._seconds_to_wait(deadline)

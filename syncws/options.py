@@ -77,6 +77,30 @@ def check_timeout(name: str, value: float | None) -> None:
         raise ValueError(f"{name} must be more than 0 seconds, or None for no limit, not {value!r}")
 
 
+def check_count(name: str, value: int | None) -> None:
+    """Raise ValueError or TypeError unless value is an integer of at least 1, or None."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an integer, or None for no limit, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, or None for no limit, not {value!r}")
+
+
+def check_wait(name: str, value: float) -> None:
+    """Raise ValueError or TypeError unless value is a number of seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if not 0 <= value <= sys.float_info.max:
+        raise ValueError(f"{name} is a number of seconds, 0 or more, not {value!r}")
+
+
+def check_detach(value: bool | None) -> None:
+    """Raise TypeError unless it is True, False or None."""
+    if not (value is None or isinstance(value, bool)):
+        raise TypeError(f"detach must be True, False or None, not {value!r}")
+
+
 def check_call_timeout(timeout: float | None) -> None:
     """Raise TypeError unless a call's timeout is a number of seconds, or None."""
     if timeout is not None and (not isinstance(timeout, int | float) or timeout != timeout):  # nan: a wait without end

@@ -7,6 +7,7 @@
       _serve_connection                   TLS handshake and request head, under one deadline; keep-alive
         _answer                           the handler, and what its outcome means
           Upgrader.upgrade                (called by the handler) HTTP ends, a Conn begins
+        host                            or a WSGI application, and the handler of its WebSocket view
     Server.shutdown                       stop accepting, 1001 to everybody, wait, cut
 
 Three rules:
@@ -21,7 +22,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import os
 import selectors
 import signal
@@ -36,21 +36,14 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from .conn import Conn
-from .errors import (
-    CloseCode,
-    ConcurrencyError,
-    ConnectionClosed,
-    HandshakeError,
-    ReadTimeout,
-    WebSocketError,
-    WriteTimeout,
-    log_level,
-)
+from .errors import CloseCode, ConcurrencyError, HandshakeError
+from .gateway import Application, Gateway, forget_connection
 from .http11 import BadRequest, HTTPConnection, Request, Response
 from .listener import ACCEPT_ERRORS, SocketFile, Waker, check_listener, check_unix_path, listen_tcp, listen_unix
-from .options import check_timeout
-from .transport import TLSTransport, Transport
-from .upgrader import Upgrader, say_peer
+from .options import check_timeout, check_wait
+from .outcome import end_handled
+from .transport import TLSTransport, Transport, say_peer
+from .upgrader import Upgrader
 
 _log = logging.getLogger("syncws.server")
 
@@ -79,14 +72,15 @@ _CUT_GRACE = 0.5
 class Server:
     """Serves HTTP and WebSocket, with one thread per connection.
 
-    Concurrency: every method may be called from any thread. The handler runs in its connection's thread, several at
-    the same time for several connections.
+    Concurrency: every method may be called from any thread. The handler, or the WSGI application, runs in its
+    connection's thread, several at the same time for several connections.
 
     Leaving a ``with Server(...) as server:`` block shuts it down.
 
     Args:
         handler: called with each Request. It returns a Response, or upgrades the request and returns None when it is
-            done with the connection, which the server then closes: 1000, or 1011 if the handler raised.
+            done with the connection, which the server then closes: 1000, or 1011 if the handler raised. None if there
+            is a wsgi_app.
         host: a name or address to listen on; "" for every IPv4 address, "::" for every IPv6 address.
         port: 0 lets the system choose one; see ``address``.
         unix_path: listen on a Unix socket of this path instead. A socket file that nobody listens on is replaced;
@@ -102,6 +96,12 @@ class Server:
         max_head_size: bytes that a request's head may have; more is answered with 431.
         max_headers: header lines that it may have.
         shutdown_timeout: seconds that `shutdown` waits for handlers if it is not told otherwise.
+        wsgi_app: host this WSGI application (PEP 3333) instead of a handler. Its WebSocket views are those of
+            `syncws.wsgi`, of `Upgrader.serve` and of the frameworks' glue (`syncws.flask`, ...).
+        max_body_size: bytes that the body of a request to a wsgi_app may have; more is answered with 413. None for no
+            limit.
+        body_timeout: seconds for which its client may send nothing while the application reads the body; and no more
+            than that on the whole, but for a second for each 500 bytes; then the answer is 408. None for no limit.
 
     Raises:
         OSError: the address cannot be bound.
@@ -110,7 +110,7 @@ class Server:
 
     def __init__(
         self,
-        handler: Handler,
+        handler: Handler | None = None,
         host: str = "127.0.0.1",
         port: int = 8080,
         *,
@@ -123,9 +123,11 @@ class Server:
         max_head_size: int = 16384,
         max_headers: int = 128,
         shutdown_timeout: float = 10.0,
+        wsgi_app: Application | None = None,
+        max_body_size: int | None = 1 << 30,
+        body_timeout: float | None = 30.0,
     ) -> None:
-        if not callable(handler):
-            raise TypeError(f"handler must be a callable that takes a Request, not {handler!r}")
+        _check_application(handler, wsgi_app)
         _check_ssl_context(ssl_context)
         if max_connections is not None and not (isinstance(max_connections, int) and max_connections >= 1):
             raise ValueError(f"max_connections must be an integer of at least 1, or None, not {max_connections!r}")
@@ -135,12 +137,18 @@ class Server:
             check_listener(listener)
         check_timeout("handshake_timeout", handshake_timeout)
         check_timeout("keep_alive_timeout", keep_alive_timeout)
+        check_timeout("body_timeout", body_timeout)
+        if not (max_body_size is None or (isinstance(max_body_size, int) and max_body_size >= 0)):
+            raise ValueError(f"max_body_size must be a number of bytes, 0 or more, or None, not {max_body_size!r}")
         for name, value in (("max_head_size", max_head_size), ("max_headers", max_headers)):
             if not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
-        _check_shutdown_timeout(shutdown_timeout)
+        check_wait("shutdown_timeout", shutdown_timeout)
 
         self._handler = handler
+        self._gateway: Gateway | None = None
+        if wsgi_app is not None:
+            self._gateway = Gateway(wsgi_app, max_body_size=max_body_size, body_timeout=body_timeout)
         self._ssl_context = ssl_context
         self._max_connections = max_connections
         self._handshake_timeout = handshake_timeout
@@ -391,7 +399,10 @@ class Server:
         http = HTTPConnection(transport, max_head=self._max_head_size, max_headers=self._max_headers)
         deadline = connection.deadline
         while (request := self._next_request(connection, http, deadline)) is not None:
-            self._answer(connection, http, request)
+            if self._gateway is not None:
+                host(self._gateway, http, request, connection)
+            else:
+                self._answer(connection, http, request)
             if http.taken_over:
                 return
             if not http.keep_alive:
@@ -429,11 +440,12 @@ class Server:
 
     def _answer(self, connection: _Connection, http: HTTPConnection, request: Request) -> None:
         """Run the handler; then end its WebSocket connection, or send its response."""
+        assert self._handler is not None
         try:
             result = self._handler(request)
         except Exception as exc:
             if connection.conn is not None:
-                self._end(connection.conn, _explain_end(connection, exc))
+                end_handled(connection.conn, exc, connection, _log)
             elif not http.taken_over:
                 self._send(http, _explain_failure(connection, exc))
             elif not isinstance(exc, HandshakeError):  # else: the 101 could not be sent, and the Upgrader said so
@@ -443,19 +455,12 @@ class Server:
             if connection.conn is not None:
                 if result is not None:
                     _log.error("%s: the handler upgraded the request, so its %r is ignored", connection, result)
-                self._end(connection.conn, CloseCode.NORMAL_CLOSURE)
+                end_handled(connection.conn, None, connection, _log)
             elif not http.taken_over:
                 self._send(http, _valid_result(connection, request, result))
         finally:
             # They refer back to the request: it and its connection would be left to the garbage collector.
             request.on_upgrade = request.refusal = request.conn = None
-
-    def _end(self, conn: Conn, code: CloseCode) -> None:
-        """The closing handshake, unless it took place already."""
-        try:
-            conn.close(code)
-        except WebSocketError as exc:
-            _log.debug("closing failed: %s", exc)
 
     def _send(self, http: HTTPConnection, response: Response) -> None:
         http.send_response(response, deadline=_deadline(_RESPONSE_TIMEOUT))
@@ -477,7 +482,7 @@ class Server:
             is not the connection. Their threads are daemons, so they do not keep the process alive.
         """
         timeout = self._shutdown_timeout if timeout is None else timeout
-        _check_shutdown_timeout(timeout, "timeout")
+        check_wait("timeout", timeout)
         deadline = time.monotonic() + timeout
         with self._changed:
             self._closing = True  # from here on nothing enters the registry
@@ -574,6 +579,32 @@ class _Connection:
         self.request = None
 
 
+def host(gateway: Gateway, http: HTTPConnection, request: Request, who: object) -> None:
+    """Answer a request by a WSGI application; or run the handler of the WebSocket view that it led to, to its end.
+
+    ``who`` sent it, for the log. Raises OSError: the client is gone.
+    """
+    raised = None
+    try:
+        try:
+            gateway.answer(http, request, who)
+        except Exception as exc:
+            if not http.taken_over:
+                raise
+            raised = exc
+        if raised is None and request.then is not None:
+            request.then()
+        if request.conn is not None:
+            end_handled(request.conn, raised, who, _log)
+        elif raised is not None and not isinstance(raised, HandshakeError):  # else: see Server._answer
+            _log.error("%s: the application raised", who, exc_info=raised)
+    finally:
+        if raised is not None:
+            raised.__traceback__ = None  # see Server._answer
+        forget_connection(request)
+        request.on_upgrade = request.refusal = request.conn = None
+
+
 def serve(
     on_connection: Callable[[Conn], object],
     host: str = "127.0.0.1",
@@ -612,18 +643,6 @@ def serve(
 
 
 # What the outcome of a handler means
-
-
-def _explain_end(connection: _Connection, exc: Exception) -> CloseCode:
-    """Log why a handler left its WebSocket connection by an exception, and say what to close with."""
-    if isinstance(exc, ConnectionClosed):
-        _log.log(log_level(exc), "%s: %s", connection, exc)
-        return CloseCode.NORMAL_CLOSURE
-    if isinstance(exc, (ReadTimeout, WriteTimeout)):  # the peer was too slow for the handler
-        _log.info("%s: closing with 1011, as the handler let a timeout escape: %s", connection, exc)
-    else:
-        _log.exception("%s: the handler raised", connection)
-    return CloseCode.INTERNAL_SERVER_ERROR
 
 
 def _explain_failure(connection: _Connection, exc: Exception) -> Response:
@@ -681,11 +700,19 @@ def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
-def _check_shutdown_timeout(timeout: float, name: str = "shutdown_timeout") -> None:
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"{name} is a number of seconds, not {timeout!r}")
-    if not 0 <= timeout < math.inf:
-        raise ValueError(f"{name} is a number of seconds, 0 or more, not {timeout!r}")
+def _check_application(handler: object, wsgi_app: object) -> None:
+    if wsgi_app is None:
+        if not callable(handler):
+            raise TypeError(
+                f"handler must be a callable that takes a Request, not {handler!r}; for a WSGI application: wsgi_app="
+            )
+        return
+    if handler is not None:
+        raise ValueError(
+            "handler and wsgi_app exclude each other: leave handler out, the application has its own views"
+        )
+    if not callable(wsgi_app):
+        raise TypeError(f"wsgi_app must be a WSGI application: a callable(environ, start_response), not {wsgi_app!r}")
 
 
 def _check_ssl_context(context: Any) -> None:

@@ -5,6 +5,7 @@ where a real one will do.
 * `peer()`: one connection, and a `Peer` that speaks raw frames to it, good and bad ones, cut anywhere.
 * `ScriptedSocket`: a socket that follows a script and counts the system calls it stands for.
 * `running()`: a server in a thread, ended with the block.
+* `connect()`: a client's connection to a WebSocket view of a WSGI application, without a server or a port.
 * `LeakChecks`: a TestCase mixin that fails a test which leaves threads, sockets or warnings behind.
 """
 
@@ -18,16 +19,20 @@ import sys
 import threading
 import time
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import drain
 from .conn import Conn
 from .deflate import Agreement
+from .dialer import Dialer
 from .errors import MessageType
+from .gateway import Application, Gateway
+from .headers import HeaderSource
+from .http11 import HTTPConnection
 from .masking import mask
 from .options import ConnOptions
-from .server import Server
+from .server import Server, host
 from .transport import Transport
 
 #: An agreement on permessage-deflate for both sides of a pair.
@@ -303,6 +308,73 @@ def running(server: Server, *, timeout: float = 10) -> Iterator[Server]:
             raise AssertionError(f"{left} connections were still served after {timeout:g} s")
 
 
+@contextlib.contextmanager
+def connect(
+    app: Application,
+    path: str = "/",
+    *,
+    headers: HeaderSource | None = None,
+    subprotocols: Sequence[str] = (),
+    **dialer_options: Any,
+) -> Iterator[Conn]:
+    """A client's connection to a WebSocket view of a WSGI application; closed at the end of the block.
+
+    The application is hosted as ``Server(wsgi_app=app)`` hosts it, in a thread, for this one request, over a
+    socketpair: no port is used. The client is at 127.0.0.1 and asks for ``http://localhost``.
+
+    Args:
+        path: with its query string, if there is one.
+        headers: further ones for the request, such as Cookie, or Origin.
+        subprotocols, dialer_options: see Dialer. Its handshake_timeout is 10 seconds.
+
+    Raises:
+        BadHandshakeError: the application refused; ``response`` is its answer.
+        AssertionError: the handler is still running ten seconds after the connection was closed.
+        ValueError, TypeError: an argument is wrong.
+    """
+    if not path.startswith("/"):
+        raise ValueError(f'a path begins with a slash, such as "/echo", and {path!r} does not')
+    options = {"handshake_timeout": 10.0, **dialer_options}
+    dialer = Dialer(net_dial=lambda *_: theirs, proxy=None, subprotocols=subprotocols, **options)
+    gateway = Gateway(app, max_body_size=None, body_timeout=10)
+    theirs, ours = socket.socketpair()
+    thread = threading.Thread(target=_host_one, args=(gateway, ours), name="syncws-testing", daemon=True)
+    with theirs:
+        try:
+            thread.start()
+        except BaseException:
+            ours.close()
+            raise
+        try:
+            with dialer.dial(f"ws://localhost{path}", headers) as conn:
+                yield conn
+        finally:
+            theirs.close()  # if it was not dialed
+            thread.join(10)
+            if thread.is_alive() and sys.exc_info()[0] is None:
+                raise AssertionError(f"the handler of {path} is still running 10 s after its connection was closed")
+
+
+def _host_one(gateway: Gateway, sock: socket.socket) -> None:
+    """Host one request, and what becomes of it, and close the connection."""
+    transport = Transport(sock)
+    # As of a connection over TCP: applications look at it, and may not expect "".
+    transport.local_address, transport.remote_address = ("127.0.0.1", 80), ("127.0.0.1", 49152)
+    http = HTTPConnection(transport)
+    conns: list[Conn] = []
+    try:
+        request = http.read_request(time.monotonic() + 10)
+        if request is not None:
+            request.on_upgrade = conns.append
+            host(gateway, http, request, f"connect {request.path}")
+    except OSError:  # the client is gone; it says why
+        pass
+    finally:
+        for conn in conns:
+            conn.close_now()
+        transport.close()
+
+
 class LeakChecks(unittest.TestCase):
     """Fails a test that leaves a thread, a socket or another descriptor, or an unraisable exception behind.
 
@@ -319,6 +391,8 @@ class LeakChecks(unittest.TestCase):
         drain.IDLE = 0.02
         self._threads_before = set(threading.enumerate())
         gc.collect()
+        if not gc.get_freeze_count():
+            gc.freeze()  # what is there before the first test, which each later collection would look at again
         self._fds_before = _open_fds()
         self._unraised: list[str] = []
         previous, sys.unraisablehook = sys.unraisablehook, self._note_unraisable
@@ -332,6 +406,8 @@ class LeakChecks(unittest.TestCase):
         self._unraised.append(f"{unraisable.exc_value!r} in {unraisable.object!r}")
 
     def _note_thread(self, arguments: Any) -> None:
+        if arguments.exc_type is SystemExit:  # which ends a thread without a word, as it does without this hook
+            return
         self._unraised.append(f"{arguments.exc_value!r} in {arguments.thread!r}")
 
     def _check_nothing_left(self) -> None:

@@ -19,7 +19,8 @@ Waking: `shutdown` wakes every thread that waits here. `close` wakes nobody and 
 socket, so only a caller that knows no other thread is inside a receive or a send may call it.
 
 Where the platform lacks a per-call non-blocking flag or a kernel timeout (Windows), the socket is non-blocking and
-reads wait with poll too.
+reads wait with poll too. So they do in a process that gevent or eventlet has patched: the waits are then theirs, and
+the rest is the same.
 """
 
 from __future__ import annotations
@@ -48,6 +49,18 @@ except ImportError:  # pragma: no cover - not there on Windows
 #: Whether `recv` can block with a timeout of the kernel while `send` does not block at all.
 KERNEL_WAITS = sys.platform != "win32" and hasattr(socket, "MSG_DONTWAIT")
 
+
+def is_green() -> bool:
+    """Whether gevent or eventlet has patched this process: then a wait in the kernel would hold up every greenlet.
+
+    Asked for each connection, since gunicorn's workers patch after they were forked.
+    """
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None and gevent.is_module_patched("socket"):
+        return True
+    return eventlet is not None and bool(eventlet.is_monkey_patched("socket"))
+
+
 #: A blocked write looks at its progress so many times within the stall limit.
 _LOOKS_PER_STALL = 8
 
@@ -74,10 +87,15 @@ class Transport:
 
     is_tls = False
 
+    #: Whether a close need not wait in its thread for the peer to close TCP, as the thread may be a server's.
+    lingers_behind = False
+
     #: After a `receive` that gave None: whether bytes came all the same, too few to make anything of (under TLS).
     heard_part = False
 
-    def __init__(self, sock: socket.socket, *, kernel_waits: bool = KERNEL_WAITS) -> None:
+    def __init__(self, sock: socket.socket, *, kernel_waits: bool | None = None) -> None:
+        if kernel_waits is None:
+            kernel_waits = KERNEL_WAITS and not is_green()
         self.socket = sock
         self.local_address = _address(sock.getsockname)
         self.remote_address = _address(sock.getpeername)
@@ -324,7 +342,7 @@ class TLSTransport(Transport):
         server_hostname: str | None = None,
         early_data: bytes = b"",
         outer: TLSTransport | None = None,
-        kernel_waits: bool = KERNEL_WAITS,
+        kernel_waits: bool | None = None,
     ) -> None:
         super().__init__(sock, kernel_waits=kernel_waits)
         self._codec = threading.Lock()
@@ -619,3 +637,10 @@ def _address(ask: Any) -> Any:
         return ask()
     except OSError:  # the peer has already left
         return ""
+
+
+def say_peer(address: Any) -> str:
+    """A peer's address for a log line."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        return f"[{address[0]}]:{address[1]}" if ":" in str(address[0]) else f"{address[0]}:{address[1]}"
+    return str(address) or "a peer on a Unix socket"

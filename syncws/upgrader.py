@@ -17,19 +17,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from . import deflate, handshake
+from . import deflate, handshake, view
 from .conn import Conn
 from .errors import HandshakeError
 from .handshake import HandshakeOptions
 from .headers import Headers, HeaderSource, checked_headers
+from .hosted import Full
 from .http11 import Request, Response, switching_protocols
-from .options import strings
-from .transport import Transport
+from .options import check_count, check_detach, strings
+from .takers import Environ, Untakeable, check_stream
+from .transport import Transport, say_peer
+from .view import MAX_CONNECTIONS
+from .wsgiresponse import WSGIResponse, refused
 
 _log = logging.getLogger("syncws.server")
 
@@ -122,14 +128,19 @@ class Upgrader(HandshakeOptions):
                 "check_origin and allowed_origins exclude each other: check_origin decides alone, so give only one"
             )
 
-    def upgrade(self, request: Request, response_headers: HeaderSource | None = None) -> Conn:
+    def upgrade(self, request: Request | Environ, response_headers: HeaderSource | None = None) -> Conn:
         """Upgrade a request, and return its connection (gorilla's Upgrader.Upgrade).
 
         The 101 leaves in one send. Bytes that the client sent behind its request are the connection's first. The
         connection is the caller's thread's, and ``request.conn``; a syncws.Server closes it when the handler returns.
 
+        In a WSGI view use it in a ``with`` block, and return ``conn.wsgi_response``, which closes it if that was not
+        done: a connection that a view leaves open, by raising, is over only when its thread upgrades another one. Until
+        then it holds the server's thread; `serve` holds none.
+
         Args:
-            request: as the server gave it to the handler; it can be upgraded once.
+            request: as the server gave it to the handler, or the environ that a WSGI server gave to the application;
+                it can be upgraded once.
             response_headers: further headers for the 101, such as Set-Cookie. Those of the handshake itself are
                 refused, but for Sec-WebSocket-Protocol, which is sent as it is if the Upgrader has no subprotocols.
 
@@ -138,18 +149,99 @@ class Upgrader(HandshakeOptions):
                 exception leaves the handler, or if the handler returns None. If the 101 could not be sent, the
                 connection is closed, ``response`` is None and the cause is chained.
             ValueError: the request was upgraded before.
-            TypeError: request is no Request.
+            TypeError: request is neither.
         """
         if not isinstance(request, Request):
-            raise TypeError(f"upgrade() takes the Request that Server gives to its handler, not {request!r}")
+            request = self._request_of(request)
         exchange = request.exchange
         if exchange is not None and exchange.taken_over:
             raise ValueError("this request was upgraded before; its connection is request.conn")
         agreed = self.negotiate(request, response_headers)
         if exchange is None:
             self._refuse(request, _no_connection())
-        transport, early_data = exchange.take_over()
+        with self._refusing(request):
+            transport, early_data = exchange.take_over()
         return self.open(request, agreed, transport, early_data)
+
+    def serve(
+        self,
+        environ: Environ,
+        handler: Callable[..., object],
+        *args: Any,
+        response_headers: HeaderSource | None = None,
+        detach: bool | None = None,
+        max_connections: int | None = MAX_CONNECTIONS,
+    ) -> WSGIResponse:
+        """Serve a WebSocket from a WSGI view: the handler runs over the connection of the view's request.
+
+        Detached, where that can be: the connection is taken away from the server, ``handler(conn, *args)`` runs in a
+        thread of its own, and this returns at once. So no thread of the server is held, no timeout of it applies, and
+        what the application does at the end of a request is done by then: give the handler what it needs, not objects
+        that live as long as the request. Where it cannot be (the server itself speaks TLS, Windows), and with
+        ``detach=False``, this returns when the handler is done. ``conn.detached`` tells which.
+
+        The connection is closed when the handler returns (1000) or raises (1011, logged by "syncws.wsgi").
+
+        Args:
+            environ: as the server gave it to the application.
+            handler: gets the Conn, and args; returns None.
+            response_headers: as for `upgrade`. Headers of the view's own response never reach the client.
+            detach: True: refuse where the connection cannot be detached. False: stay in the view.
+            max_connections: WebSocket connections of this process; one more is refused with 503. None for no limit. A
+                syncws.Server has a limit of its own.
+
+        Returns:
+            What the view returns: a WSGI application, or the parts for a framework's own response. A refusal is one
+            too, logged: a malformed handshake, an origin that is not allowed, a server that keeps its socket to itself.
+
+        Raises:
+            ValueError, TypeError: an argument is wrong, or the request was upgraded before.
+        """
+        if not callable(handler):
+            raise TypeError(f"handler must be a callable that takes a Conn, not {handler!r}")
+        check_detach(detach)
+        check_count("max_connections", max_connections)
+        try:
+            request = self._request_of(environ)
+            agreed = self.negotiate(request, response_headers)
+            with self._refusing(request):
+                return view.serve(
+                    request,
+                    partial(self.open, request, agreed),
+                    lambda conn: handler(conn, *args),
+                    detach=detach,
+                    limit=max_connections,
+                )
+        except HandshakeError as exc:
+            assert isinstance(exc.response, Response)  # the 101 itself is beyond this
+            exc.__traceback__ = None  # the request keeps it, and its frames the request
+            return refused(exc.response)
+
+    def _request_of(self, environ: Environ) -> Request:
+        if not isinstance(environ, dict):
+            raise TypeError(f"a request is what Server gives to its handler, or a WSGI environ, not {environ!r:.100}")
+        try:
+            request = view.request_of(environ)
+        except ValueError as exc:
+            return self._refuse(Request("GET", "/"), _Refused(HTTPStatus.BAD_REQUEST, str(exc)))
+        with self._refusing(request):
+            check_stream(environ)
+        return request
+
+    @contextmanager
+    def _refusing(self, request: Request) -> Iterator[None]:
+        """What is in the way of taking a connection over becomes a refusal."""
+        try:
+            yield
+        except Untakeable as exc:
+            refused = _Refused(HTTPStatus.NOT_IMPLEMENTED, str(exc), advice=exc.advice)
+        except Full as exc:
+            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), advice=exc.advice)
+        except OSError as exc:
+            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"the connection cannot be taken over: {exc}")
+        else:
+            return
+        self._refuse(request, refused)
 
     def negotiate(self, request: Request, response_headers: HeaderSource | None = None) -> Agreed:
         """Check a request and agree on subprotocol and compression, without any I/O: `upgrade`'s first step.
@@ -159,7 +251,7 @@ class Upgrader(HandshakeOptions):
         try:
             return self._negotiate(request, response_headers)
         except _Refused as exc:
-            refused = exc
+            refused = exc.with_traceback(None)  # whose frames would hold it
         return self._refuse(request, refused)  # out here: _Refused is no part of what the program sees
 
     def open(self, request: Request, agreed: Agreed, transport: Transport, early_data: bytes = b"") -> Conn:
@@ -397,13 +489,6 @@ def _switching_protocols(
     # The application's Sec-WebSocket-Protocol is above already, or the Upgrader's subprotocols override it (U-16).
     headers.extend(pair for pair in extra if pair[0].lower() != "sec-websocket-protocol")
     return switching_protocols(headers)
-
-
-def say_peer(address: Any) -> str:
-    """A peer's address for a log line."""
-    if isinstance(address, tuple) and len(address) >= 2:
-        return f"[{address[0]}]:{address[1]}" if ":" in str(address[0]) else f"{address[0]}:{address[1]}"
-    return str(address) or "a peer on a Unix socket"
 
 
 def _valid_origins(value: Any) -> tuple[str, ...]:

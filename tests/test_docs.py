@@ -7,7 +7,9 @@ the latest of its servers that still serves.
 
 from __future__ import annotations
 
+import logging
 import re
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -24,7 +26,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 _HANDSHAKE = (
-    b"GET /ws HTTP/1.1\r\nHost: docs\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /%s HTTP/1.1\r\nHost: docs\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
@@ -53,12 +55,14 @@ class DocsTests(LeakChecks):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
 
     def _run_page(self, page: Path) -> None:
+        self.addCleanup(setattr, logging.root, "handlers", logging.root.handlers[:])  # as does its first log line
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # a page sets a handler
         servers: list[syncws.Server] = []
         bind = syncws.Server.__init__
 
         def bind_anywhere(server: syncws.Server, *args: Any, **options: Any) -> None:
             if "unix_path" not in options:
-                args = (args[0], "127.0.0.1", 0)
+                args, options = args[:1], {**options, "host": "127.0.0.1", "port": 0}
             bind(server, *args, **options)
             servers.append(server)
 
@@ -91,9 +95,11 @@ class DocsTests(LeakChecks):
 
 
 def _ask(address: Any) -> None:
-    """A server answers a WebSocket handshake with a 101."""
-    with socket.create_connection(address, timeout=5) as client:
-        client.sendall(_HANDSHAKE)
-        head = client.recv(4096)
-    if not head.startswith(b"HTTP/1.1 101 "):
-        raise AssertionError(f"the server answered {head!r}")
+    """A server answers a WebSocket handshake with a 101, on one of the paths that pages use."""
+    for path in (b"ws", b"echo"):
+        with socket.create_connection(address, timeout=5) as client:
+            client.sendall(_HANDSHAKE % path)
+            head = client.recv(4096)
+        if head.startswith(b"HTTP/1.1 101 "):
+            return
+    raise AssertionError(f"the server answered {head!r}")

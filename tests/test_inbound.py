@@ -741,6 +741,70 @@ class Turns:
         self.assertIsInstance(writing.error(), CloseError)
 
 
+class Idle:
+    """The handler that is called before a wait."""
+
+    def test_idle_handler_is_called_before_a_wait(self) -> None:
+        """The idle handler runs in the reading thread before each wait, and not before what is there already."""
+        conn, peer = self.peer()
+        threads: list[int] = []
+        conn.set_idle_handler(lambda: threads.append(threading.get_ident()))
+        peer.send(peer.frame(TEXT, "one") + peer.frame(TEXT, "two"))
+        self.assertEqual(conn.receive(), "one")
+        self.assertEqual(threads, [threading.get_ident()])
+        self.assertEqual(conn.receive(), "two")
+        self.assertEqual(len(threads), 1)
+        peer.send_frame(TEXT, "three")
+        self.assertEqual(conn.receive(), "three")
+        self.assertEqual(len(threads), 2)
+
+    def test_no_idle_handler(self) -> None:
+        """None takes the idle handler away; what cannot be called is a TypeError, and changes nothing."""
+        conn, peer = self.peer()
+        called: list[int] = []
+        conn.set_idle_handler(lambda: called.append(1))
+        with self.assertRaisesRegex(TypeError, "without arguments"):
+            conn.set_idle_handler("release")  # type: ignore[arg-type]
+        peer.send_frame(TEXT, "one")
+        conn.receive()
+        conn.set_idle_handler(None)
+        peer.send_frame(TEXT, "two")
+        conn.receive()
+        self.assertEqual(called, [1])
+
+    def test_an_idle_handler_that_raises(self) -> None:
+        """What the idle handler raises leaves the read, and every later one; writes go on."""
+        conn, peer = self.peer()
+
+        def handler() -> None:
+            raise LookupError("no database")
+
+        conn.set_idle_handler(handler)
+        for _ in range(2):
+            with self.assertRaisesRegex(LookupError, "no database"):
+                conn.receive(timeout=5)
+        conn.send("still there")
+        self.assertEqual(peer.receive_frame().payload, b"still there")
+
+    def test_an_idle_handler_that_closes(self) -> None:
+        """A close inside the idle handler sends and returns; the read ends with the peer's answer."""
+        conn, peer = self.peer()
+        conn.set_idle_handler(conn.close)
+        reading = self.start_reading(conn, conn.receive)
+        self.assertEqual(peer.receive_close(), (1000, ""))
+        peer.close()
+        self.assertIsInstance(reading.error(), CloseError)
+
+    def test_closing_calls_no_idle_handler(self) -> None:
+        """A close that reads in place of the application does not call its idle handler."""
+        conn, peer = self.peer()
+        called: list[int] = []
+        conn.set_idle_handler(lambda: called.append(1))
+        peer.close()
+        conn.close()
+        self.assertEqual(called, [])
+
+
 class Compressed:
     """Compressed messages, as they arrive."""
 
@@ -858,6 +922,18 @@ class JSON:
 
 globals().update(
     in_both_roles(
-        Messages, Iteration, Streams, Ends, BadInput, Limits, Timeouts, Turns, Compressed, Buffers, SlowRecords, JSON
+        Messages,
+        Iteration,
+        Streams,
+        Ends,
+        BadInput,
+        Limits,
+        Timeouts,
+        Turns,
+        Idle,
+        Compressed,
+        Buffers,
+        SlowRecords,
+        JSON,
     )
 )

@@ -28,33 +28,42 @@ LEVELS = {
     "transport": 1,
     "url": 1,
     "connector": 2,
+    "foreign": 2,
     "heartbeat": 2,
     "http11": 2,
     "protocol": 2,
+    "takers": 2,
+    "detach": 3,
     "gateway": 3,
     "handshake": 3,
     "httpclient": 3,
     "prepared": 3,
     "wire": 3,
+    "wsgiresponse": 3,
     "ending": 4,
     "proxy": 4,
     "inbound": 5,
     "outbound": 5,
     "conn": 6,
     "dialer": 7,
-    "upgrader": 7,
+    "hosted": 7,
+    "outcome": 7,
     "manager": 8,
     "reconnector": 8,
-    "server": 8,
-    "wsgi": 8,
-    "backplane": 9,
-    "bottle": 9,
-    "django": 9,
-    "flask": 9,
-    "testing": 9,
-    "__init__": 10,
-    "__main__": 10,
-    "cli": 10,
+    "view": 8,
+    "upgrader": 9,
+    "server": 10,
+    "wsgi": 10,
+    "backplane": 11,
+    "bottle": 11,
+    "django": 11,
+    "falcon": 11,
+    "flask": 11,
+    "pyramid": 11,
+    "testing": 11,
+    "__init__": 12,
+    "__main__": 13,
+    "cli": 12,
 }
 
 # The only packages from outside, and who may import them.
@@ -63,12 +72,14 @@ THIRD_PARTY = {
     "bottle": {"bottle"},
     "deflate": {"wsproto"},
     "django": {"django"},
-    "flask": {"flask"},
+    "falcon": {"falcon"},
+    "flask": {"flask", "werkzeug"},
     "http11": {"h11"},
     "httpclient": {"h11"},
     "masking": {"numpy"},
     "protocol": {"wsproto"},
     "proxy": {"python_socks"},
+    "pyramid": {"pyramid"},
 }
 
 # Nothing in these has behaviour of its own.
@@ -93,7 +104,7 @@ def our_files() -> Iterator[Path]:
             yield path
 
 
-_GENERATED = {"build", "dist", "node_modules", "package-lock.json"}
+_GENERATED = {"build", "dist", "gunicorn23", "node_modules", "package-lock.json"}
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:

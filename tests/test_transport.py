@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import importlib.util
 import math
 import os
 import shutil
@@ -23,7 +24,7 @@ import trustme
 from syncws import transport as transport_module
 from syncws.errors import WriteTimeout
 from syncws.testing import LeakChecks, ScriptedSocket, await_, socketpair
-from syncws.transport import TLSTransport, Transport
+from syncws.transport import TLSTransport, Transport, is_green, say_peer
 from tests.proxies import ConnectProxy
 from tests.tasks import PATIENCE, Task
 
@@ -1502,6 +1503,38 @@ class TunnelPollTests(TunnelTests):
 
     def test_one_call_per_message(self):
         """With poll a read that finds nothing at first takes more calls: there is nothing to count."""
+
+
+class GreenTests(unittest.TestCase):
+    """In a process that gevent or eventlet has patched, whose waits are theirs."""
+
+    def test_not_patched(self) -> None:
+        """A process that is not patched is not green, and waits in the kernel where that can be done."""
+        self.assertFalse(is_green())
+
+    def test_gevent(self) -> None:
+        """Patched by gevent, server and client talk to each other from its greenlets, plain and over TLS."""
+        self.check("gevent")
+
+    def test_eventlet(self) -> None:
+        """Patched by eventlet, server and client talk to each other from its greenlets, plain and over TLS."""
+        self.check("eventlet")
+
+    def check(self, kind: str) -> None:
+        if importlib.util.find_spec(kind) is None:
+            self.skipTest(f"{kind} is not installed")
+        command = [sys.executable, "-W", "ignore", "-m", "tests.green", kind]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.stdout, "True ws late\nTrue wss late\n", done.stderr)
+
+
+class SayPeerTests(unittest.TestCase):
+    def test_addresses(self) -> None:
+        """Each kind of address is readable in a log."""
+        self.assertEqual(say_peer(("192.0.2.1", 80)), "192.0.2.1:80")
+        self.assertEqual(say_peer(("2001:db8::1", 80, 0, 0)), "[2001:db8::1]:80")
+        self.assertEqual(say_peer("/run/x.sock"), "/run/x.sock")
+        self.assertEqual(say_peer(""), "a peer on a Unix socket")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+"""WebSocket routes in Bottle applications.
+
+    import bottle
+    from syncws.bottle import websocket
+
+    app = bottle.Bottle()
+
+    @app.get("/echo")
+    @websocket
+    def echo(conn):
+        for message in conn:
+            conn.send(message)
+
+``@app.get("/echo", apply=websocket)`` does the same. The wildcards of a route are keyword arguments of the handler:
+``/rooms/<name>`` calls ``handler(conn, name=...)``.
+
+**Login before the 101.** ``before`` runs in the view, with the same keyword arguments. Whatever it returns but None is
+the response instead of the 101, as it would be of any Bottle callback; it may also raise `bottle.abort` and
+`bottle.redirect`. A cookie that it sets on ``bottle.response`` leaves with the 101:
+
+    def logged_in(**wildcards):
+        if bottle.request.get_cookie("user", secret=SECRET) is None:
+            bottle.abort(401, "log in first")
+
+    @app.get("/private")
+    @websocket(before=logged_in)
+    def private(conn):
+        user = bottle.request.get_cookie("user", secret=SECRET)
+        conn.send(f"hello {user}")
+
+``bottle.request`` is that of the handshake in the handler's thread, also where the connection is detached from the
+view. ``bottle.response`` is of no use there: it has left. A thread that the handler starts has neither.
+
+Bottle's own development server serves one request at a time: with ``detach=False`` one WebSocket blocks it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import bottle  # type: ignore[import-untyped]
+
+from .conn import Conn
+from .options import check_count, check_detach
+from .upgrader import Upgrader
+from .view import MAX_CONNECTIONS
+from .wsgi import check_upgrader
+
+__all__ = ["websocket"]
+
+Decorator = Callable[[Callable[..., object]], Callable[..., Any]]
+
+
+def websocket(
+    handler: Callable[..., object] | None = None,
+    *,
+    upgrader: Upgrader | None = None,
+    before: Callable[..., Any] | None = None,
+    detach: bool | None = None,
+    max_connections: int | None = MAX_CONNECTIONS,
+) -> Any:
+    """Make a Bottle callback of ``handler(conn, **wildcards)``: a decorator, below the route's or in its ``apply``.
+
+    The connection is closed when the handler returns (1000) or raises (1011, logged on "syncws.wsgi"). For any thread.
+
+    Args:
+        handler: called with the `Conn` of each request that was upgraded, in a thread of its own or in the view.
+        upgrader: the options of the handshake and of the connection; without it those of ``Upgrader()``.
+        before: see the top of the module.
+        detach: where the handler runs: see `Upgrader.serve`.
+        max_connections: how many at a time, of all routes of this process; one more is refused (503). None: no limit.
+
+    Raises ValueError, TypeError: an argument is wrong.
+    """
+    if handler is None:
+        return functools.partial(
+            websocket, upgrader=upgrader, before=before, detach=detach, max_connections=max_connections
+        )
+    if not callable(handler):
+        raise TypeError(f"websocket decorates a handler(conn), not {handler!r}; the path belongs to @app.get(...)")
+    check_upgrader(upgrader)
+    check_detach(detach)
+    check_count("max_connections", max_connections)
+    serve = (upgrader if upgrader is not None else Upgrader()).serve
+
+    @functools.wraps(handler)
+    def view(**wildcards: Any) -> Any:
+        if before is not None:
+            refusal = before(**wildcards)
+            if refusal is not None:
+                return refusal
+
+        def run(conn: Conn) -> object:
+            if conn.detached:  # bottle.request stands for another request in each thread
+                bottle.request.bind(conn.request.environ)
+            return handler(conn, **wildcards)
+
+        environ = bottle.request.environ
+        cookies = [pair for pair in bottle.response.headerlist if pair[0].lower() == "set-cookie"]
+        answer = serve(environ, run, response_headers=cookies, detach=detach, max_connections=max_connections)
+        bottle.response.status = answer.status
+        for name, value in answer.headers:
+            put = bottle.response.add_header if name.lower() == "set-cookie" else bottle.response.set_header
+            put(name, value)
+        return answer.body  # empty after the handshake: nothing is iterated then
+
+    return view

@@ -1,0 +1,278 @@
+"""WebSocket views in Django projects that are served over WSGI.
+
+    from syncws.django import websocket_view
+
+    @websocket_view
+    def echo(request, conn):
+        for message in conn:
+            conn.send(message)
+
+    urlpatterns = [path("echo", echo)]
+
+The arguments of a URL follow: ``path("rooms/<name>", room)`` calls ``room(request, conn, name=...)``.
+
+**Login before the 101.** Decorators of Django's go on the outside, where they run before the handshake and can refuse
+it; under `websocket_view` they would come too late. ``before`` is called with the view's arguments, and refuses by
+returning a response:
+
+    @login_required
+    @websocket_view
+    def private(request, conn): ...
+
+    def member(request, name):
+        return None if request.user.groups.filter(name=name).exists() else HttpResponseForbidden()
+
+    @websocket_view(before=member)
+    def room(request, conn, name): ...
+
+**Origin.** Django's protection against cross-site requests does not look at a GET, so the Upgrader's does: pages of the
+same host may connect, others need ``Upgrader(allowed_origins=settings.CSRF_TRUSTED_ORIGINS)``, or names of their own.
+
+**Session.** It is saved, and its cookie sent, before the handler runs; Django does not save it again afterwards, as
+it would write what was true hours ago over what is now. A handler reads ``request.session`` as it was then, and may
+call its ``save()``.
+
+**Database.** The view is in no transaction: ATOMIC_REQUESTS is off for it, since one transaction for the length of a
+WebSocket locks out other writers. Use ``transaction.atomic()`` for each unit of work. Before a read waits for the
+peer, old connections are closed by Django's own rule: at once, or, with CONN_MAX_AGE, those that are too old; one
+inside of ``atomic()`` is left alone. With CONN_MAX_AGE each open WebSocket may keep a connection for that long, so
+leave it at 0 for many of them; Django's connection pools go with that. A handler that only pushes does not wait in a
+read: it calls `release_connections` when it has done its queries. So does one that sets an idle handler of its own.
+
+**Detached** from the view (the default, where the server allows it) the handler runs in a thread of its own, outside
+of middlewares and of ``request_started`` and ``request_finished``. Its language, time zone and script prefix are the
+view's, and all of its database connections and caches are closed when it ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings  # type: ignore[import-untyped]
+from django.contrib.sessions.middleware import SessionMiddleware  # type: ignore[import-untyped]
+from django.core.cache import close_caches  # type: ignore[import-untyped]
+from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
+from django.db import connections, reset_queries, transaction  # type: ignore[import-untyped]
+from django.http import HttpResponse  # type: ignore[import-untyped]
+from django.urls import get_script_prefix, set_script_prefix  # type: ignore[import-untyped]
+from django.utils import timezone, translation  # type: ignore[import-untyped]
+from django.utils.module_loading import import_string  # type: ignore[import-untyped]
+
+from .conn import Conn
+from .options import check_count, check_detach
+from .upgrader import Upgrader
+from .view import MAX_CONNECTIONS
+from .wsgi import check_upgrader
+
+__all__ = ["release_connections", "websocket_view"]
+
+
+def websocket_view(
+    handler: Callable[..., object] | None = None,
+    *,
+    upgrader: Upgrader | None = None,
+    before: Callable[..., Any] | None = None,
+    detach: bool | None = None,
+    max_connections: int | None = MAX_CONNECTIONS,
+) -> Any:
+    """Make a Django view of ``handler(request, conn, *args, **kwargs)``: a decorator.
+
+    The connection is closed when the handler returns (1000) or raises (1011, logged on "syncws.wsgi"). For any thread.
+
+    Args:
+        handler: called with the `Conn` of each request that was upgraded, in a thread of its own or in the view.
+        upgrader: the options of the handshake and of the connection; without it those of ``Upgrader()``.
+        before: see the top of the module.
+        detach: where the handler runs: see `Upgrader.serve`.
+        max_connections: how many at a time, of all views of this process; one more is refused (503). None: no limit.
+
+    Raises ValueError, TypeError: an argument is wrong; the handler is a coroutine function. The view itself raises
+    ImproperlyConfigured under ASGI.
+    """
+    if handler is None:
+        return functools.partial(
+            websocket_view, upgrader=upgrader, before=before, detach=detach, max_connections=max_connections
+        )
+    _check_handler(handler)
+    check_upgrader(upgrader)
+    check_detach(detach)
+    check_count("max_connections", max_connections)
+    serve = (upgrader if upgrader is not None else Upgrader()).serve
+
+    @functools.wraps(handler)
+    def view(request: Any, *args: Any, **kwargs: Any) -> Any:
+        environ = _environ(request)
+        if before is not None:
+            refusal = before(request, *args, **kwargs)
+            if refusal is not None:
+                return refusal
+        session = _SavedSession(request)
+        surroundings = _Surroundings()
+
+        def run(conn: Conn) -> object:
+            session.enter_handler()
+            if conn.detached:  # else the request would keep the server's streams for as long as the handler runs
+                request.environ = request.META = conn.request.environ
+                request._stream = io.BytesIO()
+            with surroundings.of_handler(conn):
+                return handler(request, conn, *args, **kwargs)
+
+        answer = serve(environ, run, response_headers=session.cookies, detach=detach, max_connections=max_connections)
+        if not answer.is_websocket:
+            session.restore()
+            return _refusal(answer)
+        session.leave_view()
+        return _SwitchingProtocols(answer)
+
+    for alias in connections:
+        transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
+def release_connections() -> None:
+    """Give back this thread's database connections by Django's rule (CONN_MAX_AGE), and forget the queries of DEBUG.
+
+    What `websocket_view` does before each wait for a message. One inside of ``transaction.atomic()`` is left alone.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:  # Django would close it all the same, and silently drop what was written
+            connection.close_if_unusable_or_obsolete()
+    reset_queries()
+
+
+class _SwitchingProtocols(HttpResponse):  # type: ignore[misc]
+    """The 101 that the server is given when the handshake is long over.
+
+    It iterates as empty: a server whose client has gone would end at an empty chunk, and werkzeug's debugger would
+    then close nothing, so that request_finished never came.
+    """
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__(status=answer.status, reason=answer.reason)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+
+def _refusal(answer: Any) -> Any:
+    response = HttpResponse(answer.body, status=answer.status, reason=answer.reason)
+    for name, value in answer.headers:
+        if name.lower() == "set-cookie":
+            response.cookies.load(value)
+        else:
+            response.headers[name] = value
+    return response
+
+
+class _SavedSession:
+    """The session of a request, saved before its 101 as SessionMiddleware would at the end, and then not by that.
+
+    The middleware decides by itself to save, by the settings too (SESSION_SAVE_EVERY_REQUEST); so what it calls does
+    nothing in the thread of a view that is over. A handler's own save() works, wherever it runs.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._session = getattr(request, "session", None)
+        self._over_in: int | None = None  # the thread whose view is over
+        self.cookies: list[tuple[str, str]] = []
+        if self._session is None:
+            return
+        self._modified = self._session.modified
+        response = HttpResponse()
+        _session_middleware().process_response(request, response)
+        self.cookies = [("Set-Cookie", morsel.OutputString()) for morsel in response.cookies.values()]
+        self._session.modified = False
+
+    def restore(self) -> None:
+        """The request is refused: leave the session to the middleware, whose cookie goes with the refusal."""
+        if self._session is not None:
+            self._session.modified = self._modified
+
+    def enter_handler(self) -> None:
+        """The handler begins; if that is in the view's thread, after the view, its save() is meant again."""
+        if self._over_in == threading.get_ident():
+            self._over_in = None
+
+    def leave_view(self) -> None:
+        """The view is over, and what its thread does next is no wish of the application's."""
+        if self._session is None:
+            return
+        save = self._session.save
+
+        def save_unless_over(must_create: bool = False) -> Any:
+            return None if self._over_in == threading.get_ident() else save(must_create)
+
+        self._over_in = threading.get_ident()
+        self._session.save = save_unless_over
+        self._session.modified = False
+
+
+def _session_middleware() -> Any:
+    """The project's: SessionMiddleware, or what it has derived from that."""
+    for path in settings.MIDDLEWARE:
+        found = import_string(path)
+        if isinstance(found, type) and issubclass(found, SessionMiddleware):
+            return found(lambda _request: None)
+    return SessionMiddleware(lambda _request: None)
+
+
+class _Surroundings:
+    """What Django keeps for the thread of a request: taken in the view, brought to the thread of the handler."""
+
+    def __init__(self) -> None:
+        self._prefix = get_script_prefix()
+        self._language = translation.get_language()
+        self._timezone = timezone.get_current_timezone()
+
+    @contextmanager
+    def of_handler(self, conn: Conn) -> Iterator[None]:
+        conn.set_idle_handler(release_connections)
+        if not conn.detached:  # this is the request's own thread, and its end will clean up
+            _check_no_transaction()
+            release_connections()  # which the view itself has used, for the session maybe
+            yield
+            return
+        set_script_prefix(self._prefix)
+        with translation.override(self._language), timezone.override(self._timezone):
+            try:
+                yield
+            finally:
+                connections.close_all()
+                close_caches()
+
+
+def _check_no_transaction() -> None:
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            raise ImproperlyConfigured(
+                f"a WebSocket view runs in a transaction of the database {connection.alias!r}, which would last as "
+                "long as the WebSocket does: have no transaction.atomic around it, and under ATOMIC_REQUESTS only "
+                "decorators that use functools.wraps"
+            )
+
+
+def _check_handler(handler: object) -> None:
+    if not callable(handler):
+        raise TypeError(f"websocket_view decorates a handler(request, conn, ...), not {handler!r}")
+    if inspect.iscoroutinefunction(handler):
+        raise TypeError(
+            f"websocket_view decorates plain functions, and {handler!r} is a coroutine function: write def, not "
+            "async def"
+        )
+
+
+def _environ(request: Any) -> dict[str, Any]:
+    environ = getattr(request, "environ", None)
+    if environ is None:
+        raise ImproperlyConfigured(
+            "a syncws WebSocket view needs WSGI, and this request came over ASGI: serve get_wsgi_application(), with "
+            "gunicorn for one"
+        )
+    assert isinstance(environ, dict)
+    return environ

@@ -1,0 +1,109 @@
+"""WebSocket views in Pyramid applications.
+
+    from pyramid.view import view_config
+    from syncws.pyramid import websocket_view
+
+    @view_config(route_name="echo")
+    @websocket_view
+    def echo(request, conn):
+        for message in conn:
+            conn.send(message)
+
+It decorates methods of view classes too, below ``@view_config``: ``def echo(self, conn)``. The fields of a route are in
+``request.matchdict``, as in every view. In ``add_view`` or ``@view_config`` it is no ``decorator=``: it makes the view.
+
+**Login before the 101.** A ``permission=`` of the view is checked before, by Pyramid. ``before`` is called with the
+view's argument: a response that it returns or raises refuses, None goes on. What it changes in the session or in
+``request.response`` leaves with the 101, if it is a cookie:
+
+    def logged_in(request):
+        if request.authenticated_userid is None:
+            raise HTTPForbidden("log in first")
+
+    @view_config(route_name="private")
+    @websocket_view(before=logged_in)
+    def private(request, conn):
+        conn.send(f"hello {request.authenticated_userid}")
+
+A connection that is detached from its view goes on after tweens and finished callbacks have run: pyramid_tm's
+transaction is over, and a database session bound to it is closed. Begin one of your own for each message, and read what
+you need of ``request`` (properties that look into a database, too) in ``before``. ``get_current_request()`` is None.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from pyramid.response import Response  # type: ignore[import-untyped]
+
+from .conn import Conn
+from .options import check_count, check_detach
+from .upgrader import Upgrader
+from .view import MAX_CONNECTIONS
+from .wsgi import check_upgrader
+
+__all__ = ["websocket_view"]
+
+
+def websocket_view(
+    handler: Callable[..., object] | None = None,
+    *,
+    upgrader: Upgrader | None = None,
+    before: Callable[[Any], Any] | None = None,
+    detach: bool | None = None,
+    max_connections: int | None = MAX_CONNECTIONS,
+) -> Any:
+    """Make a Pyramid view of ``handler(request, conn)``: a decorator.
+
+    The connection is closed when the handler returns (1000) or raises (1011, logged on "syncws.wsgi"). For any thread.
+
+    Args:
+        handler: called with the `Conn` of each request that was upgraded, in a thread of its own or in the view.
+        upgrader: the options of the handshake and of the connection; without it those of ``Upgrader()``.
+        before: see the top of the module.
+        detach: where the handler runs: see `Upgrader.serve`.
+        max_connections: how many at a time, of all views of this process; one more is refused (503). None: no limit.
+
+    Raises ValueError, TypeError: an argument is wrong.
+    """
+    if handler is None:
+        return functools.partial(
+            websocket_view, upgrader=upgrader, before=before, detach=detach, max_connections=max_connections
+        )
+    if not callable(handler):
+        raise TypeError(f"websocket_view decorates a handler(request, conn), not {handler!r}")
+    check_upgrader(upgrader)
+    check_detach(detach)
+    check_count("max_connections", max_connections)
+    serve = (upgrader if upgrader is not None else Upgrader()).serve
+
+    @functools.wraps(handler)
+    def view(target: Any) -> Any:
+        if before is not None:
+            refusal = before(target)
+            if refusal is not None:
+                return refusal
+        request = getattr(target, "request", target)  # of an instance of a view class
+
+        def run(conn: Conn) -> object:
+            if conn.detached:  # else the request would keep the server's streams for as long as the handler runs
+                request.__dict__["environ"] = conn.request.environ
+            return handler(target, conn)
+
+        cookies = _cookies(request)
+        answer = serve(request.environ, run, response_headers=cookies, detach=detach, max_connections=max_connections)
+        headers = answer.headers if answer.is_websocket else [*answer.headers, *cookies]
+        body = [answer.body] if answer.body else []  # a 101 iterates as empty
+        # With a list of headers WebOb leaves them as they are: it drops the Content-Type of a 101, which wsgiref needs.
+        return Response(status=f"{answer.status} {answer.reason}".rstrip(), headerlist=headers, app_iter=body)
+
+    return view
+
+
+def _cookies(request: Any) -> list[tuple[str, str]]:
+    """What the request's response is to set, by itself or by the callbacks that sessions add; they have run then."""
+    response = request.response
+    request._process_response_callbacks(response)
+    return [("Set-Cookie", value) for value in response.headers.getall("Set-Cookie")]

@@ -1,0 +1,121 @@
+"""WebSocket in WSGI applications, on the server that they run on already. What frameworks' glue is made of.
+
+    @syncws.wsgi.websocket
+    def echo(conn):
+        for message in conn:
+            conn.send(message)
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/echo":
+            return echo(environ, start_response)
+        ...
+
+Whatever a request has to pass before, such as a check of who is logged in, is the application's own code in front of
+that call; `syncws.Upgrader.serve` is the same without the decorator, and passes arguments on to the handler:
+
+    return upgrader.serve(environ, chat, user)(environ, start_response)
+
+It works where the server lets an application have the socket of a request: gunicorn, werkzeug, Django's runserver,
+wsgiref, waitress, cheroot, gevent, eventlet, uWSGI, `syncws.Server(wsgi_app=...)`; others can be added with
+`register_taker`. Where it does not, the request is refused with 501, and the log says what to do instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .conn import Conn
+from .errors import CloseCode
+from .hosted import hosted
+from .options import check_count, check_detach, check_wait
+from .protocol import close_payload
+from .takers import Environ, Taken, Taker, Untakeable, register_taker
+from .upgrader import Upgrader
+from .view import MAX_CONNECTIONS
+from .wsgiresponse import WSGIResponse
+
+__all__ = [
+    "Environ",
+    "Taken",
+    "Taker",
+    "Untakeable",
+    "WSGIResponse",
+    "open_connections",
+    "register_taker",
+    "shutdown",
+    "websocket",
+]
+
+WSGIApplication = Callable[..., list[bytes]]
+
+
+def websocket(
+    handler: Callable[[Conn], object] | None = None,
+    *,
+    upgrader: Upgrader | None = None,
+    detach: bool | None = None,
+    max_connections: int | None = MAX_CONNECTIONS,
+) -> Any:
+    """Make a WSGI application of handler(conn). Used as ``@websocket`` or ``@websocket(upgrader=...)``.
+
+    The connection is closed when the handler returns (1000) or raises (1011).
+
+    Args:
+        upgrader: decides who may connect, and how; None for ``Upgrader()``.
+        detach, max_connections: see `Upgrader.serve`.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong.
+    """
+    check_upgrader(upgrader)
+    check_detach(detach)
+    check_count("max_connections", max_connections)
+    chosen = Upgrader() if upgrader is None else upgrader
+
+    def decorate(handler: Callable[[Conn], object]) -> WSGIApplication:
+        if not callable(handler):
+            raise TypeError(f"websocket decorates a callable that takes a Conn, not {handler!r}")
+
+        def application(environ: Environ, start_response: Callable[..., object]) -> list[bytes]:
+            response = chosen.serve(environ, handler, detach=detach, max_connections=max_connections)
+            return response(environ, start_response)
+
+        return application
+
+    return decorate if handler is None else decorate(handler)
+
+
+def open_connections() -> int:
+    """How many WebSocket connections this process serves inside its WSGI server."""
+    return len(hosted())
+
+
+def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float = 3.0) -> int:
+    """Close every connection of this process, wait for the handlers, cut what is left.
+
+    The end of the process does it by itself, where it ends in order; SIGTERM does not end it in order under servers
+    that have no handler for it (werkzeug, waitress, cheroot, wsgiref): call this from the application's own. While it
+    lasts, new connections are refused with 503. Connections of a syncws.Server are its own to shut down.
+
+    Args:
+        code, reason: what the peers are told.
+        timeout: seconds to wait for peers and handlers.
+
+    Called by a handler, it neither closes nor waits for that handler's own connection.
+
+    Returns:
+        How many handlers still run although their connections were cut.
+
+    Raises:
+        ValueError, TypeError: the code or the reason may not be sent; the timeout is no number of seconds.
+    """
+    close_payload(code, reason)
+    check_wait("timeout", timeout)
+    return hosted().shutdown(code, reason, timeout)
+
+
+def check_upgrader(upgrader: Upgrader | None) -> None:
+    """Raise TypeError unless it is an Upgrader, or None."""
+    if not (upgrader is None or isinstance(upgrader, Upgrader)):
+        raise TypeError(f"upgrader must be an Upgrader, such as Upgrader(), or None, not {upgrader!r}")

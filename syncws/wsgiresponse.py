@@ -1,0 +1,72 @@
+"""What a WebSocket view of a WSGI application returns.
+
+The 101 that the client got has left before, over the connection itself; what the server is given here it writes to a
+socket that is dead by then. It is there for the server's log, and for the middlewares and frameworks in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from .http11 import Response
+
+#: What WSGI servers refuse from an application: it is theirs to say.
+_HOP_BY_HOP = ("connection", "upgrade")
+
+
+class Closable(Protocol):
+    """A Conn, which is of a higher level."""
+
+    def close(self) -> None: ...
+
+
+class WSGIResponse:
+    """What a view returns: a WSGI application, and the parts that a framework's own response is made of.
+
+    ``status`` (an int), ``reason``, ``headers`` (pairs), ``body`` (bytes). A 101 yields nothing at all: some servers'
+    debuggers stumble over an empty string.
+    """
+
+    def __init__(
+        self, status: int, headers: Iterable[tuple[str, str]], body: bytes, conn: Closable | None = None
+    ) -> None:
+        self.status = status
+        self.headers = list(headers)
+        self.body = body
+        self._conn = conn
+
+    @property
+    def reason(self) -> str:
+        """The status in words, "" if it has no name."""
+        try:
+            return HTTPStatus(self.status).phrase
+        except ValueError:
+            return ""
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it stands for a connection, not for a refusal."""
+        return self.status == HTTPStatus.SWITCHING_PROTOCOLS
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+        if self._conn is not None:
+            self._conn.close()
+        start_response(f"{self.status} {self.reason}".rstrip(), list(self.headers))
+        return [self.body] if self.body else []
+
+    def __repr__(self) -> str:
+        return f"<WSGIResponse {self.status} {self.reason}, {len(self.body)} bytes>"
+
+
+def switched(conn: Closable | None = None) -> WSGIResponse:
+    """The empty 101 of a connection; one that is given is closed before, if it is open."""
+    return WSGIResponse(HTTPStatus.SWITCHING_PROTOCOLS, [("Content-Type", "text/plain")], b"", conn)
+
+
+def refused(response: Response) -> WSGIResponse:
+    """A refusal. Hop-by-hop headers are left out, since servers answer 500 to them (wsgiref, waitress)."""
+    headers = [pair for pair in response.headers if pair[0].lower() not in _HOP_BY_HOP]
+    headers.append(("Content-Length", str(len(response.body))))
+    return WSGIResponse(response.status, headers, response.body)

@@ -1,0 +1,174 @@
+"""The application that the servers run: plain WSGI, without a framework.
+
+Over HTTP: /plain is a page; /counted another, which counts; /state tells about the process, in JSON.
+
+Over WebSocket, where `?detach=0` and `?detach=1` stand for the option and nothing for None:
+
+* /echo: what is sent comes back;
+* /mode: the same, after a first message, which is "detached" or "in view";
+* /which: the same, after a first message, which is the process id;
+* /push: messages all the time, from a handler that never reads; `?count=N`: so many, and then a close;
+* /raise: the first message makes the handler raise;
+* /close-twice: the first message makes the handler close, and close again;
+* /upgrade: an echo whose view gets the connection itself, without the option.
+
+The environment says where the library's own log goes (HOSTS_LOG), and which server this is (HOSTS_TOKEN).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import syncws
+import syncws.wsgi
+
+TOKEN = os.environ.get("HOSTS_TOKEN", "")
+
+#: Seconds between two messages of /push.
+PACE = 0.05
+
+upgrader = syncws.Upgrader()
+counted = 0
+
+
+def set_up_log() -> None:
+    """Our own lines go into a file of their own, so that all others are the server's."""
+    handler = logging.FileHandler(os.environ.get("HOSTS_LOG", os.devnull))
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    log = logging.getLogger("syncws")
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+
+
+set_up_log()
+
+
+def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """The application."""
+    path = environ["PATH_INFO"]
+    if path == "/upgrade":
+        return upgrade(environ)(environ, start_response)
+    if path in HANDLERS:
+        query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
+        response = upgrader.serve(environ, HANDLERS[path], query, detach=DETACH[query.get("detach")])
+        return response(environ, start_response)
+    status, body = PAGES.get(path, not_found)()
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("X-Token", TOKEN)]
+    start_response(status, headers)
+    return [body]
+
+
+def upgrade(environ: dict[str, Any]) -> Any:
+    """A view in gorilla's way; what it returns."""
+    with upgrader.upgrade(environ) as conn:
+        echo(conn, {})
+    return conn.wsgi_response
+
+
+#: The option `detach` by what a query says.
+DETACH = {None: None, "0": False, "1": True}
+
+
+# Over WebSocket
+
+
+def echo(conn: syncws.Conn, query: dict[str, str]) -> None:
+    """What is sent comes back."""
+    for message in conn:
+        conn.send(message)
+
+
+def tell_mode(conn: syncws.Conn, query: dict[str, str]) -> None:
+    """How the connection is served, and then an echo."""
+    conn.send("detached" if conn.detached else "in view")
+    echo(conn, query)
+
+
+def tell_process(conn: syncws.Conn, query: dict[str, str]) -> None:
+    """Which process serves the connection, and then an echo."""
+    conn.send(str(os.getpid()))
+    echo(conn, query)
+
+
+def push(conn: syncws.Conn, query: dict[str, str]) -> None:
+    """Messages, as many as the query says or until the connection ends."""
+    conn.close_read()
+    pause = threading.Event()
+    number = 0
+    while number != int(query.get("count", -1)):
+        conn.send(f"message {number}")
+        number += 1
+        pause.wait(PACE)
+
+
+def raise_error(conn: syncws.Conn, query: dict[str, str]) -> None:
+    """A handler with a mistake."""
+    conn.receive()
+    raise RuntimeError("raised on purpose")
+
+
+def close_twice(conn: syncws.Conn, query: dict[str, str]) -> None:
+    """A handler that closes more often than it has to."""
+    conn.receive()
+    conn.close(1000, "once")
+    conn.close(1000, "twice")
+
+
+HANDLERS: dict[str, Callable[[syncws.Conn, dict[str, str]], None]] = {
+    "/echo": echo,
+    "/mode": tell_mode,
+    "/which": tell_process,
+    "/push": push,
+    "/raise": raise_error,
+    "/close-twice": close_twice,
+}
+
+
+# Over HTTP
+
+
+def plain() -> tuple[str, bytes]:
+    return "200 OK", b"hello\n"
+
+
+def count() -> tuple[str, bytes]:
+    global counted
+    counted += 1
+    return "200 OK", b"%d\n" % counted
+
+
+def state() -> tuple[str, bytes]:
+    """What tests ask about this process: gunicorn's count of connections, ours, what was counted."""
+    told = {
+        "pid": os.getpid(),
+        "open": syncws.wsgi.open_connections(),
+        "counted": counted,
+        "nr_conns": getattr(gunicorn_worker(), "nr_conns", None),
+    }
+    return "200 OK", json.dumps(told).encode()
+
+
+def not_found() -> tuple[str, bytes]:
+    return "404 Not Found", b"not found\n"
+
+
+PAGES = {"/plain": plain, "/counted": count, "/state": state}
+
+
+def gunicorn_worker() -> Any:
+    """gunicorn's worker, one of whose methods has called the application."""
+    base = sys.modules.get("gunicorn.workers.base")
+    frame = sys._getframe()
+    while base is not None and frame is not None:
+        if isinstance(found := frame.f_locals.get("self"), base.Worker):
+            return found
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

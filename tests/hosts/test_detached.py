@@ -1,0 +1,141 @@
+"""Proves that detached connections cost their server nothing: neither its threads, nor its answers, nor its rest.
+
+* 2,000 open WebSockets on a gthread worker of gunicorn with four threads, 500 on a sync worker, and a timeout of 5 s:
+  all of them echo after 15 s, and plain requests are answered as by a server that has nothing else to do.
+* No server spins while its connections are detached.
+
+Without SYNCWS_HEAVY=1 or full there are fewer of them, for a shorter time.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import sys
+import threading
+import time
+from contextlib import ExitStack
+
+from syncws.errors import PING, TEXT
+from syncws.testing import LeakChecks, Peer, await_
+
+from ..interop.nodes import heavy
+from . import servers
+from .servers import PATIENCE, Host, Setup, cpu_seconds, raise_descriptor_limit
+
+FULL = os.environ.get("SYNCWS_HEAVY") in ("1", "full")
+
+#: Seconds for which plain requests are sent, 20 a second, and then nothing at all; more than the server's timeout.
+BUSY, QUIET = (10.0, 5.0) if FULL else (4.0, 2.0)
+RATE = 20
+
+#: gunicorn kills a worker that it has not heard of for so many seconds.
+TIMEOUT = 5
+
+#: How many times as long as an idle server a busy one may take, in the median.
+SLOWER = 2.0
+
+#: The part of a core that a server uses while nothing happens; who spins uses all of it.
+RESTING = 0.1
+
+
+def note(figure: str) -> None:
+    """Print a measured figure, where full sizes are asked for."""
+    if FULL:
+        print(f"\n  {figure}", file=sys.stderr, flush=True)
+
+
+@heavy
+class ThousandsTests(LeakChecks):
+    """Many connections, few threads."""
+
+    grace = 20.0
+
+    def setUp(self) -> None:
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
+        raise_descriptor_limit()
+        super().setUp()
+
+    def test_gthread(self) -> None:
+        """2,000 connections on four threads live through the timeout, and delay no plain request."""
+        self.check(servers.GUNICORN_GTHREAD, 2000 if FULL else 200)
+
+    def test_sync(self) -> None:
+        """500 connections on a worker that serves one request at a time do the same."""
+        self.check(servers.GUNICORN_SYNC, 500 if FULL else 50)
+
+    def check(self, setup: Setup, count: int) -> None:
+        with Host(setup, "--timeout", str(TIMEOUT)) as host, Host(setup, "--timeout", str(TIMEOUT)) as idle:
+            worker = host.state()["pid"]
+            with ExitStack() as closing:
+                peers = [self.open(host, closing) for _ in range(count)]
+                self.assertEqual(host.state()["open"], count)
+                self.check_answers(host, idle)
+                self.check_rest(host, count)
+                for number, peer in enumerate(peers):
+                    self.check_echo(peer, f"message {number}")
+            self.assertTrue(await_(lambda: host.state()["open"] == 0, PATIENCE))
+            self.assertEqual(host.state()["pid"], worker)
+            self.assertEqual(host.complaints(), [])
+
+    def open(self, host: Host, closing: ExitStack) -> Peer:
+        peer = host.open("/echo")
+        closing.enter_context(peer.socket)
+        return peer
+
+    def check_echo(self, peer: Peer, message: str) -> None:
+        peer.send_frame(TEXT, message)
+        while (frame := peer.receive_frame()).opcode == PING:
+            pass
+        self.assertEqual(frame.payload, message.encode())
+
+    def check_answers(self, host: Host, idle: Host) -> None:
+        """Plain requests to both, in turn, so that both meet the same noise."""
+        taken: dict[Host, list[float]] = {host: [], idle: []}
+        pace = threading.Event()
+        end = time.monotonic() + BUSY
+        while (began := time.monotonic()) < end:
+            for each, figures in taken.items():
+                start = time.perf_counter()
+                self.assertEqual(each.get("/plain")[0], 200)
+                figures.append(time.perf_counter() - start)
+            pace.wait(max(0.0, began + 1 / RATE - time.monotonic()))
+        busy, resting = (statistics.median(figures) * 1000 for figures in taken.values())
+        note(f"a plain request takes {busy:.2f} ms, on an idle server {resting:.2f} ms, in the median")
+        self.assertLessEqual(busy, SLOWER * resting, "milliseconds")
+
+    def check_rest(self, host: Host, count: int) -> None:
+        used = rest([host])[0]
+        note(f"{count} connections at rest use {used:.1%} of a core")
+        self.assertLess(used, RESTING)
+
+
+@heavy
+class RestTests(LeakChecks):
+    """Servers that have connections, and nothing to do."""
+
+    def test_no_server_spins(self) -> None:
+        """No server uses the processor while its connections are open and silent."""
+        with ExitStack() as closing:
+            hosts = {name: closing.enter_context(Host(setup)) for name, setup in servers.SUPPORTED.items()}
+            for host in hosts.values():
+                # Where the view serves them: one, as there may be one thread only.
+                for _ in range(10 if host.setup.detaches else 1):
+                    peer = host.open("/echo")
+                    closing.enter_context(peer.socket)
+                    peer.send_frame(TEXT, "hello")
+                    self.assertEqual(peer.receive_frame().payload, b"hello")
+            for name, used in zip(hosts, rest(list(hosts.values())), strict=True):
+                with self.subTest(server=name):
+                    self.assertLess(used, RESTING, "of a core")
+
+
+def rest(hosts: list[Host]) -> list[float]:
+    """Which part of a core the processes of each server use, for a while in which nobody asks anything of them."""
+    before = [cpu_seconds(host.processes()) for host in hosts]
+    began = time.monotonic()
+    threading.Event().wait(QUIET)
+    seconds = time.monotonic() - began
+    after = [cpu_seconds(host.processes()) for host in hosts]
+    return [(late - early) / seconds for early, late in zip(before, after, strict=True)]
