@@ -30,7 +30,7 @@ ANSWER = 10.0
 SILENCE = 1.0
 
 #: Seconds until gunicorn's reloader looks at its files again, and some.
-LOOK = 5.0
+LOOK = 15.0
 
 #: So many requests a worker serves before it retires, connections included.
 REQUESTS = 20
