@@ -555,6 +555,7 @@ class ChatPageTests(ChatCase):
         bob.wait_for_online("bob", "ann")
         ann.enter("#text", "welcome")
         bob.wait_for_line("welcome")
+        ann.wait_for_line("welcome")
         self.assertEqual(ann.lines(), ["ann: green", "ann: welcome"])
         self.assertEqual(bob.lines(), ["bob: indoors", "ann: welcome"])
 

@@ -196,7 +196,7 @@ class DashboardTests(LeakChecks):
                     conn.receive(PATIENCE)
                 self.assertEqual(caught.exception.code, 1001)
                 conn.close()
-                self.assertEqual(server.end(), 0)
+                self.assertEqual(server.wait(), 0)
                 self.assertNotIn("Traceback", server.log())
 
     def test_files(self) -> None:

@@ -82,6 +82,10 @@ class ExampleServer:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
+    def wait(self) -> int:
+        """Wait for its end, without a signal, and return its exit code."""
+        return self._process.wait(20)
+
 
 class EchoServer(ExampleServer):
     """`echo_server.py`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import unittest
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -54,6 +55,23 @@ class SwitchedTests(LeakChecks):
             self.assertEqual(str(server.end), "sent 1000 (normal closure); then received 1000 (normal closure)")
             call(response)
 
+    def test_it_closes_first(self) -> None:
+        """The connection is closed before the server is told anything."""
+        order: list[str] = []
+        conn = types.SimpleNamespace(close=lambda: order.append("close"))
+        switched(conn)({}, lambda status, headers: order.append("start_response"))
+        self.assertEqual(order, ["close", "start_response"])
+
+    def test_its_headers_are_a_copy(self) -> None:
+        """A middleware that changes the headers changes those of one answer only."""
+        response = switched()
+        given: list[list[tuple[str, str]]] = []
+        for _ in range(2):
+            response({}, lambda status, headers: given.append(headers))
+            given[-1].append(("X-Mine", "1"))
+        self.assertEqual(len(given[1]), 2)
+        self.assertEqual(response.headers, [("Content-Type", "text/plain")])
+
     def test_its_parts(self) -> None:
         """A framework's own response can be made of the parts."""
         response = switched()
@@ -76,6 +94,11 @@ class RefusedTests(unittest.TestCase):
             [name for name, _ in response.headers], ["Content-Type", "Sec-WebSocket-Version", "Content-Length"]
         )
         self.assertFalse(response.is_websocket)
+
+    def test_no_body(self) -> None:
+        """A refusal without a body says so, and yields nothing."""
+        status, headers, blocks = call(refused(Response(b"", 503, {"Content-Type": "text/plain"})))
+        self.assertEqual((status, headers[-1], blocks), ("503 Service Unavailable", ("Content-Length", "0"), []))
 
     def test_a_status_without_a_name(self) -> None:
         """A status that HTTP has no name for is sent as a number alone."""

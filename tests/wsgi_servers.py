@@ -244,6 +244,7 @@ def _waitress(app: App, served: Served, threads: int) -> Iterator[int]:
             server.asyncore.loop(timeout=1, map=sockets, count=1)
 
     log, handler = logging.getLogger("waitress"), logging.StreamHandler(served.errors)
+    handler.addFilter(lambda record: record.name != "waitress.queue")  # on a busy machine it has something to say
     log.addHandler(handler)
     log.propagate, before = False, log.propagate
     thread = threading.Thread(target=run, name="test-server")
