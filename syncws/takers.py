@@ -133,7 +133,7 @@ def check_stream(environ: Environ) -> None:
 
     A stream has no socket of its own: taking the one that all of them share would break them all.
     """
-    if str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/2") or environ.get("HTTP_VERSION") == "2":
+    if str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/2"):
         raise Untakeable(
             f"{_name(environ)} gave this request as a stream of HTTP/2, which has no connection of its own",
             "let it speak HTTP/1.1 (gunicorn: --http-protocols h1)",

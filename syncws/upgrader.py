@@ -135,8 +135,8 @@ class Upgrader(HandshakeOptions):
         connection is the caller's thread's, and ``request.conn``; a syncws.Server closes it when the handler returns.
 
         In a WSGI view use it in a ``with`` block, and return ``conn.wsgi_response``, which closes it if that was not
-        done: a connection that a view leaves open, by raising, is over only when its thread upgrades another one. Until
-        then it holds the server's thread; `serve` holds none.
+        done: a connection that a view leaves open is cut when its thread upgrades another one, even if some other
+        thread uses it. Until the view returns it holds the server's thread; `serve` holds none.
 
         Args:
             request: as the server gave it to the handler, or the environ that a WSGI server gave to the application;
@@ -339,7 +339,9 @@ class Upgrader(HandshakeOptions):
 
     def _refuse(self, request: Request, refused: _Refused) -> NoReturn:
         """Log a refusal, make its response, and raise it."""
-        level = logging.ERROR if refused.status >= 500 else logging.INFO
+        # At a limit it is nobody's mistake, and there is a line for each who comes.
+        full = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
+        level = logging.WARNING if full else logging.ERROR if refused.status >= 500 else logging.INFO
         _log.log(
             level,
             "%s: %s %.200r is refused with %d: %s%s",

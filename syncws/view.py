@@ -162,7 +162,8 @@ class TakenConnection:
             seat.leave()
             raise
         # When it is closed, or left to the collector.
-        transport.on_closed = weakref.finalize(transport, seat.leave)
+        transport.on_closed = finalizer = weakref.finalize(transport, seat.leave)
+        finalizer.atexit = False  # it would run before the peers are told
         return transport, early_data
 
     def move(self) -> tuple[DetachedTransport | BorrowedTransport, bytes]:

@@ -670,7 +670,7 @@ class KeptAliveTests(LeakChecks):
             start(thread)
 
         for server in ("runserver", "cheroot", "waitress"):
-            with self.subTest(server), self.assertLogs("syncws.server", logging.ERROR):
+            with self.subTest(server), self.assertLogs("syncws.server", logging.WARNING):
                 with mock.patch.object(threading.Thread, "start", refuse):
                     self.assertEqual(self.ask_again(server, HANDSHAKE), (503, 200))
 
@@ -679,7 +679,7 @@ class KeptAliveTests(LeakChecks):
         none = mock.patch("syncws.detach._socketpair", side_effect=OSError(24, "Too many open files"))
         for server in ("runserver", "cheroot", "waitress"):
             for detach in (None, False):
-                with self.subTest(server, detach=detach), self.assertLogs("syncws.server", logging.ERROR), none:
+                with self.subTest(server, detach=detach), self.assertLogs("syncws.server", logging.WARNING), none:
                     self.assertEqual(self.ask_again(server, HANDSHAKE, detach=detach), (503, 200))
 
 
