@@ -144,7 +144,7 @@ class BottleTests(WSGICase):
         headers = {"Origin": "http://elsewhere.example", "Sec-WebSocket-Protocol": "v0, v1"}
         conn = self.dial(f"{url}/echo", **headers)
         self.assertEqual(conn.subprotocol, "v1")
-        with self.assertLogs("syncws.server", "ERROR"):
+        with self.assertLogs("syncws.server", "WARNING"):
             self.assertEqual(self.refused(f"{url}/echo").status, 503)
 
     def test_handler_raises(self) -> None:

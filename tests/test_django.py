@@ -230,7 +230,7 @@ class ViewTests(DjangoCase):
         url = self.site(echo=websocket_view(upgrader=upgrader, max_connections=1)(echo))
         conn = self.dial(f"{url}/echo", **{"Sec-WebSocket-Protocol": "v0, v1"})
         self.assertEqual(conn.subprotocol, "v1")
-        with self.assertLogs("syncws.server", "ERROR"):
+        with self.assertLogs("syncws.server", "WARNING"):
             self.assertEqual(self.refused(f"{url}/echo").status, 503)
 
     def test_refusal_of_ones_own(self) -> None:

@@ -841,7 +841,7 @@ class ConfigTests(FlaskCase):
         """One connection more than SYNCWS_MAX_CONNECTIONS is refused with 503."""
         address = self.serve(self.app_with(SYNCWS_MAX_CONNECTIONS=1))
         conn = self.check_echo(address)
-        with self.assertLogs("syncws", logging.ERROR):
+        with self.assertLogs("syncws", logging.WARNING):
             self.assertEqual(self.refusal(address).status, 503)
         conn.close()
         self.assertTrue(await_(lambda: open_connections() == 0))
