@@ -383,6 +383,7 @@ class LeakChecks(unittest.TestCase):
     """
 
     grace = 5.0
+    _has_frozen = False
 
     def setUp(self) -> None:
         super().setUp()
@@ -391,7 +392,8 @@ class LeakChecks(unittest.TestCase):
         drain.IDLE = 0.02
         self._threads_before = set(threading.enumerate())
         gc.collect()
-        if not gc.get_freeze_count():
+        if not LeakChecks._has_frozen:
+            LeakChecks._has_frozen = True
             gc.freeze()  # what is there before the first test, which each later collection would look at again
         self._fds_before = _open_fds()
         self._unraised: list[str] = []

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import functools
 import threading
+import unittest
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 #: Seconds: long enough for a machine under load, short enough to notice a hang.
 PATIENCE = 30.0
+
+
+def linger_briefly(test: unittest.TestCase) -> None:
+    """Let no connection of a test wait a second for its peer to close TCP, nor linger so long behind its handler."""
+    test.enterContext(mock.patch("syncws.conn._LINGER", 0.05))
 
 
 class Task(threading.Thread):

@@ -29,7 +29,7 @@ from syncws.flask import Sock
 from syncws.testing import LeakChecks, await_, connect
 from syncws.wsgi import open_connections
 
-from .tasks import PATIENCE, Task
+from .tasks import PATIENCE, Task, linger_briefly
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -68,6 +68,7 @@ class FlaskCase(LeakChecks):
 
     def setUp(self) -> None:
         super().setUp()
+        linger_briefly(self)
         self.addCleanup(self._check_no_handlers)
 
     def serve(self, app: Flask) -> str:

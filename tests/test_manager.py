@@ -19,7 +19,7 @@ from syncws.errors import PING, TEXT
 from syncws.options import ConnOptions
 from syncws.testing import LeakChecks, Peer, await_, pair, peer, socketpair
 from tests.hold.support import transports
-from tests.tasks import PATIENCE, Task
+from tests.tasks import PATIENCE, Task, linger_briefly
 
 
 class Log:
@@ -58,7 +58,7 @@ class ManagerCase(LeakChecks):
     def setUp(self) -> None:
         super().setUp()
         self.log = Log()
-        self.enterContext(mock.patch("syncws.conn._LINGER", 0.05))  # for peers that do not close TCP
+        linger_briefly(self)
 
     def connect(self, **options: Any) -> tuple[Conn, Conn]:
         """(ours, theirs): two connections that talk to each other, for the length of the test."""

@@ -21,6 +21,7 @@ from syncws.http11 import Request
 from syncws.takers import Taken, Untakeable
 from syncws.testing import LeakChecks, Peer, await_, running
 from syncws.wsgiresponse import refused
+from tests.tasks import linger_briefly
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -110,6 +111,10 @@ class Threaded(socketserver.ThreadingMixIn, WSGIServer):
 
 class ViewTestCase(LeakChecks):
     """Serves one view, which does what the test gives it to do with its environ."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        linger_briefly(self)
 
     def serve(self, call: Any, server_class: type[WSGIServer] = Threaded) -> int:
         """The port; call(environ) gives the WSGIResponse."""

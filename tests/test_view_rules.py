@@ -29,7 +29,7 @@ from syncws.takers import Taken
 from syncws.testing import LeakChecks, Peer, await_, socketpair
 from syncws.transport import Transport
 from syncws.wsgiresponse import WSGIResponse
-from tests.tasks import PATIENCE, Task
+from tests.tasks import PATIENCE, Task, linger_briefly
 from tests.wsgi_servers import HANDSHAKE, contexts, receive_response, serving
 
 Environ = dict[str, Any]
@@ -52,8 +52,7 @@ class ByHandCase(LeakChecks):
     def setUp(self) -> None:
         super().setUp()
         self.addCleanup(self.check_seats)
-        # What was detached lingers for a moment behind its handler, and no test is to wait for that.
-        self.enterContext(mock.patch("syncws.conn._LINGER", 0.05))
+        linger_briefly(self)
         self.upgrader = syncws.Upgrader(close_timeout=PATIENCE)
 
     def check_seats(self) -> None:

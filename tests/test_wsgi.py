@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import syncws.wsgi
 from syncws import BadHandshakeError, CloseError, Conn, Upgrader, dial
 from syncws.testing import LeakChecks, await_, connect
-from tests.tasks import Task
+from tests.tasks import Task, linger_briefly
 
 
 def echo(conn: Conn) -> None:
@@ -33,6 +33,10 @@ class Threaded(socketserver.ThreadingMixIn, WSGIServer):
 
 class HostedTestCase(LeakChecks):
     """Serves applications on wsgiref, a thread for each request."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        linger_briefly(self)
 
     def serve(self, app: Any) -> str:
         """Its URL."""

@@ -19,7 +19,7 @@ import syncws
 import syncws.wsgi
 from syncws.testing import LeakChecks, await_, running
 
-from .tasks import PATIENCE
+from .tasks import PATIENCE, linger_briefly
 
 #: What a browser sends with a handshake, for a request that is made by hand.
 HANDSHAKE = {
@@ -63,6 +63,7 @@ class WSGICase(LeakChecks):
 
     def setUp(self) -> None:
         super().setUp()
+        linger_briefly(self)
         self.server_errors = StringIO()
         self.addCleanup(self._check_servers)
 
