@@ -223,12 +223,13 @@ class Conn:
         Raises ConcurrencyError when another thread is reading. Control frames are handled meanwhile; a handler's
         exception leaves here.
         """
-        return self._inbound.message(timeout)
+        inbound = self._inbound
+        message: tuple[MessageType, str | bytes] = inbound.read(inbound.protocol.next_event, timeout)
+        return message
 
     def receive(self, timeout: float | None = None) -> str | bytes:
         """The next message: str for TEXT, bytes for BINARY. Raises as `read_message`."""
-        message: str | bytes = self._inbound.message(timeout)[1]
-        return message
+        return self.read_message(timeout)[1]
 
     def next_reader(self, timeout: float | None = None) -> MessageReader:
         """The next message as a stream, as soon as part of it is there (gorilla's NextReader).
@@ -370,7 +371,9 @@ class Conn:
         the wire. Raises TypeError or ValueError, before anything is written, for what cannot be sent; ConcurrencyError
         inside one's own open `next_writer`; CloseSentError after this side closed; the stored end once it is over.
         """
-        deadline = _earliest(self._outbound.deadline, timeout)
+        deadline = self._outbound.deadline
+        if timeout is not None:
+            deadline = _earliest(deadline, timeout)
         payload = message_payload(message_type, data)
         if message_type >= CLOSE:
             self._outbound.control(message_type, payload, deadline)

@@ -97,20 +97,22 @@ class SSLSocketTransport(BorrowedTransport):
 
     # Writing: what OpenSSL was offered once must be offered again, so it counts as taken
 
-    def send(self, *buffers: Buffer, deadline: float | None = None, stall: float | None = None) -> None:
+    def send(
+        self, head: Buffer, body: Buffer = b"", *, deadline: float | None = None, stall: float | None = None
+    ) -> None:
         if self.pending:
             self.flush_until(deadline, stall)
         if deadline is not None:
             # So a deadline that passes before there is room finds nothing offered.
             self._wait_until(self._has_room, deadline, stall)
         try:
-            super().send(b"".join(buffers), deadline=deadline, stall=stall)
+            super().send(b"".join((head, body)), deadline=deadline, stall=stall)
         except BaseException:
             self.torn = True
             raise
 
     def try_send(self, frame: bytes) -> bool:
-        if self._rest and not self.flush():
+        if self.rest and not self.flush():
             return False
         self.take(frame)
         return True

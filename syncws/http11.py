@@ -363,7 +363,8 @@ class HTTPConnection:
         if self._http is None or self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise RuntimeError("there is no request to answer")
         keep_alive = self._at_end_of_request()
-        self.transport.send(*self._render(self._http, response, keep_alive), deadline=deadline)
+        head, *body = self._render(self._http, response, keep_alive)
+        self.transport.send(head, b"".join(body), deadline=deadline)
         self.keep_alive = keep_alive
 
     # A body and an answer in pieces: what a WSGI application reads and gives

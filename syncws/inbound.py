@@ -31,7 +31,7 @@ from .errors import (
 )
 from .keepalive import Keepalive
 from .options import ConnOptions, check_call_timeout
-from .protocol import MAX_REASON, Protocol, close_payload, is_sendable
+from .protocol import MAX_HEADER, MAX_REASON, Protocol, close_payload, is_sendable
 from .streams import MessageReader
 from .transport import Transport
 from .wire import Wire, acquire_until
@@ -44,7 +44,7 @@ CloseHandler = Callable[[int, str], object]
 
 #: What a read asks for first. An idle connection blocks in recv with a buffer of the size it asked for, so it asks for
 #: little (this much comes from Python's own allocator, with no page of its own); a read that fills its buffer asks for
-#: four times as much the next time, up to read_buffer_size.
+#: four times as much the next time, up to read_buffer_size and a header.
 _FIRST_READ = 448
 
 #: Seconds between two looks at a socket that cannot be waited for any more.
@@ -65,6 +65,7 @@ class Inbound:
         "_first_read",
         "_handling",
         "_in_place",
+        "_is_tls",
         "_keepalive",
         "_looked",
         "_most",
@@ -96,6 +97,7 @@ class Inbound:
         client: bool,
     ) -> None:
         self._transport = transport
+        self._is_tls = transport.is_tls
         self._wire = wire
         self._ending = ending
         self.turn = turn
@@ -107,7 +109,7 @@ class Inbound:
         self.error: Exception | None = None  # a handler's exception: final for reads only
         self.latency: float | None = None  # seconds
         self.deadline: float | None = None  # the application's, an instant of time.monotonic()
-        self._most = options.read_buffer_size
+        self._most = options.read_buffer_size + MAX_HEADER  # so that a message of just that size needs one read
         self._first_read = self._read_size = min(_FIRST_READ, self._most)
         self._looked = False  # this read has looked at the socket, so that its timeout may end it
         self._in_place = False  # close or close_read reads, in place of the application: its deadline plays no part
@@ -120,21 +122,21 @@ class Inbound:
 
     # A message at a time
 
-    def message(self, timeout: float | None) -> tuple[MessageType, Any]:
-        """The next message: (TEXT, str) or (BINARY, bytes)."""
-        message: tuple[MessageType, Any] = self._read(self.protocol.next_event, timeout)
-        return message
-
     def reader(self, timeout: float | None) -> MessageReader:
         """The next message as a stream, once part of it is there."""
-        reader: MessageReader = self._read(self._open_reader, timeout)[1]
+        reader: MessageReader = self.read(self._open_reader, timeout)[1]
         return reader
 
-    def _read(self, step: Callable[[], Any], timeout: float | None, reader: MessageReader | None = None) -> Any:
-        """Take the turn and read what step gives; reader is the message being read, if it is a piece of one."""
-        check_call_timeout(timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not self.turn.acquire(blocking=False):
+    def read(self, step: Callable[[], Any], timeout: float | None, reader: MessageReader | None = None) -> Any:
+        """Take the turn and read what step gives; reader is the message being read, if it is a piece of one.
+
+        step asks the protocol: its `next_event` gives a whole message, (TEXT, str) or (BINARY, bytes).
+        """
+        deadline = None
+        if timeout is not None:
+            check_call_timeout(timeout)
+            deadline = time.monotonic() + timeout
+        if not self.turn.acquire(False):
             self.take_turn(deadline)
         try:
             self._looked = False
@@ -142,7 +144,9 @@ class Inbound:
                 if reader is not None:
                     return BINARY, b"", True  # another message has begun since: this one is at its end
                 self._skip_message(deadline)
-            return self._next(step, deadline)
+            if self.error is not None or self._ending.end is not None:
+                self._raise_end()
+            return self._advance(step, deadline)
         finally:
             self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
             if self._ending.cut:
@@ -175,7 +179,7 @@ class Inbound:
         return piece[0], reader
 
     def _next_piece_of(self, reader: MessageReader) -> tuple[bytes, bool]:
-        _, data, final = self._read(self.protocol.next_piece, None, reader)
+        _, data, final = self.read(self.protocol.next_piece, None, reader)
         return data, final
 
     def _skip_message(self, deadline: float | None) -> None:
@@ -184,7 +188,8 @@ class Inbound:
         assert reader is not None
         reader.abandon()
         while not reader.complete:
-            reader.complete = self._next(self.protocol.next_piece, deadline)[2]
+            self._raise_end()
+            reader.complete = self._advance(self.protocol.next_piece, deadline)[2]
         self._reader = None
 
     # In place of the application
@@ -192,7 +197,8 @@ class Inbound:
     def read_control(self) -> None:
         """Handle control frames until the end, or a message, which is passed over. The caller has the turn."""
         self._in_place = True
-        self._next(self.protocol.next_piece, None)
+        self._raise_end()
+        self._advance(self.protocol.next_piece, None)
 
     def finish(self, deadline: float) -> bool:
         """Read until the end, whatever the peer still sends: in this thread, unless another one is reading already.
@@ -253,18 +259,17 @@ class Inbound:
 
     # The turn's holder
 
-    def _next(self, step: Callable[[], Any], deadline: float | None) -> Any:
-        """What step gives next, past control frames, receiving as needed."""
+    def _raise_end(self) -> None:
+        """Raise what every read raises once it is over, or after a handler's exception; nothing before."""
         error = self.error or self._ending.end
         if error is not None:
             raise error.with_traceback(None)
-        return self._advance(step, deadline)
 
     def _advance(self, step: Callable[[], Any], deadline: float | None) -> Any:
-        """As `_next`, but past a handler's exception too."""
+        """What step gives next, past control frames, receiving as needed."""
         while True:
             try:
-                event = step()
+                event = None if self.protocol.idle else step()
                 if event is None:
                     self._receive(deadline)
                     continue
@@ -288,45 +293,39 @@ class Inbound:
             raise self._ending.end.with_traceback(None)
         if self.idle_handler is not None and not self._in_place:
             self._call(self.idle_handler)
-        wait = self._keepalive.interval
-        if deadline is not None or self.deadline is not None or self._keepalive.silent_since is not None:
+        keepalive = self._keepalive
+        wait = keepalive.interval
+        if deadline is not None or self.deadline is not None or keepalive.silent_since is not None:
             wait = self._seconds_to_wait(deadline)
         try:
             came = self._receive_bytes(wait)
         except OSError as error:
             lost = self._ending.give_up(self._ending.vanished(str(error), error))
             raise lost from lost.__cause__
-        if came:
-            if self._keepalive.silent_since is not None:
-                self._keepalive.heard()
-        elif came is None and self._transport.heard_part:
-            self._keepalive.heard()  # a TLS record that arrives slowly is no silence
-        elif came is None:
-            self._nothing_came(wait or 0.0)
-        elif self._ending.end is not None:  # and this side had woken us
-            raise self._ending.end.with_traceback(None)
-        else:
-            # No frame can follow, and a writer that is stuck would stay so: a peer may have closed one way only.
-            raise self._ending.give_up(self._ending.vanished("the peer left without a close frame"))
-        if self._transport.is_tls and self._transport.pending:
-            self._wire.flush_soon()
+        if not came:
+            self._nothing_came(came, wait or 0.0)
+        elif keepalive.silent_since is not None:
+            keepalive.heard()
+        if self._is_tls and self._transport.pending:
+            self._wire.nudge()
 
     def _receive_bytes(self, wait: float | None) -> int | None:
         """As `Transport.receive`, into the protocol: how many bytes."""
-        room = self.protocol.destination()
-        if room is not None:
+        protocol = self.protocol
+        if protocol.partial is not None and (room := protocol.destination()) is not None:
             with room:
                 came = self._transport.receive_into(room, wait)
             if came:
-                self.protocol.received(came)
+                protocol.received(came)
             return came
         data = self._transport.receive(self._read_size, wait)
         if not data:
             return data if data is None else 0
-        self.protocol.receive(data)
-        if len(data) == self._read_size:
-            self._read_size = min(4 * self._read_size, self._most)
-        return len(data)
+        protocol.receive(data)
+        came = len(data)
+        if came == self._read_size:
+            self._read_size = min(4 * came, self._most)
+        return came
 
     def _seconds_to_wait(self, deadline: float | None) -> float | None:
         """Raises ReadTimeout; but a call's own timeout only after one look at the socket, so that 0 is of use."""
@@ -341,7 +340,16 @@ class Inbound:
             waits.append(until_judged)
         return min(waits, default=None)
 
-    def _nothing_came(self, waited: float) -> None:
+    def _nothing_came(self, came: int | None, waited: float) -> None:
+        """A wait ended without bytes: with the end of the stream (0), or with nothing (None)."""
+        if came is not None:
+            if self._ending.end is not None:  # and this side had woken us
+                raise self._ending.end.with_traceback(None)
+            # No frame can follow, and a writer that is stuck would stay so: a peer may have closed one way only.
+            raise self._ending.give_up(self._ending.vanished("the peer left without a close frame"))
+        if self._transport.heard_part:
+            self._keepalive.heard()  # a TLS record that arrives slowly is no silence
+            return
         self._read_size = self._first_read
         verdict = self._keepalive.nothing_came(time.monotonic(), waited, self._transport.taken_by_peer())
         if verdict == "ping" and self._wire.open:

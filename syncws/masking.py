@@ -59,8 +59,8 @@ def mask(data: bytes | bytearray | memoryview, key: bytes, offset: int = 0) -> b
     return copy.getvalue()
 
 
-def mask_into(buffer: bytearray, start: int, end: int, key: bytes, offset: int = 0) -> None:
-    """Mask (or unmask) buffer[start:end] in place with the 4 bytes of key.
+def mask_into(buffer: bytearray | memoryview, start: int, end: int, key: bytes, offset: int = 0) -> None:
+    """Mask (or unmask) buffer[start:end] in place with the 4 bytes of key; a memoryview is of single bytes.
 
     0 <= start <= end <= len(buffer) must hold. offset says how many bytes of the same payload went before start.
     Raises nothing; the rest of buffer is left alone and its size does not change, so views of it stay valid. Nobody
@@ -90,12 +90,12 @@ def _xor(numpy: Any, buffer: bytearray | memoryview, start: int, end: int, key: 
         buffer[tail:end] = mask(buffer[tail:end], key)
 
 
-def _translate(buffer: bytearray, start: int, end: int, key: bytes) -> None:
+def _translate(buffer: bytearray | memoryview, start: int, end: int, key: bytes) -> None:
     """Every fourth byte is XORed with the same byte of the key, and bytes.translate does that in C."""
     tables = _tables()
     for i in range(4):
         part = slice(start + i, end, 4)
-        buffer[part] = buffer[part].translate(tables[key[i]])
+        buffer[part] = bytes(buffer[part]).translate(tables[key[i]])
 
 
 @functools.cache

@@ -26,7 +26,8 @@ class ConnOptions:
         send_queue_bytes: bytes that it lets wait.
         overflow: what happens when that is full: "close" the connection (1013), or "drop_oldest" or "drop_newest",
             a message that is dropped and counted.
-        read_buffer_size: most bytes received at a time; a connection that was idle begins with little.
+        read_buffer_size: most bytes received at a time, and those of a header; a connection that was idle begins with
+            little.
         write_buffer_size: bytes of a message that `next_writer` collects before it sends a fragment.
 
     Raises TypeError or ValueError, naming the option, for a value that cannot work.

@@ -67,7 +67,10 @@ class Outbound:
 
     def message(self, message_type: int, payload: bytes, deadline: float | None) -> None:
         """Write a whole message of TEXT or BINARY."""
-        self._whole(*encode_payload(message_type, payload, self.compression(len(payload))), deadline)
+        first = FIN | message_type
+        if self._agreement is not None:
+            first, payload = encode_payload(message_type, payload, self.compression(len(payload)))
+        self._whole(first, payload, deadline)
 
     def prepared(self, prepared: PreparedMessage, deadline: float | None) -> None:
         """Write a message that was encoded before."""
@@ -116,7 +119,7 @@ class Outbound:
         self._message_lock.release()
 
     def _whole(self, first: int, payload: bytes, deadline: float | None) -> None:
-        if not self._message_lock.acquire(blocking=False):
+        if not self._message_lock.acquire(False):
             self._take_message_lock(deadline)
         try:
             self._wire.send(first, payload, deadline)

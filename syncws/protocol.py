@@ -26,7 +26,9 @@ holds the two encoders against each other.)
 from __future__ import annotations
 
 import codecs
+import io
 import os
+import struct
 import sys
 from typing import Any, NoReturn
 
@@ -48,6 +50,7 @@ CONTINUATION = 0x0
 WHOLE_TEXT = FIN | MessageType.TEXT
 WHOLE_BINARY = FIN | MessageType.BINARY
 
+MAX_HEADER = 14  # of any frame (RFC 6455 section 5.2): two bytes, eight of length, four of the mask
 MAX_CONTROL_PAYLOAD = 125  # RFC 6455 section 5.5
 MAX_REASON = MAX_CONTROL_PAYLOAD - 2
 
@@ -78,8 +81,9 @@ class Protocol:
         "_message_size",
         "_message_type",
         "_opcode",
-        "_partial",
         "_start",
+        "idle",
+        "partial",
     )
 
     def __init__(self, *, client: bool, read_limit: int | None, compression: bool, data: bytes = b"") -> None:
@@ -89,8 +93,10 @@ class Protocol:
         self._limit = read_limit or None
         self._buffer = data  # received, not yet consumed from _start on
         self._start = 0
+        #: Nothing is there to be handed out: bytes are needed, whatever is asked for. (False does not deny that.)
+        self.idle = False
         self._error: ProtocolError | None = None
-        self._partial: _PartialFrame | None = None
+        self.partial: _PartialFrame | None = None
         # The engine lane. Built on first need: most connections never see a frame for it.
         self._engine: Connection | None = None
         self._deflate: InboundDeflate | None = None
@@ -117,11 +123,12 @@ class Protocol:
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the peer."""
-        if self._start == len(self._buffer):
+        self.idle = False
+        if not self._buffer:
             self._buffer = data
-        else:
-            # What is left over is short: the head of a frame, or frames not asked for yet.
-            self._buffer = self._buffer[self._start :] + data
+            return
+        # What is left over is short: the head of a frame, or frames not asked for yet.
+        self._buffer = self._buffer[self._start :] + data
         self._start = 0
 
     def destination(self) -> memoryview | None:
@@ -130,12 +137,12 @@ class Protocol:
         To be asked once `next_event` or `next_piece` has returned None. After receiving n bytes into it, release the
         view and call `received(n)`.
         """
-        return self._partial.room() if self._partial is not None else None
+        return self.partial.room() if self.partial is not None else None
 
     def received(self, count: int) -> None:
         """Say that count bytes were received into `destination`."""
-        assert self._partial is not None
-        self._absorb(self._partial.filled, count)
+        assert self.partial is not None
+        self._judge_text(self.partial.absorb(count))
 
     # Events out
 
@@ -146,12 +153,13 @@ class Protocol:
         out, the rest. After CLOSE there is nothing more, whatever the peer still sends. Raises ProtocolError or
         ReadLimitError, and the same again ever after.
         """
-        if self._partial is not None or self._fed_to_engine or self._fragmented or self._error is not None:
+        if self.partial is not None or self._fed_to_engine or self._fragmented or self._error is not None:
             return self._go_on(raw)
         buffer = self._buffer
         start = self._start
-        if len(buffer) - start < 2:
-            if start == len(buffer):
+        arrived = len(buffer)
+        if arrived - start < 2:
+            if start == arrived and arrived:
                 self._forget()
             return None
         first = buffer[start]
@@ -164,17 +172,25 @@ class Protocol:
             size = 2 if length == 126 else 8
             length = int.from_bytes(buffer[start + 2 : start + 2 + size])
             body += size
-            if start + 2 + size <= len(buffer) and not _is_minimal(length, size):
+            if start + 2 + size <= arrived and not _is_minimal(length, size):
                 return self._go_on(raw)
         end = body + length
-        if end > len(buffer):
+        if end > arrived:
             return self._begin_partial(first, length, body, raw)
         if self._limit is not None and length > self._limit:
             self._exceed(length)
-        payload = buffer[body:end]
-        if self._mask_bit:
-            payload = mask(payload, buffer[body - 4 : body])
-        self._start = end
+        if not self._mask_bit:
+            payload = buffer[body:end]
+        elif length < LARGE:
+            payload = mask(buffer[body:end], buffer[body - 4 : body])
+        else:
+            payload = mask(memoryview(buffer)[body:end], buffer[body - 4 : body])
+        if end == arrived:
+            self._buffer = b""
+            self._start = 0
+            self.idle = self._engine is None  # else: see _forget
+        else:
+            self._start = end
         if first == WHOLE_BINARY:
             return BINARY, payload
         try:
@@ -193,9 +209,9 @@ class Protocol:
         event = self.next_event(raw=True)
         if event is not None:
             return (*event, True)
-        if self._partial is not None:
-            piece = self._partial.take()
-            return (self._partial.type, piece, False) if piece else None
+        if self.partial is not None:
+            piece = self.partial.take()
+            return (self.partial.type, piece, False) if piece else None
         if self._message:
             piece = bytes(self._message)
             self._message.clear()
@@ -208,7 +224,7 @@ class Protocol:
         """Feed what has arrived to the lane of the current frame, until there is an event or no byte is left."""
         if self._error is not None:
             raise self._error.with_traceback(None)
-        if self._partial is not None:
+        if self.partial is not None:
             return self._fill_partial(raw)
         while True:
             if not self._fed_to_engine:
@@ -228,26 +244,22 @@ class Protocol:
             self._exceed(length)
         key = self._buffer[body - 4 : body] if self._mask_bit else None
         self._start = body
-        self._partial = _PartialFrame(TEXT if first == WHOLE_TEXT else BINARY, length, key)
+        self.partial = _PartialFrame(TEXT if first == WHOLE_TEXT else BINARY, length, key)
         return self._fill_partial(raw)
 
     def _fill_partial(self, raw: bool) -> Event | None:
-        partial = self._partial
+        partial = self.partial
         assert partial is not None
         if self._start < len(self._buffer):
-            piece = self._take(partial.missing)
-            at = partial.filled
-            partial.data[at : at + len(piece)] = piece
-            self._absorb(at, len(piece))
+            self._judge_text(partial.add(self._take(partial.missing)))
         if partial.missing:
             return None
-        self._partial = None
+        self.partial = None
         data = partial.take()
         return partial.type, data.decode() if partial.type is TEXT and not raw else data
 
-    def _absorb(self, start: int, count: int) -> None:
-        assert self._partial is not None
-        if not self._partial.absorb(start, count):
+    def _judge_text(self, valid: bool) -> None:
+        if not valid:
             self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
 
     def _judge_header(self) -> int:
@@ -398,7 +410,7 @@ class Protocol:
         """Raise it, now and ever after. What has come is let go: an ended connection may be kept for long."""
         self._error = error
         self._forget()
-        self._partial = None
+        self.partial = None
         self._message = bytearray()
         raise error
 
@@ -409,54 +421,75 @@ class Protocol:
 
 
 class _PartialFrame:
-    """A data frame that is arriving: what is there so far, unmasked and checked."""
+    """A data frame that is arriving: what is there so far, unmasked and checked.
 
-    __slots__ = ("_checker", "_key", "data", "filled", "missing", "received", "type")
+    A BytesIO lends its buffer to be received and unmasked in, and gives it away as bytes without a copy.
+    """
+
+    __slots__ = ("_checker", "_data", "_key", "_size", "filled", "missing", "received", "type")
 
     def __init__(self, type: MessageType, length: int, key: bytes | None) -> None:
         self.type = type
         self.missing = length  # bytes yet to come
         self.received = 0  # bytes that came, those already taken included: the mask's position
-        self.data = bytearray()  # the first `filled` bytes are there, the rest is room
+        self._data = io.BytesIO()  # the first `filled` bytes are there, the rest is room
+        self._size = 0  # of _data
         self.filled = 0
         self._key = key
         self._checker = codecs.getincrementaldecoder("utf-8")() if type is TEXT else None
 
     def room(self) -> memoryview | None:
         """Room for as much again as is there, within the declared length; None while that is too little to matter."""
-        spare = len(self.data) - self.filled
-        if spare == 0:
+        if self.filled == self._size:
             spare = min(self.filled, self.missing)
             if spare < IN_PLACE:
                 return None
-            self.data += bytes(spare)
-        return memoryview(self.data)[self.filled : self.filled + spare]
+            self._size += spare
+            self._data.seek(self._size - 1)
+            self._data.write(b"\0")
+        return self._data.getbuffer()[self.filled : self._size]
 
-    def absorb(self, start: int, count: int) -> bool:
-        """Unmask and check count bytes written at start; False for invalid UTF-8."""
-        end = start + count
-        if self._key is not None:
-            mask_into(self.data, start, end, self._key, self.received)
-        self.filled = end
+    def add(self, piece: bytes) -> bool:
+        """Take bytes that were received elsewhere; as `absorb`."""
+        self._data.seek(self.filled)
+        self._data.write(piece)
+        self._size = max(self._size, self.filled + len(piece))
+        return self.absorb(len(piece))
+
+    def absorb(self, count: int) -> bool:
+        """Unmask and check count bytes that were put behind what was there; False for invalid UTF-8."""
+        start, self.filled = self.filled, self.filled + count
+        if self._key is not None or self._checker is not None:
+            with self._data.getbuffer() as data:
+                if self._key is not None:
+                    mask_into(data, start, self.filled, self._key, self.received)
+                if self._checker is not None and not self._check(data[start : self.filled], count == self.missing):
+                    return False
         self.received += count
         self.missing -= count
-        if self._checker is None:
-            return True
-        try:
-            self._checker.decode(self.data[start:end], final=not self.missing)
-        except UnicodeDecodeError:
-            return False
+        return True
+
+    def _check(self, piece: memoryview, final: bool) -> bool:
+        assert self._checker is not None
+        with piece:
+            try:
+                self._checker.decode(piece, final)
+            except UnicodeDecodeError:
+                return False
         return True
 
     def take(self) -> bytes:
         """Hand out what is there; of TEXT only whole characters, so that what follows is text by itself."""
-        end = self.filled - (len(self._checker.getstate()[0]) if self._checker is not None else 0)
+        kept = len(self._checker.getstate()[0]) if self._checker is not None else 0
+        end = self.filled - kept
         if end == 0:
             return b""
-        taken = bytes(self.data) if end == len(self.data) else bytes(memoryview(self.data)[:end])
-        self.data = self.data[end : self.filled]
-        self.filled -= end
-        return taken
+        taken = self._data.getvalue()  # uncopied
+        rest = taken[end : self.filled]
+        self._data = io.BytesIO()
+        self._data.write(rest)
+        self._size = self.filled = kept
+        return taken if end == len(taken) else taken[:end]
 
 
 def _is_minimal(length: int, size: int) -> bool:
@@ -466,26 +499,33 @@ def _is_minimal(length: int, size: int) -> bool:
 
 # Bytes out
 
+#: The three forms of a header, but for a client's mask (RFC 6455 section 5.2).
+_HEAD = struct.Struct("!BB").pack
+_HEAD_16 = struct.Struct("!BBH").pack
+_HEAD_64 = struct.Struct("!BBQ").pack
 
-def encode(first: int, payload: bytes, client: bool) -> tuple[bytes, ...]:
-    """One frame as buffers to be sent together: first is FIN, RSV1 and opcode; a client's payload is masked.
+
+def encode(first: int, payload: bytes, client: bool) -> tuple[bytes, bytes]:
+    """One frame as two buffers to be sent together: first is FIN, RSV1 and opcode; a client's payload is masked.
+
+    The second one is a large payload, uncopied, or empty.
 
     The mask key is fresh for each frame, from the system's random source (RFC 6455 section 5.3).
     """
     length = len(payload)
     second = MASKED if client else 0
     if length < 126:
-        head = bytes((first, second | length))
+        head = _HEAD(first, second | length)
     elif length < 1 << 16:
-        head = bytes((first, second | 126)) + length.to_bytes(2)
+        head = _HEAD_16(first, second | 126, length)
     else:
-        head = bytes((first, second | 127)) + length.to_bytes(8)
+        head = _HEAD_64(first, second | 127, length)
     if client:
         key = os.urandom(4)
         head += key
         payload = mask(payload, key)
     if length < LARGE:
-        return (head + payload,)
+        return head + payload, b""
     return head, payload
 
 
@@ -540,6 +580,8 @@ def message_payload(message_type: int, data: str | bytes | bytearray | memoryvie
         if isinstance(data, str):
             return data.encode()
         raise TypeError(f"a TEXT message is a str, not {type(data).__name__}: decode it, or send it as BINARY")
+    if message_type == BINARY and isinstance(data, bytes):
+        return data
     if message_type not in (BINARY, MessageType.PING, MessageType.PONG, MessageType.CLOSE):
         raise ValueError(f"no message type {message_type!r}: use TEXT, BINARY, PING, PONG or CLOSE")
     if isinstance(data, str) and message_type == BINARY:

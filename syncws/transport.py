@@ -107,7 +107,7 @@ class Transport:
         # The kernel's receive timeout as last set. NaN, which equals nothing: not known, so that it is set.
         self._tick: float | None = math.nan
         # Guarded by the caller's frame lock:
-        self._rest: memoryview = _NO_BYTES  # of a frame cut short
+        self.rest: memoryview = _NO_BYTES  # of a frame cut short; empty, so false, where none is
         self._sent = 0  # bytes the kernel took
         #: Part of a frame is on the wire whose sender was told that it failed: nothing may follow it.
         self.torn = False
@@ -177,26 +177,28 @@ class Transport:
     @property
     def pending(self) -> bool:
         """Whether the rest of a frame waits to leave."""
-        return len(self._rest) > 0
+        return len(self.rest) > 0
 
-    def send(self, *buffers: Buffer, deadline: float | None = None, stall: float | None = None) -> None:
-        """Send the rest and then the buffers, all of it, waiting as long as it takes.
+    def send(
+        self, head: Buffer, body: Buffer = b"", *, deadline: float | None = None, stall: float | None = None
+    ) -> None:
+        """Send the rest and then head and body, all of it, waiting as long as it takes.
 
         deadline is an instant of time.monotonic(); stall is how many seconds may pass without any progress. Raises
         WriteTimeout, and OSError (of errno ETIMEDOUT for a stall). After a failure `torn` tells whether part of the
-        buffers is on the wire; where it is not, nothing of them has left and a later call may succeed.
+        them is on the wire; where it is not, nothing of them has left and a later call may succeed.
         """
-        if self._rest:
+        if self.rest:
             self.flush_until(deadline, stall)
-        self._offer(buffers)
-        if not self._rest:
+        self._offer(head, body)
+        if not self.rest:
             return
-        total = sum(map(len, buffers))
+        total = len(head) + len(body)
         try:
             self.flush_until(deadline, stall)
         except WriteTimeout:
-            if len(self._rest) == total:
-                self._rest = _NO_BYTES
+            if len(self.rest) == total:
+                self.rest = _NO_BYTES
             else:
                 self.torn = True
             raise
@@ -206,7 +208,7 @@ class Transport:
 
     def try_send(self, frame: bytes) -> bool:
         """Send a frame without waiting. False: nothing was taken. True: it was, though its rest may be `pending`."""
-        if self._rest and not self.flush():
+        if self.rest and not self.flush():
             return False
         try:  # as _offer, written out: a broadcast comes here for each member
             taken = self.socket.send(frame, self._send_flags)
@@ -217,7 +219,7 @@ class Transport:
             raise
         self._sent += taken
         if taken != len(frame):
-            self._rest = memoryview(frame)[taken:]
+            self.rest = memoryview(frame)[taken:]
         return True
 
     def take(self, frame: bytes) -> None:
@@ -225,16 +227,16 @@ class Transport:
 
         Only while nothing else is pending.
         """
-        assert not self._rest
-        self._offer((frame,))
+        assert not self.rest
+        self._offer(frame)
 
     def flush(self) -> bool:
         """Try to send the rest without waiting; True when none is left. Raises OSError."""
-        while self._rest:
+        while self.rest:
             try:
-                taken = self.socket.send(self._rest, self._send_flags)
+                taken = self.socket.send(self.rest, self._send_flags)
                 self._sent += taken
-                self._rest = self._rest[taken:]
+                self.rest = self.rest[taken:]
             except BlockingIOError:
                 return False
             except BaseException:
@@ -254,26 +256,23 @@ class Transport:
         """
         return self._sent - _queued_bytes(self.socket)
 
-    def _offer(self, buffers: tuple[Buffer, ...]) -> None:
-        """Give the kernel what it takes at once; the rest waits in _rest, which is empty before."""
+    def _offer(self, head: Buffer, body: Buffer = b"") -> None:
+        """Give the kernel what it takes at once; the rest waits in `rest`, which is empty before."""
+        if body and not _SENDMSG:  # pragma: no cover - Windows
+            head, body = b"".join((head, body)), b""
         try:
-            if len(buffers) == 1:
-                total = len(buffers[0])
-                taken = self.socket.send(buffers[0], self._send_flags)
-            elif not _SENDMSG:  # pragma: no cover - Windows
-                return self._offer((b"".join(buffers),))
+            if not body:
+                taken = self.socket.send(head, self._send_flags)
             else:
-                total = sum(map(len, buffers))
-                taken = self.socket.sendmsg(buffers, (), self._send_flags)
+                taken = self.socket.sendmsg((head, body), (), self._send_flags)
             self._sent += taken
-            if taken != total:
-                self._rest = _left_over(buffers, taken)
+            if taken != len(head) + len(body):
+                self.rest = _left_over(head, body, taken)
         except BlockingIOError:
-            self._rest = _left_over(buffers, 0)
+            self.rest = _left_over(head, body, 0)
         except BaseException:
             self.torn = True  # a KeyboardInterrupt may come after the kernel took bytes: nobody knows how many
             raise
-        return None
 
     def _wait_until(self, done: Callable[[], bool], deadline: float | None, stall: float | None) -> None:
         """Wait for the socket to be writable, again and again until done. Raises as `send`."""
@@ -455,19 +454,21 @@ class TLSTransport(Transport):
     @property
     def pending(self) -> bool:
         # The reader may have left ciphertext of its own (an answer to a key update): that must leave as well.
-        if self._rest:
+        if self.rest:
             return True
         with self._codec:
             return self._outgoing.pending > 0
 
-    def send(self, *buffers: Buffer, deadline: float | None = None, stall: float | None = None) -> None:
+    def send(
+        self, head: Buffer, body: Buffer = b"", *, deadline: float | None = None, stall: float | None = None
+    ) -> None:
         if self.pending:
             self.flush_until(deadline, stall)
         if deadline is not None:
             # Once encrypted it must leave; so a deadline that passes before there is room finds nothing encrypted.
             self._wait_until(self._has_room, deadline, stall)
         try:
-            for portion in _portions(buffers):
+            for portion in _portions(head, body):
                 super().send(self._encrypt(portion), deadline=deadline, stall=stall)
         except BaseException:
             self.torn = True  # what is encrypted and did not leave makes a hole in the stream
@@ -480,9 +481,9 @@ class TLSTransport(Transport):
         return True
 
     def take(self, frame: bytes) -> None:
-        assert not self._rest
+        assert not self.rest
         try:
-            self._offer((self._encrypt(frame),))
+            self._offer(self._encrypt(frame))
         except BaseException:
             self.torn = True
             raise
@@ -494,11 +495,11 @@ class TLSTransport(Transport):
             with self._codec:
                 ciphertext = self._outgoing.read()
             if ciphertext:
-                self._offer((ciphertext,))
+                self._offer(ciphertext)
         except BaseException:
             self.torn = True
             raise
-        return not self._rest
+        return not self.rest
 
     def _has_room(self) -> bool:
         return _wait_for(self.socket, 0, write=True)
@@ -518,7 +519,7 @@ class TLSTransport(Transport):
                     self._tls.unwrap()  # queues close_notify; the peer's is not waited for
                 farewell = self._outgoing.read()
             if farewell and Transport.flush(self):
-                self._offer((farewell,))
+                self._offer(farewell)
         super().shutdown_write()
 
 
@@ -563,7 +564,7 @@ class _Tunnel:
                 self._incoming.write(data)
 
 
-def _portions(buffers: tuple[Buffer, ...]) -> Iterator[Buffer]:
+def _portions(*buffers: Buffer) -> Iterator[Buffer]:
     """The buffers in pieces to encrypt: small ones joined, large ones cut."""
     if sum(map(len, buffers)) <= _TLS_PORTION:
         yield b"".join(buffers)
@@ -621,14 +622,13 @@ def _wait_for(sock: socket.socket, wait: float | None, *, write: bool) -> bool:
     return any(select.select([] if write else only, only if write else [], only, wait))  # pragma: no cover
 
 
-def _left_over(buffers: tuple[Buffer, ...], taken: int) -> memoryview:
-    """What remains of the buffers after taken bytes, without copying a large payload once the header is gone."""
-    if len(buffers) == 1:
-        return memoryview(buffers[0])[taken:]
-    head, payload = buffers
+def _left_over(head: Buffer, body: Buffer, taken: int) -> memoryview:
+    """What remains of both after taken bytes, without copying a large payload once the header is gone."""
+    if not body:
+        return memoryview(head)[taken:]
     if taken >= len(head):
-        return memoryview(payload)[taken - len(head) :]
-    return memoryview(b"".join(buffers))[taken:]
+        return memoryview(body)[taken - len(head) :]
+    return memoryview(b"".join((head, body)))[taken:]
 
 
 def _address(ask: Any) -> Any:

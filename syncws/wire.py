@@ -100,19 +100,20 @@ class Wire:
 
         Raises WriteTimeout (sticky only if part of the frame is on the wire), ConnectionClosed.
         """
-        buffers = encode(first, payload, self._client)
+        head, body = encode(first, payload, self._client)
         begun = False
-        self._wait_for_frame_lock(deadline)
+        if not self.frame_lock.acquire(False):
+            self._wait_for_frame_lock(deadline)
         try:
-            if self._waiting or self._transport.pending:
+            if self._waiting or self._transport.rest:
                 self._flush_until(deadline)
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
             begun = True
             if first == _CLOSE:
-                self._send_close(buffers, payload, deadline)
+                self._send_close(head, payload, deadline)
             else:
-                self._transport.send(*buffers, deadline=deadline, stall=self._stall)
+                self._transport.send(head, body, deadline=deadline, stall=self._stall)
                 if not first & 0x8:
                     self._message_open = not first & FIN
         except BaseException as error:
@@ -122,7 +123,8 @@ class Wire:
             self._fail(error)
         finally:
             self.frame_lock.release()
-            self._look_again()
+            if self._waiting or self._transport.rest:  # _look_again
+                self.flush_soon()
 
     def flush(self, deadline: float, finish: bool) -> None:
         """Write all that waits, our close too; with finish, then tell the peer that no more bytes come.
@@ -234,12 +236,18 @@ class Wire:
         if self._abandoned:  # maybe while we held the lock, so that the one who cut could not close the fd
             self._on_left()
 
+    def nudge(self) -> None:
+        """The reader has left bytes of its own in the transport (TLS): they leave now, or by whoever is writing."""
+        with self.state_lock:
+            self._waiting = True
+        self.flush_soon()
+
     def _look_again(self) -> None:
         """Rule 5, for whoever has just let go of the frame lock.
 
         The release itself stands in each `finally`: a KeyboardInterrupt may come as this function is entered.
         """
-        if self._waiting or self._transport.pending:
+        if self._waiting or self._transport.rest:
             self.flush_soon()
 
     def set_queue(self, limit: int, bytes_limit: int, overflow: Overflow) -> None:
@@ -326,12 +334,12 @@ class Wire:
                 return None
         return b"".join(encode(first, payload, self._client))
 
-    def _send_close(self, buffers: tuple[bytes, ...], payload: bytes, deadline: float | None) -> None:
+    def _send_close(self, frame: bytes, payload: bytes, deadline: float | None) -> None:
         """Write our close. Raises as `Transport.send`; after a WriteTimeout that tore nothing it was never sent."""
         with self.state_lock:
             closing = self._record_close(payload)
         try:
-            self._transport.send(*buffers, deadline=deadline, stall=self._stall)
+            self._transport.send(frame, deadline=deadline, stall=self._stall)
         except WriteTimeout:
             if not self._transport.torn:
                 with self.state_lock:
@@ -517,7 +525,7 @@ def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:
             left.append(number)
         finally:
             wire.frame_lock.release()
-            if wire._waiting or wire._transport.pending:  # _look_again: what the socket did not take is left to it
+            if wire._waiting or wire._transport.rest:  # _look_again: what the socket did not take is left to it
                 wire.flush_soon()
     return left
 

@@ -452,7 +452,7 @@ class TLSRules:
                 wiretap = Wiretap(client.socket)
                 with self.assertRaises(OSError):
                     transport.flush_until(instant(PATIENCE), None)
-                transport._rest = memoryview(b"")
+                transport.rest = memoryview(b"")
                 for call in (lambda t: t.send(SECRET), lambda t: t.try_send(SECRET), lambda t: t.take(SECRET)):
                     with self.assertRaises(OSError):
                         call(transport)

@@ -674,8 +674,8 @@ class SystemCallTests(LeakChecks):
         """What is left of a large payload is a view of it."""
         payload = bytes(100_000)
         transport, _ = self.scripted(room=[1000])
-        transport._offer((b"header", payload))
-        self.assertIs(transport._rest.obj, payload)
+        transport._offer(b"header", payload)
+        self.assertIs(transport.rest.obj, payload)
 
     def test_rest_goes_first(self):
         """Nothing passes the rest of a frame cut short: not send, not try_send."""

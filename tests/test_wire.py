@@ -506,7 +506,7 @@ class LostWakeUpTests(Cases):
 
         def reader():
             answer.extend(frame(b"answer"))
-            wire.flush_soon()
+            wire.nudge()
 
         wire.frame_lock = HookedLock(reader)
         with self.no_drain():
@@ -1065,8 +1065,8 @@ class FailureTests(Cases):
             wire, sock = self.scripted()
             send = wire._transport.send
 
-            def interrupted(*buffers, send=send, **limits):
-                send(*buffers, **limits)
+            def interrupted(*arguments, send=send, **limits):
+                send(*arguments, **limits)
                 raise KeyboardInterrupt
 
             with mock.patch.object(wire._transport, "send", interrupted), self.assertRaises(KeyboardInterrupt):
