@@ -269,17 +269,20 @@ class Inbound:
         """What step gives next, past control frames, receiving as needed."""
         while True:
             try:
-                event = None if self.protocol.idle else step()
-                if event is None:
+                if self.protocol.idle:
                     self._receive(deadline)
-                    continue
+                event = step()
+                while event is None:
+                    self._receive(deadline)
+                    event = step()
             except ProtocolError as error:
                 # Not of a handler: that may be the end of another connection.
                 end = self._refuse_peer(error)
                 raise end from end.__cause__
-            if event[0] is TEXT or event[0] is BINARY:
+            kind = event[0]
+            if kind is TEXT or kind is BINARY:
                 return event
-            self._handle(event[0], event[1])
+            self._handle(kind, event[1])
 
     def _refuse_peer(self, error: ProtocolError) -> ConnectionClosed:
         """The peer broke the protocol: say so in a close frame (a code without reason for 1009, as gorilla does)."""

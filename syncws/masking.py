@@ -81,11 +81,11 @@ def mask_into(buffer: bytearray | memoryview, start: int, end: int, key: bytes, 
 
 
 def _xor(numpy: Any, buffer: bytearray | memoryview, start: int, end: int, key: bytes) -> None:
-    """Four bytes at a time and in place; numpy takes them at any address. The last one to three go the small way."""
-    words = (end - start) // 4
-    target = numpy.frombuffer(buffer, numpy.uint32, words, start)
-    target ^= numpy.frombuffer(key, numpy.uint32)
-    tail = start + words * 4
+    """Eight bytes at a time and in place; numpy takes them at any address. The last one to seven go the small way."""
+    words = (end - start) // 8
+    target = numpy.frombuffer(buffer, numpy.uint64, words, start)
+    target ^= numpy.frombuffer(key + key, numpy.uint64)
+    tail = start + words * 8
     if tail < end:
         buffer[tail:end] = mask(buffer[tail:end], key)
 

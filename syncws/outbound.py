@@ -67,10 +67,10 @@ class Outbound:
 
     def message(self, message_type: int, payload: bytes, deadline: float | None) -> None:
         """Write a whole message of TEXT or BINARY."""
-        first = FIN | message_type
-        if self._agreement is not None:
-            first, payload = encode_payload(message_type, payload, self.compression(len(payload)))
-        self._whole(first, payload, deadline)
+        if self._agreement is None:
+            self._whole(FIN | message_type, payload, deadline)
+        else:
+            self._whole(*encode_payload(message_type, payload, self.compression(len(payload))), deadline)
 
     def prepared(self, prepared: PreparedMessage, deadline: float | None) -> None:
         """Write a message that was encoded before."""

@@ -70,6 +70,7 @@ class Protocol:
         "_compressed",
         "_compression",
         "_deflate",
+        "_elsewhere",
         "_engine",
         "_error",
         "_fed_to_engine",
@@ -95,6 +96,7 @@ class Protocol:
         self._start = 0
         #: Nothing is there to be handed out: bytes are needed, whatever is asked for. (False does not deny that.)
         self.idle = False
+        self._elsewhere = False  # a frame or message is under way in another lane than "whole"; or an error is final
         self._error: ProtocolError | None = None
         self.partial: _PartialFrame | None = None
         # The engine lane. Built on first need: most connections never see a frame for it.
@@ -153,7 +155,7 @@ class Protocol:
         out, the rest. After CLOSE there is nothing more, whatever the peer still sends. Raises ProtocolError or
         ReadLimitError, and the same again ever after.
         """
-        if self.partial is not None or self._fed_to_engine or self._fragmented or self._error is not None:
+        if self._elsewhere:
             return self._go_on(raw)
         buffer = self._buffer
         start = self._start
@@ -222,6 +224,12 @@ class Protocol:
 
     def _go_on(self, raw: bool) -> Event | None:
         """Feed what has arrived to the lane of the current frame, until there is an event or no byte is left."""
+        self._elsewhere = True
+        event = self._feed_lanes(raw)
+        self._elsewhere = self.partial is not None or self._fed_to_engine > 0 or self._fragmented
+        return event
+
+    def _feed_lanes(self, raw: bool) -> Event | None:
         if self._error is not None:
             raise self._error.with_traceback(None)
         if self.partial is not None:
@@ -245,7 +253,7 @@ class Protocol:
         key = self._buffer[body - 4 : body] if self._mask_bit else None
         self._start = body
         self.partial = _PartialFrame(TEXT if first == WHOLE_TEXT else BINARY, length, key)
-        return self._fill_partial(raw)
+        return self._go_on(raw)
 
     def _fill_partial(self, raw: bool) -> Event | None:
         partial = self.partial
@@ -409,6 +417,7 @@ class Protocol:
     def _end_with(self, error: ProtocolError) -> NoReturn:
         """Raise it, now and ever after. What has come is let go: an ended connection may be kept for long."""
         self._error = error
+        self._elsewhere = True
         self._forget()
         self.partial = None
         self._message = bytearray()
@@ -439,9 +448,9 @@ class _PartialFrame:
         self._checker = codecs.getincrementaldecoder("utf-8")() if type is TEXT else None
 
     def room(self) -> memoryview | None:
-        """Room for as much again as is there, within the declared length; None while that is too little to matter."""
+        """Room for three times as much again as is there, within the declared length; None while that is little."""
         if self.filled == self._size:
-            spare = min(self.filled, self.missing)
+            spare = min(3 * self.filled, self.missing)
             if spare < IN_PLACE:
                 return None
             self._size += spare

@@ -260,13 +260,15 @@ class Transport:
         """Give the kernel what it takes at once; the rest waits in `rest`, which is empty before."""
         if body and not _SENDMSG:  # pragma: no cover - Windows
             head, body = b"".join((head, body)), b""
+        size = len(head)
         try:
-            if not body:
-                taken = self.socket.send(head, self._send_flags)
-            else:
+            if body:
+                size += len(body)
                 taken = self.socket.sendmsg((head, body), (), self._send_flags)
+            else:
+                taken = self.socket.send(head, self._send_flags)
             self._sent += taken
-            if taken != len(head) + len(body):
+            if taken != size:
                 self.rest = _left_over(head, body, taken)
         except BlockingIOError:
             self.rest = _left_over(head, body, 0)

@@ -280,7 +280,7 @@ class TestLanes(ProtocolTestCase):
 
     def test_receive_after_a_destination_was_offered(self):
         """A destination that was not used does no harm."""
-        data = frame(BINARY, self.random.randbytes(300_000), to=False)
+        data = frame(BINARY, self.random.randbytes(600_000), to=False)
         either = server()
         either.receive(data[:100_000])
         self.assertIsNone(either.next_event())
@@ -294,7 +294,7 @@ class TestLanes(ProtocolTestCase):
         either.received(count)
         self.assertIsNone(either.next_event())
         [(kind, message)] = outcome(either, [data[100_010 + count :]])
-        self.assertEqual((kind, len(message)), (BINARY, 300_000))
+        self.assertEqual((kind, len(message)), (BINARY, 600_000))
         self.assertEqual(frame(BINARY, message, to=False), data)
 
     def test_raw(self):
@@ -940,8 +940,8 @@ class TestPieces(ProtocolTestCase):
             # Now and then the application is slow: two chunks arrive before it takes what is there.
             if start % 3 and (piece := taking.next_piece()) is not None:
                 got += piece[1]
-            else:
-                self.assertIsNone(taking.next_event())
+            elif (event := taking.next_event()) is not None:  # the last part of it
+                got += event[1]
         while (piece := taking.next_piece()) is not None:
             got += piece[1]
         self.assertEqual(got, message)
@@ -1014,8 +1014,8 @@ class TestEncode(ProtocolTestCase):
     def test_large_payloads_are_not_copied(self):
         """A server's large payload is a buffer of its own; small frames are one buffer."""
         small, large = bytes(LARGE - 1), bytes(LARGE)
-        self.assertEqual(len(encode(FIN | BINARY, small, client=False)), 1)
-        self.assertEqual(len(encode(FIN | BINARY, small, client=True)), 1)
+        self.assertEqual(encode(FIN | BINARY, small, client=False)[1], b"")
+        self.assertEqual(encode(FIN | BINARY, small, client=True)[1], b"")
         head, payload = encode(FIN | BINARY, large, client=False)
         self.assertIs(payload, large)
         self.assertLess(len(head), 15)
