@@ -22,6 +22,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict syncws
 
+# Next to the peers, all questions; it writes docs/benchmarks.md. BENCHFLAGS='--quick': what it takes to see it work.
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks $(BENCHFLAGS)
+
 # Both sides through the Autobahn|Testsuite: `tests/compliance` says what for; FULL=1 runs every case.
 compliance: $(VENV)/.installed-test
 	$(BIN)/python -m tests.compliance $(COMPLIANCEFLAGS)
@@ -45,6 +49,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@
+
 $(NODE)/node_modules/.installed: $(NODE)/package.json
 	cd $(NODE) && npm install --loglevel=error
 	touch $@
@@ -57,4 +65,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test lint compliance node old-gunicorn clean
+.PHONY: run test lint bench compliance node old-gunicorn clean

@@ -1,15 +1,17 @@
 """How much resident memory, and how many threads, does an idle connection cost a server?
 
-    python benchmarks/memory.py --connections 4000
-    python benchmarks/memory.py --connections 500 --where
+    python -m benchmarks.memory --connections 4000
+    python -m benchmarks.memory --messages 20
+    python -m benchmarks.memory --connections 500 --where
 
-The server runs in a process of its own, which is weighed before and after the connections are there (Linux only). With
---where, a syncws server is traced instead, and the lines are printed whose objects a connection holds.
+The server's processes are weighed before and after the connections are there. With --where, a syncws server is traced
+instead, and the lines are printed whose objects a connection holds.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import resource
 import subprocess
@@ -18,104 +20,121 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 
-from client import binary_frame, connect
-from servers import SERVERS, running
+from . import run, servers, serving
+from .client import connect
+from .job import Job, family
+from .load_echo import Message
+from .processes import environment
+from .turns import Comparison, Figures, Reading, Setting
+
+SIDES = [*servers.SERVERS]
+
+#: Connections before the first weighing: what a server allocates but once is there then.
+EARLY = 20
 
 
-def main() -> None:
-    options = parse_arguments()
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--connections", type=run.number(int, 1), default=1000, help="(default: %(default)s)")
+    parser.add_argument(
+        "--messages", type=run.number(int, 0), default=0, help="of 100 B, echoed on each before it is idle"
+    )
+    parser.add_argument("--where", action="store_true", help="which lines of syncws hold it")
+
+
+def compare(options: argparse.Namespace) -> list[Comparison]:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # which servers inherit
-    if options.connections > most - 100:
+    if most != resource.RLIM_INFINITY and options.connections > most - 100:
         sys.exit(f"at most {most - 100} connections are possible here (ulimit -n)")
     if options.where:
-        trace(options.connections, options.messages)
-        return
-    print(f"{options.connections} idle connections, after {options.messages} messages of 100 B on each")
-    print(f"{'server':<20}{'KiB each':>10}{'threads each':>14}")
-    for side in options.sides:
-        size, threads = measure(side, options)
-        print(f"{side:<20}{size:>10.1f}{threads:>14.2f}")
+        with run.many_files():
+            trace(options.connections, options.messages)
+        sys.exit()
+
+    def measure(setting: Setting, side: str) -> tuple[Reading, str]:
+        with (
+            servers.running(side, setting.cores[0], setting.folder) as (port, pid),
+            contextlib.ExitStack() as connections,
+        ):
+            job = Job("echo", port, pid, 1, 100, bare=side == "bare")
+            add_connections(connections, job, EARLY, 2)
+            before = weigh(pid)
+            add_connections(connections, job, options.connections, options.messages)
+            after = weigh(pid)
+        return {name: (after[name] - before[name]) / options.connections for name in after}, ""
+
+    used = f", after {options.messages} messages of 100 B on each" if options.messages else ""
+    title = f"{options.connections:,} idle connections{used}"
+    return [Comparison(Figures("memory", title, ""), list(options.sides), _lacks, measure)]
 
 
-def measure(side: str, options: argparse.Namespace) -> tuple[float, float]:
-    with running(side) as (port, process):
-        sockets = [connect(port) for _ in range(20)]  # whatever is allocated once
-        for sock in sockets:
-            exchange(sock, 2)
-        before = weigh(process)
-        for _ in range(options.connections):
-            sockets.append(connect(port))
-            exchange(sockets[-1], options.messages)
-        after = weigh(process)
-        for sock in sockets:
-            sock.close()
-    return tuple((late - early) / options.connections for early, late in zip(before, after, strict=True))
+def _lacks(setting: Setting, side: str) -> str:
+    return serving.lacks(("psutil",), setting.folder) or servers.lacks(side, setting.folder)
 
 
-def exchange(sock, count: int) -> None:
-    frame = binary_frame(bytes(100), masked=True)
+def add_connections(stack: contextlib.ExitStack, job: Job, count: int, messages: int) -> None:
+    """Connect that often, and have so many messages echoed on each."""
+    message = Message(job)
     for _ in range(count):
-        sock.sendall(frame)
-        received = 0
-        while received < 102:
-            received += len(sock.recv(65536))
-            if received == len(frame):  # a bare server returns the mask too
-                break
+        sock = stack.enter_context(connect(job))
+        for _ in range(messages):
+            message.check(sock)
 
 
-def weigh(process: int) -> tuple[int, int]:
-    """(KiB of resident memory, threads)"""
-    with open(f"/proc/{process}/status") as status:
-        fields = dict(line.split(":", 1) for line in status)
-    return int(fields["VmRSS"].split()[0]), int(fields["Threads"])
+def weigh(pid: int) -> Reading:
+    """KiB of resident memory, and threads, of a process and its children."""
+    processes = family(pid)
+    return {
+        "KiB": sum(process.memory_info().rss for process in processes) / 1024,
+        "threads": float(sum(process.num_threads() for process in processes)),
+    }
 
 
 # Where it goes
 
 CLIENT = """
-import sys
-sys.path[:] = {path!r}
-from client import connect
-from memory import exchange
-sockets = []
-for line in sys.stdin:
-    for _ in range(int(line)):
-        sockets.append(connect({port}))
-        exchange(sockets[-1], {messages})
-    print(flush=True)
+import contextlib, sys
+from benchmarks.job import Job
+from benchmarks.memory import add_connections
+with contextlib.ExitStack() as stack:
+    for line in sys.stdin:
+        add_connections(stack, Job("echo", {port}, 0, 1, 100), int(line), {messages})
+        print(flush=True)
 """
 
 
 def trace(connections: int, messages: int) -> None:
     """Print which lines of code made what connections hold; their clients live in another process."""
-    from syncws.server import Server
-    from syncws.upgrader import Upgrader
+    import syncws
 
-    upgrader = Upgrader()
+    upgrader = syncws.Upgrader()
 
-    def echo(request):
-        for message in (conn := upgrader.upgrade(request)):
-            conn.send(message)
+    def echo(request: syncws.Request) -> None:
+        with upgrader.upgrade(request) as conn:
+            while True:
+                conn.write_message(*conn.read_message())
 
-    server = Server(echo, port=0)
+    server = syncws.Server(echo, port=0)
     server.start()
-    code = CLIENT.format(path=sys.path, port=server.address[1], messages=messages)
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+    code = CLIENT.format(port=server.address[1], messages=messages)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as client:
+        assert client.stdin is not None and client.stdout is not None
+        sent, said = client.stdin, client.stdout
 
         def more(count: int) -> None:
-            client.stdin.write(b"%d\n" % count)
-            client.stdin.flush()
-            client.stdout.readline()
+            sent.write(b"%d\n" % count)
+            sent.flush()
+            said.readline()
             gc.collect()
 
         say_where(more, connections)
-        client.stdin.close()
+        sent.close()
     server.shutdown(1)
 
 
 def say_where(more: Callable[[int], None], connections: int) -> None:
-    more(20)
+    more(EARLY)
     tracemalloc.start(1)
     before = tracemalloc.take_snapshot()
     more(connections)
@@ -129,18 +148,5 @@ def say_where(more: Callable[[int], None], connections: int) -> None:
         print(f"{each.size_diff / connections:>8.0f}{each.count_diff / connections:>9.2f}   {each.traceback}")
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--connections", type=int, default=1000)
-    parser.add_argument("--messages", type=int, default=0, help="echoed on each connection before it is idle")
-    parser.add_argument("--where", action="store_true", help="which lines of syncws hold it")
-    parser.add_argument("sides", nargs="*", default=[*SERVERS], help=f"of {', '.join(SERVERS)}; all by default")
-    options = parser.parse_args()
-    unknown = set(options.sides) - set(SERVERS)
-    if unknown:
-        parser.error(f"no such server: {', '.join(unknown)}")
-    return options
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run.one(__name__))

@@ -1,96 +1,43 @@
-"""The echo servers that are compared, each in a process of its own: python servers.py NAME [CORE].
+"""The echo servers that are compared, each as its own documentation writes one.
 
-Prints its port and serves until its standard input ends. None of them compresses: the load client does not offer it.
+`python -m benchmarks.servers NAME ...`: see `serving`. syncws is `examples/echo_server.py` itself, and gorilla the
+program of `go/`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
+import dataclasses
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+from . import gorilla, serving
+from .processes import ROOT, started
+from .serving import Ways, say, websockets_compression
 
 
-def say(port: int) -> None:
-    print(port, flush=True)
-    threading.Thread(target=end_with_standard_input, daemon=True).start()
-
-
-def end_with_standard_input() -> None:
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
-def run_syncws() -> None:
-    """This library: one thread per connection."""
-    from syncws.server import Server
-    from syncws.upgrader import Upgrader
-
-    upgrader = Upgrader()
-
-    def echo(request):
-        with upgrader.upgrade(request) as conn:
-            for message in conn:
-                conn.send(message)
-
-    server = Server(echo, port=0)
-    say(server.address[1])
-    server.serve_forever()
-
-
-def run_websockets_sync() -> None:
-    """websockets' threading implementation."""
-    from websockets.exceptions import ConnectionClosed
-    from websockets.sync.server import serve
-
-    def echo(connection):
-        with contextlib.suppress(ConnectionClosed):
-            for message in connection:
-                connection.send(message)
-
-    with serve(echo, "127.0.0.1", 0, compression=None) as server:
-        say(server.socket.getsockname()[1])
-        server.serve_forever()
-
-
-def run_websockets_asyncio() -> None:
-    """websockets' asyncio implementation, one event loop."""
-    import asyncio
-
-    from websockets.asyncio.server import serve
-    from websockets.exceptions import ConnectionClosed
-
-    async def echo(connection):
-        with contextlib.suppress(ConnectionClosed):
-            async for message in connection:
-                await connection.send(message)
-
-    async def main():
-        async with serve(echo, "127.0.0.1", 0, compression=None) as server:
-            say(next(iter(server.sockets)).getsockname()[1])
-            await server.serve_forever()
-
-    asyncio.run(main())
-
-
-def run_bare() -> None:
-    """The ceiling: threads that receive and send back what came, after an answer made with a string; no framing."""
+def run_bare(ways: Ways) -> None:
+    """The ceiling: threads that send back what they receive, after an answer made with a string; no framing."""
     import base64
     import hashlib
     import re
     import socket
+    import threading
 
-    def handle(sock):
+    def handle(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        key = re.search(rb"Sec-WebSocket-Key: (\S+)", sock.recv(65536)).group(1)
-        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-        sock.sendall(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
-        with contextlib.suppress(OSError):
+        if ways.tls is not None:
+            sock = ways.tls.wrap_socket(sock, server_side=True)
+        with sock, contextlib.suppress(OSError):
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", sock.recv(65536))
+            assert key is not None
+            accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            sock.sendall(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+            )
             while data := sock.recv(65536):
                 sock.sendall(data)
 
@@ -100,35 +47,199 @@ def run_bare() -> None:
             threading.Thread(target=handle, args=(listener.accept()[0],), daemon=True).start()
 
 
-SERVERS = {
-    "syncws": run_syncws,
+def run_websockets_sync(ways: Ways) -> None:
+    """websockets' threading implementation."""
+    from websockets.sync.server import ServerConnection, serve
+
+    def echo(websocket: ServerConnection) -> None:
+        for message in websocket:
+            websocket.send(message)
+
+    with serve(echo, "127.0.0.1", 0, ssl=ways.tls, **websockets_compression(ways)) as server:
+        say(server.socket.getsockname()[1])
+        server.serve_forever()
+
+
+def run_websockets_asyncio(ways: Ways) -> None:
+    """websockets' asyncio implementation."""
+    import asyncio
+
+    asyncio.run(_serve_websockets(ways))
+
+
+def run_websockets_uvloop(ways: Ways) -> None:
+    """The same on uvloop."""
+    import uvloop
+
+    uvloop.run(_serve_websockets(ways))
+
+
+async def _serve_websockets(ways: Ways) -> None:
+    from websockets.asyncio.server import ServerConnection, serve
+
+    async def echo(websocket: ServerConnection) -> None:
+        async for message in websocket:
+            await websocket.send(message)
+
+    async with serve(echo, "127.0.0.1", 0, ssl=ways.tls, **websockets_compression(ways)) as server:
+        say(next(iter(server.sockets)).getsockname()[1])
+        await server.serve_forever()
+
+
+def run_picows(ways: Ways) -> None:
+    """picows, on uvloop where that is there: frames as they come, whose text nobody checks."""
+    from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+
+    class EchoListener(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if frame.msg_type == WSMsgType.CLOSE:
+                transport.send_close(frame.get_close_code(), frame.get_close_message())
+                transport.disconnect()
+            else:
+                transport.send(frame.msg_type, frame.get_payload_as_memoryview(), frame.fin, frame.rsv1)
+
+    def make_listener(request: WSUpgradeRequest) -> WSListener:
+        return EchoListener()
+
+    async def main() -> None:
+        server = await ws_create_server(make_listener, "127.0.0.1", 0, ssl=ways.tls)
+        say(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    _run_fast(main())
+
+
+def _run_fast(main: Coroutine[Any, Any, None]) -> None:
+    """On uvloop, or on asyncio's own loop where that is not to be had."""
+    try:
+        import uvloop
+    except ImportError:
+        import asyncio
+
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+def run_aiohttp(ways: Ways) -> None:
+    """aiohttp's server, without its access log."""
+    import asyncio
+
+    from aiohttp import WSMsgType, web
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        async for message in ws:
+            if message.type == WSMsgType.TEXT:
+                await ws.send_str(message.data)
+            elif message.type == WSMsgType.BINARY:
+                await ws.send_bytes(message.data)
+        return ws
+
+    async def main() -> None:
+        app = web.Application()
+        app.add_routes([web.get("/", echo)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ways.tls)
+        await site.start()
+        say(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
+
+
+def run_flask_sock(ways: Ways) -> None:
+    """flask-sock (simple-websocket) on werkzeug's server with threads, which does not log requests here."""
+    import logging
+
+    from flask import Flask
+    from flask_sock import Sock
+    from werkzeug.serving import make_server
+
+    app = Flask(__name__)
+    sock = Sock(app)
+
+    @sock.route("/")
+    def echo(ws: Any) -> None:
+        while True:
+            data = ws.receive()
+            ws.send(data)
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    say(server.server_port)
+    server.serve_forever()
+
+
+RUN = {
+    "bare": run_bare,
     "websockets.sync": run_websockets_sync,
     "websockets.asyncio": run_websockets_asyncio,
-    "bare": run_bare,
+    "websockets.asyncio+uvloop": run_websockets_uvloop,
+    "picows": run_picows,
+    "aiohttp": run_aiohttp,
+    "flask-sock": run_flask_sock,
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """What is known of one.
+
+    Args:
+        needs: the modules without which it cannot be had.
+        packages: those whose versions matter.
+        tls: whether it is compared over TLS.
+        deflate: whether it is compared with compression: whether it can be made to compress as we do.
+    """
+
+    needs: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    tls: bool = True
+    deflate: bool = True
+
+
+SERVERS = {
+    "bare": Server(deflate=False),
+    "syncws": Server(packages=("wsproto", "h11", "numpy")),
+    "websockets.sync": Server(("websockets",), ("websockets",)),
+    "websockets.asyncio": Server(("websockets",), ("websockets",)),
+    "websockets.asyncio+uvloop": Server(("websockets", "uvloop"), ("websockets", "uvloop")),
+    "picows": Server(("picows",), ("picows", "uvloop"), deflate=False),
+    "aiohttp": Server(("aiohttp",), ("aiohttp",), deflate=False),
+    "flask-sock": Server(
+        ("flask_sock",), ("flask-sock", "simple-websocket", "flask", "werkzeug"), tls=False, deflate=False
+    ),
+    "gorilla": Server(("gorilla",)),
+}
+
+
+def lacks(name: str, folder: Path) -> str:
+    """Why it cannot be had here, in a line; "" if it can."""
+    return serving.lacks(SERVERS[name].needs, folder)
+
+
 @contextlib.contextmanager
-def running(name: str, core: int | None = None) -> Iterator[tuple[int, int]]:
+def running(
+    name: str, core: int | None, folder: Path, *, tls: bool = False, deflate: bool = False
+) -> Iterator[tuple[int, int]]:
     """(port, process id) of a server, on a core of its own if one is named; it ends with the block."""
-    command = [sys.executable, __file__, name] + ([] if core is None else [str(core)])
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            line = process.stdout.readline()
-            if not line:
-                sys.exit(f"the server {name} did not start; is its package installed? (pip install 'syncws[bench]')")
-            yield int(line), process.pid
-        finally:
-            process.stdin.close()
-            process.wait()
-
-
-def pin(core: int | None) -> None:
-    """Keep this process on one core, where the system can."""
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+    words = serving.words(tls=tls, deflate=deflate)
+    if tls:
+        serving.make_certificate(folder)
+    if name == "syncws":
+        command = [sys.executable, str(ROOT / "examples" / "echo_server.py"), "--port", "0"]
+        command += ["--certfile", str(folder / "cert.pem"), "--keyfile", str(folder / "key.pem")] if tls else []
+        command += ["--compression"] if deflate else []
+    elif name == "gorilla":
+        command = gorilla.command("echo", folder, words)
+    else:
+        command = [sys.executable, "-m", "benchmarks.servers", name, str(folder), *words]
+    with started(command, core) as server:
+        yield server
 
 
 if __name__ == "__main__":
-    pin(int(sys.argv[2]) if len(sys.argv) > 2 else None)
-    SERVERS[sys.argv[1]]()
+    serving.run_named(RUN)

@@ -1,0 +1,13 @@
+"""Benchmarks: small programs that ask one question each, and `python -m benchmarks`, which asks all of them.
+
+Questions, one in each file: `echo`, `text`, `deflate`, `tls`, `connect`, `fan`, `flask_sock`, `memory`. Each has SIDES,
+`add_options(parser)` and `compare(options)`, and its docstring begins with the question.
+
+* `servers`, `rooms`: what is compared, each in a process of its own; `serving` is common to them, `gorilla` builds the
+  program of `go/`.
+* `load`: a load generator in a process of its own; `load_echo`, `load_visits`, `load_room`: what it does there;
+  `client`: handshakes and frames; `job`: what it is told, what it finds.
+* `turns`: the sides in turn; `loads`: the loads of the echo servers; `cores`: who runs on which; `processes`: how
+  servers are started and ended.
+* `run`: options and progress; `report`: tables; `plot`: the picture; `machine`: where it was; `page`: what is written.
+"""

@@ -1,0 +1,76 @@
+"""Servers in processes of their own: started, heard of, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from .cores import on_core
+from .job import LoadError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def environment() -> dict[str, str]:
+    """That of this process, in which Python finds this checkout and Go uses one core."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "GOMAXPROCS": "1"}
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], core: int | None) -> Iterator[tuple[int, int]]:
+    """(port, process id) of a server, on a core of its own if one is named; it ends with the block.
+
+    The port is the last number of the first line that it prints, when it listens. Raises LoadError if none comes.
+    """
+    with ended(command, core) as (process, complaints):
+        assert process.stdout is not None
+        line = process.stdout.readline().decode(errors="replace")
+        port = re.search(r"(\d+)\D*$", line)
+        if port is None:
+            raise LoadError(f"it did not start: {_last_line(complaints) or 'it ended without a word'}")
+        try:
+            yield int(port[1]), process.pid
+        except LoadError as error:
+            last = _last_line(complaints)
+            raise LoadError(f"{error}; its last words: {last}" if last else str(error)) from error
+
+
+@contextlib.contextmanager
+def ended(
+    command: Sequence[str], core: int | None, *, folder: str | None = None, inherited: Sequence[int] = ()
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """A process, and the file of its standard error. With the block it ends, and whatever it has started.
+
+    It ends without being asked: what a server does at its end is not measured, and some would wait for their clients.
+    """
+    with tempfile.TemporaryFile() as complaints:
+        with on_core(core):
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                cwd=folder,
+                env=environment() | ({"HOME": folder} if folder else {}),
+                pass_fds=inherited,
+                start_new_session=True,
+            )
+        with process:
+            try:
+                yield process, complaints
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _last_line(complaints: IO[bytes]) -> str:
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,103 @@
+"""How sides are compared: in turn, in one run, each time with a fresh process.
+
+Machines differ and are noisy, so a figure of one run says little next to that of another. What is compared has met the
+same noise: every round takes all sides, forwards and backwards in alternate rounds so that nobody is always the first,
+and ratios are those of a round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .job import LoadError
+
+#: What was read of one side in one round, by name: see `report.COLUMNS`.
+Reading = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How everything is measured in a run.
+
+    Args:
+        rounds: how often each side takes its turn.
+        seconds: how long it is measured each time.
+        load: the program that generates plain echoes instead of ours; None: ours does.
+        cores: the core of the servers and that of the load; None: not pinned.
+        folder: where what the run needs is made; gone after it.
+    """
+
+    rounds: int
+    seconds: float
+    load: str | None
+    cores: tuple[int | None, int | None]
+    folder: Path
+
+
+@dataclasses.dataclass
+class Figures:
+    """What was measured.
+
+    Args:
+        question: the name of the module that asks.
+        title: what was done.
+        unit: what was counted, in the plural; "" for memory.
+        size: bytes of payload in each; 0 where bytes per second tell nothing.
+        readings: of each side, a reading for each round.
+        left_out: why a side is not among them, in a line.
+        notes: what else is to be said of a side.
+        failed: whether one that was there could not be measured.
+    """
+
+    question: str
+    title: str
+    unit: str
+    size: int = 0
+    readings: dict[str, list[Reading]] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: dict[str, str] = dataclasses.field(default_factory=dict)
+    failed: bool = False
+
+
+@dataclasses.dataclass
+class Comparison:
+    """What is to be measured: of which sides, and how.
+
+    Args:
+        figures: what will have been measured.
+        sides: their names.
+        lacks: why a side cannot be had here, in a line; "" if it can.
+        measure: one reading of a side, and a note. Raises LoadError.
+    """
+
+    figures: Figures
+    sides: list[str]
+    lacks: Callable[[Setting, str], str]
+    measure: Callable[[Setting, str], tuple[Reading, str]]
+
+    def leave_out(self, setting: Setting) -> None:
+        """Leave out the sides that cannot be had."""
+        for side in self.sides[:]:
+            if reason := self.lacks(setting, side):
+                self.sides.remove(side)
+                self.figures.left_out[side] = reason
+
+    def take_turns(self, setting: Setting, bar: Any) -> None:
+        """Measure all sides, and move the progress bar once for each turn."""
+        figures = self.figures
+        readings: dict[str, list[Reading]] = {side: [] for side in self.sides}
+        for number in range(setting.rounds):
+            for side in self.sides if number % 2 == 0 else self.sides[::-1]:
+                bar.set_description_str(f"{figures.question}: {figures.title}: {side}")
+                if side not in figures.left_out:
+                    try:
+                        reading, figures.notes[side] = self.measure(setting, side)
+                        readings[side].append(reading)
+                    except LoadError as error:
+                        figures.left_out[side] = str(error)
+                        figures.failed = True
+                bar.update()
+        figures.readings = {side: found for side, found in readings.items() if side not in figures.left_out}
