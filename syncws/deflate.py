@@ -147,6 +147,68 @@ def wire_limit(limit: int) -> int:
     return limit + limit // 16 + 64
 
 
+class Inflater:
+    """Inflates one message, whatever pieces it comes in. For one thread."""
+
+    __slots__ = ("_inflated", "_zlib")
+
+    def __init__(self) -> None:
+        self._zlib: zlib._Decompress | None = None
+        self._inflated = 0
+
+    def inflate(self, data: bytes, limit: int | None) -> bytes | CloseReason:
+        """The next piece; 1009 for over limit bytes altogether (None or 0: any number), 1007 for what is no DEFLATE."""
+        inflater = self._zlib
+        pieces = []
+        position = 0
+        while position < len(data):
+            if inflater is None or inflater.eof:
+                # A block with BFINAL set ends a stream, not the message: what follows is a stream of its own
+                # (section 7.2.3.4). Its writer began anew too, so nothing in it refers to what was before.
+                inflater = self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
+            # One byte more than is allowed, so that too much shows; 0 would be no limit at all.
+            allowed = max(limit - self._inflated, 0) + 1 if limit else 0
+            piece = data[position : position + _PIECE]
+            try:
+                inflated = inflater.decompress(piece, allowed)
+            except zlib.error:
+                return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+            self._inflated += len(inflated)
+            if limit and self._inflated > limit:
+                return CloseReason.MESSAGE_TOO_BIG
+            # Less came out than was allowed, so zlib has taken all it was given, up to the end of the stream.
+            position += len(piece) - len(inflater.unused_data)
+            pieces.append(inflated)
+        return b"".join(pieces)
+
+    def ends_well(self) -> bool:
+        """True if the message is whole: with its tail put back, zlib stands between two blocks."""
+        inflater = self._zlib
+        if inflater is None:
+            # No byte of payload at all. RFC 7692 wants at least one (00); zlib flushed with nothing new gives none, and
+            # no reader would take this for anything but an empty message.
+            return True
+        if inflater.eof:
+            # Its last block had BFINAL set and the 00 that should follow is missing: an inflater
+            # that simply stops at a final block, as Go's does, never misses it.
+            return True
+        try:
+            # Only a tail that was data, because the message was cut inside a block, inflates to anything.
+            surplus = inflater.decompress(_TAIL + _PROBE, 1)
+        except zlib.error:
+            return False
+        return not surplus and inflater.eof and not inflater.unused_data
+
+
+def decompress(payload: bytes, limit: int | None) -> bytes | CloseReason:
+    """One whole message inflated, as `InboundDeflate` does it piece by piece: the same faults. Safe from any thread."""
+    inflater = Inflater()
+    inflated = inflater.inflate(payload, limit)
+    if isinstance(inflated, CloseReason) or inflater.ends_well():
+        return inflated
+    return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+
+
 class InboundDeflate(PerMessageDeflate):
     """The extension as wsproto's frame decoder meets it, for either role: inflates, bounded by limit.
 
@@ -168,8 +230,7 @@ class InboundDeflate(PerMessageDeflate):
         self._message_open = False
         # The message at hand is compressed.
         self._compressed = False
-        self._inflated = 0
-        self._inflater: zlib._Decompress | None = None
+        self._inflater: Inflater | None = None
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
@@ -187,7 +248,9 @@ class InboundDeflate(PerMessageDeflate):
         """Inflates a part of a frame's payload, unmasked by now."""
         if self._apart or not self._compressed:
             return data
-        inflated = self._inflate(data)
+        if self._inflater is None:
+            self._inflater = Inflater()
+        inflated = self._inflater.inflate(data, self.limit)
         if isinstance(inflated, CloseReason):
             self._forget()
         return inflated
@@ -199,7 +262,7 @@ class InboundDeflate(PerMessageDeflate):
         self._message_open = not fin
         if not fin or not self._compressed:
             return None
-        whole = self._ends_well()
+        whole = self._inflater is None or self._inflater.ends_well()
         self._forget()
         return None if whole else CloseReason.INVALID_FRAME_PAYLOAD_DATA
 
@@ -209,54 +272,10 @@ class InboundDeflate(PerMessageDeflate):
         """Nothing is compressed here: a wsproto connection for this direction never sends."""
         return rsv, data
 
-    def _inflate(self, data: bytes) -> bytes | CloseReason:
-        limit = self.limit or None
-        inflater = self._inflater
-        pieces = []
-        position = 0
-        while position < len(data):
-            if inflater is None or inflater.eof:
-                # A block with BFINAL set ends a stream, not the message: what follows is a stream of its own
-                # (section 7.2.3.4). Its writer began anew too, so nothing in it refers to what was before.
-                inflater = self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            # One byte more than is allowed, so that too much shows; 0 would be no limit at all.
-            allowed = max(limit - self._inflated, 0) + 1 if limit else 0
-            piece = data[position : position + _PIECE]
-            try:
-                inflated = inflater.decompress(piece, allowed)
-            except zlib.error:
-                return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-            self._inflated += len(inflated)
-            if limit and self._inflated > limit:
-                return CloseReason.MESSAGE_TOO_BIG
-            # Less came out than was allowed, so zlib has taken all it was given, up to the end of the stream.
-            position += len(piece) - len(inflater.unused_data)
-            pieces.append(inflated)
-        return b"".join(pieces)
-
-    def _ends_well(self) -> bool:
-        """True if the message is whole: with its tail put back, zlib stands between two blocks."""
-        inflater = self._inflater
-        if inflater is None:
-            # No byte of payload at all. RFC 7692 wants at least one (00); zlib flushed with nothing new gives none, and
-            # no reader would take this for anything but an empty message.
-            return True
-        if inflater.eof:
-            # Its last block had BFINAL set and the 00 that should follow is missing: an inflater
-            # that simply stops at a final block, as Go's does, never misses it.
-            return True
-        try:
-            # Only a tail that was data, because the message was cut inside a block, inflates to anything.
-            surplus = inflater.decompress(_TAIL + _PROBE, 1)
-        except zlib.error:
-            return False
-        return not surplus and inflater.eof and not inflater.unused_data
-
     def _forget(self) -> None:
         """Back to the state between two messages, which holds no memory of zlib's."""
         self._inflater = None
         self._compressed = False
-        self._inflated = 0
 
 
 def check_level(level: int, name: str = "a compression level") -> int:

@@ -1,15 +1,16 @@
 """WebSocket without I/O: bytes to events, events to bytes (RFC 6455 section 5). No socket, no thread, no clock.
 
 **Reading.** `Protocol` splits the stream into frames (two bytes and the length, no more), so it always knows where
-a frame ends, and picks one of three lanes for each:
+a frame ends, and picks one of four lanes for each:
 
 * *whole*: a final, unfragmented, uncompressed data frame that is all there. Decoded straight from the buffer. Nearly
   every message in practice, and the reason a message costs microseconds.
 * *partial*: the same kind of frame, not all there yet. Received in place, unmasked and, for TEXT, checked as UTF-8
   piece by piece as it arrives, so that bad text fails at once (Autobahn 6.4.3). Its buffer grows with what has
   arrived: a header that declares a gigabyte costs nothing.
-* *engine*: everything else (control frames, fragments, compression) goes as it arrives into wsproto, which judges it.
-  The other lanes stay shut until a fragmented message has ended.
+* *compressed*: a whole compressed message that is all there. Inflated at once, by what inflates for the next lane.
+* *engine*: everything else (control frames, fragments, compressed frames that come in parts) goes as it arrives into
+  wsproto, which judges it. The other lanes stay shut until a fragmented message has ended.
 
 A header that breaks the rules is refused here, at its first two bytes or its length, before wsproto sees it: then the
 verdict and its words do not depend on how the stream was cut. (A test holds it against wsproto's own verdict.)
@@ -36,7 +37,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.extensions import Extension
 
-from .deflate import InboundDeflate, wire_limit
+from .deflate import InboundDeflate, decompress, wire_limit
 from .errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
 from .masking import mask, mask_into
 
@@ -75,6 +76,7 @@ class Protocol:
         "_error",
         "_fed_to_engine",
         "_fragmented",
+        "_head",
         "_head_size",
         "_limit",
         "_mask_bit",
@@ -109,6 +111,7 @@ class Protocol:
         self._message = bytearray()  # what has arrived of the open message and was not handed out
         self._message_size = 0  # its declared bytes so far
         self._opcode = 0  # of the current frame
+        self._head = 0  # bytes of its header
 
     @property
     def read_limit(self) -> int | None:
@@ -239,11 +242,40 @@ class Protocol:
                 if raw and self._message:
                     return None  # `next_piece` hands it out before a control frame that follows
                 self._fed_to_engine = self._judge_header()
+                if self._is_whole_compressed():
+                    return self._inflate_whole(raw)
             if not self._fed_to_engine or self._start == len(self._buffer):
                 return None
             event = self._feed(raw)
             if event is not None:
                 return event
+
+    def _is_whole_compressed(self) -> bool:
+        """Whether the frame whose header was just judged is a whole compressed message, and all there."""
+        return (
+            self._compressed
+            and not self._fragmented
+            and CONTINUATION < self._opcode < MessageType.CLOSE
+            and 0 < self._fed_to_engine <= len(self._buffer) - self._start
+        )
+
+    def _inflate_whole(self, raw: bool) -> Event:
+        head = self._head
+        frame = self._take(self._fed_to_engine)
+        self._fed_to_engine = 0
+        payload = mask(frame[head:], frame[head - 4 : head]) if self._mask_bit else frame[head:]
+        inflated = decompress(payload, self._limit)
+        if not isinstance(inflated, bytes):
+            self._complain(inflated)
+        if self._message_type is BINARY:
+            return BINARY, inflated
+        try:
+            text = inflated.decode()
+        except UnicodeDecodeError:
+            text = None
+        if text is None:  # out here: see next_event
+            self._complain(CloseCode.INVALID_FRAME_PAYLOAD_DATA)
+        return TEXT, inflated if raw else text
 
     def _begin_partial(self, first: int, length: int, body: int, raw: bool) -> Event | None:
         if body > len(self._buffer):
@@ -289,6 +321,7 @@ class Protocol:
         head = 2 + size + (4 if self._mask_bit else 0)
         if arrived < head:
             return 0
+        self._head = head
         self._opcode = first & 0x0F
         if self._opcode < MessageType.CLOSE:
             self._count(first, length)

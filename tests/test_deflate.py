@@ -481,7 +481,7 @@ class InflateTests(unittest.TestCase):
         peer = Peer()
         peer.message(deflated(b"hello" * 100)[:-1])
         self.assert_idle(peer)
-        self.assertEqual(peer.extension._inflated, 0)
+        self.assertIsNone(peer.extension._inflater)
 
     def test_reserved_bit_where_it_may_not_be(self):
         """RSV1 on control frames and continuations is 1002 (RFC 7692 section 6.1), as are RSV2 and RSV3 anywhere."""
