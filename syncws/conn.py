@@ -223,9 +223,7 @@ class Conn:
         Raises ConcurrencyError when another thread is reading. Control frames are handled meanwhile; a handler's
         exception leaves here.
         """
-        inbound = self._inbound
-        message: tuple[MessageType, str | bytes] = inbound.read(inbound.protocol.next_event, timeout)
-        return message
+        return self._inbound.message(timeout)
 
     def receive(self, timeout: float | None = None) -> str | bytes:
         """The next message: str for TEXT, bytes for BINARY. Raises as `read_message`."""

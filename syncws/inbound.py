@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from .ending import Ending
 from .errors import (
@@ -122,6 +122,39 @@ class Inbound:
 
     # A message at a time
 
+    def message(self, timeout: float | None) -> tuple[MessageType, Any]:
+        """The next message: (TEXT, str) or (BINARY, bytes).
+
+        Nearly always nothing is there yet, nothing is to be minded but the peer's silence, and then one frame comes.
+        That case is written out here; it is what `read`, `_advance` and `_receive` make of it, in half the steps.
+        """
+        protocol = self.protocol
+        message: tuple[MessageType, Any] | None
+        if timeout is not None or not protocol.idle or not self.turn.acquire(False):
+            message = self.read(protocol.next_event, timeout)
+            return message
+        try:
+            if (
+                self.deadline is None
+                and self.idle_handler is None
+                and self._keepalive.silent_since is None
+                and self._reader is None
+                and self.error is None
+                and self._ending.end is None
+            ):
+                data = self._receive_data(self._keepalive.interval)
+                if data:
+                    message = protocol.only(data)
+                    if message is not None:
+                        return message
+                    protocol.receive(data)
+            message = self._read_on(protocol.next_event, None, None)
+            return message
+        finally:
+            self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
+            if self._ending.cut:
+                self._ending.close_socket()
+
     def reader(self, timeout: float | None) -> MessageReader:
         """The next message as a stream, once part of it is there."""
         reader: MessageReader = self.read(self._open_reader, timeout)[1]
@@ -139,18 +172,21 @@ class Inbound:
         if not self.turn.acquire(False):
             self.take_turn(deadline)
         try:
-            self._looked = False
-            if self._reader is not reader:
-                if reader is not None:
-                    return BINARY, b"", True  # another message has begun since: this one is at its end
-                self._skip_message(deadline)
-            if self.error is not None or self._ending.end is not None:
-                self._raise_end()
-            return self._advance(step, deadline)
+            return self._read_on(step, deadline, reader)
         finally:
             self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
             if self._ending.cut:
                 self._ending.close_socket()
+
+    def _read_on(self, step: Callable[[], Any], deadline: float | None, reader: MessageReader | None) -> Any:
+        """As `read`, by the holder of the turn."""
+        self._looked = False
+        if self._reader is not reader:
+            if reader is not None:
+                return BINARY, b"", True  # another message has begun since: this one is at its end
+            self._skip_message(deadline)
+        self._raise_end()
+        return self._advance(step, deadline)
 
     def take_turn(self, deadline: float | None) -> None:
         """Become the one reader. Raises ConcurrencyError, or the end; ReadTimeout while another thread closes."""
@@ -236,7 +272,9 @@ class Inbound:
             return
         try:
             while not self._ending.cut and time.monotonic() < deadline:
-                if not self._receive_bytes(_SLICE):
+                if data := self._transport.receive(self._read_size, _SLICE):
+                    self.protocol.receive(data)
+                else:
                     time.sleep(_SLICE)
                 while (event := self.protocol.next_piece()) is not None:
                     if event[0] == CLOSE:
@@ -300,35 +338,48 @@ class Inbound:
         wait = keepalive.interval
         if deadline is not None or self.deadline is not None or keepalive.silent_since is not None:
             wait = self._seconds_to_wait(deadline)
+        protocol = self.protocol
+        if protocol.partial is not None and (room := protocol.destination()) is not None:
+            self._receive_into(room, wait)
+        elif data := self._receive_data(wait):
+            protocol.receive(data)
+
+    def _receive_data(self, wait: float | None) -> bytes | None:
+        """What comes within so many seconds; None where nothing did. Raises the end."""
         try:
-            came = self._receive_bytes(wait)
+            data = self._transport.receive(self._read_size, wait)
         except OSError as error:
-            lost = self._ending.give_up(self._ending.vanished(str(error), error))
-            raise lost from lost.__cause__
-        if not came:
+            self._lose(error)
+        if not data:
+            self._nothing_came(data, wait or 0.0)
+        elif len(data) == self._read_size:
+            self._read_size = min(4 * self._read_size, self._most)
+        if self._keepalive.silent_since is not None and data:
+            self._keepalive.heard()
+        if self._is_tls and self._transport.pending:
+            self._wire.nudge()
+        return data
+
+    def _receive_into(self, room: memoryview, wait: float | None) -> None:
+        """As `_receive_data`, in place, and the protocol is told."""
+        with room:
+            try:
+                came = self._transport.receive_into(room, wait)
+            except OSError as error:
+                self._lose(error)
+        if came:
+            self.protocol.received(came)
+            if self._keepalive.silent_since is not None:
+                self._keepalive.heard()
+        else:
             self._nothing_came(came, wait or 0.0)
-        elif keepalive.silent_since is not None:
-            keepalive.heard()
         if self._is_tls and self._transport.pending:
             self._wire.nudge()
 
-    def _receive_bytes(self, wait: float | None) -> int | None:
-        """As `Transport.receive`, into the protocol: how many bytes."""
-        protocol = self.protocol
-        if protocol.partial is not None and (room := protocol.destination()) is not None:
-            with room:
-                came = self._transport.receive_into(room, wait)
-            if came:
-                protocol.received(came)
-            return came
-        data = self._transport.receive(self._read_size, wait)
-        if not data:
-            return data if data is None else 0
-        protocol.receive(data)
-        came = len(data)
-        if came == self._read_size:
-            self._read_size = min(4 * came, self._most)
-        return came
+    def _lose(self, error: OSError) -> NoReturn:
+        """The socket is broken: that is the end."""
+        lost = self._ending.give_up(self._ending.vanished(str(error), error))
+        raise lost from lost.__cause__
 
     def _seconds_to_wait(self, deadline: float | None) -> float | None:
         """Raises ReadTimeout; but a call's own timeout only after one look at the socket, so that 0 is of use."""
@@ -343,8 +394,8 @@ class Inbound:
             waits.append(until_judged)
         return min(waits, default=None)
 
-    def _nothing_came(self, came: int | None, waited: float) -> None:
-        """A wait ended without bytes: with the end of the stream (0), or with nothing (None)."""
+    def _nothing_came(self, came: bytes | int | None, waited: float) -> None:
+        """A wait ended without bytes: with nothing (None), or at the end of the stream."""
         if came is not None:
             if self._ending.end is not None:  # and this side had woken us
                 raise self._ending.end.with_traceback(None)

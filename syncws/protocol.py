@@ -206,6 +206,33 @@ class Protocol:
             self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
         return TEXT, payload if raw else text
 
+    def only(self, data: bytes) -> Event | None:
+        """The message, if data is one frame of it, whole and nothing else, and at most 64 KiB. None: `receive` it.
+
+        To be asked while `idle`. It is what `receive` and `next_event` make of such data, in half their steps: nearly
+        every read brings just that.
+        """
+        length = data[1] ^ self._mask_bit if len(data) > 1 else 0x80  # as is the sum if the mask is not as it must be
+        body = self._head_size
+        if length == 126:
+            length = int.from_bytes(data[2:4])
+            body += 2
+            if length < 126:
+                return None
+        elif length > 126:
+            return None
+        if length + body != len(data) or (self._limit is not None and length > self._limit):
+            return None
+        first = data[0]
+        if first == WHOLE_BINARY:
+            return BINARY, mask(data[body:], data[body - 4 : body]) if self._mask_bit else data[body:]
+        if first != WHOLE_TEXT:
+            return None
+        try:
+            return TEXT, (mask(data[body:], data[body - 4 : body]) if self._mask_bit else data[body:]).decode()
+        except UnicodeDecodeError:
+            return None
+
     def next_piece(self) -> tuple[MessageType, Any, bool] | None:
         """The next control frame, or as much of the current message as has arrived: (type, data, final).
 

@@ -530,6 +530,35 @@ def by_events(protocol, chunks):
     return found, None
 
 
+def frame_by_frame(protocol, chunks):
+    """As a connection does: with `only` while nothing is there, and else with `receive` and `next_event`."""
+    found, received = [], 0
+    try:
+        for chunk in chunks:
+            received += len(chunk)
+            if chunk and protocol.idle and (event := protocol.only(chunk)) is not None:
+                found.append((received, event))
+                continue
+            protocol.receive(chunk)
+            while (event := protocol.next_event()) is not None:
+                found.append((received, event))
+    except ProtocolError as error:
+        return [*found, (received, (FAIL, error.code))], (type(error), error.reason)
+    return found, None
+
+
+def frames_of(stream):
+    """The stream, cut where its headers say that frames end; behind a bad one that may be anywhere."""
+    while len(stream) > 1:
+        size = {126: 2, 127: 8}.get(stream[1] & 0x7F, 0)
+        length = int.from_bytes(stream[2 : 2 + size]) if size else stream[1] & 0x7F
+        end = 2 + size + (4 if stream[1] & 0x80 else 0) + length
+        yield stream[:end]
+        stream = stream[end:]
+    if stream:
+        yield stream
+
+
 def by_pieces(protocol, chunks):
     """With `next_piece`, put together again; each piece of text must be text by itself."""
     found, received, parts = [], 0, []
@@ -1001,7 +1030,9 @@ class TestReading(DifferentialTestCase):
         wanted = Reference(case.client, case.compression, case.limit).outcome(case.stream)
         kind, what = wanted[-1][1] if wanted else (None, None)
         reasons = set()
-        for read, chunks in zip((by_events, by_events, by_pieces, in_place), case.chunks(), strict=True):
+        runs = [*zip((by_events, by_events, by_pieces, in_place), case.chunks(), strict=True)]
+        runs.append((frame_by_frame, [*frames_of(case.stream)]))
+        for read, chunks in runs:
             protocol = self.protocol(case)
             got, reason = read(protocol, chunks)
             self.assert_as_wanted(wanted, got, chunks)
