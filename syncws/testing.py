@@ -274,6 +274,9 @@ class ScriptedSocket:
     def setblocking(self, blocking: bool) -> None:
         self.calls.append("setblocking")
 
+    def gettimeout(self) -> float | None:
+        return 0.0
+
     def getsockname(self) -> tuple[str, int]:
         return "127.0.0.1", 1
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import os
 import select
 import socket
 import ssl
@@ -93,14 +94,23 @@ class Transport:
     #: After a `receive` that gave None: whether bytes came all the same, too few to make anything of (under TLS).
     heard_part = False
 
-    def __init__(self, sock: socket.socket, *, kernel_waits: bool | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        kernel_waits: bool | None = None,
+        local_address: Any = None,
+        remote_address: Any = None,
+    ) -> None:
         if kernel_waits is None:
             kernel_waits = KERNEL_WAITS and not is_green()
         self.socket = sock
-        self.local_address = _address(sock.getsockname)
-        self.remote_address = _address(sock.getpeername)
+        # What need not be asked is not: for each of these calls the GIL goes to another thread, if one waits for it.
+        self.local_address = _address(sock.getsockname) if local_address is None else local_address
+        self.remote_address = _address(sock.getpeername) if remote_address is None else remote_address
         # An application's socket.setdefaulttimeout() reaches accepted sockets, and makes the fd non-blocking.
-        sock.setblocking(kernel_waits)
+        if not (kernel_waits and _is_blocking(sock)):
+            sock.setblocking(kernel_waits)
         self._kernel_waits = kernel_waits
         # A host that embeds Python may not ignore SIGPIPE, as Python by itself does.
         self._send_flags = getattr(socket, "MSG_NOSIGNAL", 0) | (socket.MSG_DONTWAIT if kernel_waits else 0)
@@ -344,8 +354,10 @@ class TLSTransport(Transport):
         early_data: bytes = b"",
         outer: TLSTransport | None = None,
         kernel_waits: bool | None = None,
+        local_address: Any = None,
+        remote_address: Any = None,
     ) -> None:
-        super().__init__(sock, kernel_waits=kernel_waits)
+        super().__init__(sock, kernel_waits=kernel_waits, local_address=local_address, remote_address=remote_address)
         self._codec = threading.Lock()
         self._deaf = False  # never goes back; an end of the stream is our own doing now
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -602,6 +614,11 @@ class _Progress:
         if deadline is not None:
             ticks.append(deadline - now)
         return min(ticks, default=None)
+
+
+def _is_blocking(sock: socket.socket) -> bool:
+    """Whether the socket waits, for Python and for the system (False where that cannot be seen)."""
+    return sock.gettimeout() is None and hasattr(os, "get_blocking") and os.get_blocking(sock.fileno())
 
 
 def _queued_bytes(sock: socket.socket) -> int:
