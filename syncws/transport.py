@@ -365,6 +365,8 @@ class TLSTransport(Transport):
             incoming, outgoing, server_side=server_side, server_hostname=server_hostname
         )
         incoming.write(early_data)
+        self._arrived = incoming  # guarded by _codec; ciphertext that was not looked at
+        self._ended = False  # guarded by _codec; the peer has said that no more comes
         tunnel = None if outer is None else _Tunnel(outer, incoming, outgoing)
         self._incoming: ssl.MemoryBIO | _Tunnel = tunnel or incoming  # guarded by _codec; where ciphertext goes
         self._outgoing: ssl.MemoryBIO | _Tunnel = tunnel or outgoing  # guarded by _codec; where it comes from
@@ -421,8 +423,11 @@ class TLSTransport(Transport):
         """Plain text, or None when none came in time, as a whole: a peer that drips bytes gets no more time."""
         until = None if wait is None else time.monotonic() + wait
         self.heard_part = False
+        plain = None
         with self._codec:
-            plain = self._decrypt(size, view)
+            # Asking in vain is an exception, and those are dear for each message.
+            if self._arrived.pending or self._tls.pending() or self._ended or self._arrived.eof:
+                plain = self._decrypt(size, view)
         while plain is None:
             # What was asked for and a record's own bytes: an idle connection blocks here with a buffer of that size.
             ciphertext = super().receive(min(size, _TLS_READ) + _TLS_OVERHEAD, wait)
@@ -451,13 +456,17 @@ class TLSTransport(Transport):
     def _decrypt(self, size: int, view: memoryview | None) -> Any:
         """Plain text that is there already: None for none, empty at the end of the stream."""
         assert self._codec.locked()
+        plain: Any
         try:
-            return self._tls.read(size) if view is None else self._tls.read(size, view)
+            plain = self._tls.read(size) if view is None else self._tls.read(size, view)
         except ssl.SSLWantReadError:
             return None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             # With or without close_notify: WebSocket has a closing handshake of its own to tell a cut from an end.
-            return b"" if view is None else 0
+            plain = b"" if view is None else 0
+        if not plain:
+            self._ended = True
+        return plain
 
     def shutdown_read(self) -> None:
         self._deaf = True
