@@ -2,6 +2,7 @@
 
     python examples/echo_server.py
     python examples/echo_server.py --host 0.0.0.0 --port 8443 --certfile cert.pem --keyfile key.pem
+    python examples/echo_server.py --workers 4      # processes, one for each core
 
 Open the address it prints: `/` is a page that talks to it. Everything else is a WebSocket endpoint, on any path.
 """
@@ -48,6 +49,7 @@ def main() -> int:
         metavar="BYTES",
         help="largest message accepted, 0 for no limit (default: %(default)s)",
     )
+    parser.add_argument("--workers", type=workers, default=1, help="processes that serve (default: %(default)s)")
     parser.add_argument("--certfile", help="serve TLS with this certificate (PEM)")
     parser.add_argument("--keyfile", help="its private key, if it is not in the same file")
     options = parser.parse_args()
@@ -63,7 +65,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     upgrader = syncws.Upgrader(enable_compression=options.compression, read_limit=options.read_limit)
     try:
-        server = syncws.Server(make_handler(upgrader), options.host, options.port, ssl_context=ssl_context)
+        server = syncws.Server(
+            make_handler(upgrader), options.host, options.port, ssl_context=ssl_context, workers=options.workers
+        )
     except OSError as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
         print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)
@@ -95,19 +99,23 @@ def url(server: syncws.Server, options: argparse.Namespace) -> str:
 
 
 def port(text: str) -> int:
-    return number(text, "a port is a number from 0 to 65535", 0xFFFF)
+    return number(text, "a port is a number from 0 to 65535", 0, 0xFFFF)
 
 
 def size(text: str) -> int:
-    return number(text, "a size is a number of bytes, 0 or more", sys.maxsize)
+    return number(text, "a size is a number of bytes, 0 or more", 0, sys.maxsize)
 
 
-def number(text: str, rule: str, largest: int) -> int:
+def workers(text: str) -> int:
+    return number(text, "the number of workers is 1 or more", 1, sys.maxsize)
+
+
+def number(text: str, rule: str, least: int, most: int) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = -1
-    if not 0 <= value <= largest:
+        value = least - 1
+    if not least <= value <= most:
         raise argparse.ArgumentTypeError(f"{rule}, not {text!r}")
     return value
 

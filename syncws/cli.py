@@ -3,6 +3,7 @@
     python -m syncws serve app:app                            # the object `app` of app.py in this folder
     python -m syncws serve 'mysite.web:create_app()'          # what a factory returns
     python -m syncws serve app:app --host 0.0.0.0 --port 8443 --certfile cert.pem --keyfile key.pem
+    python -m syncws serve app:app --workers 4                # a process for each of four cores
 
 SIGTERM and SIGINT end it in order: every WebSocket peer is told 1001, and requests under way are finished.
 
@@ -73,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         default=10_000,
         metavar="NUMBER",
-        help="connections at once, plain HTTP included; one more is answered with 503 (default: %(default)s)",
+        help="connections of a worker at once, plain HTTP included; one more: 503 (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--workers", type=_workers, default=1, metavar="NUMBER", help="processes that serve (default: %(default)s)"
     )
     serve.add_argument("--log-level", choices=_LEVELS, default="info", help="(default: %(default)s)")
     return parser
@@ -225,6 +229,7 @@ def _listen(application: Any, options: argparse.Namespace, ssl_context: ssl.SSLC
             unix_path=options.unix,
             ssl_context=ssl_context,
             max_connections=options.max_connections,
+            workers=options.workers,
             wsgi_app=application,
         )
     except (OSError, ValueError) as exc:
@@ -254,6 +259,10 @@ def _port(text: str) -> int:
 
 def _count(text: str) -> int:
     return _number(text, "the number of connections is 1 or more", 1, sys.maxsize)
+
+
+def _workers(text: str) -> int:
+    return _number(text, "the number of workers is 1 or more", 1, sys.maxsize)
 
 
 def _number(text: str, rule: str, least: int, most: int) -> int:

@@ -37,6 +37,7 @@ from .errors import HandshakeError
 from .headers import Headers, checked_headers
 from .http11 import BadRequest, HTTPConnection, Request, Response
 from .version import __version__
+from .workers import in_worker
 
 _log = logging.getLogger("syncws.server")
 
@@ -182,7 +183,7 @@ def _environ(request: Request, body: _Body) -> Environ:
         "wsgi.errors": sys.stderr if sys.stderr is not None else _ErrorLog(),
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
+        "wsgi.multiprocess": in_worker(),
         "wsgi.run_once": False,
         "syncws.request": request,
     }

@@ -148,6 +148,12 @@ class Waker:
             self._reader.close()
             self._writer.close()
 
+    def begin_anew(self) -> None:
+        """In the child of a fork: what was written would wake the parent; and one of its threads may hold the lock."""
+        self._reader.close()
+        self._writer.close()
+        self.__init__()  # type: ignore[misc]
+
 
 class SocketFile:
     """The file of a Unix socket: removed at the end, unless another server has replaced it."""

@@ -44,6 +44,7 @@ from .heartbeat import Heartbeat
 from .options import ConnOptions, Overflow
 from .prepared import PreparedMessage, json_text, prepare
 from .protocol import close_payload
+from .workers import in_worker
 
 _logger = logging.getLogger("syncws.manager")
 
@@ -235,6 +236,7 @@ class Manager:
         self._settling = False  # there is such a thread
         self._trailing: list[tuple[Conn, int]] = []  # of members that were: more may be dropped than were counted
         self._opened = self._closed = self._sent = self._dropped = 0
+        self._told = False  # guarded by _lock: that other processes have connections too
 
     # Members come and go
 
@@ -495,6 +497,8 @@ class Manager:
             overflow=self._overflow,
         )
         ConnOptions(**queue)
+        if in_worker():
+            self._tell_of_workers()
         self._count_trailing(conn)
         member = Member(self, conn.id if id is None else id, conn, threading.get_ident(), running)
         with self._lock:
@@ -510,6 +514,15 @@ class Manager:
         if queue:
             conn.set_send_queue(**queue)
         return member
+
+    def _tell_of_workers(self) -> None:
+        with self._lock:
+            told, self._told = self._told, True
+        if not told:
+            _logger.warning(
+                "this is one of several workers, and its Manager knows the connections of this process only: a "
+                "broadcast reaches no other worker's; use one worker where everybody is to reach everybody"
+            )
 
     def _insert(self, member: Member, same: tuple[Member, ...], rooms: list[Hashable]) -> None:
         """Put a member where it belongs; same are those of its id."""

@@ -10,6 +10,9 @@
         host                            or a WSGI application, and the handler of its WebSocket view
     Server.shutdown                       stop accepting, 1001 to everybody, wait, cut
 
+With workers=N the process that serve_forever is called in accepts nothing: it forks N others that do all of the above
+(`_work`), and ends them.
+
 Three rules:
 
 * **The accept loop waits for nobody but the listener.** TLS, heads, handlers and refusals happen elsewhere or at once.
@@ -44,6 +47,7 @@ from .options import check_timeout, check_wait
 from .outcome import end_handled
 from .transport import TLSTransport, Transport, say_peer
 from .upgrader import Upgrader
+from .workers import ENDING, Parent, Share, Workers, check_workers
 
 _log = logging.getLogger("syncws.server")
 
@@ -67,6 +71,12 @@ _TLS_ADVICE = {
 
 #: Seconds that threads get to notice that their connection was cut, before shutdown counts who is still running.
 _CUT_GRACE = 0.5
+
+#: Seconds for which a worker leaves a new connection to others that have fewer. For one that is idle this is long.
+_HESITATION = 0.001
+
+#: Seconds more that the process of a worker gets to end, on a machine that is busy, before it is killed.
+_WORKER_GRACE = 2.0
 
 
 class Server:
@@ -96,6 +106,11 @@ class Server:
         max_head_size: bytes that a request's head may have; more is answered with 431.
         max_headers: header lines that it may have.
         shutdown_timeout: seconds that `shutdown` waits for handlers if it is not told otherwise.
+        workers: processes that serve (POSIX). With more than one `serve_forever` forks them, and puts back those that
+            die. Each has connections of its own, and a max_connections; what they share is made before, such as this
+            object. None of them runs what is registered with atexit.
+        pin: keep each of several workers on a core of its own. None: if there is one for each core that this process
+            may use, with the GIL, and without a CPU quota.
         wsgi_app: host this WSGI application (PEP 3333) instead of a handler. Its WebSocket views are those of
             `syncws.wsgi`, of `Upgrader.serve` and of the frameworks' glue (`syncws.flask`, ...).
         max_body_size: bytes that the body of a request to a wsgi_app may have; more is answered with 413. None for no
@@ -123,6 +138,8 @@ class Server:
         max_head_size: int = 16384,
         max_headers: int = 128,
         shutdown_timeout: float = 10.0,
+        workers: int = 1,
+        pin: bool | None = None,
         wsgi_app: Application | None = None,
         max_body_size: int | None = 1 << 30,
         body_timeout: float | None = 30.0,
@@ -144,6 +161,7 @@ class Server:
             if not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
         check_wait("shutdown_timeout", shutdown_timeout)
+        check_workers(workers, pin)
 
         self._handler = handler
         self._gateway: Gateway | None = None
@@ -165,6 +183,8 @@ class Server:
         self._connections: set[_Connection] = set()  # guarded by _changed
         self._closing = False  # guarded by _changed; never goes back
         self._serving: threading.Thread | None = None  # guarded by _changed; who runs the accept loop
+        self._workers = Workers(workers, self._work, pin=pin) if workers > 1 else None
+        self._share: Share | None = None  # guarded by _changed; in one of several workers, while it accepts
 
         self._socket_file: SocketFile | None = None
         if listener is not None:
@@ -179,6 +199,8 @@ class Server:
             # A client may be gone between select and accept, which would then wait for the next one.
             self._listener.setblocking(False)
             self._address: Any = self._listener.getsockname()
+            #: Of every connection; None where each has another.
+            self._local_address = None if self._address[:1] in (("0.0.0.0",), ("::",)) else self._address
             self._waker = Waker()
         except BaseException:
             self._close_listener()
@@ -211,27 +233,64 @@ class Server:
         shutdown waits for anybody, so a second Ctrl-C interrupts the wait as it would any other. After a shutdown it
         returns at once: a server does not start again.
 
+        With workers they serve, and this process watches over them. It should have no other threads when they are
+        forked.
+
         Raises:
             ConcurrencyError: another thread is serving.
             OSError: the listener failed for good; nothing listens any more, and the connections go on.
         """
         if not self._begin_serving(threading.current_thread()):
             return
+        loop = self._accept_until if self._workers is None else partial(self._workers.run, self._waker)
+        try:
+            if signalled := self._serve_noting_signals(loop):
+                _log.info("%s: shutting down", signalled[0].name)
+                self.shutdown()
+        except BaseException:  # a second Ctrl-C, or what another signal's handler raises: as if this were all there is
+            if self._workers is not None:
+                self._workers.stop(deadline=0.0, grace=0.0)
+            raise
+
+    def _serve_noting_signals(self, loop: Callable[[Callable[[], bool]], None]) -> list[signal.Signals]:
+        """Run a loop until it is over, by a shutdown or by the signals that this returns."""
         signalled: list[signal.Signals] = []
         try:
             with self._noting_signals(signalled):
-                self._accept_until(lambda: self._closing or bool(signalled))
+                loop(lambda: self._closing or bool(signalled))
         finally:
             self._end_serving()
-        if signalled:
-            _log.info("%s: shutting down", signalled[0].name)
-            self.shutdown()
+        return signalled
+
+    def _work(self, parent: Parent, share: Share) -> None:
+        """A worker, from its fork on: serve, until a signal or a shutdown."""
+        # A thread of the parent may have held these locks when it forked.
+        self._changed = threading.Condition(threading.RLock())
+        self._waker.begin_anew()
+        self._socket_file = self._workers = None  # they are the parent's to end
+        self._share = share
+
+        def loop(over: Callable[[], bool]) -> None:
+            parent.let_signals_come()
+            self._accept_until(over)
+
+        try:
+            self._serve_noting_signals(loop)
+        finally:  # also when the listener failed for good: its connections are told
+            with self._changed:
+                self._share = None
+                share.give_up()
+            deadline = parent.deadline
+            self.shutdown(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
     def start(self) -> None:
         """Serve from a thread of its own, and return; the thread ends with `shutdown`. Does nothing after one.
 
-        Raises ConcurrencyError if a thread is serving already, and RuntimeError if none can be started.
+        Raises ConcurrencyError if a thread is serving already, and RuntimeError if none can be started, or if there
+        are workers: those are forked by `serve_forever` only.
         """
+        if self._workers is not None:
+            raise RuntimeError("workers are forked from a program without threads: call serve_forever, not start")
         thread = threading.Thread(target=self._serve_in_thread, name="syncws-accept", daemon=True)
         if not self._begin_serving(thread):
             return
@@ -289,7 +348,7 @@ class Server:
             self._waker.wake()
 
         wakeup_fd = signal.set_wakeup_fd(self._waker.write_fd, warn_on_full_buffer=False)
-        previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous = {number: signal.signal(number, note) for number in ENDING}
         try:
             yield
         finally:
@@ -311,8 +370,10 @@ class Server:
                         self._accept_one()
 
     def _accept_one(self) -> None:
+        if self._share is not None and (self._share.is_large() or self._is_full()):
+            self._waker.wait(_HESITATION)  # for another worker to take it
         try:
-            sock, _address = self._listener.accept()
+            sock, address = self._listener.accept()
         except OSError as exc:
             verdict = ACCEPT_ERRORS.get(exc.errno or 0)
             if verdict is None or (verdict == "closed" and not self._closing):
@@ -321,17 +382,20 @@ class Server:
                 self._say_crowded("accepting no connections for now: %s", exc)
                 self._waker.wait(_ACCEPT_PAUSE)  # which shutdown cuts short
             return
-        self._admit(_Connection(sock, next(self._numbers), _deadline(self._handshake_timeout)))
+        self._admit(
+            _Connection(sock, next(self._numbers), _deadline(self._handshake_timeout), self._local_address, address)
+        )
 
     def _admit(self, connection: _Connection) -> None:
         """Start a connection's thread; whatever is in the way of that costs this connection only."""
         with self._changed:
             closing = self._closing
-            full = self._max_connections is not None and len(self._connections) >= self._max_connections
+            full = self._is_full()
             if not closing and not full:
                 # Registered before its thread starts: a thread that registered itself could be late, and a shutdown
                 # in between would neither tell it nor wait for it.
                 self._connections.add(connection)
+                self._note_share()
         if closing:
             connection.sock.close()
             return
@@ -351,6 +415,14 @@ class Server:
             self._forget(connection)
         else:
             self._crowded = False
+
+    def _is_full(self) -> bool:
+        return self._max_connections is not None and len(self._connections) >= self._max_connections
+
+    def _note_share(self) -> None:
+        """For others to see. Under `_changed`, lest an old number takes the place of a new one."""
+        if self._share is not None:
+            self._share.note(len(self._connections))
 
     def _say_crowded(self, message: str, *args: object) -> None:
         """Log a shortage once, not for each connection that meets it."""
@@ -390,6 +462,7 @@ class Server:
     def _forget(self, connection: _Connection) -> None:
         with self._changed:
             self._connections.discard(connection)
+            self._note_share()
             self._changed.notify_all()
 
     def _serve_connection(self, connection: _Connection) -> None:
@@ -472,14 +545,15 @@ class Server:
 
         Idempotent, and for any thread. Called by a handler, it does not wait for that handler, nor cut it, nor count
         it. Plain HTTP connections without a request are cut at once. A peer that takes nothing delays it no longer
-        than the timeout.
+        than the timeout. In a worker it is the end of that worker, and another takes its place.
 
         Args:
             timeout: seconds to wait for handlers; None for the server's shutdown_timeout.
 
         Returns:
             How many handlers are still running although their connections were cut: they are stuck in something that
-            is not the connection. Their threads are daemons, so they do not keep the process alive.
+            is not the connection. Their threads are daemons, so they do not keep the process alive. With workers: how
+            many of these had to be killed.
         """
         timeout = self._shutdown_timeout if timeout is None else timeout
         check_wait("timeout", timeout)
@@ -490,6 +564,8 @@ class Server:
         self._stop_listening()
         for connection in connections:
             connection.go_away()
+        if self._workers is not None:
+            return self._workers.stop(deadline, _CUT_GRACE + _WORKER_GRACE)
         if self._wait_for_others(deadline) > 0:
             for connection in self._others():
                 connection.cut()
@@ -522,12 +598,15 @@ class Server:
 class _Connection:
     """What the server knows of one connection, from its accept to the end of its thread."""
 
-    __slots__ = ("conn", "deadline", "number", "request", "sock", "thread", "transport")
+    __slots__ = ("addresses", "conn", "deadline", "number", "request", "sock", "thread", "transport")
 
-    def __init__(self, sock: socket.socket, number: int, deadline: float | None) -> None:
+    def __init__(
+        self, sock: socket.socket, number: int, deadline: float | None, local_address: Any, remote_address: Any
+    ) -> None:
         self.sock = sock
         self.number = number
         self.deadline = deadline  # of the TLS handshake and the first head
+        self.addresses = local_address, remote_address
         self.thread: threading.Thread | None = None  # set before it starts
         self.transport: Transport | None = None  # its own thread's
         # Guarded by Server._changed:
@@ -539,10 +618,13 @@ class _Connection:
         return f"{peer} (connection {self.number})"
 
     def open(self, ssl_context: ssl.SSLContext | None) -> Transport:
+        local, remote = self.addresses
         if ssl_context is None:
-            self.transport = Transport(self.sock)
+            self.transport = Transport(self.sock, local_address=local, remote_address=remote)
         else:
-            self.transport = TLSTransport(self.sock, ssl_context, server_side=True)
+            self.transport = TLSTransport(
+                self.sock, ssl_context, server_side=True, local_address=local, remote_address=remote
+            )
         return self.transport
 
     def go_away(self) -> None:

@@ -247,6 +247,8 @@ class OptionTests(CommandCase):
             ["serve", "cli_app:app", "--port", "x"],
             ["serve", "cli_app:app", "--port", "65536"],
             ["serve", "cli_app:app", "--max-connections", "0"],
+            ["serve", "cli_app:app", "--workers", "0"],
+            ["serve", "cli_app:app", "--workers", "many"],
             ["serve", "cli_app:app", "--log-level", "loud"],
         ):
             with self.subTest(arguments=arguments):
@@ -304,10 +306,13 @@ class OptionTests(CommandCase):
             self.assertEqual(
                 (options["max_connections"], options["unix_path"], options["ssl_context"]), (7, None, None)
             )
+            self.assertEqual(options["workers"], 1)
             self.assertEqual(options["wsgi_app"].__name__, "app")
             self.assertEqual(configured.call_args.kwargs["level"], "WARNING")
             self.run_main("serve", "cli_app:app", "--host", "::", "--port", "9")
             self.assertEqual(made.call_args.args, (None, "::", 9))
+            self.run_main("serve", "cli_app:app", "--workers", "3")
+            self.assertEqual(made.call_args.kwargs["workers"], 3)
             self.run_main("serve", "cli_app:app", "--unix", "app.sock")
             self.assertEqual(made.call_args.kwargs["unix_path"], "app.sock")
 
@@ -389,6 +394,28 @@ class ServeTests(CommandCase):
                 self.assertEqual(caught.exception.code, 1001)
                 self.assertEqual(served.process.wait(PATIENCE), 0)
                 self.assertEqual(served.log(), f"INFO syncws.server: {number.name}: shutting down\n")
+
+    def test_workers(self) -> None:
+        """With --workers several processes serve, which a signal ends like one; each is one that --max-connections
+        counts for."""
+        options = ("--port", "0", "--workers", "2", "--max-connections", "1")
+        with self.serving("cli_app:app", *options) as served, contextlib.ExitStack() as stack:
+            conns: list[syncws.Conn] = []
+            while len(conns) < 2:
+                with contextlib.suppress(syncws.BadHandshakeError):  # 503: by the one that is full, the other was late
+                    url = f"ws://127.0.0.1:{served.port}/echo"
+                    conns.append(stack.enter_context(syncws.dial(url, proxy=None, timeout=PATIENCE)))
+            for conn in conns:
+                conn.send("hello")
+                self.assertEqual(conn.receive(timeout=PATIENCE), "hello")
+            served.process.send_signal(signal.SIGTERM)
+            for conn in conns:
+                with self.assertRaises(syncws.CloseError) as caught:
+                    conn.receive(timeout=PATIENCE)
+                self.assertEqual(caught.exception.code, 1001)
+                conn.close()
+            self.assertEqual(served.process.wait(PATIENCE), 0)
+            self.assertIn("INFO syncws.server: SIGTERM: shutting down\n", served.log())
 
     def test_a_second_signal(self) -> None:
         """A second signal does not wait for those who do not go."""

@@ -205,6 +205,17 @@ class EchoServerTests(LeakChecks):
                 self.assertEqual(at_once.end(number), 0)
                 self.assertIn(at_once.log(), ("", f"INFO {number.name}: shutting down\n"))
 
+    def test_workers(self) -> None:
+        """With --workers several processes serve on the one port, and all are ended by a signal."""
+        server = self.serve("--workers", "2")
+        clients = [self.connect(server.websocket_url) for _ in range(12)]
+        for client in clients:
+            self.check_echo(client)
+        self.assertEqual(server.end(), 0)
+        for client in clients:
+            self.assertEqual(client.wait_closed()[0], 1001)
+        self.assertEqual(server.log(), "INFO SIGTERM: shutting down\n")
+
     def test_port_in_use(self) -> None:
         """A port that is taken, and a host that is not here: one line, and exit code 1."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -239,6 +250,8 @@ class EchoServerTests(LeakChecks):
             ("--read-limit", "-1"),
             ("--read-limit", "1 MiB"),
             ("--read-limit", ""),
+            ("--workers", "0"),
+            ("--workers", "two"),
         ):
             with self.subTest(option=option, value=value):
                 code, line = self.run_wrongly(f"{option}={value}")

@@ -269,6 +269,11 @@ class EnvironTests(GatewayCase):
             },
         )
 
+    def test_several_workers(self) -> None:
+        """In one of several worker processes an application is told that there are others."""
+        with mock.patch.object(gateway_module, "in_worker", return_value=True):
+            self.assertIs(self.environ(head())["wsgi.multiprocess"], True)
+
     def test_paths(self) -> None:
         """PATH_INFO is the decoded bytes as Latin-1, whatever they are; the query string stays as it came."""
         for target, path, query in [

@@ -33,6 +33,7 @@ LEVELS = {
     "http11": 2,
     "protocol": 2,
     "takers": 2,
+    "workers": 2,
     "detach": 3,
     "gateway": 3,
     "handshake": 3,

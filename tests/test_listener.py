@@ -83,6 +83,21 @@ class WakerTests(LeakChecks):
         waker.wake()
         waker.close()
 
+    def test_after_a_fork(self) -> None:
+        """In the child of a fork it wakes nobody but the child, whoever held its lock when it was forked."""
+        waker = Waker()
+        parents = [socket.socket(fileno=os.dup(fd)) for fd in (waker.fileno(), waker.write_fd)]
+        holder = threading.Thread(target=waker._lock.acquire)
+        holder.start()
+        holder.join()
+        waker.begin_anew()
+        waker.wake()
+        self.assertTrue(_is_readable(waker))
+        self.assertFalse(select.select(parents[:1], [], [], 0)[0])
+        waker.close()
+        for sock in parents:
+            sock.close()
+
 
 def _is_readable(waker: Waker) -> bool:
     return bool(select.select([waker], [], [], 0)[0])

@@ -144,6 +144,17 @@ class RegistryTests(ManagerCase):
         self.assertTrue(second.send("here"))
         self.assertEqual(client.receive(PATIENCE), "here")
 
+    def test_several_workers(self) -> None:
+        """In one of several worker processes a manager says once that it knows the connections of its own only."""
+        manager = Manager()
+        self.join(manager, "before")
+        with mock.patch.object(manager_module, "in_worker", return_value=True):
+            with self.assertLogs("syncws.manager", "WARNING") as logged:
+                self.join(manager, "ann")
+                self.join(manager, "bob")
+        self.assertEqual(len(logged.records), 1)
+        self.assertIn("knows the connections of this process only", logged.output[0])
+
     def test_an_empty_manager_is_true(self) -> None:
         """`if manager:` asks whether there is one, not whether somebody is in it."""
         self.assertTrue(Manager())
