@@ -69,9 +69,9 @@ http {{
 
 
 def block(language: str) -> str:
-    """The page's one block in a language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return found  # type: ignore[no-any-return]
+    """The page's first block in a language: the program, the configuration, the unit."""
+    found, *_ = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return found
 
 
 def replaced(text: str, changes: dict[str, str]) -> str:
