@@ -372,7 +372,8 @@ class Conn:
         deadline = self._outbound.deadline
         if timeout is not None:
             deadline = _earliest(deadline, timeout)
-        payload = message_payload(message_type, data)
+        # Bytes are what they are; message_payload says so too.
+        payload = data if message_type is BINARY and type(data) is bytes else message_payload(message_type, data)
         if message_type >= CLOSE:
             self._outbound.control(message_type, payload, deadline)
         else:

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import io
 from typing import Any
 
 #: From this size on the integer loses. Microseconds on CPython 3.11 as integer / translated / numpy: 32 bytes 0.3 / 1.2
-#: / 1.4; 512 bytes 1.3 / 1.7 / 1.5; 640 bytes 1.5 / 1.9 / 1.5; 1 KiB 2.4 / 2.1 / 1.5; 4 KiB 7.6 / 4.6 / 1.6; 64 KiB
-#: 123 / 56 / 6; 1 MiB 3600 / 1300 / 160 (in place 4500 / 1130 / 46).
-_LARGE = 640
+#: / 1.2; 512 bytes 1.3 / 1.7 / 1.2; 640 bytes 1.5 / 1.9 / 1.2; 1 KiB 2.4 / 2.1 / 1.2; 4 KiB 7.6 / 4.6 / 1.3; 64 KiB
+#: 123 / 56 / 4; 1 MiB 3600 / 1300 / 540 (in place 4500 / 1130 / 46).
+_LARGE = 512
 
 #: Importing numpy takes about 0.1 s and 15 MB, once. From this size on it saves 3 of the 11 microseconds that a message
 #: costs altogether; a program whose messages are all smaller never pays. Once it is here it is used from _LARGE on.
@@ -29,6 +28,9 @@ _NUMPY = 4096
 
 #: numpy once it was imported, None where that failed, and before anybody tried ... (Ellipsis).
 _numpy: Any = ...
+
+#: numpy's type for eight bytes, once it was imported.
+_word: Any = None
 
 # Bound once: looked up on the hot path of every message.
 _int = int.from_bytes
@@ -47,16 +49,25 @@ def mask(data: bytes | bytearray | memoryview, key: bytes, offset: int = 0) -> b
     if size < _LARGE:
         # Byte order does not matter as long as it is the same three times; the default is the cheapest to say.
         return (_int(data) ^ _int((key * (size // 4 + 1))[:size])).to_bytes(size)
-    numpy = _load(size)
-    if numpy is None:
-        masked = bytearray(data)
-        _translate(masked, 0, size, key)
-        return bytes(masked)
-    # BytesIO copies data once, lends its buffer, and gives the buffer away as bytes uncopied. XOR into an array of
-    # numpy's and then tobytes() are two large allocations; at 1 MiB their page faults cost ten times the XOR.
-    copy = io.BytesIO(data)
-    _xor(numpy, copy.getbuffer(), 0, size, key)
-    return copy.getvalue()
+    if _load(size) is not None:
+        return _xor(data, 0, size, key)
+    masked = bytearray(data)
+    _translate(masked, 0, size, key)
+    return bytes(masked)
+
+
+def unmask(frame: bytes, start: int, end: int) -> bytes:
+    """The payload frame[start:end], whose key stands in the four bytes before it, unmasked.
+
+    It is what `mask` makes of the two, without a copy of a large payload.
+    """
+    key = frame[start - 4 : start]
+    size = end - start
+    if size < _LARGE:  # as in mask, written out: every small message comes here
+        return (_int(frame[start:end]) ^ _int((key * (size // 4 + 1))[:size])).to_bytes(size)
+    if _load(size) is not None:
+        return _xor(frame, start, end, key)
+    return mask(frame[start:end], key)
 
 
 def mask_into(buffer: bytearray | memoryview, start: int, end: int, key: bytes, offset: int = 0) -> None:
@@ -73,21 +84,27 @@ def mask_into(buffer: bytearray | memoryview, start: int, end: int, key: bytes, 
     if offset:
         offset &= 3
         key = key[offset:] + key[:offset]
-    numpy = _load(size)
-    if numpy is None:
+    if _load(size) is None:
         _translate(buffer, start, end, key)
         return
-    _xor(numpy, buffer, start, end, key)
-
-
-def _xor(numpy: Any, buffer: bytearray | memoryview, start: int, end: int, key: bytes) -> None:
-    """Eight bytes at a time and in place; numpy takes them at any address. The last one to seven go the small way."""
-    words = (end - start) // 8
-    target = numpy.frombuffer(buffer, numpy.uint64, words, start)
-    target ^= numpy.frombuffer(key + key, numpy.uint64)
-    tail = start + words * 8
+    words, tail = _words(start, end)
+    target = _numpy.frombuffer(buffer, _word, words, start)
+    target ^= _numpy.frombuffer(key + key, _word)
     if tail < end:
         buffer[tail:end] = mask(buffer[tail:end], key)
+
+
+def _xor(data: bytes | bytearray | memoryview, start: int, end: int, key: bytes) -> bytes:
+    """data[start:end] masked, as new bytes. numpy takes words at any address."""
+    words, tail = _words(start, end)
+    masked: bytes = (_numpy.frombuffer(data, _word, words, start) ^ _numpy.frombuffer(key + key, _word)).tobytes()
+    return masked if tail == end else masked + mask(data[tail:end], key)
+
+
+def _words(start: int, end: int) -> tuple[int, int]:
+    """How many eights of bytes there are, and where the one to seven begin that remain and go the small way."""
+    words = (end - start) // 8
+    return words, start + words * 8
 
 
 def _translate(buffer: bytearray | memoryview, start: int, end: int, key: bytes) -> None:
@@ -109,14 +126,16 @@ def _load(size: int) -> Any:
 
     The import system's own lock serves two threads that come here at the same time: both get the whole module.
     """
-    global _numpy
+    global _numpy, _word
     if _numpy is not ...:
         return _numpy
     if size < _NUMPY:
         return None
     try:
         # Not an import statement: the library must type-check where numpy is not installed.
-        _numpy = importlib.import_module("numpy")
+        numpy = importlib.import_module("numpy")
+        _word = numpy.dtype(numpy.uint64)  # before the other name, by which threads see that both are there
+        _numpy = numpy
     except Exception:
         # Not installed; or broken; or in a second interpreter of one process (mod_wsgi), which numpy refuses.
         _numpy = None

@@ -39,7 +39,7 @@ from wsproto.extensions import Extension
 
 from .deflate import InboundDeflate, decompress, wire_limit
 from .errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
-from .masking import mask, mask_into
+from .masking import mask, mask_into, unmask
 
 #: What `Protocol.next_event` returns: TEXT with str, BINARY, PING and PONG with bytes, CLOSE with (code, reason).
 Event = tuple[MessageType, Any]
@@ -184,12 +184,7 @@ class Protocol:
             return self._begin_partial(first, length, body, raw)
         if self._limit is not None and length > self._limit:
             self._exceed(length)
-        if not self._mask_bit:
-            payload = buffer[body:end]
-        elif length < LARGE:
-            payload = mask(buffer[body:end], buffer[body - 4 : body])
-        else:
-            payload = mask(memoryview(buffer)[body:end], buffer[body - 4 : body])
+        payload = buffer[body:end] if not self._mask_bit else unmask(buffer, body, end)
         if end == arrived:
             self._buffer = b""
             self._start = 0
@@ -225,11 +220,11 @@ class Protocol:
             return None
         first = data[0]
         if first == WHOLE_BINARY:
-            return BINARY, mask(data[body:], data[body - 4 : body]) if self._mask_bit else data[body:]
+            return BINARY, unmask(data, body, len(data)) if self._mask_bit else data[body:]
         if first != WHOLE_TEXT:
             return None
         try:
-            return TEXT, (mask(data[body:], data[body - 4 : body]) if self._mask_bit else data[body:]).decode()
+            return TEXT, (unmask(data, body, len(data)) if self._mask_bit else data[body:]).decode()
         except UnicodeDecodeError:
             return None
 
@@ -290,7 +285,7 @@ class Protocol:
         head = self._head
         frame = self._take(self._fed_to_engine)
         self._fed_to_engine = 0
-        payload = mask(frame[head:], frame[head - 4 : head]) if self._mask_bit else frame[head:]
+        payload = unmask(frame, head, len(frame)) if self._mask_bit else frame[head:]
         inflated = decompress(payload, self._limit)
         if not isinstance(inflated, bytes):
             self._complain(inflated)

@@ -18,7 +18,7 @@ except ImportError:
 KEY = b"\x37\xfa\x21\x3d"
 
 # Around every place where the way changes, and the sizes at which words of 4 bytes do not fit.
-SIZES = (*range(20), 125, 126, 127, 638, 639, 640, 641, 642, 643, 4095, 4096, 4097, 4098, 65535, 65536, 65537)
+SIZES = (*range(20), 125, 126, 127, 510, 511, 512, 513, 514, 515, 4095, 4096, 4097, 4098, 65535, 65536, 65537)
 
 
 def spelled_out(data, key, offset=0):
@@ -47,6 +47,17 @@ class Masking:
     def test_example_of_the_rfc(self):
         """RFC 6455 section 5.7: the masked text frame "Hello"."""
         self.assertEqual(masking.mask(b"Hello", KEY), b"\x7f\x9f\x4d\x51\x58")
+
+    def test_payload_of_a_frame(self):
+        """unmask takes a payload out of the middle of what was received, with the key that stands before it."""
+        for size in SIZES:
+            for start in (6, 8, 14, 4 + 5):
+                data = self.random.randbytes(size)
+                frame = self.random.randbytes(start - 4) + KEY + spelled_out(data, KEY) + self.random.randbytes(3)
+                with self.subTest(size=size, start=start):
+                    payload = masking.unmask(frame, start, start + size)
+                    self.assertIs(type(payload), bytes)
+                    self.assertEqual(payload, data)
 
     def test_masking_twice_gives_the_data_back(self):
         """Unmasking is masking."""
