@@ -372,8 +372,10 @@ class Conn:
         deadline = self._outbound.deadline
         if timeout is not None:
             deadline = _earliest(deadline, timeout)
-        # Bytes are what they are; message_payload says so too.
-        payload = data if message_type is BINARY and type(data) is bytes else message_payload(message_type, data)
+        if message_type is BINARY and type(data) is bytes:  # nothing to be checked
+            self._outbound.message(BINARY, data, deadline)
+            return
+        payload = message_payload(message_type, data)
         if message_type >= CLOSE:
             self._outbound.control(message_type, payload, deadline)
         else:

@@ -97,9 +97,7 @@ class SSLSocketTransport(BorrowedTransport):
 
     # Writing: what OpenSSL was offered once must be offered again, so it counts as taken
 
-    def send(
-        self, head: Buffer, body: Buffer = b"", *, deadline: float | None = None, stall: float | None = None
-    ) -> None:
+    def send(self, head: Buffer, body: Buffer = b"", deadline: float | None = None, stall: float | None = None) -> None:
         if self.pending:
             self.flush_until(deadline, stall)
         if deadline is not None:

@@ -1,8 +1,9 @@
 """Messages out: whole ones, prepared ones, streamed ones; one at a time, compressed as agreed.
 
-A message is one frame here, unless it is streamed; `wire` puts frames on the wire. The message lock is held for one
-whole message, so that the fragments of a streamed one are not mixed with another's, while control frames and the
-frames of `wire`'s send queue find their place between messages by themselves.
+A message is one frame here, unless it is streamed; `wire` puts frames on the wire, one at a time. The message lock is
+held for a streamed message, from its `next_writer` to its end, so that no other message gets between its fragments.
+A message of one frame needs it only while another is being streamed. Control frames, and the frames of `wire`'s send
+queue, find their place by themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .wire import Wire, acquire_until
 class Outbound:
     """Writes messages.
 
-    Concurrency: every method is for any thread. `_message_lock` is held for one whole message, across I/O.
+    Concurrency: every method is for any thread. `_message_lock` is held for one streamed message, across I/O.
     """
 
     __slots__ = (
@@ -67,14 +68,18 @@ class Outbound:
 
     def message(self, message_type: int, payload: bytes, deadline: float | None) -> None:
         """Write a whole message of TEXT or BINARY."""
-        if self._agreement is None:
-            self._whole(FIN | message_type, payload, deadline)
-        else:
-            self._whole(*encode_payload(message_type, payload, self.compression(len(payload))), deadline)
+        first = FIN | message_type
+        if self._agreement is not None:
+            first, payload = encode_payload(message_type, payload, self.compression(len(payload)))
+        # A writer that another thread opens in this instant begins later, or the wire knows of its first fragment.
+        if self._open_sink is not None or not self._wire.send(first, payload, deadline):
+            self._send_behind_writer(first, payload, deadline)
 
     def prepared(self, prepared: PreparedMessage, deadline: float | None) -> None:
         """Write a message that was encoded before."""
-        self._whole(*prepared.encoded(self.compression(len(prepared.payload))), deadline)
+        first, payload = prepared.encoded(self.compression(len(prepared.payload)))
+        if self._open_sink is not None or not self._wire.send(first, payload, deadline):
+            self._send_behind_writer(first, payload, deadline)
 
     def post(self, prepared: PreparedMessage) -> bool:
         """Write without waiting; see `Wire.post`."""
@@ -101,6 +106,11 @@ class Outbound:
         if message_type >= MessageType.CLOSE:
             return MessageWriter(message_type, MAX_CONTROL_PAYLOAD, _ControlSink(self, message_type))
         self._take_message_lock(deadline)
+        try:
+            self._wire.wait_for_turn(deadline)  # messages of one frame hold no message lock
+        except BaseException:
+            self._message_lock.release()
+            raise
         sink = _MessageSink(self, message_type)
         with self._wire.state_lock:  # a close either refuses us here or finds the writer to end
             if opened := self._wire.open:
@@ -118,11 +128,11 @@ class Outbound:
             self._open_sink = None
         self._message_lock.release()
 
-    def _whole(self, first: int, payload: bytes, deadline: float | None) -> None:
-        if not self._message_lock.acquire(False):
-            self._take_message_lock(deadline)
+    def _send_behind_writer(self, first: int, payload: bytes, deadline: float | None) -> None:
+        self._take_message_lock(deadline)
         try:
-            self._wire.send(first, payload, deadline)
+            if not self._wire.send(first, payload, deadline):
+                raise ConcurrencyError("a next_writer was left without its end: nothing can be sent behind it")
         finally:
             self._message_lock.release()
 

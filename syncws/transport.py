@@ -189,21 +189,35 @@ class Transport:
         """Whether the rest of a frame waits to leave."""
         return len(self.rest) > 0
 
-    def send(
-        self, head: Buffer, body: Buffer = b"", *, deadline: float | None = None, stall: float | None = None
-    ) -> None:
+    def send(self, head: Buffer, body: Buffer = b"", deadline: float | None = None, stall: float | None = None) -> None:
         """Send the rest and then head and body, all of it, waiting as long as it takes.
 
         deadline is an instant of time.monotonic(); stall is how many seconds may pass without any progress. Raises
-        WriteTimeout, and OSError (of errno ETIMEDOUT for a stall). After a failure `torn` tells whether part of the
+        WriteTimeout, and OSError (of errno ETIMEDOUT for a stall). After a failure `torn` tells whether part of
         them is on the wire; where it is not, nothing of them has left and a later call may succeed.
         """
         if self.rest:
             self.flush_until(deadline, stall)
-        self._offer(head, body)
-        if not self.rest:
-            return
-        total = len(head) + len(body)
+        if body and not _SENDMSG:  # pragma: no cover - Windows
+            head, body = b"".join((head, body)), b""
+        try:  # as _offer, written out: every message comes here
+            if body:
+                taken = self.socket.sendmsg((head, body), (), self._send_flags)
+            else:
+                taken = self.socket.send(head, self._send_flags)
+            self._sent += taken
+            if taken == len(head) + len(body):
+                return
+            self.rest = _left_over(head, body, taken)
+        except BlockingIOError:
+            self.rest = _left_over(head, body, 0)
+        except BaseException:
+            self.torn = True
+            raise
+        if self.rest:
+            self._send_rest(len(head) + len(body), deadline, stall)
+
+    def _send_rest(self, total: int, deadline: float | None, stall: float | None) -> None:
         try:
             self.flush_until(deadline, stall)
         except WriteTimeout:
@@ -222,14 +236,14 @@ class Transport:
             return False
         try:  # as _offer, written out: a broadcast comes here for each member
             taken = self.socket.send(frame, self._send_flags)
+            self._sent += taken
+            if taken != len(frame):
+                self.rest = memoryview(frame)[taken:]
         except BlockingIOError:
             return not frame
         except BaseException:
             self.torn = True
             raise
-        self._sent += taken
-        if taken != len(frame):
-            self.rest = memoryview(frame)[taken:]
         return True
 
     def take(self, frame: bytes) -> None:
@@ -266,22 +280,15 @@ class Transport:
         """
         return self._sent - _queued_bytes(self.socket)
 
-    def _offer(self, head: Buffer, body: Buffer = b"") -> None:
+    def _offer(self, data: Buffer) -> None:
         """Give the kernel what it takes at once; the rest waits in `rest`, which is empty before."""
-        if body and not _SENDMSG:  # pragma: no cover - Windows
-            head, body = b"".join((head, body)), b""
-        size = len(head)
         try:
-            if body:
-                size += len(body)
-                taken = self.socket.sendmsg((head, body), (), self._send_flags)
-            else:
-                taken = self.socket.send(head, self._send_flags)
+            taken = self.socket.send(data, self._send_flags)
             self._sent += taken
-            if taken != size:
-                self.rest = _left_over(head, body, taken)
+            if taken != len(data):
+                self.rest = memoryview(data)[taken:]
         except BlockingIOError:
-            self.rest = _left_over(head, body, 0)
+            self.rest = memoryview(data)
         except BaseException:
             self.torn = True  # a KeyboardInterrupt may come after the kernel took bytes: nobody knows how many
             raise
@@ -482,9 +489,7 @@ class TLSTransport(Transport):
         with self._codec:
             return self._outgoing.pending > 0
 
-    def send(
-        self, head: Buffer, body: Buffer = b"", *, deadline: float | None = None, stall: float | None = None
-    ) -> None:
+    def send(self, head: Buffer, body: Buffer = b"", deadline: float | None = None, stall: float | None = None) -> None:
         if self.pending:
             self.flush_until(deadline, stall)
         if deadline is not None:

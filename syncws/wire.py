@@ -6,7 +6,8 @@
 3. Whoever holds the frame lock writes in this order: the transport's rest, pong and ping, the send queue, our close,
    then its own frame. So one thread's posts and writes keep their order, and what was posted before a close leaves
    before it. What a blocking writer sends for others is never torn by its deadline: the rest leaves without it.
-4. The send queue waits while a fragmented message is open; its last fragment releases it. Control frames pass.
+4. While a fragmented message is open no other begins, and the send queue waits; its last fragment releases it. Control
+   frames pass.
 5. Whoever lets go of the frame lock looks again; whoever lets something wait tries the lock once more afterwards. So
    no wake-up is lost. What is left goes to the drain thread only when the *socket* was full.
 6. The drain thread takes the frame lock by try only and never waits in a send.
@@ -95,10 +96,11 @@ class Wire:
 
     # Blocking writes
 
-    def send(self, first: int, payload: bytes, deadline: float | None) -> None:
+    def send(self, first: int, payload: bytes, deadline: float | None) -> bool:
         """Write one frame, after what waits, and wait until the kernel has it.
 
-        Raises WriteTimeout (sticky only if part of the frame is on the wire), ConnectionClosed.
+        False, and nothing is done, for a frame that begins a message while a fragmented one is open. Raises
+        WriteTimeout (sticky only if part of the frame is on the wire), ConnectionClosed.
         """
         head, body = encode(first, payload, self._client)
         begun = False
@@ -109,13 +111,16 @@ class Wire:
                 self._flush_until(deadline)
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
+            if self._message_open and 0 < first & 0x0F < 0x8:
+                return False
             begun = True
             if first == _CLOSE:
                 self._send_close(head, payload, deadline)
             else:
-                self._transport.send(head, body, deadline=deadline, stall=self._stall)
-                if not first & 0x8:
+                self._transport.send(head, body, deadline, self._stall)
+                if (self._message_open or not first & FIN) and not first & 0x8:
                     self._message_open = not first & FIN
+            return True
         except BaseException as error:
             if begun and not isinstance(error, Exception):
                 # Maybe behind the last byte: then the peer has a frame (a close!) that nobody here knows of.
@@ -139,6 +144,13 @@ class Wire:
         except BaseException as error:
             self._fail(error)
         finally:
+            self.frame_lock.release()
+            self._look_again()
+
+    def wait_for_turn(self, deadline: float | None) -> None:
+        """Wait until nobody who came before is writing. Raises WriteTimeout."""
+        if self.frame_lock.locked():
+            self._wait_for_frame_lock(deadline)
             self.frame_lock.release()
             self._look_again()
 
@@ -339,7 +351,7 @@ class Wire:
         with self.state_lock:
             closing = self._record_close(payload)
         try:
-            self._transport.send(frame, deadline=deadline, stall=self._stall)
+            self._transport.send(frame, b"", deadline, self._stall)
         except WriteTimeout:
             if not self._transport.torn:
                 with self.state_lock:

@@ -541,6 +541,46 @@ class Writers:
         writing.result()
         waiting.result()
 
+    def test_message_that_sees_an_open_writer_too_late(self) -> None:
+        """A writer whose first fragment leaves between another message's look for writers and its turn to write:
+        the message waits all the same, and leaves behind the last fragment."""
+        conn, peer = self.peer(write_buffer_size=4)
+        writer = conn.next_writer(TEXT)
+        writer.write("begun")
+        sink, conn._outbound._open_sink = conn._outbound._open_sink, None  # what that look has seen
+        for write in (
+            lambda: conn.send("late", 0.05),
+            lambda: conn.write_prepared(PreparedMessage(TEXT, "late"), 0.05),
+        ):
+            self.assertRaises(WriteTimeout, write)
+        waiting = self.start(conn.send, "after")
+        conn._outbound._open_sink = sink
+        writer.write("e")
+        writer.close()
+        waiting.result()
+        frames = [peer.receive_frame()[:3] for _ in range(3)]
+        self.assertEqual(frames, [(TEXT, b"begun", False), (0, b"e", True), (TEXT, b"after", True)])
+
+    def test_message_left_open(self) -> None:
+        """Behind a message that will never end nothing is sent, and nothing waits: an error says so."""
+        conn, peer = self.peer()
+        conn._wire.send(TEXT, b"begun", None)
+        with self.assertRaisesRegex(ConcurrencyError, "without its end"):
+            conn.send("x")
+        self.assertEqual(peer.receive_frame()[:3], (TEXT, b"begun", False))
+
+    def test_writer_waits_for_a_message(self) -> None:
+        """next_writer waits until another thread's message has left, and no longer than its timeout."""
+        conn, peer = self.peer(buffer=_BUFFER)
+        stuck = self.start_stuck_write(conn)
+        self.assertRaises(WriteTimeout, conn.next_writer, TEXT, 0.05)
+        opening = self.start(conn.next_writer, TEXT)
+        self.assertFalse(opening.done)
+        peer.receive_frame()
+        stuck.result()
+        opening.result().close()
+        self.assertEqual(peer.receive_frame()[:3], (TEXT, b"", True))
+
     def test_posts_wait_for_an_open_writer(self) -> None:
         """send_nowait never waits for an open writer, one's own either: the post leaves after its last fragment."""
         conn, peer = self.peer(write_buffer_size=4)

@@ -684,8 +684,9 @@ class SystemCallTests(LeakChecks):
     def test_large_payload_is_not_copied(self):
         """What is left of a large payload is a view of it."""
         payload = bytes(100_000)
-        transport, _ = self.scripted(room=[1000])
-        transport._offer(b"header", payload)
+        transport, _ = self.scripted(room=[1000, EAGAIN, EAGAIN])
+        with self.assertRaises(WriteTimeout):
+            transport.send(b"header", payload, deadline=instant(-1))
         self.assertIs(transport.rest.obj, payload)
 
     def test_rest_goes_first(self):

@@ -48,12 +48,12 @@ class ScriptedTransport(Transport):
         self.deadlines: list[float | None] = []
         self.failure = failure
 
-    def send(self, *buffers: Any, deadline: float | None = None, stall: float | None = None) -> None:
-        self.sent.append(tuple(bytes(each) for each in buffers))
+    def send(self, head: Any, body: Any = b"", deadline: float | None = None, stall: float | None = None) -> None:
+        self.sent.append((bytes(head),))
         self.deadlines.append(deadline)
         if self.failure is not None:
             raise self.failure
-        super().send(*buffers, deadline=deadline, stall=stall)
+        super().send(head, body, deadline, stall)
 
 
 class UpgraderTestCase(unittest.TestCase):

@@ -379,6 +379,16 @@ class OpenMessageTests(Cases):
             ],
         )
 
+    def test_no_message_inside_another(self):
+        """A frame that would begin a message inside a fragmented one is not sent, which send says by False."""
+        wire, sock = self.scripted()
+        self.assertTrue(wire.send(BEGIN, b"a", None))
+        for first in (BEGIN, BINARY, FIN | MessageType.TEXT):
+            self.assertFalse(wire.send(first, b"x", None))
+        for first in (PING, FIN | MessageType.PONG, CONTINUE, END, BINARY):
+            self.assertTrue(wire.send(first, b"b", None))
+        self.assertEqual([each.opcode for each in frames_in(sock.sent)], [2, 9, 10, 0, 0, 2])
+
     def test_post_as_the_last_fragment_leaves(self):
         """A post that comes while the last fragment is on its way is not forgotten."""
         wire, sock = self.scripted()
