@@ -14,17 +14,22 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 from typing import Any
 
 #: From this size on the integer loses. Microseconds on CPython 3.11 as integer / translated / numpy: 32 bytes 0.3 / 1.2
 #: / 1.2; 512 bytes 1.3 / 1.7 / 1.2; 640 bytes 1.5 / 1.9 / 1.2; 1 KiB 2.4 / 2.1 / 1.2; 4 KiB 7.6 / 4.6 / 1.3; 64 KiB
-#: 123 / 56 / 4; 1 MiB 3600 / 1300 / 540 (in place 4500 / 1130 / 46).
+#: 123 / 56 / 4; 1 MiB 3600 / 1300 / 50 (in place 4500 / 1130 / 46).
 _LARGE = 512
 
 #: Importing numpy takes about 0.1 s and 15 MB, once. From this size on it saves 3 of the 11 microseconds that a message
 #: costs altogether; a program whose messages are all smaller never pays. Once it is here it is used from _LARGE on.
 #: Who wants the import elsewhere than at the first large message masks one of this size at start.
 _NUMPY = 4096
+
+#: From this size on numpy changes a copy in place: a new array and the copy of that as bytes push each other out of the
+#: processor's cache (an echo of 64 KiB takes a fifth longer), and at 1 MiB their page faults cost ten times the XOR.
+_LENT = 1 << 15
 
 #: numpy once it was imported, None where that failed, and before anybody tried ... (Ellipsis).
 _numpy: Any = ...
@@ -59,7 +64,7 @@ def mask(data: bytes | bytearray | memoryview, key: bytes, offset: int = 0) -> b
 def unmask(frame: bytes, start: int, end: int) -> bytes:
     """The payload frame[start:end], whose key stands in the four bytes before it, unmasked.
 
-    It is what `mask` makes of the two, without a copy of a large payload.
+    It is what `mask` makes of the two, with a copy less.
     """
     key = frame[start - 4 : start]
     size = end - start
@@ -86,19 +91,29 @@ def mask_into(buffer: bytearray | memoryview, start: int, end: int, key: bytes, 
         key = key[offset:] + key[:offset]
     if _load(size) is None:
         _translate(buffer, start, end, key)
-        return
+    else:
+        _xor_into(buffer, start, end, key)
+
+
+def _xor(data: bytes | bytearray | memoryview, start: int, end: int, key: bytes) -> bytes:
+    """data[start:end] masked by numpy, as new bytes."""
+    if end - start >= _LENT:
+        # BytesIO takes the copy for its own, lends it, and gives it away as bytes: nothing is copied again.
+        copy = io.BytesIO(data[start:end])
+        _xor_into(copy.getbuffer(), 0, end - start, key)
+        return copy.getvalue()
+    words, tail = _words(start, end)
+    masked: bytes = (_numpy.frombuffer(data, _word, words, start) ^ _numpy.frombuffer(key + key, _word)).tobytes()
+    return masked if tail == end else masked + mask(data[tail:end], key)
+
+
+def _xor_into(buffer: bytearray | memoryview, start: int, end: int, key: bytes) -> None:
+    """buffer[start:end] masked by numpy in place, which takes words at any address."""
     words, tail = _words(start, end)
     target = _numpy.frombuffer(buffer, _word, words, start)
     target ^= _numpy.frombuffer(key + key, _word)
     if tail < end:
         buffer[tail:end] = mask(buffer[tail:end], key)
-
-
-def _xor(data: bytes | bytearray | memoryview, start: int, end: int, key: bytes) -> bytes:
-    """data[start:end] masked, as new bytes. numpy takes words at any address."""
-    words, tail = _words(start, end)
-    masked: bytes = (_numpy.frombuffer(data, _word, words, start) ^ _numpy.frombuffer(key + key, _word)).tobytes()
-    return masked if tail == end else masked + mask(data[tail:end], key)
 
 
 def _words(start: int, end: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ except ImportError:
 KEY = b"\x37\xfa\x21\x3d"
 
 # Around every place where the way changes, and the sizes at which words of 4 bytes do not fit.
-SIZES = (*range(20), 125, 126, 127, 510, 511, 512, 513, 514, 515, 4095, 4096, 4097, 4098, 65535, 65536, 65537)
+SIZES = (*range(20), 125, 126, 127, 510, 511, 512, 513, 514, 515, 4095, 4096, 4097, 4098, 32767, 32768, 32769, 65537)
 
 
 def spelled_out(data, key, offset=0):
