@@ -125,23 +125,26 @@ class Inbound:
     def message(self, timeout: float | None) -> tuple[MessageType, Any]:
         """The next message: (TEXT, str) or (BINARY, bytes).
 
-        Nearly always nothing is there yet, nothing is to be minded but the peer's silence, and then one frame comes.
-        That case is written out here; it is what `read`, `_advance` and `_receive` make of it, in half the steps.
+        Nearly always nothing is to be minded but the peer's silence, and one frame comes, or several at once. That case
+        is written out here; it is what `read`, `_advance` and `_receive` make of it, in half the steps.
         """
         protocol = self.protocol
         message: tuple[MessageType, Any] | None
-        if timeout is not None or not protocol.idle or not self.turn.acquire(False):
+        if timeout is not None or not self.turn.acquire(False):
             message = self.read(protocol.next_event, timeout)
             return message
         try:
             if (
-                self.deadline is None
-                and self.idle_handler is None
-                and self._keepalive.silent_since is None
-                and self._reader is None
-                and self.error is None
-                and self._ending.end is None
+                self.deadline is not None
+                or self.idle_handler is not None
+                or self._keepalive.silent_since is not None
+                or self._reader is not None
+                or self.error is not None
+                or self._ending.end is not None
             ):
+                message = self._read_on(protocol.next_event, None, None)
+                return message
+            if protocol.idle:
                 wait = self._keepalive.interval
                 try:
                     data = self._transport.receive(self._read_size, wait)
@@ -154,7 +157,7 @@ class Inbound:
                     if message is not None:
                         return message
                     protocol.receive(data)
-            message = self._read_on(protocol.next_event, None, None)
+            message = self._advance(protocol.next_event, None)
             return message
         finally:
             self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
