@@ -90,6 +90,11 @@ def family(pid: int) -> list[Any]:
         raise LoadError("the server has ended") from None
 
 
+def stolen() -> float:
+    """Seconds of processor time that a hypervisor has taken from this machine so far; 0 where that is not known."""
+    return 0.0 if psutil is None else float(getattr(psutil.cpu_times(), "steal", 0.0))
+
+
 class Processor:
     """The processor time of a process and its children, as they are when this is made."""
 

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from .turns import Figures, Reading
+from .turns import CALM, TRIES, Figures, Reading
 
 #: The share of its core from which on the load generator is called the limit.
 BUSY = 0.9
@@ -45,6 +45,12 @@ def remarks(figures: Figures) -> list[str]:
     notes = {note: [side for side in figures.readings if figures.notes.get(side) == note] for note in _notes(figures)}
     for note, sides in notes.items():
         said.append(f"{note}." if len(sides) == len(figures.readings) else f"{', '.join(sides)}: {note}.")
+    if figures.disturbed:
+        turns = sum(len(readings) for readings in figures.readings.values())
+        said.append(
+            f"In {figures.disturbed} of {turns} turns a hypervisor took over {CALM:.0%} of a processor's time, "
+            f"in each of {TRIES} attempts."
+        )
     said += [f"Without {side}: {reason}." for side, reason in figures.left_out.items()]
     return said
 
