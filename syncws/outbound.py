@@ -131,10 +131,14 @@ class Outbound:
     def _send_behind_writer(self, first: int, payload: bytes, deadline: float | None) -> None:
         self._take_message_lock(deadline)
         try:
-            if not self._wire.send(first, payload, deadline):
-                raise ConcurrencyError("a next_writer was left without its end: nothing can be sent behind it")
+            self._send(first, payload, deadline)
         finally:
             self._message_lock.release()
+
+    def _send(self, first: int, payload: bytes, deadline: float | None) -> None:
+        """Send a frame by the holder of the message lock, who should find no message open but its own."""
+        if not self._wire.send(first, payload, deadline):
+            raise ConcurrencyError("a next_writer was left without its end: nothing can be sent behind it")
 
     def _take_message_lock(self, deadline: float | None) -> None:
         if self._message_lock.acquire(blocking=False):
@@ -165,7 +169,7 @@ class _MessageSink:
 
     def whole(self, payload: bytes) -> None:
         out = self._out
-        out._wire.send(*encode_payload(self._type, payload, out.compression(len(payload))), out.deadline)
+        out._send(*encode_payload(self._type, payload, out.compression(len(payload))), out.deadline)
 
     def fragment(self, payload: bytes, final: bool) -> None:
         out = self._out
@@ -178,7 +182,7 @@ class _MessageSink:
                 first |= RSV1
         if self._deflater is not None:
             payload = self._deflater.compress(payload) + (self._deflater.finish() if final else b"")
-        out._wire.send(first | (FIN if final else 0), payload, out.deadline)
+        out._send(first | (FIN if final else 0), payload, out.deadline)
 
     def release(self) -> None:
         self._out.end_writer(self)

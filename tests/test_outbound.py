@@ -565,8 +565,8 @@ class Writers:
         """Behind a message that will never end nothing is sent, and nothing waits: an error says so."""
         conn, peer = self.peer()
         conn._wire.send(TEXT, b"begun", None)
-        with self.assertRaisesRegex(ConcurrencyError, "without its end"):
-            conn.send("x")
+        for write in (lambda: conn.send("x"), lambda: conn.next_writer(TEXT).close()):
+            self.assertRaisesRegex(ConcurrencyError, "without its end", write)
         self.assertEqual(peer.receive_frame()[:3], (TEXT, b"begun", False))
 
     def test_writer_waits_for_a_message(self) -> None:
