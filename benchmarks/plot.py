@@ -48,7 +48,7 @@ def draw(found: list[Figures], machine: str, path: Path) -> None:
         for panel in panels[len(shown) :]:
             panel.set_axis_off()
         picture.suptitle(f"Throughput on one core, {OURS} = 1: longer is faster\n{machine}", fontsize=11)
-        picture.tight_layout()
+        picture.tight_layout(rect=(0, 0, 0.97, 1))  # room for what is written beyond the last panels
         picture.savefig(path, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
         pyplot.close(picture)
 
