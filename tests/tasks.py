@@ -1,12 +1,13 @@
-"""Calls in threads, which hand back what became of them."""
+"""What tests of several files need: calls in threads, which hand back what became of them; what processes say."""
 
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import unittest
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 from unittest import mock
 
 #: Seconds: long enough for a machine under load, short enough to notice a hang.
@@ -16,6 +17,14 @@ PATIENCE = 30.0
 def linger_briefly(test: unittest.TestCase) -> None:
     """Let no connection of a test wait a second for its peer to close TCP, nor linger so long behind its handler."""
     test.enterContext(mock.patch("syncws.conn._LINGER", 0.05))
+
+
+def written(log: IO[str]) -> str:
+    """What a process that was started with this file has written to it so far.
+
+    Without a seek: the process has the same position in the file, and would go on writing where that leaves it.
+    """
+    return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode()
 
 
 class Task(threading.Thread):

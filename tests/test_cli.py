@@ -27,7 +27,7 @@ from syncws import cli
 from syncws.testing import LeakChecks
 from syncws.version import __version__
 
-from .tasks import PATIENCE
+from .tasks import PATIENCE, written
 from .test_server import Client
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -350,8 +350,7 @@ class Served:
         return int(found[1])
 
     def log(self) -> str:
-        self._log.seek(0)
-        return str(self._log.read())
+        return written(self._log)
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)

@@ -19,6 +19,7 @@ from syncws.testing import LeakChecks, running
 
 from .interop.clients import WebsocketsSync
 from .interop.nodes import need
+from .tasks import written
 
 try:
     import trustme
@@ -71,8 +72,7 @@ class ExampleServer:
 
     def log(self) -> str:
         """What it wrote to standard error."""
-        self._log.seek(0)
-        return self._log.read()
+        return written(self._log)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send it a signal, wait for its end and return its exit code."""

@@ -18,7 +18,7 @@ import syncws
 from syncws.testing import LeakChecks, await_
 
 from .interop.nodes import NodeProgram, heavy, start_browser
-from .tasks import PATIENCE, Task
+from .tasks import PATIENCE, Task, written
 from .test_examples import EXAMPLES
 
 #: What each server is started with, and the line that says where it listens.
@@ -78,8 +78,7 @@ class AppServer:
         return None if found is None else found[1]
 
     def log(self) -> str:
-        self._log.seek(0)
-        return self._log.read()
+        return written(self._log)
 
     def end(self, number: signal.Signals) -> int:
         """Send it a signal, wait for its end and return its exit code."""

@@ -178,7 +178,12 @@ WAITRESS = Setup(launched("waitress"), "waitress")
 PYWSGI = Setup(launched("gevent"), "gevent")
 PYWSGI_TLS = Setup(launched("gevent"), "gevent", tls=True, detaches=False)
 EVENTLET = Setup(launched("eventlet"), "eventlet", usual=r"^\(\d+\) accepted ")
-UWSGI = Setup(uwsgi("--http-socket", "127.0.0.1:{port}", "--threads", "4"), "pyuwsgi", keeps_early=False)
+UWSGI = Setup(
+    uwsgi("--http-socket", "127.0.0.1:{port}", "--threads", "4"),
+    "pyuwsgi",
+    keeps_early=False,
+    usual=r"^spawned uWSGI worker ",  # it may say so after the first answer
+)
 OWN = Setup(launched("own"), "")
 OWN_TLS = Setup(launched("own"), "", tls=True)
 
