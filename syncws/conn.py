@@ -372,7 +372,7 @@ class Conn:
         deadline = self._outbound.deadline
         if timeout is not None:
             deadline = _earliest(deadline, timeout)
-        if message_type is BINARY and type(data) is bytes:  # nothing to be checked
+        if message_type is BINARY and type(data) is bytes:  # needs no check, and that is a twentieth of a write
             self._outbound.message(BINARY, data, deadline)
             return
         payload = message_payload(message_type, data)

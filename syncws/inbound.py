@@ -145,13 +145,7 @@ class Inbound:
                 message = self._read_on(protocol.next_event, None, None)
                 return message
             if protocol.idle:
-                wait = self._keepalive.interval
-                try:
-                    data = self._transport.receive(self._read_size, wait)
-                except OSError as error:
-                    self._lose(error)
-                if not data or len(data) == self._read_size or self._is_tls:
-                    self._note(data, wait)
+                data = self._receive_data(self._keepalive.interval)
                 if data:
                     message = protocol.only(data)
                     if message is not None:
@@ -359,11 +353,6 @@ class Inbound:
             data = self._transport.receive(self._read_size, wait)
         except OSError as error:
             self._lose(error)
-        self._note(data, wait)
-        return data
-
-    def _note(self, data: bytes | None, wait: float | None) -> None:
-        """What came, or did not, says something of the peer, and of how much to ask for next. Raises the end."""
         if not data:
             self._nothing_came(data, wait or 0.0)
         elif len(data) == self._read_size:
@@ -372,6 +361,7 @@ class Inbound:
             self._keepalive.heard()
         if self._is_tls and self._transport.pending:
             self._wire.nudge()
+        return data
 
     def _receive_into(self, room: memoryview, wait: float | None) -> None:
         """As `_receive_data`, in place, and the protocol is told."""

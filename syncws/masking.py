@@ -54,7 +54,7 @@ def mask(data: bytes | bytearray | memoryview, key: bytes, offset: int = 0) -> b
     if size < _LARGE:
         # Byte order does not matter as long as it is the same three times; the default is the cheapest to say.
         return (_int(data) ^ _int((key * (size // 4 + 1))[:size])).to_bytes(size)
-    if _load(size) is not None:
+    if _uses_numpy(size):
         return _xor(data, 0, size, key)
     return bytes(_translated(data, key))
 
@@ -68,7 +68,7 @@ def unmask(frame: bytes, start: int, end: int) -> bytes:
     size = end - start
     if size < _LARGE:  # as in mask, written out: every small message comes here
         return (_int(frame[start:end]) ^ _int((key * (size // 4 + 1))[:size])).to_bytes(size)
-    if _load(size) is not None:
+    if _uses_numpy(size):
         return _xor(frame, start, end, key)
     return mask(frame[start:end], key)
 
@@ -87,10 +87,10 @@ def mask_into(buffer: bytearray | memoryview, start: int, end: int, key: bytes, 
     if offset:
         offset &= 3
         key = key[offset:] + key[:offset]
-    if _load(size) is None:
-        buffer[start:end] = _translated(buffer[start:end], key)
-    else:
+    if _uses_numpy(size):
         _xor_into(buffer, start, end, key)
+    else:
+        buffer[start:end] = _translated(buffer[start:end], key)
 
 
 def _xor(data: bytes | bytearray | memoryview, start: int, end: int, key: bytes) -> bytes:
@@ -138,16 +138,16 @@ def _tables() -> tuple[bytes, ...]:
     return tuple(bytes(byte ^ k for byte in range(256)) for k in range(256))
 
 
-def _load(size: int) -> Any:
-    """numpy, or None where it is not installed, or not worth its import for a payload of this size.
+def _uses_numpy(size: int) -> bool:
+    """Whether numpy is there, and worth its import for a payload of this size; then it is imported.
 
     The import system's own lock serves two threads that come here at the same time: both get the whole module.
     """
     global _numpy, _word
     if _numpy is not ...:
-        return _numpy
+        return _numpy is not None
     if size < _NUMPY:
-        return None
+        return False
     try:
         # Not an import statement: the library must type-check where numpy is not installed.
         numpy = importlib.import_module("numpy")
@@ -156,4 +156,4 @@ def _load(size: int) -> Any:
     except Exception:
         # Not installed; or broken; or in a second interpreter of one process (mod_wsgi), which numpy refuses.
         _numpy = None
-    return _numpy
+    return _numpy is not None

@@ -71,15 +71,11 @@ class Outbound:
         first = FIN | message_type
         if self._agreement is not None:
             first, payload = encode_payload(message_type, payload, self.compression(len(payload)))
-        # A writer that another thread opens in this instant begins later, or the wire knows of its first fragment.
-        if self._open_sink is not None or not self._wire.send(first, payload, deadline):
-            self._send_behind_writer(first, payload, deadline)
+        self._whole(first, payload, deadline)
 
     def prepared(self, prepared: PreparedMessage, deadline: float | None) -> None:
         """Write a message that was encoded before."""
-        first, payload = prepared.encoded(self.compression(len(prepared.payload)))
-        if self._open_sink is not None or not self._wire.send(first, payload, deadline):
-            self._send_behind_writer(first, payload, deadline)
+        self._whole(*prepared.encoded(self.compression(len(prepared.payload))), deadline)
 
     def post(self, prepared: PreparedMessage) -> bool:
         """Write without waiting; see `Wire.post`."""
@@ -128,7 +124,10 @@ class Outbound:
             self._open_sink = None
         self._message_lock.release()
 
-    def _send_behind_writer(self, first: int, payload: bytes, deadline: float | None) -> None:
+    def _whole(self, first: int, payload: bytes, deadline: float | None) -> None:
+        # A writer that another thread opens in this instant begins later, or the wire knows of its first fragment.
+        if self._open_sink is None and self._wire.send(first, payload, deadline):
+            return
         self._take_message_lock(deadline)
         try:
             self._send(first, payload, deadline)

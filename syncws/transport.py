@@ -200,7 +200,7 @@ class Transport:
             self.flush_until(deadline, stall)
         if body and not _SENDMSG:  # pragma: no cover - Windows
             head, body = b"".join((head, body)), b""
-        try:  # as _offer, written out: every message comes here
+        try:  # as in try_send, of two buffers
             if body:
                 taken = self.socket.sendmsg((head, body), (), self._send_flags)
             else:
@@ -234,7 +234,7 @@ class Transport:
         """Send a frame without waiting. False: nothing was taken. True: it was, though its rest may be `pending`."""
         if self.rest and not self.flush():
             return False
-        try:  # as _offer, written out: a broadcast comes here for each member
+        try:
             taken = self.socket.send(frame, self._send_flags)
             self._sent += taken
             if taken != len(frame):
@@ -242,7 +242,7 @@ class Transport:
         except BlockingIOError:
             return not frame
         except BaseException:
-            self.torn = True
+            self.torn = True  # a KeyboardInterrupt may come after the kernel took bytes: nobody knows how many
             raise
         return True
 
@@ -264,7 +264,7 @@ class Transport:
             except BlockingIOError:
                 return False
             except BaseException:
-                self.torn = True  # as in _offer; and after an error the rest will never leave
+                self.torn = True  # as in try_send; and after an error the rest will never leave
                 raise
         return True
 
@@ -280,18 +280,10 @@ class Transport:
         """
         return self._sent - _queued_bytes(self.socket)
 
-    def _offer(self, data: Buffer) -> None:
+    def _offer(self, data: bytes) -> None:
         """Give the kernel what it takes at once; the rest waits in `rest`, which is empty before."""
-        try:
-            taken = self.socket.send(data, self._send_flags)
-            self._sent += taken
-            if taken != len(data):
-                self.rest = memoryview(data)[taken:]
-        except BlockingIOError:
+        if not Transport.try_send(self, data):  # not that of a subclass, which comes here with what it encrypted
             self.rest = memoryview(data)
-        except BaseException:
-            self.torn = True  # a KeyboardInterrupt may come after the kernel took bytes: nobody knows how many
-            raise
 
     def _wait_until(self, done: Callable[[], bool], deadline: float | None, stall: float | None) -> None:
         """Wait for the socket to be writable, again and again until done. Raises as `send`."""

@@ -118,7 +118,7 @@ class Wire:
                 self._send_close(head, payload, deadline)
             else:
                 self._transport.send(head, body, deadline, self._stall)
-                if (self._message_open or not first & FIN) and not first & 0x8:
+                if not first & 0x8:
                     self._message_open = not first & FIN
             return True
         except BaseException as error:

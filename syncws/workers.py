@@ -37,7 +37,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -383,24 +383,23 @@ def _handled_signals() -> set[int]:
     return {number for number in signal.valid_signals() if callable(signal.getsignal(number))} | set(ENDING)
 
 
+def _blocking(signals: Collection[int]) -> AbstractContextManager[Collection[int]]:
+    """Let signals wait, beside those that do already, until the end of the block."""
+    return _mask(signal.SIG_BLOCK, signals)
+
+
+def _only_blocking(signals: Collection[int]) -> AbstractContextManager[Collection[int]]:
+    """Let these signals wait, and no others, until the end of the block."""
+    return _mask(signal.SIG_SETMASK, signals)
+
+
 @contextmanager
-def _blocking(signals: Collection[int]) -> Iterator[Collection[int]]:
-    """Let signals wait until the end of the block; gives those that waited before."""
+def _mask(how: int, signals: Collection[int]) -> Iterator[Collection[int]]:
+    """Change which signals wait until the end of the block; gives those that waited before."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # apart: the other call may raise what a handler raises
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        signal.pthread_sigmask(how, signals)
         yield before
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _only_blocking(signals: Collection[int]) -> Iterator[None]:
-    """Let these signals wait, and no others, until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -163,10 +163,15 @@ class WorkersCase(LeakChecks):
         peer.send_frame(TEXT, "hello")
         self.assertEqual(peer.receive_frame().payload, b"hello")
 
+    def assertTold(self, peers: Sequence[Peer]) -> None:
+        """They are told 1001, and do not answer."""
+        for peer in peers:
+            self.assertEqual(peer.receive_close(), (1001, ""))
+
     def assertGoingAway(self, peers: Sequence[Peer]) -> None:
         """They are told 1001, and their connections end."""
         for peer in peers:
-            self.assertEqual(peer.receive_close(), (1001, ""))
+            self.assertTold([peer])
             peer.close(1001)
         for peer in peers:  # one of a handler that waits for the others ends behind them
             self.assertTrue(peer.at_end())
@@ -663,8 +668,7 @@ except KeyboardInterrupt:
         met = self.meet(program.address, program.workers())
         program.press(signal.SIGINT)
         for peers in met.values():
-            for peer in peers:
-                self.assertEqual(peer.receive_close(), (1001, ""))
+            self.assertTold(peers)
         program.said("INFO SIGINT: shutting down")
         program.press(signal.SIGINT)
         program.said("interrupted")
@@ -676,8 +680,7 @@ except KeyboardInterrupt:
         met = self.meet(program.address, program.workers())
         program.send(signal.SIGTERM)
         for peers in met.values():
-            for peer in peers:
-                self.assertEqual(peer.receive_close(), (1001, ""))
+            self.assertTold(peers)
         program.said("INFO SIGTERM: shutting down")
         while program.process.poll() is None:  # one that comes early is the same as the first
             program.send(signal.SIGTERM)
