@@ -63,7 +63,8 @@ is an exception, the same for every later read and write: `CloseError` with the 
 vanished), `ProtocolError` or `ReadLimitError` if it misbehaved. Inside a `Server`, a handler may let them escape.
 
 **Limits.** On by default: messages of at most 1 MiB, also inflated ones; pings after 20 s of silence, and an end after
-20 more; ten seconds for a handshake, of either kind; requests from the same origin only; at most 10,000 connections.
+20 more; ten seconds for a server's handshake, 45 for a client's, ten for either's close; requests from the same origin
+only; at most 10,000 connections.
 
 **Timeouts.** `timeout=` counts seconds. Deadlines, as in gorilla, are instants: of `time.monotonic()`. A read that
 times out leaves the connection usable: the next read goes on where it stopped.
@@ -71,8 +72,26 @@ times out leaves the connection usable: the next read goes on where it stopped.
 `syncws.testing` has what tests need: a pair of connections, a raw peer, leak checks.
 """
 
-from .conn import Conn
-from .dialer import Dialer, dial
+from typing import get_type_hints
+
+from ._base.options import ConnOptions, Overflow
+from ._base.version import __version__
+from ._client.dialer import Dialer, dial
+from ._client.proxy import proxy_from_environment
+from ._client.reconnector import Reconnector, reconnect
+from ._conn.conn import Conn
+from ._frames.prepared import PreparedMessage
+from ._frames.protocol import format_close_message
+from ._frames.streams import MessageReader, MessageWriter, join_messages
+from ._http.handshake import is_websocket_upgrade, subprotocols
+from ._http.headers import Headers
+from ._http.http11 import Request, Response
+from ._http.httpclient import ReceivedResponse
+from ._net.transport import TLSTransport, Transport
+from ._rooms.heartbeat import Heartbeat
+from ._rooms.manager import Manager, ManagerStats, Member
+from ._server.server import Server, serve
+from ._server.upgrader import Upgrader
 from .errors import (
     BINARY,
     CLOSE,
@@ -97,21 +116,6 @@ from .errors import (
     is_close_error,
     is_unexpected_close_error,
 )
-from .handshake import is_websocket_upgrade, subprotocols
-from .headers import Headers
-from .heartbeat import Heartbeat
-from .http11 import Request, Response
-from .httpclient import ReceivedResponse
-from .manager import Manager, ManagerStats, Member
-from .options import ConnOptions
-from .prepared import PreparedMessage
-from .protocol import close_payload as format_close_message
-from .proxy import proxy_from_environment
-from .reconnector import Reconnector, reconnect
-from .server import Server, serve
-from .streams import MessageReader, MessageWriter, join_messages
-from .upgrader import Upgrader
-from .version import __version__
 
 __all__ = [
     "BINARY",
@@ -138,6 +142,7 @@ __all__ = [
     "MessageReader",
     "MessageType",
     "MessageWriter",
+    "Overflow",
     "PreparedMessage",
     "ProtocolError",
     "ProxyError",
@@ -148,6 +153,8 @@ __all__ = [
     "Request",
     "Response",
     "Server",
+    "TLSTransport",
+    "Transport",
     "Upgrader",
     "WebSocketError",
     "WriteTimeout",
@@ -163,3 +170,28 @@ __all__ = [
     "serve",
     "subprotocols",
 ]
+
+#: The modules beside this one that users may import.
+_PUBLIC_MODULES = ("bottle", "django", "errors", "falcon", "flask", "pyramid", "testing", "wsgi")
+
+
+def __dir__() -> list[str]:
+    """The public names: those exported here, and the public modules that have been imported."""
+    loaded = [name for name in _PUBLIC_MODULES if name in globals()]
+    return sorted({*__all__, *loaded, *(name for name in globals() if name.startswith("__"))})
+
+
+def _say_where_to_import_from() -> None:
+    """Let tracebacks, help() and pickles say syncws, not in which file a thing happens to stand."""
+    for name in __all__:
+        exported = globals()[name]
+        if not getattr(exported, "__module__", "").startswith("syncws."):
+            continue
+        if isinstance(exported, type) and vars(exported).get("__annotations__"):
+            # Resolved while the module that has the names they are written in is known (typing.get_type_hints).
+            hints = get_type_hints(exported)
+            exported.__annotations__ = {key: hints[key] for key in vars(exported)["__annotations__"]}
+        exported.__module__ = "syncws"
+
+
+_say_where_to_import_from()

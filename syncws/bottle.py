@@ -42,10 +42,10 @@ from typing import Any
 
 import bottle  # type: ignore[import-untyped]
 
-from .conn import Conn
-from .options import check_count, check_detach
-from .upgrader import Upgrader
-from .view import MAX_CONNECTIONS
+from ._base.options import check_count, check_detach
+from ._conn.conn import Conn
+from ._server.upgrader import Upgrader
+from ._wsgi.view import MAX_CONNECTIONS
 from .wsgi import check_upgrader
 
 __all__ = ["websocket"]

@@ -64,10 +64,10 @@ from django.urls import get_script_prefix, set_script_prefix  # type: ignore[imp
 from django.utils import timezone, translation  # type: ignore[import-untyped]
 from django.utils.module_loading import import_string  # type: ignore[import-untyped]
 
-from .conn import Conn
-from .options import check_count, check_detach
-from .upgrader import Upgrader
-from .view import MAX_CONNECTIONS
+from ._base.options import check_count, check_detach
+from ._conn.conn import Conn
+from ._server.upgrader import Upgrader
+from ._wsgi.view import MAX_CONNECTIONS
 from .wsgi import check_upgrader
 
 __all__ = ["release_connections", "websocket_view"]

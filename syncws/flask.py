@@ -68,11 +68,11 @@ from werkzeug.datastructures import EnvironHeaders
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from .conn import Conn
+from ._base.options import check_count, check_detach
+from ._conn.conn import Conn
+from ._server.upgrader import Upgrader
+from ._wsgi.view import MAX_CONNECTIONS
 from .errors import CloseCode, ConnectionClosed, WebSocketError
-from .options import check_count, check_detach
-from .upgrader import Upgrader
-from .view import MAX_CONNECTIONS
 from .wsgi import check_upgrader
 
 __all__ = ["Sock"]

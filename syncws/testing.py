@@ -22,18 +22,18 @@ import unittest
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from . import drain
-from .conn import Conn
-from .deflate import Agreement
-from .dialer import Dialer
+from ._base.options import ConnOptions
+from ._client.dialer import Dialer
+from ._conn.conn import Conn
+from ._frames.deflate import Agreement
+from ._frames.masking import mask
+from ._http.headers import HeaderSource
+from ._http.http11 import HTTPConnection
+from ._net import drain
+from ._net.transport import Transport
+from ._server.gateway import Application, Gateway
+from ._server.server import Server, host
 from .errors import MessageType
-from .gateway import Application, Gateway
-from .headers import HeaderSource
-from .http11 import HTTPConnection
-from .masking import mask
-from .options import ConnOptions
-from .server import Server, host
-from .transport import Transport
 
 #: An agreement on permessage-deflate for both sides of a pair.
 DEFLATE = Agreement(outbound_bits=15, header="")

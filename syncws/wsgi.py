@@ -25,15 +25,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .conn import Conn
+from ._base.options import check_count, check_detach, check_wait
+from ._conn.conn import Conn
+from ._frames.protocol import format_close_message
+from ._http.wsgiresponse import WSGIResponse
+from ._server.upgrader import Upgrader
+from ._wsgi.hosted import hosted
+from ._wsgi.takers import Environ, Taken, Taker, Untakeable, register_taker
+from ._wsgi.view import MAX_CONNECTIONS
 from .errors import CloseCode
-from .hosted import hosted
-from .options import check_count, check_detach, check_wait
-from .protocol import close_payload
-from .takers import Environ, Taken, Taker, Untakeable, register_taker
-from .upgrader import Upgrader
-from .view import MAX_CONNECTIONS
-from .wsgiresponse import WSGIResponse
 
 __all__ = [
     "Environ",
@@ -110,7 +110,7 @@ def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float 
     Raises:
         ValueError, TypeError: the code or the reason may not be sent; the timeout is no number of seconds.
     """
-    close_payload(code, reason)
+    format_close_message(code, reason)
     check_wait("timeout", timeout)
     return hosted().shutdown(code, reason, timeout)
 

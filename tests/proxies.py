@@ -13,8 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from syncws import Headers
-
-from .tasks import PATIENCE
+from tests.tasks import PATIENCE
 
 CONSENT = b"HTTP/1.1 200 Connection established\r\n\r\n"
 

@@ -16,7 +16,7 @@ PATIENCE = 30.0
 
 def linger_briefly(test: unittest.TestCase) -> None:
     """Let no connection of a test wait a second for its peer to close TCP, nor linger so long behind its handler."""
-    test.enterContext(mock.patch("syncws.conn._LINGER", 0.05))
+    test.enterContext(mock.patch("syncws._conn.conn._LINGER", 0.05))
 
 
 def written(log: IO[str]) -> str:

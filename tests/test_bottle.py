@@ -8,11 +8,10 @@ from typing import Any
 import bottle
 
 import syncws
+from syncws._server.upgrader import Upgrader
 from syncws.bottle import websocket
-from syncws.upgrader import Upgrader
-
-from .tasks import PATIENCE
-from .wsgi_cases import HANDSHAKE, WAYS, WSGICase
+from tests.tasks import PATIENCE
+from tests.wsgi.cases import HANDSHAKE, WAYS, WSGICase
 
 SECRET = "a secret"
 

@@ -313,7 +313,7 @@ class WsprotoConnectionTests(unittest.TestCase):
 
 
 class WsprotoOutboundTests(unittest.TestCase):
-    """Why protocol.encode and protocol.close_payload check first, and what they are held against."""
+    """Why protocol.encode and protocol.format_close_message check first, and what they are held against."""
 
     def test_frames(self):
         """A server's frames, of each form of length, unmasked; one frame for each event."""
@@ -339,12 +339,12 @@ class WsprotoOutboundTests(unittest.TestCase):
                 connection.send(event)
 
     def test_local_codes_become_1000(self):
-        """1005, 1006 and 1015 are silently sent as 1000: close_payload refuses them instead."""
+        """1005, 1006 and 1015 are silently sent as 1000: format_close_message refuses them instead."""
         for code in (1006, 1015):
             self.assertEqual(Connection(SERVER).send(CloseConnection(code)), b"\x88\x02\x03\xe8")
 
     def test_long_reasons_are_cut(self):
-        """A reason over 123 bytes is silently cut: close_payload refuses it instead."""
+        """A reason over 123 bytes is silently cut: format_close_message refuses it instead."""
         self.assertEqual(len(Connection(SERVER).send(CloseConnection(1000, "x" * 200))), 2 + 125)
 
     def test_interleaved_messages(self):

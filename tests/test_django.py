@@ -22,11 +22,10 @@ from django.conf import settings
 
 import syncws
 import syncws.wsgi
+from syncws._server.upgrader import Upgrader
 from syncws.testing import await_, connect
-from syncws.upgrader import Upgrader
-
-from .tasks import PATIENCE
-from .wsgi_cases import HANDSHAKE, WSGICase, each_way
+from tests.tasks import PATIENCE
+from tests.wsgi.cases import HANDSHAKE, WSGICase, each_way
 
 URLS = types.ModuleType("urls")
 FOLDER = Path(tempfile.gettempdir()) / f"syncws-django-{threading.get_native_id()}"

@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 import syncws
-from syncws import connector
+from syncws._net import connector
 from syncws.testing import LeakChecks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +76,7 @@ class DocsTests(LeakChecks):
             return connector.connect_tcp(*serving[-1].address[:2], attempt)
 
         with (
-            mock.patch("syncws.dialer.connect_tcp", connect_there),
+            mock.patch("syncws._client.dialer.connect_tcp", connect_there),
             mock.patch.object(syncws.Server, "__init__", bind_anywhere),
             mock.patch.object(syncws.Server, "serve_forever", serve_elsewhere),
         ):

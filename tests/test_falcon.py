@@ -8,11 +8,10 @@ from typing import Any
 import falcon
 
 import syncws
+from syncws._server.upgrader import Upgrader
 from syncws.falcon import WebSocketResource, serve
-from syncws.upgrader import Upgrader
-
-from .tasks import PATIENCE
-from .wsgi_cases import HANDSHAKE, WAYS, WSGICase
+from tests.tasks import PATIENCE
+from tests.wsgi.cases import HANDSHAKE, WAYS, WSGICase
 
 
 def echo(req: falcon.Request, conn: syncws.Conn) -> None:

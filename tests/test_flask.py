@@ -28,8 +28,7 @@ import syncws
 from syncws.flask import Sock
 from syncws.testing import LeakChecks, await_, connect
 from syncws.wsgi import open_connections
-
-from .tasks import PATIENCE, Task, linger_briefly
+from tests.tasks import PATIENCE, Task, linger_briefly
 
 
 class QuietHandler(WSGIRequestHandler):

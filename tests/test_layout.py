@@ -8,93 +8,84 @@ import subprocess
 import sys
 import sysconfig
 import unittest
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "syncws"
 TESTS = ROOT / "tests"
 
-# A module imports only modules of lower levels, for type checking too. Some of these are yet to be written.
-LEVELS = {
+# What users may import. Everything else begins with an underscore.
+PUBLIC = {"errors", "wsgi", "flask", "django", "bottle", "falcon", "pyramid", "testing"}
+
+# The architecture: the floor of each folder, and of each module that stands in none. A floor imports only lower floors,
+# so folders of one floor never import each other. For type checking too.
+FLOORS = {
+    "_base": 0,
     "errors": 0,
-    "masking": 0,
-    "version": 0,
-    "deflate": 1,
-    "drain": 1,
-    "headers": 1,
-    "keepalive": 1,
-    "listener": 1,
-    "options": 1,
-    "streams": 1,
-    "transport": 1,
-    "url": 1,
-    "connector": 2,
-    "foreign": 2,
-    "heartbeat": 2,
-    "http11": 2,
-    "protocol": 2,
-    "takers": 2,
-    "workers": 2,
-    "detach": 3,
-    "gateway": 3,
-    "handshake": 3,
-    "httpclient": 3,
-    "prepared": 3,
-    "wire": 3,
-    "wsgiresponse": 3,
-    "ending": 4,
-    "proxy": 4,
-    "inbound": 5,
-    "outbound": 5,
-    "conn": 6,
-    "dialer": 7,
-    "hosted": 7,
-    "outcome": 7,
-    "manager": 8,
-    "reconnector": 8,
-    "view": 8,
-    "upgrader": 9,
-    "server": 10,
-    "wsgi": 10,
-    "backplane": 11,
-    "bottle": 11,
-    "django": 11,
-    "falcon": 11,
-    "flask": 11,
-    "pyramid": 11,
-    "testing": 11,
-    "__init__": 12,
-    "__main__": 13,
-    "cli": 12,
+    "_frames": 1,
+    "_net": 1,
+    "_http": 2,
+    "_conn": 3,
+    "_client": 4,
+    "_rooms": 4,
+    "_wsgi": 4,
+    "_server": 5,
+    "_cli": 6,
+    "wsgi": 6,
+    "bottle": 7,
+    "django": 7,
+    "falcon": 7,
+    "flask": 7,
+    "pyramid": 7,
+    "testing": 7,
+    "__init__": 8,
+    "__main__": 8,
+}
+
+# The order inside each folder: a module imports only those that stand before it.
+ORDER = {
+    "_base": ["options", "version", "waker", "worker"],
+    "_frames": ["masking", "deflate", "protocol", "prepared", "streams", "keepalive"],
+    "_net": ["drain", "transport", "listener", "connector"],
+    "_http": ["headers", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
+    "_conn": ["wire", "ending", "inbound", "outbound", "conn", "outcome"],
+    "_client": ["proxy", "dialer", "reconnector"],
+    "_rooms": ["heartbeat", "manager"],
+    "_wsgi": ["takers", "foreign", "detach", "hosted", "view"],
+    "_server": ["upgrader", "workers", "gateway", "server"],
+    "_cli": ["serve"],
 }
 
 # The only packages from outside, and who may import them.
 THIRD_PARTY = {
-    "backplane": {"redis"},
     "bottle": {"bottle"},
-    "deflate": {"wsproto"},
     "django": {"django"},
     "falcon": {"falcon"},
     "flask": {"flask", "werkzeug"},
-    "http11": {"h11"},
-    "httpclient": {"h11"},
-    "masking": {"numpy"},
-    "protocol": {"wsproto"},
-    "proxy": {"python_socks"},
     "pyramid": {"pyramid"},
+    "_client.proxy": {"python_socks"},
+    "_frames.deflate": {"wsproto"},
+    "_frames.masking": {"numpy"},
+    "_frames.protocol": {"wsproto"},
+    "_http.http11": {"h11"},
+    "_http.httpclient": {"h11"},
 }
 
 # Nothing in these has behaviour of its own.
-UNTESTED = {"__init__", "version"}
+UNTESTED = {"__init__", "_base.version"}
 
 # What is searched for words: text of ours, by the end of its name.
 TEXT = {".py", ".md", ".cfg", ".toml", ".css", ".html", ".js", ".yml", ".txt", ""}
 
 
-def modules() -> list[Path]:
-    """The modules of the package."""
-    return sorted(PACKAGE.glob("*.py"))
+def modules() -> dict[str, Path]:
+    """The modules of the package by name: "_conn.wire", "errors". A folder's page has the name of its folder."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
+    return found
 
 
 def our_files() -> Iterator[Path]:
@@ -111,84 +102,171 @@ _GENERATED = {"build", "dist", "gunicorn23", "node_modules", "package-lock.json"
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
-    """(modules of the package, other top-level packages) that a module imports, at any place in it."""
-    own, other = set(), set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    """(modules of the package, other packages) that a module of it imports."""
+    return imports_of(path.read_text(), path.parent.relative_to(PACKAGE).parts)
+
+
+def imports_of(source: str, folder: Sequence[str]) -> tuple[set[str], set[str]]:
+    """The same of a source text in a folder of the package: imports of any kind, at any place in it.
+
+    `from .._net.drain import drain` and `from syncws._net import drain` are both "_net.drain".
+    """
+    own: set[str] = set()
+    other: set[str] = set()
+
+    def add(name: str) -> None:
+        package, _, module = name.partition(".")
+        if package != "syncws":
+            other.add(package)
+        elif module in MODULES:
+            own.add(module)
+        else:  # a name inside a module, or nothing but the package
+            own.add(module.rpartition(".")[0] or "__init__")
+
+    for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import():
-                other |= {alias.name.partition(".")[0] for alias in node.names}
-            case ast.ImportFrom(level=0):
-                other.add(str(node.module).partition(".")[0])
-            case ast.ImportFrom(module=None):
-                own |= {alias.name for alias in node.names}
+                for alias in node.names:
+                    add(alias.name)
             case ast.ImportFrom():
-                own.add(str(node.module))
+                base = [node.module] if node.module else []
+                if node.level:
+                    base = ["syncws", *folder[: len(folder) + 1 - node.level], *base]
+                for alias in node.names:
+                    add(".".join([*map(str, base), alias.name]))
             case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=str(name)), *_]):
-                other.add(name.partition(".")[0])
+                add(name)
     return own, other
 
 
+MODULES = modules()
+
+
+def floor(module: str) -> int:
+    """The floor that a module is on."""
+    return FLOORS[module.partition(".")[0]]
+
+
 class TestImports(unittest.TestCase):
-    """The table of levels is the architecture; this holds the code to it."""
+    """The table of floors is the architecture; this holds the code to it."""
 
-    def test_every_module_has_a_level(self) -> None:
-        """A new module is put into the table first."""
-        self.assertEqual({path.stem for path in modules()} - LEVELS.keys(), set())
+    def test_every_module_has_a_place(self) -> None:
+        """A new module is put into the tables first: its folder on a floor, itself into the folder's order."""
+        named = {f"{folder}.{module}" for folder, order in ORDER.items() for module in order}
+        self.assertEqual(MODULES.keys(), named | FLOORS.keys())
 
-    def test_only_lower_levels_are_imported(self) -> None:
-        """Imports go down, never up or sideways, under TYPE_CHECKING and inside functions too."""
-        for path in modules():
-            own, _ = imports(path)
-            for imported in own:
-                with self.subTest(f"{path.stem} imports {imported}"):
-                    self.assertIn(imported, LEVELS)
-                    self.assertLess(LEVELS[imported], LEVELS[path.stem])
+    def test_the_public_line(self) -> None:
+        """What users may import is listed; the name of everything else begins with an underscore."""
+        public = {name for name in MODULES if not any(part.startswith("_") for part in name.split("."))}
+        self.assertEqual(public, PUBLIC)
+
+    def test_only_lower_floors_are_imported(self) -> None:
+        """Imports go down, never up or sideways; inside a folder to what stands before it in the folder's order."""
+        for name, path in MODULES.items():
+            for imported in imports(path)[0]:
+                with self.subTest(f"{name} imports {imported}"):
+                    self.assertTrue(_may_import(name, imported))
+
+    def test_the_rule_of_floors(self) -> None:
+        """The rule that the test above applies refuses what it must: up, sideways, and back in a folder's order."""
+        for name, imported, allowed in (
+            ("_conn.conn", "_net.drain", True),
+            ("_conn.conn", "_conn.wire", True),
+            ("_conn.wire", "_conn.conn", False),
+            ("_conn.wire", "_conn.wire", False),
+            ("_net.drain", "_frames.protocol", False),
+            ("_rooms.manager", "_wsgi.view", False),
+            ("_rooms.manager", "_server.server", False),
+            ("_wsgi.view", "wsgi", False),
+            ("_conn", "_conn.wire", False),
+        ):
+            with self.subTest(f"{name} imports {imported}"):
+                self.assertIs(_may_import(name, imported), allowed)
 
     def test_the_package_does_not_import_itself_by_name(self) -> None:
-        """Relative imports only: an absolute one would hide from this test."""
-        for path in modules():
-            self.assertNotIn("syncws", imports(path)[1], path.stem)
+        """Relative imports only, in the code; a page's example is not code."""
+        for name, path in MODULES.items():
+            for node in ast.walk(ast.parse(path.read_text())):
+                absolute = (isinstance(node, ast.ImportFrom) and not node.level and node.module) or ""
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [absolute]
+                with self.subTest(name):
+                    self.assertNotIn("syncws", [each.partition(".")[0] for each in names])
 
     def test_third_parties(self) -> None:
         """Apart from the standard library a module imports only the package that it wraps."""
-        for path in modules():
-            foreign = imports(path)[1] - sys.stdlib_module_names - {"syncws"}
-            with self.subTest(path.stem):
-                self.assertLessEqual(foreign, THIRD_PARTY.get(path.stem, set()))
+        for name, path in MODULES.items():
+            foreign = imports(path)[1] - sys.stdlib_module_names
+            with self.subTest(name):
+                self.assertLessEqual(foreign, THIRD_PARTY.get(name, set()))
 
     @unittest.skipUnless(sysconfig.get_config_var("Py_GIL_DISABLED"), "this Python has a GIL")
     def test_no_import_enables_the_gil(self) -> None:
         """On a Python without the GIL it stays without: neither what is required nor numpy brings it back."""
         alone = {"h11", "numpy", "python_socks", "wsproto"}  # not the frameworks, of which each glue imports one
-        names = [path.stem for path in modules() if THIRD_PARTY.get(path.stem, set()) <= alone]
+        names = [name for name in MODULES if THIRD_PARTY.get(name, set()) <= alone and not name.startswith("__")]
         program = f"""
 import importlib, sys
-for module in {[f"syncws.{name}" for name in names if not name.startswith("__")]!r}:
+for module in {[f"syncws.{name}" for name in names]!r}:
     importlib.import_module(module)
-importlib.import_module("syncws.masking").mask(bytes(4096), b"mask")  # imports numpy where it is installed
+importlib.import_module("syncws._frames.masking").mask(bytes(4096), b"mask")  # imports numpy where it is installed
 assert not sys._is_gil_enabled()
 """
         subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
 
     def test_what_is_counted_as_an_import(self) -> None:
         """The helper sees each way of importing; else the tests above would prove nothing."""
-        own, other = imports(PACKAGE / "deflate.py")
-        self.assertEqual((own, "wsproto" in other, "zlib" in other), (set(), True, True))
-        self.assertIn("numpy", imports(PACKAGE / "masking.py")[1])
-        self.assertLessEqual({"deflate", "handshake", "conn"}, imports(PACKAGE / "upgrader.py")[0])
+        own, other = imports(MODULES["_frames.deflate"])
+        self.assertLessEqual({"wsproto", "zlib"}, other)
+        self.assertIn("numpy", imports(MODULES["_frames.masking"])[1])
+        self.assertLessEqual(
+            {"_frames.deflate", "_http.handshake", "_conn.conn"}, imports(MODULES["_server.upgrader"])[0]
+        )
+        lines = [
+            "from .wire import Wire",
+            "from .._net import drain",
+            "from ..errors import CloseCode",
+            "from syncws._http import url",
+            "import syncws._server.server",
+            "if TYPE_CHECKING: from .._rooms.manager import Manager",
+            "def f(): import importlib; importlib.import_module('syncws.flask')",
+            "from .. import testing, Conn",
+        ]
+        own, other = imports_of("\n".join(lines), ["_conn"])
+        expected = {"_conn.wire", "_net.drain", "errors", "_http.url", "_server.server", "_rooms.manager", "flask"}
+        self.assertEqual((own, other), (expected | {"testing", "__init__"}, {"importlib"}))
+
+
+def _may_import(name: str, imported: str) -> bool:
+    """Whether the rule of floors lets one module import another."""
+    folder, _, module = name.partition(".")
+    there, _, other = imported.partition(".")
+    if folder == there:
+        order = ORDER.get(folder, [])
+        return module in order and other in order and order.index(other) < order.index(module)
+    return floor(imported) < floor(name)
 
 
 class TestTests(unittest.TestCase):
     """Each module has its tests, and each test says what it is about."""
 
     def test_every_module_is_tested(self) -> None:
-        """syncws/x.py is tested by tests/test_x.py, or by several files test_x_<aspect>.py."""
-        for path in modules():
-            if path.stem not in UNTESTED:
-                with self.subTest(path.stem):
-                    name = path.stem.strip("_")
-                    found = [*TESTS.glob(f"test_{name}.py"), *TESTS.glob(f"test_{name}_*.py")]
-                    self.assertNotEqual(found, [])
+        """syncws/_conn/x.py is tested by tests/conn/test_x.py, or by several files test_x_<aspect>.py."""
+        for name in MODULES.keys() - UNTESTED - ORDER.keys():  # a folder's page holds words only
+            with self.subTest(name):
+                *folder, module = (part.strip("_") for part in name.split("."))
+                place = TESTS.joinpath(*folder)
+                found = [*place.glob(f"test_{module}.py"), *place.glob(f"test_{module}_*.py")]
+                self.assertNotEqual(found, [])
+
+    def test_a_page_holds_words_only(self) -> None:
+        """The __init__ of a folder is its page: a docstring that names each of its files, and no code."""
+        for folder, order in ORDER.items():
+            with self.subTest(folder):
+                tree = ast.parse(MODULES[folder].read_text())
+                self.assertEqual(len(tree.body), 1)
+                page = ast.get_docstring(tree) or ""
+                self.assertEqual([name for name in order if f"* `{name}`: " not in page], [])
+                self.assertIn(f"Floor {FLOORS[folder]}: ", page)
 
     def test_every_test_has_a_docstring(self) -> None:
         """The docstring is the specification: a sentence for each test."""
@@ -200,7 +278,7 @@ class TestTests(unittest.TestCase):
 
     def test_every_module_and_test_file_says_what_it_is(self) -> None:
         """A file opens with what it is for."""
-        for path in (*modules(), *sorted(TESTS.rglob("test_*.py"))):
+        for path in (*MODULES.values(), *sorted(TESTS.rglob("test_*.py"))):
             with self.subTest(path.name):
                 self.assertTrue(ast.get_docstring(ast.parse(path.read_text())))
 
@@ -209,13 +287,13 @@ class TestWords(unittest.TestCase):
     """What is written once, and what nowhere."""
 
     def test_the_version_is_written_once(self) -> None:
-        """In version.py; history, and what was measured with it, are allowed to tell it again."""
-        version = re.search(r'__version__ = "([\d.]+\w*)"', (PACKAGE / "version.py").read_text())
+        """In _base/version.py; history, and what was measured with it, are allowed to tell it again."""
+        version = re.search(r'__version__ = "([\d.]+\w*)"', MODULES["_base.version"].read_text())
         assert version is not None
         spelled = re.compile(rf"(?<![\d.]){re.escape(version[1])}(?![\d.]*\d)")
         found = [path.relative_to(ROOT).as_posix() for path in our_files() if spelled.search(path.read_text())]
         history = {"CHANGELOG.md", "docs/benchmarks.md", "docs/benchmarks.json"}
-        self.assertEqual([name for name in found if name not in history], ["syncws/version.py"])
+        self.assertEqual([name for name in found if name not in history], ["syncws/_base/version.py"])
 
     def test_nothing_is_left_to_do(self) -> None:
         """Unfinished work stands in issues, not in files."""
@@ -226,7 +304,9 @@ class TestWords(unittest.TestCase):
     def test_files_are_found(self) -> None:
         """The search covers code, tests, docs and settings, and nothing that was installed."""
         names = {path.relative_to(ROOT).as_posix() for path in our_files()}
-        self.assertLessEqual({"syncws/conn.py", "tests/test_layout.py", "setup.cfg", "README.md", ".ci/run"}, names)
+        self.assertLessEqual(
+            {"syncws/_conn/conn.py", "tests/test_layout.py", "setup.cfg", "README.md", ".ci/run"}, names
+        )
         self.assertFalse({name for name in names if "site-packages" in name or name.startswith(".git/")})
 
 

@@ -8,9 +8,8 @@ import sys
 import unittest
 from pathlib import Path
 
-from syncws.version import __version__
-
-from .tasks import PATIENCE
+from syncws._base.version import __version__
+from tests.tasks import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 

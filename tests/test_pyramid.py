@@ -7,10 +7,9 @@ import warnings
 from typing import Any
 
 import syncws
-from syncws.upgrader import Upgrader
-
-from .tasks import PATIENCE
-from .wsgi_cases import HANDSHAKE, WAYS, WSGICase
+from syncws._server.upgrader import Upgrader
+from tests.tasks import PATIENCE
+from tests.wsgi.cases import HANDSHAKE, WAYS, WSGICase
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what Pyramid and WebOb import: pkg_resources, cgi

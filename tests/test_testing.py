@@ -13,11 +13,13 @@ from unittest import mock
 from wsgiref.validate import validator
 
 import syncws
-from syncws import drain as drain_module
 from syncws import testing
+from syncws._http.http11 import Response
+from syncws._net import drain as drain_module
+from syncws._net.transport import Transport
+from syncws._server.server import Server
+from syncws._server.upgrader import Upgrader
 from syncws.errors import BadHandshakeError, CloseError, MessageType
-from syncws.http11 import Response
-from syncws.server import Server
 from syncws.testing import (
     Frame,
     LeakChecks,
@@ -30,8 +32,6 @@ from syncws.testing import (
     running,
     socketpair,
 )
-from syncws.transport import Transport
-from syncws.upgrader import Upgrader
 from syncws.wsgi import websocket
 
 BINARY = MessageType.BINARY

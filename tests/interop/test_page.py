@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from syncws.testing import LeakChecks
+from tests.examples.test_examples import EchoServer
 
-from ..test_examples import EchoServer
 from .nodes import NodeProgram, heavy, need, start_browser
 
 try:

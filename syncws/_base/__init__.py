@@ -1,0 +1,9 @@
+"""What everything else may use, and what uses nothing: options, a wake-up, what a process knows of itself.
+
+Floor 0: every folder may import it; it imports nothing of syncws.
+
+* `options`: what can be set on a connection, and the checks of options that several classes share.
+* `version`: the one place where the version is written.
+* `waker`: wakes a loop that waits in select.
+* `worker`: whether this process is one of several workers.
+"""

@@ -1,0 +1,141 @@
+"""What can be set on a connection: one list for servers and clients, checked once, when it is made."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+#: What `Conn.send_nowait` does when the send queue is full.
+Overflow = Literal["close", "drop_oldest", "drop_newest"]
+
+OVERFLOW_POLICIES = ("close", "drop_oldest", "drop_newest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnOptions:
+    """The options of a connection. Immutable; one object serves any number of connections and threads.
+
+    Args:
+        read_limit: largest message accepted, in bytes, after inflating; None or 0: no limit (gorilla's default).
+        ping_interval: seconds of silence after which a ping is sent; None: no keepalive.
+        ping_timeout: seconds of silence after that ping before the peer is given up; None: never.
+        close_timeout: seconds a closing handshake may take before the connection is cut.
+        send_queue: messages that `send_nowait` lets wait for a slow peer.
+        send_queue_bytes: bytes that it lets wait.
+        overflow: what happens when that is full: "close" the connection (1013), or "drop_oldest" or "drop_newest",
+            a message that is dropped and counted.
+        read_buffer_size: most bytes received at a time, and those of a header; a connection that was idle begins with
+            little.
+        write_buffer_size: bytes of a message that `next_writer` collects before it sends a fragment.
+
+    Raises TypeError or ValueError, naming the option, for a value that cannot work.
+    """
+
+    read_limit: int | None = 1 << 20
+    ping_interval: float | None = 20.0
+    ping_timeout: float | None = 20.0
+    close_timeout: float = 10.0
+    send_queue: int = 256
+    send_queue_bytes: int = 1 << 20
+    overflow: Overflow = "close"
+    read_buffer_size: int = 1 << 16
+    write_buffer_size: int = 1 << 12
+
+    def __post_init__(self) -> None:
+        _check("read_limit", self.read_limit, int, 0, optional=True)
+        _check("ping_interval", self.ping_interval, (int, float), 0, optional=True, above=True)
+        _check("ping_timeout", self.ping_timeout, (int, float), 0, optional=True, above=True)
+        _check("close_timeout", self.close_timeout, (int, float), 0, above=True)
+        _check("send_queue", self.send_queue, int, 1)
+        _check("send_queue_bytes", self.send_queue_bytes, int, 1)
+        _check("read_buffer_size", self.read_buffer_size, int, 1)
+        _check("write_buffer_size", self.write_buffer_size, int, 1)
+        if self.overflow not in OVERFLOW_POLICIES:
+            raise ValueError(f"overflow is one of {', '.join(OVERFLOW_POLICIES)}, not {self.overflow!r}")
+
+    @property
+    def stall_limit(self) -> float | None:
+        """Seconds a write may go without progress: as long as a silent peer is waited for."""
+        if self.ping_interval is None or self.ping_timeout is None:
+            return None
+        return self.ping_interval + self.ping_timeout
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """The names of the options."""
+        return frozenset(field.name for field in fields(cls))
+
+
+def check_timeout(name: str, value: float | None) -> None:
+    """Raise ValueError or TypeError unless value is a positive number of seconds, or None."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, or None for no limit, not {value!r}")
+    if not 0 < value <= sys.float_info.max:  # NaN compares false; infinity is what None is for
+        raise ValueError(f"{name} must be more than 0 seconds, or None for no limit, not {value!r}")
+
+
+def check_count(name: str, value: int | None) -> None:
+    """Raise ValueError or TypeError unless value is an integer of at least 1, or None."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an integer, or None for no limit, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, or None for no limit, not {value!r}")
+
+
+def check_wait(name: str, value: float) -> None:
+    """Raise ValueError or TypeError unless value is a number of seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if not 0 <= value <= sys.float_info.max:
+        raise ValueError(f"{name} is a number of seconds, 0 or more, not {value!r}")
+
+
+def check_detach(value: bool | None) -> None:
+    """Raise TypeError unless it is True, False or None."""
+    if not (value is None or isinstance(value, bool)):
+        raise TypeError(f"detach must be True, False or None, not {value!r}")
+
+
+def check_unix_path(path: Any) -> None:
+    """Raise TypeError or ValueError unless it can be the path of a Unix socket."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"unix_path must be a path, or None, not {path!r}")
+    name = os.fsencode(path)
+    if not name or b"\0" in name[1:]:
+        raise ValueError(f"unix_path must be a path, or None, not {path!r}")
+
+
+def check_call_timeout(timeout: float | None) -> None:
+    """Raise TypeError unless a call's timeout is a number of seconds, or None."""
+    if timeout is not None and (not isinstance(timeout, int | float) or timeout != timeout):  # nan: a wait without end
+        raise TypeError(f"timeout is a number of seconds, or None, not {timeout!r}")
+
+
+def strings(name: str, value: Any, example: str) -> tuple[str, ...]:
+    """A sequence of str as a tuple, or TypeError. One str is a sequence of str too, and never what was meant."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} is a list of str, such as {example}, not {value!r}")
+    values = tuple(value)
+    if not all(isinstance(each, str) for each in values):
+        raise TypeError(f"{name} is a list of str, such as {example}, not {value!r}")
+    return values
+
+
+def _check(name: str, value: Any, kind: Any, least: float, *, optional: bool = False, above: bool = False) -> None:
+    if value is None and optional:
+        return
+    none = ", or None for none" if optional else ""
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{name} is {'an integer' if kind is int else 'a number of seconds'}{none}, not {value!r}")
+    # Not a number compares false with everything; infinity is what None is for; and no integer is beyond both.
+    if not (least < value or (value == least and not above)) or (kind is not int and value > sys.float_info.max):
+        raise ValueError(
+            f"{name} is a finite number {'over' if above else 'of at least'} {least:g}{none}, not {value!r}"
+        )

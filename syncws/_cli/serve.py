@@ -1,0 +1,275 @@
+"""The command line: ``python -m syncws serve module:app`` runs a WSGI application, with its WebSocket views.
+
+    python -m syncws serve app:app                            # the object `app` of app.py in this folder
+    python -m syncws serve 'mysite.web:create_app()'          # what a factory returns
+    python -m syncws serve app:app --host 0.0.0.0 --port 8443 --certfile cert.pem --keyfile key.pem
+    python -m syncws serve app:app --workers 4                # a process for each of four cores
+
+SIGTERM and SIGINT end it in order: every WebSocket peer is told 1001, and requests under way are finished.
+
+Whatever is wrong with what was typed is one line on stderr. What an application's own module raises when it is imported
+is shown with its traceback, in front of that line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import inspect
+import logging
+import os
+import re
+import signal
+import socket
+import ssl
+import sys
+import traceback
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from .._base.version import __version__
+from .._server.server import Server
+
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+#: module:attribute, module:object.attribute, module:factory()
+_SPEC = re.compile(r"(?P<module>\w+(?:\.\w+)*):(?P<path>[^\W\d]\w*(?:\.\w+)*)(?P<call>\(\))?")
+
+
+class _Wrong(Exception):
+    """What was typed cannot be done; the message says why, in one line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status. Raises SystemExit for what argparse refuses."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _serve(options)
+    except _Wrong as exc:
+        print(f"syncws: {exc}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m syncws", description="Synchronous WebSocket for Python.")
+    parser.add_argument("--version", action="version", version=f"syncws {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    serve = commands.add_parser(
+        "serve",
+        help="run a WSGI application, and its WebSocket views, on syncws.Server",
+        description="Run a WSGI application, and its WebSocket views, on syncws.Server.",
+    )
+    serve.add_argument(
+        "application", metavar="module:app", help="the application; module:factory() for what a factory returns"
+    )
+    serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", type=_port, help="0 takes a free one (default: 8080)")
+    serve.add_argument("--unix", metavar="PATH", help="listen on a Unix socket instead")
+    serve.add_argument("--certfile", help="serve TLS with this certificate (PEM)")
+    serve.add_argument("--keyfile", help="its private key, if it is not in the same file")
+    serve.add_argument(
+        "--max-connections",
+        type=_count,
+        default=10_000,
+        metavar="NUMBER",
+        help="connections of a worker at once, plain HTTP included; one more: 503 (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--workers", type=_workers, default=1, metavar="NUMBER", help="processes that serve (default: %(default)s)"
+    )
+    serve.add_argument("--log-level", choices=_LEVELS, default="info", help="(default: %(default)s)")
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    if options.unix is not None and (options.host is not None or options.port is not None):
+        raise _Wrong("--unix excludes --host and --port")
+    ssl_context = _ssl_context(options.certfile, options.keyfile)
+    logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    application = load_application(options.application)
+    server = _listen(application, options, ssl_context)
+    # serve_forever tells everybody goodbye on SIGTERM and SIGINT. One that comes before it runs, or a second one while
+    # it waits for its clients, is a KeyboardInterrupt.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print(f"Serving {options.application} on {_say_address(server, options)} (press Ctrl-C to stop)", flush=True)
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.shutdown(timeout=0)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+# The application
+
+
+def load_application(spec: str) -> Any:
+    """The WSGI application that "module:app" or "module:factory()" names. Raises _Wrong.
+
+    The current directory is searched for the module first.
+    """
+    parts = _SPEC.fullmatch(spec)
+    if parts is None or parts["module"].endswith(".py"):
+        raise _Wrong(f"{spec!r} does not name an application: {_how_to_name(spec)}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    found = _find(_import(parts["module"]), parts["path"])
+    if parts["call"]:
+        found = _call(found, spec)
+    _check_application(found, spec)
+    return found
+
+
+def _how_to_name(spec: str) -> str:
+    module, _, attribute = spec.partition(":")
+    if module.endswith(".py") or "/" in module:
+        path = os.path.normpath(module.removesuffix(".py"))
+        if not path.startswith(("/", "..")):
+            return f"write {path.replace('/', '.')}:{attribute or 'app'}, a module as import has it"
+    if "(" in attribute:
+        return f"a factory is called without arguments, as in '{module}:create_app()'"
+    return "write module:app, or 'module:factory()'"
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and f"{name}.".startswith(f"{exc.name}."):
+            raise _Wrong(f"there is no module {exc.name!r}, neither in {os.getcwd()} nor installed") from None
+        raise _explained(exc, f"importing {name} failed") from None
+    except Exception as exc:
+        raise _explained(exc, f"importing {name} failed") from None
+
+
+def _find(module: ModuleType, path: str) -> Any:
+    found: Any = module
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            where = module.__name__ if found is module else f"{module.__name__}:{path}"
+            similar = difflib.get_close_matches(name, dir(found), n=1)
+            hint = f"; did you mean {similar[0]!r}?" if similar else ""
+            raise _Wrong(f"{where} has no attribute {name!r}{hint}") from None
+    return found
+
+
+def _call(factory: Any, spec: str) -> Any:
+    if not callable(factory):
+        raise _Wrong(f"{spec} is no factory but {_say(factory)}: leave out the ()")
+    try:
+        return factory()
+    except Exception as exc:
+        raise _explained(exc, f"{spec} failed") from None
+
+
+def _check_application(found: Any, spec: str) -> None:
+    """Raise _Wrong unless it looks like a WSGI application."""
+    if not callable(found):
+        raise _Wrong(f"{spec} is no WSGI application but {_say(found)}")
+    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(found, "__call__", None)):  # noqa: B004
+        raise _Wrong(f"{spec} is an ASGI application, and syncws hosts WSGI ones")
+    try:
+        inspect.signature(found).bind("environ", "start_response")
+    except TypeError:
+        factory = "" if spec.endswith(")") else f"; if it makes one, write '{spec}()'"
+        raise _Wrong(f"{spec} is no WSGI application: it does not take (environ, start_response){factory}") from None
+    except ValueError:  # it does not say what it takes
+        pass
+    if isinstance(found, type) and not hasattr(found, "__iter__"):
+        raise _Wrong(f"{spec} is no WSGI application but a class: name an object of it")
+
+
+def _say(found: Any) -> str:
+    return "None" if found is None else f"{'an' if type(found).__name__[0] in 'aeiou' else 'a'} {type(found).__name__}"
+
+
+def _explained(exc: Exception, what: str) -> _Wrong:
+    """Show where an exception of the application's own code comes from."""
+    frames = exc.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    traceback.print_exception(exc.with_traceback(frames))
+    return _Wrong(f"{what}: {type(exc).__name__}: {exc}")
+
+
+def _is_ours(filename: str) -> bool:
+    return filename == __file__ or "importlib" in filename
+
+
+# Where it is served
+
+
+def _ssl_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
+    if certfile is None:
+        if keyfile is not None:
+            raise _Wrong("--keyfile needs --certfile")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except OSError as exc:
+        reason = "not PEM, or not of one another" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise _Wrong(f"cannot load the certificate {certfile} with the key {keyfile or certfile}: {reason}") from None
+    return context
+
+
+def _listen(application: Any, options: argparse.Namespace, ssl_context: ssl.SSLContext | None) -> Server:
+    host = "127.0.0.1" if options.host is None else options.host
+    port = 8080 if options.port is None else options.port
+    try:
+        return Server(
+            None,
+            host,
+            port,
+            unix_path=options.unix,
+            ssl_context=ssl_context,
+            max_connections=options.max_connections,
+            workers=options.workers,
+            wsgi_app=application,
+        )
+    except (OSError, ValueError) as exc:
+        where = f"host {host!r} port {port}" if options.unix is None else f"the Unix socket {options.unix}"
+        raise _Wrong(f"cannot listen on {where}: {_say_error(exc)}") from None
+
+
+def _say_error(exc: Exception) -> str:
+    if isinstance(exc, OSError) and exc.errno and not isinstance(exc, socket.gaierror):
+        return os.strerror(exc.errno)
+    return (exc.strerror or str(exc)) if isinstance(exc, OSError) else str(exc)
+
+
+def _say_address(server: Server, options: argparse.Namespace) -> str:
+    """Where to go with a browser on this machine."""
+    if options.unix is not None:
+        return f"the Unix socket {options.unix}"
+    scheme = "https" if options.certfile else "http"
+    # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
+    host = "localhost" if options.host in ("", "0.0.0.0", "::") else options.host or "127.0.0.1"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.address[1]}/"
+
+
+def _port(text: str) -> int:
+    return _number(text, "a port is a number from 0 to 65535", 0, 0xFFFF)
+
+
+def _count(text: str) -> int:
+    return _number(text, "the number of connections is 1 or more", 1, sys.maxsize)
+
+
+def _workers(text: str) -> int:
+    return _number(text, "the number of workers is 1 or more", 1, sys.maxsize)
+
+
+def _number(text: str, rule: str, least: int, most: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{rule}, not {text!r}")
+    return value

@@ -1,0 +1,8 @@
+"""The client: from a URL to a connection, through a proxy if need be, once or again and again.
+
+Floor 4: imports the folders of floors 0 to 3. `_rooms` and `_wsgi` are on the same floor: none imports another.
+
+* `proxy`: which proxy a URL goes through, and a tunnel through it.
+* `dialer`: `Dialer` and `dial`. Begin here.
+* `reconnector`: `Reconnector` and `reconnect`: a fresh connection whenever the last one is over.
+"""

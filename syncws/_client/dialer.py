@@ -1,0 +1,520 @@
+"""From a URL to a WebSocket connection: the client's half of the opening handshake (RFC 6455 section 4.1).
+
+    Dialer.dial                 one attempt, one deadline over all of it
+      parse_server_url          where to
+      _request                  what is asked; every mistake of the caller shows here, before anything is connected
+      _reach                    a transport to the server: TCP or Unix socket, maybe through a proxy, maybe under TLS
+        connector               names, happy eyeballs
+        proxy                   a tunnel: CONNECT or SOCKS5
+      Exchange.ask              the request and the answer
+      _judge                    what the answer must say; else BadHandshakeError, with the answer in it
+
+The transport belongs to `dial` until the `Conn` has it: whatever goes wrong before closes it.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.cookiejar
+import os
+import re
+import socket
+import ssl
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from email.message import Message
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from .._base.options import check_timeout, check_unix_path
+from .._conn.conn import Conn
+from .._frames import deflate
+from .._http import handshake
+from .._http.handshake import HandshakeOptions
+from .._http.headers import Headers, HeaderSource, checked_headers
+from .._http.httpclient import BadAnswer, Exchange, ReceivedResponse
+from .._http.url import ProxyURL, ServerURL, bracketed, parse_proxy_url, parse_server_url
+from .._net.connector import Attempt, Stopped, connect_tcp, connect_unix
+from .._net.transport import TLSTransport, Transport
+from ..errors import BadHandshakeError
+from .proxy import USER_AGENT, open_http_tunnel, open_socks_tunnel, proxy_from_environment
+
+#: Headers of the handshake itself (gorilla D-3), and those that announce a body.
+_RESERVED = frozenset(
+    {
+        "connection",
+        "content-length",
+        "sec-websocket-extensions",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+#: OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+_OTHER_NAME = (62, 64)
+
+#: What makes a Set-Cookie one to ignore: RFC 6265bis section 5.6 step 1.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+#: Options that are None or of one type.
+_KINDS = {
+    "ssl_context": ssl.SSLContext,
+    "proxy_ssl_context": ssl.SSLContext,
+    "server_hostname": str,
+    "cookie_jar": http.cookiejar.CookieJar,
+}
+
+NetDial = Callable[[str, int, float | None], socket.socket]
+NetDialTLS = Callable[[str, int, float | None], TLSTransport]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialer(HandshakeOptions):
+    """Connects to WebSocket servers (gorilla's Dialer).
+
+    A Dialer is immutable: make one, use it from any thread, for any number of connections. Every field of
+    HandshakeOptions and ConnOptions (``enable_compression``, ``read_limit``, ``ping_interval``, ...; see there) is an
+    option too; beyond those:
+
+    Args:
+        handshake_timeout: seconds that the whole of `dial` may take: name lookup, connecting, proxy, TLS and HTTP;
+            None for no limit. 45 by default, as in gorilla.
+        subprotocols: the names this client speaks, the one it prefers first.
+        ssl_context: for wss; by default ``ssl.create_default_context()``, which trusts the system's authorities.
+        server_hostname: the name that the server's certificate must be for; by default the URL's host.
+        proxy: the URL of a proxy (http, https, socks5, socks5h); or a callable that gets the server's URL and returns
+            one, or None; or None: connect directly. By default what the environment says: `proxy_from_environment`.
+        proxy_headers: further headers for the proxy's CONNECT.
+        proxy_ssl_context: for an https proxy; by default as for ssl_context.
+        unix_path: connect to the Unix socket of this path; the URL tells the rest ("ws://localhost/feed"), and no
+            proxy is used.
+        cookie_jar: cookies of the URL's http or https form are sent, and those of every answer stored. A Cookie header
+            of the caller's replaces them.
+        net_dial: connects a TCP socket in place of this library: ``net_dial(host, port, timeout) -> socket``. Where a
+            proxy is used, it gets the proxy's host and port.
+        net_dial_tls: connects, and performs the TLS handshake, in place of this library, where the next hop speaks TLS
+            (the server of a wss URL, or an https proxy): ``net_dial_tls(host, port, timeout) -> TLSTransport``.
+
+    Raises:
+        ValueError, TypeError: an option is wrong; the message names it and says what to write instead.
+    """
+
+    handshake_timeout: float | None = 45.0
+    subprotocols: Sequence[str] = ()
+    ssl_context: ssl.SSLContext | None = None
+    server_hostname: str | None = None
+    # Not in the repr: both may hold credentials.
+    proxy: str | Callable[[str], str | None] | None = field(default=proxy_from_environment, repr=False)
+    proxy_headers: HeaderSource | None = field(default=None, repr=False)
+    proxy_ssl_context: ssl.SSLContext | None = None
+    unix_path: str | os.PathLike[str] | None = None
+    cookie_jar: http.cookiejar.CookieJar | None = None
+    net_dial: NetDial | None = None
+    net_dial_tls: NetDialTLS | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, kind)):
+                raise TypeError(f"{name} must be {kind.__name__} or None, not {value!r}")
+        for name in ("net_dial", "net_dial_tls"):
+            if not (getattr(self, name) is None or callable(getattr(self, name))):
+                raise TypeError(
+                    f"{name} must be a callable (host, port, timeout), or None, not {getattr(self, name)!r}"
+                )
+        _check_hostname(self.server_hostname)
+        if isinstance(self.proxy, str):
+            parse_proxy_url(self.proxy)
+        elif not (self.proxy is None or callable(self.proxy)):
+            raise TypeError(f"proxy must be a URL, a callable that returns one, or None, not {self.proxy!r}")
+        if self.unix_path is not None:
+            check_unix_path(self.unix_path)
+            self._check_unix_alone()
+        # Kept as copies, so that changing the caller's later changes nothing here.
+        object.__setattr__(self, "subprotocols", handshake.checked_subprotocols(self.subprotocols))
+        object.__setattr__(self, "proxy_headers", _checked("proxy_headers", self.proxy_headers))
+        for name in ("Host", "Content-Length", "Transfer-Encoding"):
+            if name in self.proxy_headers:  # type: ignore[operator]
+                raise ValueError(f"proxy_headers: {name} is CONNECT's own and cannot be set")
+
+    def _check_unix_alone(self) -> None:
+        for name in ("net_dial", "net_dial_tls"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"unix_path and {name} exclude each other: both say where to connect")
+        if isinstance(self.proxy, str):
+            raise ValueError("unix_path and proxy exclude each other: no proxy leads to a Unix socket")
+
+    def dial(self, url: str, headers: HeaderSource | None = None, *, timeout: float | None = None) -> Conn:
+        """Connect to a server, and return the connection (gorilla's Dial). ``conn.response`` is the server's answer.
+
+        Redirects are not followed.
+
+        Args:
+            url: ``ws://host:port/path?query``, or wss.
+            headers: further headers for the request, such as Authorization, Origin, or Host (which changes that header
+                and nothing else). Those of the handshake itself, or of a body, are refused; so is
+                Sec-WebSocket-Protocol, if the Dialer has subprotocols.
+            timeout: seconds, in place of handshake_timeout.
+
+        Raises:
+            BadHandshakeError: what was reached is no WebSocket server that agrees; ``response`` is what it answered,
+                None if that was not HTTP, or nothing at all.
+            ProxyError: the proxy refused, with ``status`` and ``headers``.
+            OSError: the server or proxy cannot be reached: socket.gaierror, ConnectionRefusedError, ssl.SSLError, ...;
+                TimeoutError when it all took too long.
+            ValueError, TypeError: the URL or a header cannot be; nothing has been connected then. (A TypeError may also
+                be about what a hook returned; and an ssl.SSLCertVerificationError is a ValueError too.)
+            ImportError: a SOCKS proxy is to be used, and python-socks is not installed.
+
+        An exception of one of the Dialer's callables leaves as it is. Nothing stays open after a failure.
+        """
+        check_timeout("timeout", timeout)
+        return self.dial_within(Attempt(self.handshake_timeout if timeout is None else timeout), url, headers)
+
+    def dial_within(self, attempt: Attempt, url: str, headers: HeaderSource | None = None) -> Conn:
+        """`dial`, as an attempt that another thread may stop: raises the attempt's Stopped then."""
+        server = parse_server_url(url)
+        request = self._request(server, headers)
+        proxy = self._choose_proxy(url)
+        hop = self._connect(server, proxy, attempt)
+        try:
+            with attempt.interruptible(hop.shutdown):
+                transport, received = self._reach(hop, server, proxy, attempt)
+                return self._shake_hands(server, request, transport, Exchange(transport, attempt, received))
+        except BaseException as error:
+            # The layers of TLS share one socket; nobody else is in it, and nobody but stop() knew of it.
+            hop.shutdown()
+            hop.close()
+            if attempt.stopped and isinstance(error, Exception):
+                raise Stopped from error  # whatever it looked like from in there
+            raise
+
+    def _shake_hands(self, server: ServerURL, request: Headers, transport: Transport, exchange: Exchange) -> Conn:
+        try:
+            response = exchange.ask("GET", server.target, request)
+        except BadAnswer as error:
+            refusal = BadHandshakeError(f"no WebSocket at {server}: {error}")
+            if not (exchange.heard or server.secure):
+                refusal.add_note("a server that speaks TLS may end it like this: wss: instead of ws:?")
+            raise refusal from None
+        self._store_cookies(server, response)
+        subprotocol, agreement = self._judge(server, request, response)
+        return Conn(
+            transport,
+            client=True,
+            options=self,
+            early_data=exchange.trailing,
+            agreement=agreement,
+            compression_level=self.compression_level,
+            compression_threshold=self.compression_threshold,
+            subprotocol=subprotocol,
+            response=response,
+        )
+
+    # What is asked
+
+    def _request(self, server: ServerURL, source: HeaderSource | None) -> Headers:
+        extra = self.check_headers(source)
+        fields = [
+            ("Host", extra.get("Host", server.authority)),
+            ("User-Agent", extra.get("User-Agent", USER_AGENT)),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", handshake.make_key()),
+            ("Sec-WebSocket-Version", "13"),
+        ]
+        if self.subprotocols:
+            fields.append(("Sec-WebSocket-Protocol", ", ".join(self.subprotocols)))
+        if self.enable_compression:
+            fields.append(("Sec-WebSocket-Extensions", deflate.offer()))
+        if "Cookie" not in extra and (cookies := self._cookies(server)):
+            fields += _checked("cookie_jar", {"Cookie": cookies})
+        fields += [pair for pair in extra if pair[0].lower() not in ("host", "user-agent")]
+        return Headers(fields)
+
+    def check_headers(self, source: HeaderSource | None) -> Headers:
+        """What `dial` was given as headers. Raises ValueError, TypeError: one cannot be sent, or is not the caller's.
+
+        Without regard to case, where gorilla sees only its own spelling (D-3).
+        """
+        extra = _checked("headers", source)
+        for name, _value in extra:
+            if name.lower() in _RESERVED:
+                raise ValueError(f"headers: {name} is the library's to set{_instead(name)}")
+        if self.subprotocols and "Sec-WebSocket-Protocol" in extra:
+            raise ValueError("headers: Sec-WebSocket-Protocol is there already: the Dialer has subprotocols")
+        for name in ("Host", "User-Agent"):
+            if len(extra.get_all(name)) > 1:
+                raise ValueError(f"headers: {name} is there twice")
+        return extra
+
+    def _cookies(self, server: ServerURL) -> str | None:
+        if self.cookie_jar is None:
+            return None
+        request = _as_http(server)
+        self.cookie_jar.add_cookie_header(request)
+        cookies: str | None = request.get_header("Cookie")
+        return cookies
+
+    def _store_cookies(self, server: ServerURL, response: ReceivedResponse) -> None:
+        """Before the answer is judged, as gorilla does: a refusal may set cookies too."""
+        if self.cookie_jar is not None and "Set-Cookie" in response.headers:
+            self.cookie_jar.extract_cookies(_HasCookies(response), _as_http(server))  # type: ignore[arg-type]
+
+    # Where to
+
+    def _choose_proxy(self, url: str) -> ProxyURL | None:
+        if self.unix_path is not None or self.proxy is None:
+            return None
+        chosen = self.proxy(url) if callable(self.proxy) else self.proxy
+        return None if chosen is None else parse_proxy_url(chosen)
+
+    def _connect(self, server: ServerURL, proxy: ProxyURL | None, attempt: Attempt) -> Transport:
+        """A transport to the first hop: the server or the proxy. TLS is still to be agreed on, where there is any."""
+        if self.unix_path is not None:
+            return self._wrapped(connect_unix(os.fsdecode(self.unix_path), attempt), server, None)
+        hop = proxy or server
+        doing = f"connecting to {hop.host} port {hop.port}"
+        if self.net_dial_tls is not None and _is_secure(server, proxy):
+            return _checked_transport(self.net_dial_tls(hop.host, hop.port, attempt.remaining(doing)))
+        if self.net_dial is not None:
+            sock = _checked_socket(self.net_dial(hop.host, hop.port, attempt.remaining(doing)))
+            return self._wrapped(sock, server, proxy)
+        try:
+            sock = connect_tcp(hop.host, hop.port, attempt)
+        except OSError as error:
+            if proxy is not None:
+                error.add_note(f"that is the proxy, for {server}; with proxy=None none is used")
+            raise
+        return self._wrapped(sock, server, proxy)
+
+    def _wrapped(self, sock: socket.socket, server: ServerURL, proxy: ProxyURL | None) -> Transport:
+        try:
+            if not _is_secure(server, proxy):
+                return Transport(sock)
+            if proxy is None:
+                return self._tls_to(server, sock)
+            context = self.proxy_ssl_context or _default_context()
+            return TLSTransport(sock, context, server_side=False, server_hostname=proxy.host)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _tls_to(
+        self, server: ServerURL, sock: socket.socket, early_data: bytes = b"", outer: TLSTransport | None = None
+    ) -> TLSTransport:
+        return TLSTransport(
+            sock,
+            self.ssl_context or _default_context(),
+            server_side=False,
+            # Never the Host header (D-13). A zone belongs to this machine, not to the server's name.
+            server_hostname=self.server_hostname or server.host.partition("%")[0],
+            early_data=early_data,
+            outer=outer,
+        )
+
+    def _reach(
+        self, hop: Transport, server: ServerURL, proxy: ProxyURL | None, attempt: Attempt
+    ) -> tuple[Transport, bytes]:
+        """From the first hop to the server: a transport on which HTTP is next, and what has come on it already."""
+        _agree_on_tls(hop, "ssl_context" if proxy is None else "proxy_ssl_context", attempt)
+        if proxy is None:
+            return hop, b""
+        received = b""
+        if proxy.scheme in ("http", "https"):
+            destination = f"{bracketed(server.host)}:{server.port}"
+            assert isinstance(self.proxy_headers, Headers)
+            received = open_http_tunnel(hop, proxy, destination, self.proxy_headers, attempt)
+        else:
+            open_socks_tunnel(hop, proxy, server.host, server.port, attempt)
+        if not server.secure:
+            return hop, received
+        outer = hop if isinstance(hop, TLSTransport) else None
+        inner = self._tls_to(server, hop.socket, received, outer)
+        _agree_on_tls(inner, "ssl_context", attempt)
+        return inner, b""
+
+    # What is answered
+
+    def _judge(
+        self, server: ServerURL, request: Headers, response: ReceivedResponse
+    ) -> tuple[str | None, deflate.Agreement | None]:
+        """Subprotocol and compression, if the answer is a valid 101 (RFC 6455 section 4.1, the last list)."""
+        try:
+            _check_switched(response)
+            accept = handshake.accept_for(request["Sec-WebSocket-Key"])
+            if response.headers.get("Sec-WebSocket-Accept", "").strip() != accept:
+                raise ValueError("its Sec-WebSocket-Accept does not answer our Sec-WebSocket-Key")
+            return _agreed_subprotocol(request, response), self._agreed_compression(response)
+        except ValueError as error:
+            raise BadHandshakeError(f"no WebSocket at {server}: {error}", response) from None
+
+    def _agreed_compression(self, response: ReceivedResponse) -> deflate.Agreement | None:
+        """Z-2 and Z-3: an extension that was not offered fails the handshake."""
+        lines = response.headers.get_all("Sec-WebSocket-Extensions")
+        answer = handshake.parse_extensions(lines)
+        if not answer and any(line.strip() for line in lines):
+            raise ValueError("its Sec-WebSocket-Extensions is malformed")
+        if answer and not self.enable_compression:
+            raise ValueError(f"it agreed to the extension {answer[0][0]!r}, and none was offered")
+        return deflate.accept_answer(answer)
+
+
+def dial(url: str, headers: HeaderSource | None = None, *, timeout: float | None = None, **options: Any) -> Conn:
+    """Connect to a WebSocket server: `Dialer.dial`, of a Dialer with these options.
+
+    ``syncws.dial("wss://example.com/feed", subprotocols=["v1"])``; arguments, options and errors are those of `Dialer`
+    and its `Dialer.dial`. For several connections with the same options make one Dialer.
+    """
+    return Dialer(**options).dial(url, headers, timeout=timeout)
+
+
+@functools.cache
+def _default_context() -> ssl.SSLContext:
+    """Made once: loading the system's authorities takes longer than a handshake."""
+    return ssl.create_default_context()
+
+
+def _agree_on_tls(transport: Transport, setting: str, attempt: Attempt) -> None:
+    """The TLS handshake, if there is to be one; its errors say which setting they are about."""
+    try:
+        transport.handshake(attempt.deadline)
+    except TimeoutError:
+        attempt.remaining("the TLS handshake")
+        raise
+    except ssl.SSLCertVerificationError as error:
+        if error.verify_code in _OTHER_NAME:
+            error.add_note("to expect another name than the URL's, give server_hostname (a proxy has only its URL's)")
+        else:
+            error.add_note(f"to trust another authority, give {setting}=ssl.create_default_context(cafile=...)")
+        raise
+    except ssl.SSLError as error:
+        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            error.add_note("the other side does not speak TLS: ws: instead of wss:, or http: for a proxy?")
+        raise
+    if isinstance(transport, TLSTransport):
+        protocol = transport.ssl_object.selected_alpn_protocol()
+        if protocol not in (None, "http/1.1"):
+            raise BadHandshakeError(
+                f"TLS agreed on {protocol!r}, and WebSocket needs HTTP/1.1: {setting} must not offer it "
+                "(set_alpn_protocols)"
+            )
+
+
+def _check_switched(response: ReceivedResponse) -> None:
+    if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
+        raise ValueError(f"the answer is {response}{_say_more(response)}")
+    if response.http_version != "1.1":
+        raise ValueError(f"the answer is in HTTP/{response.http_version}, and WebSocket needs HTTP/1.1")
+    if not handshake.has_token(response.headers, "Upgrade", "websocket"):
+        raise ValueError("its Upgrade header does not say 'websocket'")
+    if not handshake.has_token(response.headers, "Connection", "upgrade"):
+        raise ValueError("its Connection header does not say 'Upgrade'")
+
+
+def _say_more(response: ReceivedResponse) -> str:
+    """What else helps whoever reads the error: where a redirect leads, or the first line of a text."""
+    if 300 <= response.status <= 399 and "Location" in response.headers:
+        return f", to {_without_secrets(response.headers['Location'])!r:.200}; redirects are not followed"
+    if not response.headers.get("Content-Type", "").startswith("text/plain"):
+        return ""
+    first = response.body.decode("utf-8", "replace").partition("\n")[0].strip().removeprefix(f"{response.reason}: ")
+    return f": {''.join(filter(str.isprintable, first))[:200]}" if first else ""
+
+
+def _without_secrets(location: str) -> str:
+    """A URL without what may be a password or a token."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "a place that is no URL"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _agreed_subprotocol(request: Headers, response: ReceivedResponse) -> str | None:
+    """D-8: one that was offered, or none."""
+    chosen = response.headers.get_all("Sec-WebSocket-Protocol")
+    if not chosen:
+        return None
+    offered = handshake.parse_tokens(request.get_all("Sec-WebSocket-Protocol"))
+    subprotocol = chosen[0].strip()
+    if len(chosen) > 1 or subprotocol not in offered:
+        raise ValueError(f"it chose the subprotocol {', '.join(chosen)!r:.200}, and {_say_offer(offered)} offered")
+    return subprotocol
+
+
+def _say_offer(offered: list[str]) -> str:
+    return f"{', '.join(offered)} was" if offered else "none was"
+
+
+def _is_secure(server: ServerURL, proxy: ProxyURL | None) -> bool:
+    """Whether the first hop speaks TLS."""
+    return server.secure if proxy is None else proxy.scheme == "https"
+
+
+def _check_hostname(name: str | None) -> None:
+    """Refuse what the ssl module would refuse only once something is connected."""
+    try:
+        possible = name is None or (name.encode("idna") and "\0" not in name)
+    except UnicodeError:
+        possible = False
+    if not possible:
+        raise ValueError(f"server_hostname is a name or an address, or None for the URL's host, not {name!r}")
+
+
+def _checked_socket(sock: Any) -> socket.socket:
+    if isinstance(sock, ssl.SSLSocket):
+        sock.close()
+        raise TypeError(
+            "net_dial returned an SSLSocket, and TLS comes after it: return the plain socket, and give ssl_context"
+        )
+    if not hasattr(sock, "recv_into"):
+        raise TypeError(f"net_dial must return a connected socket, not {sock!r}")
+    return sock  # type: ignore[no-any-return]
+
+
+def _checked_transport(transport: Any) -> TLSTransport:
+    if isinstance(transport, TLSTransport):
+        return transport
+    if isinstance(transport, socket.socket):
+        transport.close()
+    raise TypeError(
+        "net_dial_tls must return a syncws.TLSTransport (two threads in one SSLSocket are not safe on every "
+        f"Python), not {transport!r}"
+    )
+
+
+def _checked(name: str, source: HeaderSource | None) -> Headers:
+    """The caller's headers, or an error that says which cannot be sent."""
+    try:
+        return checked_headers(source)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+def _instead(name: str) -> str:
+    """Which option does what somebody wanted who set this header."""
+    return {"sec-websocket-extensions": "; see enable_compression"}.get(name.lower(), "")
+
+
+def _as_http(server: ServerURL) -> Any:
+    """The request as http.cookiejar wants to see it."""
+    return urllib.request.Request(server.http)
+
+
+class _HasCookies:
+    """The answer as http.cookiejar wants to see it."""
+
+    def __init__(self, response: ReceivedResponse) -> None:
+        self._headers = Message()
+        for value in response.headers.get_all("Set-Cookie"):
+            if not _CONTROL.search(value):  # else the jar would hold what cannot be sent, and no request could be made
+                self._headers["Set-Cookie"] = value
+
+    def info(self) -> Message:
+        return self._headers

@@ -1,0 +1,170 @@
+"""Through a proxy: which one, and how it is asked to open a tunnel.
+
+    proxy_from_environment            which proxy the environment (or the system's settings) names for a URL
+    open_http_tunnel                  CONNECT, over a transport to the proxy (RFC 9110 section 9.3.6)
+    open_socks_tunnel                 SOCKS5, by the library python-socks
+
+A proxy sees where the connection goes, and under wss nothing of what it carries. It is asked for a tunnel for ws too:
+proxies that forward requests do not forward upgrades.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import urllib.request
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from .._base.version import __version__
+from .._http.headers import Headers
+from .._http.httpclient import BadAnswer, Exchange, ReceivedResponse
+from .._http.url import ProxyURL
+from .._net.connector import Attempt
+from .._net.transport import Transport
+from ..errors import ProxyError
+
+USER_AGENT = f"syncws/{__version__}"
+
+_STEP = "connecting through the proxy"
+
+
+def proxy_from_environment(url: str) -> str | None:
+    """The proxy for a ws or wss URL, None for none (gorilla's http.ProxyFromEnvironment).
+
+    ``http_proxy`` is for ws and ``https_proxy`` for wss, else ``all_proxy``, in either case of letters; where none of
+    them is set, macOS and Windows are asked for their settings. ``no_proxy`` is a list of hosts, domains, addresses and
+    networks ("10.0.0.0/8") that are connected to directly, "*" for all of them. This machine (localhost and loopback
+    addresses) never needs a proxy. `Dialer` uses it unless it is told otherwise.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get("https" if parts.scheme in ("wss", "https") else "http") or proxies.get("all")
+    if not proxy or _is_loopback(host) or _is_exempt(host, parts.port, proxies.get("no", "")):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def _is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
+    # The standard library knows names, domains and "*", and the settings of macOS and Windows; but no networks.
+    if urllib.request.proxy_bypass(host if port is None else f"{host}:{port}"):
+        return True
+    address = _address(host)
+    return address is not None and any(address in network for network in _networks(no_proxy))
+
+
+def _networks(no_proxy: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    networks = []
+    for item in no_proxy.split(","):
+        try:
+            networks.append(ipaddress.ip_network(item.strip(), strict=False))
+        except ValueError:  # a name, or nothing
+            continue
+    return networks
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def open_http_tunnel(
+    transport: Transport, proxy: ProxyURL, destination: str, headers: Headers, attempt: Attempt
+) -> bytes:
+    """Ask an HTTP proxy for a tunnel to destination ("host:port"); what came behind its consent.
+
+    Credentials go only to the proxy that the URL names. Raises ProxyError for anything but a 2xx, and TimeoutError,
+    OSError, the attempt's Stopped.
+    """
+    fields = [("Host", destination)]
+    if "User-Agent" not in headers:
+        fields.append(("User-Agent", USER_AGENT))
+    if proxy.username is not None and "Proxy-Authorization" not in headers:
+        credentials = f"{proxy.username}:{proxy.password}".encode()
+        fields.append(("Proxy-Authorization", f"Basic {base64.b64encode(credentials).decode()}"))
+    exchange = Exchange(transport, attempt)
+    try:
+        answer = exchange.ask("CONNECT", destination, [*fields, *headers])
+    except BadAnswer as error:
+        raise ProxyError(f"no tunnel through the proxy {proxy}: {error}", 0) from None
+    if not 200 <= answer.status <= 299:
+        raise ProxyError(_say_refusal(proxy, destination, answer), answer.status, answer.headers)
+    return exchange.trailing
+
+
+def _say_refusal(proxy: ProxyURL, destination: str, answer: ReceivedResponse) -> str:
+    told = f"the proxy {proxy} opens no tunnel to {destination}: {answer}"
+    if answer.status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return told
+    if proxy.username is None:
+        return f'{told}; it wants credentials: proxy="http://user:password@host:port"'
+    return f"{told}; it does not accept the credentials in the proxy's URL"
+
+
+def open_socks_tunnel(transport: Transport, proxy: ProxyURL, host: str, port: int, attempt: Attempt) -> None:
+    """Ask a SOCKS5 proxy for a tunnel, over a transport to it.
+
+    The proxy looks the host up, in both its schemes (socks5 and socks5h), as in Go. Raises ProxyError if it refuses,
+    ImportError that says what to install, and TimeoutError, OSError, the attempt's Stopped.
+    """
+    socks = _import_socks()
+    client = socks.sync.Proxy(
+        socks.ProxyType.SOCKS5,
+        proxy.host,
+        proxy.port,
+        proxy.username or "",
+        proxy.password,
+        rdns=True,
+        forward=_Connected(transport, attempt),
+    )
+    try:
+        client.connect(host, port)
+    except (socks.ProxyError, socks.ProxyTimeoutError, UnicodeDecodeError) as error:  # the last: of the address it says
+        attempt.remaining(_STEP)  # raises what was behind it, if it was our own limit
+        raise ProxyError(f"the proxy {proxy} opens no tunnel to {host}:{port}: {error}", 0) from None
+
+
+class _Connected:
+    """What python-socks takes for one more proxy in front, and for that one's socket: our transport.
+
+    It knows only a timeout for each wait; the attempt's is for all of them together. And the transport can be cut by
+    another thread while this one waits in it, which a socket cannot.
+    """
+
+    def __init__(self, transport: Transport, attempt: Attempt) -> None:
+        self._transport = transport
+        self._attempt = attempt
+
+    def connect(self, dest_host: str, dest_port: int, timeout: float | None) -> _Connected:
+        return self
+
+    def sendall(self, data: bytes) -> None:
+        self._attempt.remaining(_STEP)
+        self._transport.send(data, deadline=self._attempt.deadline)
+
+    def recv(self, size: int) -> bytes:
+        while True:
+            data = self._transport.receive(size, self._attempt.remaining(_STEP))
+            if data is not None:
+                return data
+
+    def close(self) -> None:
+        """The transport is closed by whoever made it."""
+
+
+def _import_socks() -> Any:
+    try:
+        import python_socks
+        import python_socks.sync
+    except ImportError as error:
+        raise ImportError("a SOCKS proxy needs python-socks: pip install 'syncws[socks]'") from error
+    return python_socks

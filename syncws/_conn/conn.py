@@ -1,0 +1,612 @@
+"""An open WebSocket connection, either role: gorilla's Conn, with a contract for threads.
+
+This is the surface: what a program calls, and how the closing handshake goes. Behind it are
+
+* `inbound`: one reader at a time; `protocol` makes messages of bytes, `keepalive` judges silence;
+* `outbound`: whole messages, of any number of threads; `wire` puts their frames on the wire, and what waits to leave;
+* `ending`: the one stored end, the cut, the file descriptor;
+* `transport`: the socket.
+
+**Closing.** The handshake is done by whichever thread reads; `close` waits for that thread, or reads itself if none
+does, and cuts the connection at its deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar
+
+from .._base.options import ConnOptions, Overflow, check_call_timeout
+from .._frames.deflate import Agreement, check_level
+from .._frames.prepared import Compression, PreparedMessage, json_text, prepare
+from .._frames.protocol import Protocol, format_close_message, message_payload
+from .._frames.streams import MessageReader, MessageWriter
+from .._http.wsgiresponse import WSGIResponse, switched
+from .._net.transport import Transport
+from ..errors import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
+from .ending import Ending
+from .inbound import CloseHandler, Inbound, PingHandler, ignore
+from .outbound import Outbound
+from .wire import Wire, post_to_wires
+
+_logger = logging.getLogger("syncws.conn")
+
+Data = str | bytes | bytearray | memoryview
+
+_Handler = TypeVar("_Handler", PingHandler | None, CloseHandler | None)
+
+#: Codes after which iterating over a connection simply ends.
+_NORMAL_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
+
+#: Seconds for the peer to close TCP once both close frames are through (RFC 6455 section 7.1.1).
+_LINGER = 1.0
+
+#: A deadline further off than this is no instant of time.monotonic(), but a duration or a date.
+_PLAUSIBLE_PAST = 60.0
+_PLAUSIBLE_FUTURE = 10 * 365 * 86400.0
+
+
+class Conn:
+    """A WebSocket connection (gorilla's Conn), made by `Upgrader.upgrade` or `Dialer.dial`.
+
+    One thread at a time reads it; any number of threads may write to it, ping it and close it at the same time.
+
+    Reading is done per call: two threads that take turns are fine, two inside a read at once are a ConcurrencyError.
+    Deadlines are instants of time.monotonic(); `timeout` arguments are seconds, and a TypeError if they are no number.
+
+    `request` is a server's: the Request it was made from; `response` a client's: the answer to its handshake; None on
+    the other side. `subprotocol` is the one agreed on, or None. An application may set
+    attributes of its own.
+    """
+
+    #: Whether it goes on after the WSGI view that it was made in has returned (`Upgrader.serve`).
+    detached = False
+
+    # Slots for ours, since there may be thousands; a dict, made when it is needed, for what an application adds.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_agreement",
+        "_client",
+        "_ending",
+        "_id",
+        "_inbound",
+        "_options",
+        "_outbound",
+        "_transport",
+        "_wire",
+        "request",
+        "response",
+        "subprotocol",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        client: bool,
+        options: ConnOptions | None = None,
+        early_data: bytes = b"",
+        agreement: Agreement | None = None,
+        compression_level: int = 1,
+        compression_threshold: int = 0,
+        subprotocol: str | None = None,
+        request: Any = None,
+        response: Any = None,
+    ) -> None:
+        self._options = options = options or ConnOptions()
+        self._transport = transport
+        self._client = client
+        self._agreement = agreement
+        self._id: str | None = None
+        self.subprotocol = subprotocol
+        self.request = request
+        self.response = response
+
+        read_turn = threading.Lock()
+        self._ending = ending = Ending(transport, read_turn)
+        self._wire = wire = Wire(
+            transport,
+            client=client,
+            stall=options.stall_limit,
+            queue_limit=options.send_queue,
+            queue_bytes_limit=options.send_queue_bytes,
+            overflow=options.overflow,
+            on_lost=ending.lose,
+            on_overflow=self._overflowed,
+            on_left=ending.close_socket,
+        )
+        protocol = Protocol(
+            client=client, read_limit=options.read_limit, compression=agreement is not None, data=early_data
+        )
+        self._inbound = Inbound(transport, wire, ending, read_turn, protocol, options, client=client)
+        self._outbound = Outbound(
+            wire,
+            ending,
+            client=client,
+            agreement=agreement,
+            level=compression_level,
+            threshold=compression_threshold,
+            writer_size=options.write_buffer_size,
+            close_timeout=options.close_timeout,
+        )
+        ending.attach(wire, self._outbound.end_writer)
+
+    # What it is
+
+    @property
+    def id(self) -> str:
+        """A random id (32 hex digits), made on first use."""
+        if self._id is None:
+            with self._wire.state_lock:
+                self._id = self._id or uuid.uuid4().hex
+        return self._id
+
+    @property
+    def local_address(self) -> Any:
+        """This side's address, as socket.getsockname() gives it."""
+        return self._transport.local_address
+
+    @property
+    def remote_address(self) -> Any:
+        """The peer's address, as socket.getpeername() gives it; of a proxy, where one is between."""
+        return self._transport.remote_address
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, for its options. Reading, writing or closing it breaks the connection."""
+        return self._transport.socket
+
+    @property
+    def transport(self) -> Transport:
+        """What the connection runs over; under TLS its `ssl_object` can be asked for the certificate."""
+        return self._transport
+
+    @property
+    def compression(self) -> bool:
+        """Whether permessage-deflate was agreed on."""
+        return self._agreement is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over: reads and writes raise its end."""
+        return self._ending.end is not None
+
+    @property
+    def end(self) -> ConnectionClosed | None:
+        """What reads and writes raise once it is over; None until then."""
+        return self._ending.end
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from the latest answered `ping` to its pong, those of keepalive included; None before the first."""
+        return self._inbound.latency
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """(messages, bytes) that wait in the send queue."""
+        return self._wire.queued
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were dropped from the send queue: by the overflow policy, or by the end."""
+        return self._wire.dropped
+
+    @property
+    def wsgi_response(self) -> WSGIResponse:
+        """What a WSGI view returns that has called `Upgrader.upgrade`: an empty 101, which closes this before."""
+        return switched(self)
+
+    def __repr__(self) -> str:
+        end = self._ending.end
+        role = "client" if self._client else "server"
+        state = f"over: {end}" if end is not None else "open" if self._wire.open else "closing"
+        return f"<syncws.Conn {role} {self.remote_address} {state}>"
+
+    # Reading
+
+    def read_message(self, timeout: float | None = None) -> tuple[MessageType, str | bytes]:
+        """The next message: (TEXT, str) or (BINARY, bytes) (gorilla's ReadMessage).
+
+        Raises ReadTimeout after timeout seconds (0: unless it is there already) or at the read deadline: the connection
+        stays usable, and the next read of any kind delivers the message that was under way. Raises CloseError when the
+        peer closes or vanishes, ProtocolError or ReadLimitError when it misbehaves, and the same again from then on.
+        Raises ConcurrencyError when another thread is reading. Control frames are handled meanwhile; a handler's
+        exception leaves here.
+        """
+        return self._inbound.message(timeout)
+
+    def receive(self, timeout: float | None = None) -> str | bytes:
+        """The next message: str for TEXT, bytes for BINARY. Raises as `read_message`."""
+        return self.read_message(timeout)[1]
+
+    def next_reader(self, timeout: float | None = None) -> MessageReader:
+        """The next message as a stream, as soon as part of it is there (gorilla's NextReader).
+
+        What is left of the message before is skipped. Raises as `read_message`.
+        """
+        return self._inbound.reader(timeout)
+
+    def read_json(self, timeout: float | None = None) -> Any:
+        """The next message, decoded from JSON (gorilla's ReadJSON, but the whole message is one value).
+
+        Raises json.JSONDecodeError for anything else, nesting too deep included: the connection stays usable. Raises
+        as `read_message` otherwise.
+        """
+        message = self.receive(timeout)
+        try:
+            return json.loads(message)
+        except json.JSONDecodeError:
+            raise
+        except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, deep nesting
+            raise json.JSONDecodeError(str(error), repr(message[:100]), 0) from None
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        """The messages, until the peer closes with 1000, 1001 or no code. Any other end is raised."""
+        while True:
+            try:
+                message = self.receive()
+            except CloseError as end:
+                if end.code in _NORMAL_ENDS:
+                    end.__traceback__ = None  # the connection keeps its end, which would keep the frames it passed
+                    return
+                raise
+            yield message
+
+    def close_read(self) -> None:
+        """For handlers that only push: a thread reads from now on, and handles control frames (coder's CloseRead).
+
+        The peer may not send messages any more: one closes the connection with 1008. The thread ends with the
+        connection; the read deadline plays no part. A handler that raises is logged, and closes it with 1011. Raises
+        ConcurrencyError when another thread is reading, RuntimeError when no thread can be had.
+        """
+        self._inbound.take_turn(None)
+        claim = threading.Lock()  # whoever takes it has the turn: an interrupt may come when the thread has begun
+        try:
+            name = f"syncws-close-read-{self.id[:8]}"
+            threading.Thread(target=self._read_control, args=(claim,), name=name, daemon=True).start()
+        except BaseException:
+            if claim.acquire(blocking=False):
+                self._inbound.leave_turn()
+            raise
+
+    def _read_control(self, claim: threading.Lock) -> None:
+        """The thread of `close_read`, which is given the turn if it takes the claim."""
+        if not claim.acquire(blocking=False):
+            return
+        code, reason = CloseCode.POLICY_VIOLATION, "no messages are expected here"
+        try:
+            self._inbound.read_control()
+        except ConnectionClosed as end:
+            _logger.debug("%r: %s", self, end)
+        except Exception:
+            _logger.exception("%r: a handler of control frames failed", self)
+            code, reason = CloseCode.INTERNAL_SERVER_ERROR, ""
+        finally:
+            self._inbound.leave_turn()
+        self.close(code, reason)
+
+    def set_read_limit(self, limit: int | None) -> None:
+        """The largest message accepted, in bytes, from the next frame on; None, 0 or less for no limit.
+
+        Raises TypeError for what is no integer.
+        """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
+            raise TypeError(f"a read limit is a number of bytes, or None for none, not {limit!r}")
+        self._inbound.protocol.read_limit = None if limit is None else max(limit, 0)
+
+    def set_read_deadline(self, deadline: float | None) -> None:
+        """When reads give up: an instant of time.monotonic(), or None for never.
+
+        Looked at before every wait, so a pong handler that moves it takes effect at once; a read that already waits
+        in another thread does not see it before its wait ends. Raises ValueError for what is plainly a duration or a
+        time of day.
+        """
+        self._inbound.deadline = _check_deadline(deadline)
+
+    # Control frames
+
+    def set_ping_handler(self, handler: PingHandler | None) -> None:
+        """Call handler(data: bytes) for each ping, in the reading thread; None restores the default, a pong.
+
+        An exception that it raises leaves the read and is raised by every later read. Raises TypeError for what cannot
+        be called.
+        """
+        self._inbound.ping_handler = _check_handler(handler, "data")
+
+    def set_pong_handler(self, handler: PingHandler | None) -> None:
+        """Call handler(data: bytes) for each pong, as `set_ping_handler`; the default does nothing."""
+        self._inbound.pong_handler = _check_handler(handler, "data")
+
+    def set_close_handler(self, handler: CloseHandler | None) -> None:
+        """Call handler(code, reason) when the peer's close arrives; 1005 stands for no code.
+
+        A notification: after it the close is answered, unless the handler has closed itself. As `set_ping_handler`.
+        """
+        self._inbound.close_handler = _check_handler(handler, "code and reason")
+
+    def set_idle_handler(self, handler: Callable[[], object] | None) -> None:
+        """Call handler() each time before a read waits for the peer, in the reading thread; None for no handler.
+
+        For what should not be held while nothing happens, such as a connection to a database. It is not called before
+        what has been received already. As `set_ping_handler`.
+        """
+        if not (handler is None or callable(handler)):
+            raise TypeError(f"a handler is a callable without arguments, or None, not {handler!r}")
+        self._inbound.idle_handler = handler
+
+    @property
+    def ping_handler(self) -> PingHandler:
+        """The ping handler in force, never None, so that another can wrap it."""
+        return self._inbound.ping_handler or self._inbound.answer_ping
+
+    @property
+    def pong_handler(self) -> PingHandler:
+        """The pong handler in force, never None."""
+        return self._inbound.pong_handler or ignore
+
+    @property
+    def close_handler(self) -> CloseHandler:
+        """The close handler in force, never None."""
+        return self._inbound.close_handler or ignore
+
+    # Writing
+
+    def write_message(self, message_type: MessageType | int, data: Data, timeout: float | None = None) -> None:
+        """Send one message as one frame (gorilla's WriteMessage): TEXT takes str, BINARY bytes.
+
+        A control type is sent as by `write_control`. Waits for other threads' messages and for the kernel to take
+        it, until the write deadline or timeout seconds: WriteTimeout then, sticky only once part of the message is on
+        the wire. Raises TypeError or ValueError, before anything is written, for what cannot be sent; ConcurrencyError
+        inside one's own open `next_writer`; CloseSentError after this side closed; the stored end once it is over.
+        """
+        deadline = self._outbound.deadline
+        if timeout is not None:
+            deadline = _earliest(deadline, timeout)
+        if message_type is BINARY and type(data) is bytes:  # needs no check, and that is a twentieth of a write
+            self._outbound.message(BINARY, data, deadline)
+            return
+        payload = message_payload(message_type, data)
+        if message_type >= CLOSE:
+            self._outbound.control(message_type, payload, deadline)
+        else:
+            self._outbound.message(message_type, payload, deadline)
+
+    def send(self, message: str | bytes | bytearray | memoryview, timeout: float | None = None) -> None:
+        """Send str as TEXT, bytes as BINARY. Raises as `write_message`."""
+        self.write_message(TEXT if isinstance(message, str) else BINARY, message, timeout)
+
+    def write_json(self, value: Any, timeout: float | None = None) -> None:
+        """Send a value as JSON text (gorilla's WriteJSON; no newline, no HTML escapes).
+
+        Raises TypeError or ValueError for a value JSON cannot hold: nothing is sent then. Otherwise as `write_message`.
+        """
+        self.write_message(TEXT, json_text(value), timeout)
+
+    def write_prepared(self, prepared: PreparedMessage, timeout: float | None = None) -> None:
+        """Send a message that was encoded before (gorilla's WritePreparedMessage). Raises as `write_message`."""
+        if not isinstance(prepared, PreparedMessage):
+            raise TypeError(f"write_prepared takes a PreparedMessage, not {type(prepared).__name__}: see send")
+        deadline = _earliest(self._outbound.deadline, timeout)
+        if prepared.is_control:
+            self._outbound.control(prepared.message_type, prepared.payload, deadline)
+        else:
+            self._outbound.prepared(prepared, deadline)
+
+    def write_control(self, message_type: MessageType | int, data: Data = b"", deadline: float | None = None) -> None:
+        """Send a ping, pong or close frame, between the fragments of a message if need be (gorilla's WriteControl).
+
+        Waits until deadline, an instant of time.monotonic(), or as long as it takes: for another thread's frame, and
+        for what waits before it. Raises WriteTimeout as `write_message` does, and the other errors too; the write
+        deadline plays no part. A deadline that is plainly no instant is a ValueError. Sending a close this way does
+        not wait for the peer's: see `close`.
+        """
+        if message_type not in (CLOSE, PING, PONG):
+            raise ValueError(f"a control frame is CLOSE, PING or PONG, not {message_type!r}: see write_message")
+        payload = message_payload(message_type, data)
+        deadline = _check_deadline(deadline)
+        if deadline is not None and time.monotonic() >= deadline:
+            raise WriteTimeout("the deadline had passed before the control frame could be sent; nothing was sent")
+        self._outbound.control(message_type, payload, deadline)
+
+    def next_writer(self, message_type: MessageType | int, timeout: float | None = None) -> MessageWriter:
+        """Write one message piece by piece (gorilla's NextWriter); use the writer in a `with` block.
+
+        Other threads' messages wait until it is closed, control frames pass; a close ends it: what is written then
+        raises as `write_message`, and nobody waits for it any longer. Raises ValueError for an unknown type,
+        ConcurrencyError when this thread has one open already, WriteTimeout when another thread's message does not
+        end before the write deadline or timeout seconds.
+        """
+        return self._outbound.writer(MessageType(message_type), _earliest(self._outbound.deadline, timeout))
+
+    def send_nowait(self, message: Data | PreparedMessage) -> bool:
+        """Send without ever waiting: what a slow peer does not take at once waits in the send queue.
+
+        False when the queue is full and the overflow policy dropped this message or closed the connection. Raises
+        TypeError or ValueError for what cannot be sent, CloseSentError and the stored end as `write_message`.
+        """
+        return self._outbound.post(prepare(message))
+
+    def ping(self, data: bytes = b"") -> None:
+        """Send a ping as soon as the wire allows; never waits. `latency` tells the round trip when a pong is read.
+
+        A ping that still waits is replaced. Raises ValueError for over 125 bytes, CloseSentError, the stored end.
+        """
+        self._wire.ping(message_payload(PING, data))
+
+    def set_write_deadline(self, deadline: float | None) -> None:
+        """When data writes give up: an instant of time.monotonic(), or None for never. ValueError as for reads."""
+        self._outbound.deadline = _check_deadline(deadline)
+
+    def set_send_queue(
+        self,
+        *,
+        send_queue: int | None = None,
+        send_queue_bytes: int | None = None,
+        overflow: Overflow | None = None,
+    ) -> None:
+        """Change how many messages, and how many bytes, `send_nowait` lets wait, and what happens when that is full.
+
+        None leaves it as it is. What waits already stays. Raises as `ConnOptions`, whose options these are.
+        """
+        given = {"send_queue": send_queue, "send_queue_bytes": send_queue_bytes, "overflow": overflow}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self._options = options = replace(self._options, **changes)
+        self._wire.set_queue(options.send_queue, options.send_queue_bytes, options.overflow)
+
+    def enable_write_compression(self, enable: bool) -> None:
+        """Whether the messages from now on are compressed, where compression was agreed on."""
+        self._outbound.compress = bool(enable)
+
+    def set_compression_level(self, level: int) -> None:
+        """zlib's level for the messages from now on: -2 (Huffman only) to 9. ValueError for any other."""
+        check_level(level)
+        self._outbound.level = level
+
+    # Closing
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "", timeout: float | None = None) -> None:
+        """The closing handshake (RFC 6455 section 7): send a close, wait for the peer's, end the connection.
+
+        Idempotent, from any thread; what was posted before leaves first. Waits for timeout seconds at most
+        (close_timeout by default) and then cuts the connection, which wakes every thread that is stuck in it. 0 starts
+        the close and returns; it is cut at close_timeout if nobody has read the peer's answer. From inside a handler of
+        control frames it sends and returns; the read under way raises the end. An open `next_writer` is ended. Raises
+        ValueError or TypeError for a code or reason that may not be sent; never an error of the connection.
+        """
+        payload = format_close_message(code, reason)
+        check_call_timeout(timeout)
+        if timeout is None:
+            timeout = self._options.close_timeout
+        self._outbound.close(payload)
+        if self._ending.cut:
+            return
+        if timeout <= 0 or self._inbound.in_handler:
+            self._ending.cut_later(timeout if timeout > 0 else self._options.close_timeout)
+            return
+        if self._transport.torn:
+            timeout = min(timeout, _LINGER)  # our close cannot be said any more: only what has arrived is of interest
+        lingers = False
+        try:
+            lingers = self._finish_close(time.monotonic() + timeout)
+        finally:
+            if not lingers:
+                self._ending.cut_unanswered()
+
+    def close_now(self) -> None:
+        """End the connection at once, without a handshake (gorilla's Close); the peer sees 1006.
+
+        Idempotent, from any thread: a read or write under way is woken and raises the end.
+        """
+        self._ending.shut_down(self._ending.vanished("this side cut the connection"))
+
+    def __enter__(self) -> Conn:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close: with 1000, or 1011 after an exception that is not the connection's own end."""
+        failed = kind is not None and not issubclass(kind, ConnectionClosed)
+        self.close(CloseCode.INTERNAL_SERVER_ERROR if failed else CloseCode.NORMAL_CLOSURE)
+
+    def _finish_close(self, deadline: float) -> bool:
+        """Wait for the end, then for the peer to close TCP; whether that is waited for by nobody but a timer."""
+        if not self._inbound.finish(deadline):
+            return False
+        try:
+            if self._ending.dismissed:  # before the stream's end: behind that, whatever still comes is a reset
+                self._wire.flush(deadline, finish=False)
+                self._inbound.await_answer(min(deadline, time.monotonic() + _LINGER))
+            self._wire.flush(deadline, finish=not self._client)
+        except (ConnectionClosed, WriteTimeout):
+            return False
+        if self._transport.lingers_behind:
+            self._ending.cut_later(_LINGER)
+            return True
+        self._inbound.linger(min(deadline, time.monotonic() + _LINGER))
+        return False
+
+    def _overflowed(self) -> None:
+        """The send queue is full and the policy is to close: 1013 in our own story, as such a peer may never read."""
+        self._dismiss(CloseCode.TRY_AGAIN_LATER, "send queue full", drop=True)
+
+    def _start_close(self, code: int, reason: str) -> None:
+        """Send a close without waiting. The caller sees to the end: no timer of ours cuts what is not answered.
+
+        For the end of a process, where a thread that keeps a timer cannot be started any more.
+        """
+        self._outbound.close(format_close_message(code, reason))
+
+    def _dismiss(self, code: int, reason: str, *, drop: bool = False) -> None:
+        """Be done with the peer without asking it: over at once, with the reader woken; our close may still leave.
+
+        What waits in the send queue leaves before it, unless it is to be dropped.
+        """
+        self._outbound.close(format_close_message(code, reason))
+        self._ending.dismiss(CloseError(code, reason), self._options.close_timeout, drop=drop)
+
+    def _is_own_end(self, error: BaseException) -> bool:
+        """Whether error is how this connection ended, for reads or for writes, and not another one."""
+        return isinstance(error, ConnectionClosed) and (error is self._ending.end or self._wire.is_refusal(error))
+
+
+def post_to_all(conns: Sequence[Conn], prepared: PreparedMessage) -> list[Conn]:
+    """`Conn.send_nowait` of one message to each of many, where it can leave at once; those where it cannot.
+
+    Encoded once for each kind of compression that the connections use.
+    """
+    left: list[Conn] = []
+    kinds: dict[Compression, list[Conn]] = {}
+    size = len(prepared.payload)
+    for conn in conns:
+        if conn._client:  # each of a client's frames has a mask of its own
+            left.append(conn)
+            continue
+        compression = conn._outbound.compression(size)
+        if compression in kinds:
+            kinds[compression].append(conn)
+        else:
+            kinds[compression] = [conn]
+    for compression, alike in kinds.items():
+        frame = prepared.frame(compression)
+        left += [alike[number] for number in post_to_wires([conn._wire for conn in alike], frame)]
+    return left
+
+
+def _earliest(deadline: float | None, timeout: float | None) -> float | None:
+    """The earlier of an instant and a number of seconds from now."""
+    check_call_timeout(timeout)
+    if timeout is None:
+        return deadline
+    from_now = time.monotonic() + timeout
+    return from_now if deadline is None else min(deadline, from_now)
+
+
+def _check_handler(handler: _Handler, takes: str) -> _Handler:
+    if not (handler is None or callable(handler)):
+        raise TypeError(f"a handler is a callable that takes {takes}, or None, not {handler!r}")
+    return handler
+
+
+def _check_deadline(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or math.isnan(deadline):
+        raise TypeError(f"a deadline is an instant of time.monotonic(), or None, not {deadline!r}")
+    now = time.monotonic()
+    if not now - _PLAUSIBLE_PAST <= deadline <= now + _PLAUSIBLE_FUTURE:
+        raise ValueError(
+            f"a deadline is an instant of time.monotonic(), which is now {now:.0f}, not {deadline!r}: "
+            "write time.monotonic() + seconds"
+        )
+    return float(deadline)

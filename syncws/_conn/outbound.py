@@ -1,0 +1,211 @@
+"""Messages out: whole ones, prepared ones, streamed ones; one at a time, compressed as agreed.
+
+A message is one frame here, unless it is streamed; `wire` puts frames on the wire, one at a time. The message lock is
+held for a streamed message, from its `next_writer` to its end, so that no other message gets between its fragments.
+A message of one frame needs it only while another is being streamed. Control frames, and the frames of `wire`'s send
+queue, find their place by themselves.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from .._frames.deflate import Agreement, Deflater, check_level
+from .._frames.prepared import Compression, PreparedMessage, encode_payload
+from .._frames.protocol import CONTINUATION, FIN, MAX_CONTROL_PAYLOAD, RSV1, format_close_message, parse_close_payload
+from .._frames.streams import MessageWriter
+from ..errors import CloseCode, ConcurrencyError, MessageType, WriteTimeout
+from .ending import Ending
+from .wire import Wire, acquire_until
+
+
+class Outbound:
+    """Writes messages.
+
+    Concurrency: every method is for any thread. `_message_lock` is held for one streamed message, across I/O.
+    """
+
+    __slots__ = (
+        "_agreement",
+        "_client",
+        "_close_timeout",
+        "_ending",
+        "_message_lock",
+        "_open_sink",
+        "_threshold",
+        "_wire",
+        "_writer_size",
+        "compress",
+        "deadline",
+        "level",
+    )
+
+    def __init__(
+        self,
+        wire: Wire,
+        ending: Ending,
+        *,
+        client: bool,
+        agreement: Agreement | None,
+        level: int,
+        threshold: int,
+        writer_size: int,
+        close_timeout: float,
+    ) -> None:
+        check_level(level)
+        self._wire = wire
+        self._ending = ending
+        self._client = client
+        self._agreement = agreement
+        self._threshold = threshold
+        self._writer_size = writer_size
+        self._close_timeout = close_timeout
+        self._message_lock = threading.Lock()
+        self._open_sink: _MessageSink | None = None  # guarded by the wire's state_lock: of the next_writer that is open
+        self.deadline: float | None = None  # the application's, an instant of time.monotonic()
+        self.level = level
+        self.compress = True
+
+    def message(self, message_type: int, payload: bytes, deadline: float | None) -> None:
+        """Write a whole message of TEXT or BINARY."""
+        first = FIN | message_type
+        if self._agreement is not None:
+            first, payload = encode_payload(message_type, payload, self.compression(len(payload)))
+        self._whole(first, payload, deadline)
+
+    def prepared(self, prepared: PreparedMessage, deadline: float | None) -> None:
+        """Write a message that was encoded before."""
+        self._whole(*prepared.encoded(self.compression(len(prepared.payload))), deadline)
+
+    def post(self, prepared: PreparedMessage) -> bool:
+        """Write without waiting; see `Wire.post`."""
+        compression = self.compression(len(prepared.payload))
+        if self._client:  # each of a client's frames has a mask of its own
+            return self._wire.post_encoded(*prepared.encoded(compression))
+        return self._wire.post(prepared.frame(compression))
+
+    def control(self, message_type: int, payload: bytes, deadline: float | None) -> None:
+        """Write a control frame, between the fragments of a message if need be."""
+        if message_type == MessageType.CLOSE:
+            parse_close_payload(payload)
+        self._wire.send(FIN | message_type, payload, deadline)
+        if message_type == MessageType.CLOSE:
+            self.end_writer()
+
+    def close(self, payload: bytes) -> None:
+        """Let our close leave after what was posted; an open writer is ended."""
+        self._wire.close(payload)
+        self.end_writer()
+
+    def writer(self, message_type: MessageType, deadline: float | None) -> MessageWriter:
+        """Write a message piece by piece; other messages wait until its writer is closed."""
+        if message_type >= MessageType.CLOSE:
+            return MessageWriter(message_type, MAX_CONTROL_PAYLOAD, _ControlSink(self, message_type))
+        self._take_message_lock(deadline)
+        try:
+            self._wire.wait_for_turn(deadline)  # messages of one frame hold no message lock
+        except BaseException:
+            self._message_lock.release()
+            raise
+        sink = _MessageSink(self, message_type)
+        with self._wire.state_lock:  # a close either refuses us here or finds the writer to end
+            if opened := self._wire.open:
+                self._open_sink = sink
+        if not opened:
+            self._message_lock.release()
+            self._wire.check_open()
+        return MessageWriter(message_type, self._writer_size, sink)
+
+    def end_writer(self, sink: _MessageSink | None = None) -> None:
+        """Let other messages pass: a writer is closed (its sink is given), or a close has left it no use."""
+        with self._wire.state_lock:
+            if self._open_sink is None or (sink is not None and sink is not self._open_sink):
+                return
+            self._open_sink = None
+        self._message_lock.release()
+
+    def _whole(self, first: int, payload: bytes, deadline: float | None) -> None:
+        # A writer that another thread opens in this instant begins later, or the wire knows of its first fragment.
+        if self._open_sink is None and self._wire.send(first, payload, deadline):
+            return
+        self._take_message_lock(deadline)
+        try:
+            self._send(first, payload, deadline)
+        finally:
+            self._message_lock.release()
+
+    def _send(self, first: int, payload: bytes, deadline: float | None) -> None:
+        """Send a frame by the holder of the message lock, who should find no message open but its own."""
+        if not self._wire.send(first, payload, deadline):
+            raise ConcurrencyError("a next_writer was left without its end: nothing can be sent behind it")
+
+    def _take_message_lock(self, deadline: float | None) -> None:
+        if self._message_lock.acquire(blocking=False):
+            return
+        sink = self._open_sink
+        if sink is not None and sink.thread == threading.get_ident():
+            raise ConcurrencyError("this thread has a next_writer open: close it before writing another message")
+        if not acquire_until(self._message_lock, deadline):
+            raise WriteTimeout("the write deadline passed while another thread's message was under way")
+
+    def compression(self, size: int) -> Compression:
+        """How a message of that many bytes is to be compressed: (level, window bits), or None."""
+        agreement = self._agreement
+        if agreement is None or not self.compress or size < self._threshold or not agreement.outbound_bits:
+            return None
+        return self.level, agreement.outbound_bits
+
+
+class _MessageSink:
+    """Where a streamed message goes: fragments under the message lock, compressed as a stream."""
+
+    def __init__(self, outbound: Outbound, message_type: MessageType) -> None:
+        self.thread = threading.get_ident()
+        self._out = outbound
+        self._type = message_type
+        self._begun = False
+        self._deflater: Deflater | None = None
+
+    def whole(self, payload: bytes) -> None:
+        out = self._out
+        out._send(*encode_payload(self._type, payload, out.compression(len(payload))), out.deadline)
+
+    def fragment(self, payload: bytes, final: bool) -> None:
+        out = self._out
+        first = CONTINUATION if self._begun else int(self._type)
+        if not self._begun:
+            self._begun = True
+            compression = out.compression(len(payload))
+            if compression is not None:
+                self._deflater = Deflater(*compression)
+                first |= RSV1
+        if self._deflater is not None:
+            payload = self._deflater.compress(payload) + (self._deflater.finish() if final else b"")
+        out._send(first | (FIN if final else 0), payload, out.deadline)
+
+    def release(self) -> None:
+        self._out.end_writer(self)
+
+    def cut(self) -> None:
+        self._out.close(format_close_message(CloseCode.INTERNAL_SERVER_ERROR, "a message was cut short"))
+        self._out._ending.cut_later(self._out._close_timeout)
+
+
+class _ControlSink:
+    """Where a control frame that is written piece by piece goes: in one piece, past the message lock."""
+
+    def __init__(self, outbound: Outbound, message_type: MessageType) -> None:
+        self._out = outbound
+        self._type = message_type
+
+    def whole(self, payload: bytes) -> None:
+        self._out.control(self._type, payload, self._out.deadline)
+
+    def fragment(self, payload: bytes, final: bool) -> None:
+        raise ValueError(f"a control frame carries at most {MAX_CONTROL_PAYLOAD} bytes")
+
+    def release(self) -> None:
+        pass
+
+    def cut(self) -> None:
+        pass

@@ -1,0 +1,562 @@
+"""The writing half of a connection: who may write, and what waits to leave. Six rules.
+
+1. What waits lives under the state lock: one control record (the latest ping to answer, our ping, our close) and the
+   send queue of whole frames.
+2. The transport keeps the rest of a frame cut short, and nothing may pass it.
+3. Whoever holds the frame lock writes in this order: the transport's rest, pong and ping, the send queue, our close,
+   then its own frame. So one thread's posts and writes keep their order, and what was posted before a close leaves
+   before it. What a blocking writer sends for others is never torn by its deadline: the rest leaves without it.
+4. While a fragmented message is open no other begins, and the send queue waits; its last fragment releases it. Control
+   frames pass.
+5. Whoever lets go of the frame lock looks again; whoever lets something wait tries the lock once more afterwards. So
+   no wake-up is lost. What is left goes to the drain thread only when the *socket* was full.
+6. The drain thread takes the frame lock by try only and never waits in a send.
+
+After our close nothing leaves any more. A write that failed in the middle of a frame is final for all later writes: the
+*refusal* is what they raise. It is set once, but that a close of ours gives way to the reason why it could not be kept.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+from .._base.options import Overflow
+from .._frames.protocol import FIN, encode, parse_close_payload
+from .._net.drain import drain
+from .._net.transport import Transport
+from ..errors import CloseCode, CloseError, CloseSentError, Closing, ConnectionClosed, MessageType, WriteTimeout
+
+_logger = logging.getLogger("syncws.conn")
+
+_PING = FIN | MessageType.PING
+_PONG = FIN | MessageType.PONG
+_CLOSE = FIN | MessageType.CLOSE
+
+#: The empty send queue of every connection that has none: a deque takes 760 bytes before it holds anything.
+_NO_FRAMES: deque[bytes] = deque(maxlen=0)
+
+
+class Wire:
+    """Writes frames to a transport, for any number of threads at the same time.
+
+    Concurrency: every method is for any thread. `frame_lock` guards the transport's writing side and `_message_open`,
+    and is held while one frame is written; `state_lock` guards what waits and the record of who closed, and is never
+    held across I/O. Order: frame lock, then state lock.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        client: bool,
+        stall: float | None,
+        queue_limit: int,
+        queue_bytes_limit: int,
+        overflow: Overflow,
+        on_lost: Callable[[ConnectionClosed], None],
+        on_overflow: Callable[[], None],
+        on_left: Callable[[], None],
+    ) -> None:
+        self._transport = transport
+        self._client = client
+        self._stall = stall
+        self._queue_limit = queue_limit  # guarded by state_lock, as the next two
+        self._queue_bytes_limit = queue_bytes_limit
+        self._overflow = overflow
+        self._on_lost = on_lost
+        self._on_overflow = on_overflow
+        self._on_left = on_left
+
+        self.frame_lock = threading.Lock()
+        self._message_open = False  # guarded by frame_lock: a fragmented message has begun and not ended
+
+        self.state_lock = threading.Lock()
+        self._pong: bytes | None = None  # guarded by state_lock: answer to the latest ping (RFC 6455 section 5.5.3)
+        self._ping: bytes | None = None  # guarded by state_lock
+        self._close: bytes | None = None  # guarded by state_lock
+        self._queue = _NO_FRAMES  # guarded by state_lock
+        self._queue_bytes = 0  # guarded by state_lock
+        self._dropped = 0  # guarded by state_lock
+        self.closings: list[Closing] = []  # guarded by state_lock: who closed, in order
+        # Set under state_lock, looked at under frame_lock: why nothing may be written any more.
+        self._refusal: ConnectionClosed | WriteTimeout | None = None
+        # Whether there is anything to look at when the frame lock is let go: set under state_lock; read without it, as
+        # a hint that rule 5 makes good.
+        self._waiting = False
+        # The drain thread found the frame lock taken and lets the socket be: whoever holds the lock looks again.
+        self._turned_away = False
+        self._abandoned = False  # guarded by state_lock: the socket was cut
+        self._ping_left: tuple[bytes, float] | None = None  # guarded by state_lock: our latest ping on its way
+
+    # Blocking writes
+
+    def send(self, first: int, payload: bytes, deadline: float | None) -> bool:
+        """Write one frame, after what waits, and wait until the kernel has it.
+
+        False, and nothing is done, for a frame that begins a message while a fragmented one is open. Raises
+        WriteTimeout (sticky only if part of the frame is on the wire), ConnectionClosed.
+        """
+        head, body = encode(first, payload, self._client)
+        begun = False
+        if not self.frame_lock.acquire(False):
+            self._wait_for_frame_lock(deadline)
+        try:
+            if self._waiting or self._transport.rest:
+                self._flush_until(deadline)
+            if self._refusal is not None:
+                raise self._refusal.with_traceback(None)
+            if self._message_open and 0 < first & 0x0F < 0x8:
+                return False
+            begun = True
+            if first == _CLOSE:
+                self._send_close(head, payload, deadline)
+            else:
+                self._transport.send(head, body, deadline, self._stall)
+                if not first & 0x8:
+                    self._message_open = not first & FIN
+            return True
+        except BaseException as error:
+            if begun and not isinstance(error, Exception):
+                # Maybe behind the last byte: then the peer has a frame (a close!) that nobody here knows of.
+                self._transport.torn = True
+            self._fail(error)
+        finally:
+            self.frame_lock.release()
+            if self._waiting or self._transport.rest:  # _look_again
+                self.flush_soon()
+
+    def flush(self, deadline: float, finish: bool) -> None:
+        """Write all that waits, our close too; with finish, then tell the peer that no more bytes come.
+
+        Raises as `send`.
+        """
+        self._wait_for_frame_lock(deadline)
+        try:
+            self._flush_until(deadline)
+            if finish and not self._transport.closed:
+                self._transport.shutdown_write()
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self.frame_lock.release()
+            self._look_again()
+
+    def wait_for_turn(self, deadline: float | None) -> None:
+        """Wait until nobody who came before is writing. Raises WriteTimeout."""
+        if self.frame_lock.locked():
+            self._wait_for_frame_lock(deadline)
+            self.frame_lock.release()
+            self._look_again()
+
+    def _wait_for_frame_lock(self, deadline: float | None) -> None:
+        if not acquire_until(self.frame_lock, deadline):
+            raise WriteTimeout("the write deadline passed while another thread was writing; nothing was sent")
+
+    # Writes that never wait
+
+    def post(self, frame: bytes) -> bool:
+        """Send a whole frame or let it wait in the send queue; False when the overflow policy refused it.
+
+        Raises ConnectionClosed or WriteTimeout when nothing may be written any more.
+        """
+        if not self._waiting and self.frame_lock.acquire(blocking=False):
+            try:
+                taken = self._try_post(frame)
+            finally:
+                self.frame_lock.release()
+                self._look_again()
+            if taken:
+                return True
+        return self._enqueue(frame)
+
+    def post_encoded(self, first: int, payload: bytes) -> bool:
+        """As `post`, for a frame yet to be made: a client's, with a mask of its own."""
+        return self.post(b"".join(encode(first, payload, self._client)))
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping as soon as the wire allows; a later ping's answer replaces one that still waits."""
+        with self.state_lock:
+            if self._refusal is not None:
+                return  # closed since the caller looked: a pong must not follow a close
+            self._pong = payload
+            self._waiting = True
+        self.flush_soon()
+
+    def ping(self, payload: bytes) -> None:
+        """Ping as soon as the wire allows. Raises ConnectionClosed when nothing may be written any more."""
+        with self.state_lock:
+            if self._refusal is not None:
+                raise self._refusal.with_traceback(None)
+            self._ping = payload
+            self._waiting = True
+        self.flush_soon()
+
+    def close(self, payload: bytes) -> None:
+        """Let our close leave after what was posted; from now on writes are refused. The first close counts."""
+        with self.state_lock:
+            if self._refusal is not None:
+                return
+            self._refusal = CloseSentError()
+            self._close = payload
+            self._waiting = True
+        self.flush_soon()
+
+    def half_close(self) -> None:
+        """Tell the peer that no more bytes come, if our close has left and nobody is writing. Never waits."""
+        if not self.frame_lock.acquire(blocking=False):
+            return
+        try:
+            if self._close is None and not self._transport.pending and not self._transport.closed:
+                self._transport.shutdown_write()
+        finally:
+            self.frame_lock.release()
+            self._look_again()
+
+    def refuse(self, end: ConnectionClosed, *, drop: bool = True) -> None:
+        """Let no write succeed any more: each raises end. What waits is dropped, but for our close."""
+        assert self.state_lock.locked()
+        self._refusal = end
+        if drop:
+            self._drop_waiting()
+
+    def abandon(self) -> None:
+        """The socket was cut: nothing leaves any more, and who is inside a write says so when leaving (on_left)."""
+        with self.state_lock:
+            self._abandoned = self._waiting = True
+            self._drop_waiting()
+
+    def detach(self) -> None:
+        """The fd is closed: nobody is told anything any more, so that the connection is freed without a collection."""
+        self._on_lost = self._on_overflow = self._on_left = _ignore
+
+    def flush_soon(self) -> None:
+        """Send what can leave without waiting, unless somebody is writing: that one does it then (rule 5)."""
+        while not self._abandoned and self._can_leave() and self.frame_lock.acquire(blocking=False):
+            try:
+                self._turned_away = False
+                flushed = self._try_flush()
+            finally:
+                self.frame_lock.release()  # the loop looks again
+            if not flushed and not self._turned_away:
+                break
+        if self._abandoned:  # maybe while we held the lock, so that the one who cut could not close the fd
+            self._on_left()
+
+    def nudge(self) -> None:
+        """The reader has left bytes of its own in the transport (TLS): they leave now, or by whoever is writing."""
+        with self.state_lock:
+            self._waiting = True
+        self.flush_soon()
+
+    def _look_again(self) -> None:
+        """Rule 5, for whoever has just let go of the frame lock.
+
+        The release itself stands in each `finally`: a KeyboardInterrupt may come as this function is entered.
+        """
+        if self._waiting or self._transport.rest:
+            self.flush_soon()
+
+    def set_queue(self, limit: int, bytes_limit: int, overflow: Overflow) -> None:
+        """Change the limits of the send queue, and what happens at them."""
+        with self.state_lock:
+            self._queue_limit, self._queue_bytes_limit, self._overflow = limit, bytes_limit, overflow
+
+    # What is known of it
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """(messages, bytes) in the send queue."""
+        with self.state_lock:
+            return len(self._queue), self._queue_bytes
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped: by the overflow policy, or from the queue at the end."""
+        return self._dropped
+
+    @property
+    def open(self) -> bool:
+        """Whether data may be written."""
+        return self._refusal is None
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """Whether error is what writes raise."""
+        return error is self._refusal
+
+    def check_open(self) -> None:
+        """Raise why nothing may be written any more, if so."""
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+
+    def round_trip(self, payload: bytes) -> float | None:
+        """Seconds since our latest ping left, if payload is its answer."""
+        with self.state_lock:
+            if self._ping_left is None or self._ping_left[0] != payload:
+                return None
+            left_at = self._ping_left[1]
+            self._ping_left = None
+        return time.monotonic() - left_at
+
+    # The holder of the frame lock
+
+    def _flush(self) -> bool:
+        """Send what waits, in the order of rule 3, as far as the socket takes it; False when it is full."""
+        transport = self._transport
+        if transport.torn or transport.closed:
+            return True  # nothing can leave any more
+        while transport.flush():
+            frame = self._next_frame()
+            if frame is None:
+                return True
+            # Whatever the socket takes of it: in the transport it keeps its place, and no deadline cuts it.
+            transport.take(frame)
+        return False
+
+    def _flush_until(self, deadline: float | None) -> None:
+        """As `_flush`, waiting for the socket. Raises WriteTimeout, which costs nothing but time, and OSError."""
+        while not self._flush():
+            self._transport.flush_until(deadline, self._stall)
+
+    def _next_frame(self) -> bytes | None:
+        """What leaves next; it is taken, not looked at, so that nobody drops it."""
+        with self.state_lock:
+            if self._pong is not None:
+                first, payload, self._pong = _PONG, self._pong, None
+            elif self._ping is not None:
+                first, payload, self._ping = _PING, self._ping, None
+                self._ping_left = payload, time.monotonic()
+            elif self._queue and not self._message_open:
+                frame = self._queue.popleft()
+                self._queue_bytes -= len(frame)
+                return frame
+            elif self._close is not None:
+                first, payload = _CLOSE, self._close
+                self._record_close(payload)
+                self._end_writing()
+            else:
+                self._waiting = bool(self._queue) or self._abandoned
+                if not self._queue:
+                    self._queue = _NO_FRAMES
+                return None
+        return b"".join(encode(first, payload, self._client))
+
+    def _send_close(self, frame: bytes, payload: bytes, deadline: float | None) -> None:
+        """Write our close. Raises as `Transport.send`; after a WriteTimeout that tore nothing it was never sent."""
+        with self.state_lock:
+            closing = self._record_close(payload)
+        try:
+            self._transport.send(frame, b"", deadline, self._stall)
+        except WriteTimeout:
+            if not self._transport.torn:
+                with self.state_lock:
+                    self.closings.remove(closing)
+            raise
+        with self.state_lock:
+            self._end_writing()
+
+    def _record_close(self, payload: bytes) -> Closing:
+        """Put our close on record before it leaves: its answer may be read before the system's call returns."""
+        assert self.state_lock.locked()
+        closing: Closing = ("sent", *parse_close_payload(payload))
+        self.closings.append(closing)
+        return closing
+
+    def _end_writing(self) -> None:
+        """Nothing may follow a close: no posts of an open message, no pong, and no other close.
+
+        The reader may have left either of these here while a close of `send` was on its way.
+        """
+        assert self.state_lock.locked()
+        if self._refusal is None:
+            self._refusal = CloseSentError()
+        self._close = None
+        self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        """Drop what waits, but for our close."""
+        assert self.state_lock.locked()
+        self._dropped += len(self._queue)
+        self._queue = _NO_FRAMES
+        self._queue_bytes = 0
+        self._pong = self._ping = None
+
+    def _try_flush(self) -> bool:
+        """As `_flush`; what a full socket leaves behind goes to the drain thread. Errors become the refusal."""
+        try:
+            if self._flush():
+                return True
+        except BaseException as error:
+            self._judge(error)
+            if not isinstance(error, OSError):
+                raise
+            return True
+        # Under the frame lock, so that the fd is not closed and given to another before it is watched.
+        drain.watch(self._transport.fileno(), self._continue)
+        return False
+
+    def _continue(self) -> bool:
+        """The drain thread's call: the socket can be written. True when there is nothing left to do here."""
+        if not self.frame_lock.acquire(blocking=False):
+            self._turned_away = True  # before the lock is tried once more, as the holder looks at it after letting go
+            if not self.frame_lock.acquire(blocking=False):
+                return True  # whoever holds it looks again when letting go, and comes back if the socket is full
+        try:
+            done = self._flush()
+        except BaseException as error:
+            self._judge(error)
+            if not isinstance(error, OSError):
+                raise
+            done = True
+        finally:
+            self.frame_lock.release()
+        if done:
+            self.flush_soon()
+        return done
+
+    def _try_post(self, frame: bytes) -> bool:
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+        if self._waiting or self._message_open:
+            return False
+        try:
+            taken = self._transport.try_send(frame)
+        except BaseException as error:
+            self._fail(error)
+        if self._transport.pending:
+            drain.watch(self._transport.fileno(), self._continue)
+        return taken
+
+    def _can_leave(self) -> bool:
+        """A hint, read without locks: whether the holder of the frame lock would find something to do."""
+        transport = self._transport
+        return not (transport.torn or transport.closed) and (
+            self._pong is not None
+            or self._ping is not None
+            or self._close is not None
+            or (bool(self._queue) and not self._message_open)
+            or transport.pending
+        )
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        """Raise what a failed write means to its caller."""
+        failure = self._judge(error)
+        if failure is error:
+            raise error
+        raise failure.with_traceback(None) from failure.__cause__  # a stored end keeps the cause it has
+
+    def _judge(self, error: BaseException) -> BaseException:
+        """Make a failed write final where it must be; what the caller is to raise."""
+        if isinstance(error, ConnectionClosed):
+            return error
+        if isinstance(error, OSError) and not isinstance(error, WriteTimeout):
+            return self._lose(error)
+        if self._transport.torn:
+            self._set_refusal(error if isinstance(error, WriteTimeout) else _gone("a write was interrupted", error))
+        return error
+
+    def _lose(self, error: OSError) -> ConnectionClosed | WriteTimeout:
+        """The socket is broken for writing. Reads go on, since the peer's close may have arrived before that."""
+        reason = "the peer takes no data" if error.errno == errno.ETIMEDOUT else "the connection is lost"
+        lost = _gone(reason, error)
+        refusal = self._set_refusal(lost)
+        if error.errno == errno.ETIMEDOUT:
+            self._on_lost(lost)
+        return refusal
+
+    def _set_refusal(self, why: ConnectionClosed | WriteTimeout) -> ConnectionClosed | WriteTimeout:
+        """Nothing can leave any more; the refusal that holds: why, unless the connection was over already."""
+        with self.state_lock:
+            if self._refusal is None or isinstance(self._refusal, CloseSentError):
+                self._refusal = why
+            self._close = None
+            self._drop_waiting()
+            return self._refusal
+
+    # The send queue
+
+    def _enqueue(self, frame: bytes) -> bool:
+        refused = False
+        with self.state_lock:
+            if self._refusal is not None:
+                raise self._refusal.with_traceback(None)
+            dropped_before = self._dropped
+            if self._overflow == "drop_oldest":
+                while self._is_full(frame):
+                    self._queue_bytes -= len(self._queue.popleft())
+                    self._dropped += 1
+            elif self._is_full(frame):
+                self._dropped += 1
+                refused = True
+            if not refused:
+                if not self._queue:
+                    self._queue = deque()
+                self._queue.append(frame)
+                self._queue_bytes += len(frame)
+                self._waiting = True
+            dropped = self._dropped
+        if dropped.bit_length() != dropped_before.bit_length():  # 1, 2, 4, 8...: a full queue must not flood the log
+            _logger.info("the send queue is full (overflow=%s): %d messages dropped so far", self._overflow, dropped)
+        if not refused:
+            self.flush_soon()
+        elif self._overflow == "close":
+            self._on_overflow()
+        return not refused
+
+    def _is_full(self, frame: bytes) -> bool:
+        """A message is refused only if something already waits, so that one large message always fits."""
+        return bool(self._queue) and (
+            len(self._queue) >= self._queue_limit or self._queue_bytes + len(frame) > self._queue_bytes_limit
+        )
+
+
+def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:
+    """`Wire.post` of one frame to each of many, where it can leave at once; the numbers of those where it cannot.
+
+    For these `Wire.post` says why, or lets the frame wait. Never waits, and raises nothing of a connection. It is
+    `Wire.post` with its calls written out, since a broadcast comes by here for each member: half the time.
+    """
+    left = []
+    for number, wire in enumerate(wires):
+        if wire._waiting or not wire.frame_lock.acquire(False):
+            left.append(number)
+            continue
+        try:
+            busy = wire._waiting or wire._message_open or wire._refusal is not None
+            if busy or not wire._transport.try_send(frame):
+                left.append(number)
+        except BaseException as error:
+            wire._judge(error)
+            if not isinstance(error, OSError):
+                raise
+            left.append(number)
+        finally:
+            wire.frame_lock.release()
+            if wire._waiting or wire._transport.rest:  # _look_again: what the socket did not take is left to it
+                wire.flush_soon()
+    return left
+
+
+def acquire_until(lock: threading.Lock, deadline: float | None) -> bool:
+    """Take a lock, waiting until an instant of time.monotonic() at most; whether it was taken."""
+    if lock.acquire(blocking=False):
+        return True
+    if deadline is None:
+        return lock.acquire()
+    wait = deadline - time.monotonic()
+    return wait > 0 and lock.acquire(timeout=min(wait, threading.TIMEOUT_MAX))
+
+
+def _ignore(*arguments: object) -> None:
+    pass
+
+
+def _gone(reason: str, cause: BaseException) -> CloseError:
+    error = CloseError(CloseCode.ABNORMAL_CLOSURE, f"{reason} ({cause})")
+    error.__cause__ = cause
+    return error

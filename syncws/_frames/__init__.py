@@ -1,0 +1,11 @@
+"""WebSocket without I/O (RFC 6455 section 5, RFC 7692): bytes to messages, messages to bytes. No socket, no thread.
+
+Floor 1: imports `_base` and `errors`; for every folder above, not for `_net`, which is on the same floor.
+
+* `masking`: a payload with a mask applied or removed.
+* `deflate`: permessage-deflate: what was agreed on, deflating, inflating within a limit.
+* `protocol`: where a frame begins and ends, which message it makes; how a frame is written. Begin here.
+* `prepared`: a message that is encoded once for many connections.
+* `streams`: a message as a stream, for reading and for writing.
+* `keepalive`: when a silent peer is pinged, and when it is given up.
+"""

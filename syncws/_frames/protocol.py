@@ -1,0 +1,660 @@
+"""WebSocket without I/O: bytes to events, events to bytes (RFC 6455 section 5). No socket, no thread, no clock.
+
+**Reading.** `Protocol` splits the stream into frames (two bytes and the length, no more), so it always knows where
+a frame ends, and picks one of four lanes for each:
+
+* *whole*: a final, unfragmented, uncompressed data frame that is all there. Decoded straight from the buffer. Nearly
+  every message in practice, and the reason a message costs microseconds.
+* *partial*: the same kind of frame, not all there yet. Received in place, unmasked and, for TEXT, checked as UTF-8
+  piece by piece as it arrives, so that bad text fails at once (Autobahn 6.4.3). Its buffer grows with what has
+  arrived: a header that declares a gigabyte costs nothing.
+* *compressed*: a whole compressed message that is all there. Inflated at once, by what inflates for the next lane.
+* *engine*: everything else (control frames, fragments, compressed frames that come in parts) goes as it arrives into
+  wsproto, which judges it. The other lanes stay shut until a fragmented message has ended.
+
+A header that breaks the rules is refused here, at its first two bytes or its length, before wsproto sees it: then the
+verdict and its words do not depend on how the stream was cut. (A test holds it against wsproto's own verdict.)
+
+**The read limit** holds for one message: by declared length where nothing is compressed, before a byte of it is
+kept; for compressed messages by their bytes on the wire (`deflate.wire_limit`) and by the inflated size.
+
+**Writing.** `encode` makes every outgoing frame, of both roles. A large payload is not copied: header and payload are
+two buffers for one system call. (Whole messages, masked client sends and compression levels cannot go through a
+wsproto connection without copies; what would be left is four lines, so it is not used for writing at all. A test
+holds the two encoders against each other.)
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import struct
+import sys
+from typing import Any, NoReturn
+
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.extensions import Extension
+
+from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
+from .deflate import InboundDeflate, decompress, wire_limit
+from .masking import mask, mask_into, unmask
+
+#: What `Protocol.next_event` returns: TEXT with str, BINARY, PING and PONG with bytes, CLOSE with (code, reason).
+Event = tuple[MessageType, Any]
+
+FIN = 0x80
+RSV1 = 0x40  # "compressed", on the first frame of a message (RFC 7692 section 6)
+MASKED = 0x80
+CONTINUATION = 0x0
+WHOLE_TEXT = FIN | MessageType.TEXT
+WHOLE_BINARY = FIN | MessageType.BINARY
+
+MAX_HEADER = 14  # of any frame (RFC 6455 section 5.2): two bytes, eight of length, four of the mask
+MAX_CONTROL_PAYLOAD = 125  # RFC 6455 section 5.5
+MAX_REASON = MAX_CONTROL_PAYLOAD - 2
+
+# From this size on a payload is worth a second buffer rather than a copy, and a read straight into its place.
+LARGE = 1 << 14
+IN_PLACE = 1 << 16
+
+
+class Protocol:
+    """The reading half of one connection: `receive` bytes, take events with `next_event` or `next_piece`.
+
+    Concurrency: none; one thread at a time, the one that holds the connection's read turn.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_compressed",
+        "_compression",
+        "_deflate",
+        "_elsewhere",
+        "_engine",
+        "_error",
+        "_fed_to_engine",
+        "_fragmented",
+        "_head",
+        "_head_size",
+        "_limit",
+        "_mask_bit",
+        "_message",
+        "_message_size",
+        "_message_type",
+        "_opcode",
+        "_start",
+        "idle",
+        "partial",
+    )
+
+    def __init__(self, *, client: bool, read_limit: int | None, compression: bool, data: bytes = b"") -> None:
+        self._mask_bit = 0 if client else MASKED  # what the peer's frames must have (RFC 6455 section 5.1)
+        self._head_size = 2 if client else 6  # of a frame with a length below 126
+        self._compression = compression
+        self._limit = read_limit or None
+        self._buffer = data  # received, not yet consumed from _start on
+        self._start = 0
+        #: Nothing is there to be handed out: bytes are needed, whatever is asked for. (False does not deny that.)
+        self.idle = False
+        self._elsewhere = False  # a frame or message is under way in another lane than "whole"; or an error is final
+        self._error: ProtocolError | None = None
+        self.partial: _PartialFrame | None = None
+        # The engine lane. Built on first need: most connections never see a frame for it.
+        self._engine: Connection | None = None
+        self._deflate: InboundDeflate | None = None
+        self._fed_to_engine = 0  # bytes of the current frame that the engine has yet to get
+        self._fragmented = False  # a fragmented message is open
+        self._compressed = False  # the open message is compressed
+        self._message_type = BINARY
+        self._message = bytearray()  # what has arrived of the open message and was not handed out
+        self._message_size = 0  # its declared bytes so far
+        self._opcode = 0  # of the current frame
+        self._head = 0  # bytes of its header
+
+    @property
+    def read_limit(self) -> int | None:
+        """The largest message accepted, in bytes; None for no limit."""
+        return self._limit
+
+    @read_limit.setter
+    def read_limit(self, limit: int | None) -> None:
+        self._limit = limit or None
+        if self._deflate is not None:
+            self._deflate.limit = self._limit
+
+    # Bytes in
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the peer."""
+        self.idle = False
+        if not self._buffer:
+            self._buffer = data
+            return
+        # What is left over is short: the head of a frame, or frames not asked for yet.
+        self._buffer = self._buffer[self._start :] + data
+        self._start = 0
+
+    def destination(self) -> memoryview | None:
+        """Where the next bytes can be received in place, or None where `receive` is to be used.
+
+        To be asked once `next_event` or `next_piece` has returned None. After receiving n bytes into it, release the
+        view and call `received(n)`.
+        """
+        return self.partial.room() if self.partial is not None else None
+
+    def received(self, count: int) -> None:
+        """Say that count bytes were received into `destination`."""
+        assert self.partial is not None
+        self._judge_text(self.partial.absorb(count))
+
+    # Events out
+
+    def next_event(self, raw: bool = False) -> Event | None:
+        """The next control frame or whole message, or None where more bytes are needed.
+
+        With raw, TEXT comes as (valid) UTF-8 bytes instead of str. Of a message that `next_piece` has begun to hand
+        out, the rest. After CLOSE there is nothing more, whatever the peer still sends. Raises ProtocolError or
+        ReadLimitError, and the same again ever after.
+        """
+        if self._elsewhere:
+            return self._go_on(raw)
+        buffer = self._buffer
+        start = self._start
+        arrived = len(buffer)
+        if arrived - start < 2:
+            if start == arrived and arrived:
+                self._forget()
+            return None
+        first = buffer[start]
+        second = buffer[start + 1]
+        if (first != WHOLE_TEXT and first != WHOLE_BINARY) or second & MASKED != self._mask_bit:
+            return self._go_on(raw)
+        length = second & 0x7F
+        body = start + self._head_size
+        if length > 125:
+            size = 2 if length == 126 else 8
+            length = int.from_bytes(buffer[start + 2 : start + 2 + size])
+            body += size
+            if start + 2 + size <= arrived and not _is_minimal(length, size):
+                return self._go_on(raw)
+        end = body + length
+        if end > arrived:
+            return self._begin_partial(first, length, body, raw)
+        if self._limit is not None and length > self._limit:
+            self._exceed(length)
+        payload = buffer[body:end] if not self._mask_bit else unmask(buffer, body, end)
+        if end == arrived:
+            self._buffer = b""
+            self._start = 0
+            self.idle = self._engine is None  # else: see _forget
+        else:
+            self._start = end
+        if first == WHOLE_BINARY:
+            return BINARY, payload
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            text = None
+        if text is None:  # out here, so that the stored error does not hold on to that one, which holds the payload
+            self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
+        return TEXT, payload if raw else text
+
+    def only(self, data: bytes) -> Event | None:
+        """The message, if data is one frame of it, whole and nothing else, and at most 64 KiB. None: `receive` it.
+
+        To be asked while `idle`. It is what `receive` and `next_event` make of such data, in half their steps: nearly
+        every read brings just that.
+        """
+        length = data[1] ^ self._mask_bit if len(data) > 1 else 0x80  # as is the sum if the mask is not as it must be
+        body = self._head_size
+        if length == 126:
+            length = int.from_bytes(data[2:4])
+            body += 2
+            if length < 126:
+                return None
+        elif length > 126:
+            return None
+        if length + body != len(data) or (self._limit is not None and length > self._limit):
+            return None
+        first = data[0]
+        if first == WHOLE_BINARY:
+            return BINARY, unmask(data, body, len(data)) if self._mask_bit else data[body:]
+        if first != WHOLE_TEXT:
+            return None
+        try:
+            return TEXT, (unmask(data, body, len(data)) if self._mask_bit else data[body:]).decode()
+        except UnicodeDecodeError:
+            return None
+
+    def next_piece(self) -> tuple[MessageType, Any, bool] | None:
+        """The next control frame, or as much of the current message as has arrived: (type, data, final).
+
+        Data is bytes, for TEXT too, in whole characters. None where more bytes are needed. Raises as `next_event`.
+        """
+        event = self.next_event(raw=True)
+        if event is not None:
+            return (*event, True)
+        if self.partial is not None:
+            piece = self.partial.take()
+            return (self.partial.type, piece, False) if piece else None
+        if self._message:
+            piece = bytes(self._message)
+            self._message.clear()
+            return self._message_type, piece, False
+        return None
+
+    # The lanes other than "whole"
+
+    def _go_on(self, raw: bool) -> Event | None:
+        """Feed what has arrived to the lane of the current frame, until there is an event or no byte is left."""
+        self._elsewhere = True
+        event = self._feed_lanes(raw)
+        self._elsewhere = self.partial is not None or self._fed_to_engine > 0 or self._fragmented
+        return event
+
+    def _feed_lanes(self, raw: bool) -> Event | None:
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if self.partial is not None:
+            return self._fill_partial(raw)
+        while True:
+            if not self._fed_to_engine:
+                if raw and self._message:
+                    return None  # `next_piece` hands it out before a control frame that follows
+                self._fed_to_engine = self._judge_header()
+                if self._is_whole_compressed():
+                    return self._inflate_whole(raw)
+            if not self._fed_to_engine or self._start == len(self._buffer):
+                return None
+            event = self._feed(raw)
+            if event is not None:
+                return event
+
+    def _is_whole_compressed(self) -> bool:
+        """Whether the frame whose header was just judged is a whole compressed message, and all there."""
+        return (
+            self._compressed
+            and not self._fragmented
+            and CONTINUATION < self._opcode < MessageType.CLOSE
+            and 0 < self._fed_to_engine <= len(self._buffer) - self._start
+        )
+
+    def _inflate_whole(self, raw: bool) -> Event:
+        head = self._head
+        frame = self._take(self._fed_to_engine)
+        self._fed_to_engine = 0
+        payload = unmask(frame, head, len(frame)) if self._mask_bit else frame[head:]
+        inflated = decompress(payload, self._limit)
+        if not isinstance(inflated, bytes):
+            self._complain(inflated)
+        if self._message_type is BINARY:
+            return BINARY, inflated
+        try:
+            text = inflated.decode()
+        except UnicodeDecodeError:
+            text = None
+        if text is None:  # out here: see next_event
+            self._complain(CloseCode.INVALID_FRAME_PAYLOAD_DATA)
+        return TEXT, inflated if raw else text
+
+    def _begin_partial(self, first: int, length: int, body: int, raw: bool) -> Event | None:
+        if body > len(self._buffer):
+            return None  # the header itself is not all there
+        if self._limit is not None and length > self._limit:
+            self._exceed(length)
+        key = self._buffer[body - 4 : body] if self._mask_bit else None
+        self._start = body
+        self.partial = _PartialFrame(TEXT if first == WHOLE_TEXT else BINARY, length, key)
+        return self._go_on(raw)
+
+    def _fill_partial(self, raw: bool) -> Event | None:
+        partial = self.partial
+        assert partial is not None
+        if self._start < len(self._buffer):
+            self._judge_text(partial.add(self._take(partial.missing)))
+        if partial.missing:
+            return None
+        self.partial = None
+        data = partial.take()
+        return partial.type, data.decode() if partial.type is TEXT and not raw else data
+
+    def _judge_text(self, valid: bool) -> None:
+        if not valid:
+            self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
+
+    def _judge_header(self) -> int:
+        """Refuse a bad header; the size of a good one's frame, or 0 while the header is not all there."""
+        buffer, start = self._buffer, self._start
+        arrived = len(buffer) - start
+        if arrived < 2:
+            return 0
+        first, second = buffer[start], buffer[start + 1]
+        fault = self._fault(first, second)
+        if fault is not None:
+            self._fail(CloseCode.PROTOCOL_ERROR, fault)
+        size = {126: 2, 127: 8}.get(second & 0x7F, 0)
+        if arrived < 2 + size:
+            return 0
+        length = int.from_bytes(buffer[start + 2 : start + 2 + size]) if size else second & 0x7F
+        if size and not _is_minimal(length, size):
+            self._fail(CloseCode.PROTOCOL_ERROR, "a length that is not in its shortest form")
+        head = 2 + size + (4 if self._mask_bit else 0)
+        if arrived < head:
+            return 0
+        self._head = head
+        self._opcode = first & 0x0F
+        if self._opcode < MessageType.CLOSE:
+            self._count(first, length)
+        return head + length
+
+    def _fault(self, first: int, second: int) -> str | None:
+        """What is wrong with a frame that begins with these two bytes (RFC 6455 section 5.2, RFC 7692 section 6)."""
+        opcode = first & 0x0F
+        reserved = 0x70
+        if opcode >= MessageType.CLOSE:
+            if opcode > MessageType.PONG:
+                return f"unknown opcode {opcode}"
+            if not first & FIN:
+                return "a fragmented control frame"
+            if second & 0x7F > MAX_CONTROL_PAYLOAD:
+                return f"a control frame of over {MAX_CONTROL_PAYLOAD} bytes"
+        elif opcode == CONTINUATION:
+            if not self._fragmented:
+                return "a continuation of no message"
+        elif opcode > BINARY:
+            return f"unknown opcode {opcode}"
+        elif self._fragmented:
+            return "a message inside a fragmented one"
+        elif self._compression:
+            reserved ^= RSV1
+        if first & reserved:
+            return "reserved bits set"
+        if second & MASKED != self._mask_bit:
+            return "an unmasked frame from a client" if self._mask_bit else "a masked frame from a server"
+        return None
+
+    def _count(self, first: int, length: int) -> None:
+        """Hold a data frame against the read limit by its declared length; keep what its first byte says."""
+        if first & 0x0F != CONTINUATION:
+            self._message_type = MessageType(first & 0x0F)
+            self._compressed = bool(first & RSV1)
+            self._message_size = 0
+        self._fragmented = not first & FIN
+        self._message_size += length
+        if self._limit is None:
+            return
+        if self._message_size > (wire_limit(self._limit) if self._compressed else self._limit):
+            self._exceed(self._message_size)
+
+    def _feed(self, raw: bool) -> Event | None:
+        """Hand what is there of the current frame to wsproto, and turn what it makes of it into an event of ours.
+
+        One frame makes at most one event to return; data of an unfinished message is kept in _message.
+        """
+        engine = self._engine or self._build_engine()
+        piece = self._take(self._fed_to_engine)
+        self._fed_to_engine -= len(piece)
+        engine.receive_data(piece)
+        finished: Event | None = None
+        for event in engine.events():
+            match event:
+                case TextMessage() | BytesMessage():
+                    finished = self._collect(event, raw)
+                case Ping():
+                    finished = MessageType.PING, bytes(event.payload)
+                case Pong():
+                    finished = MessageType.PONG, bytes(event.payload)
+                case CloseConnection():
+                    # Our engine never sends, so it is still OPEN when it complains of the peer itself, and
+                    # REMOTE_CLOSING when the peer closed.
+                    if engine.state is ConnectionState.OPEN:
+                        self._complain(event.code)
+                    self._fed_to_engine = sys.maxsize  # it swallows all that still comes (RFC 6455 section 5.5.1)
+                    self._message.clear()
+                    finished = MessageType.CLOSE, (int(event.code), event.reason or "")
+        return finished
+
+    def _collect(self, event: TextMessage | BytesMessage, raw: bool) -> Event | None:
+        data = event.data
+        kind = TEXT if isinstance(data, str) else BINARY
+        if event.message_finished and not self._message:
+            if isinstance(data, str):
+                return kind, data.encode() if raw else data
+            return kind, bytes(data)
+        self._message += data.encode() if isinstance(data, str) else data
+        if not event.message_finished:
+            return None
+        whole = bytes(self._message)
+        self._message = bytearray()
+        return kind, whole.decode() if kind is TEXT and not raw else whole
+
+    def _build_engine(self) -> Connection:
+        extensions: list[Extension] = []
+        if self._compression:
+            self._deflate = InboundDeflate(self._limit)
+            extensions.append(self._deflate)
+        role = ConnectionType.SERVER if self._mask_bit else ConnectionType.CLIENT
+        self._engine = Connection(role, extensions)
+        return self._engine
+
+    def _take(self, most: int) -> bytes:
+        piece = self._buffer[self._start : self._start + most]
+        self._start += len(piece)
+        return piece
+
+    # Failures: the reason texts are ours. wsproto's depend on how the stream was cut.
+
+    def _complain(self, code: int) -> NoReturn:
+        """wsproto has refused the contents of the current frame."""
+        if code == CloseCode.MESSAGE_TOO_BIG:
+            self._exceed(None)
+        self._fail(code, self._reason(code))
+
+    def _reason(self, code: int) -> str:
+        if self._opcode == MessageType.CLOSE:
+            if code == CloseCode.INVALID_FRAME_PAYLOAD_DATA:
+                return "a close reason that is not UTF-8"
+            return "a close frame with an invalid code or length"
+        if not self._compressed:
+            return "text that is not UTF-8"
+        # Which of the two shows first depends on the cut.
+        return f"compressed data that is corrupt{', or text that is not UTF-8' if self._message_type is TEXT else ''}"
+
+    def _exceed(self, size: int | None) -> NoReturn:
+        over = f"{size} bytes are over" if size is not None else "the inflated message is over"
+        self._end_with(ReadLimitError(f"{over} the limit of {self._limit}"))
+
+    def _fail(self, code: int, reason: str) -> NoReturn:
+        self._end_with(ProtocolError(int(code), reason))
+
+    def _end_with(self, error: ProtocolError) -> NoReturn:
+        """Raise it, now and ever after. What has come is let go: an ended connection may be kept for long."""
+        self._error = error
+        self._elsewhere = True
+        self._forget()
+        self.partial = None
+        self._message = bytearray()
+        raise error
+
+    def _forget(self) -> None:
+        """Keep nothing of what was read: a connection between two messages, or an ended one, needs none of it."""
+        self._buffer, self._start = b"", 0
+        self._engine = self._deflate = None
+
+
+class _PartialFrame:
+    """A data frame that is arriving: what is there so far, unmasked and checked.
+
+    A BytesIO lends its buffer to be received and unmasked in, and gives it away as bytes without a copy.
+    """
+
+    __slots__ = ("_checker", "_data", "_key", "_size", "filled", "missing", "received", "type")
+
+    def __init__(self, type: MessageType, length: int, key: bytes | None) -> None:
+        self.type = type
+        self.missing = length  # bytes yet to come
+        self.received = 0  # bytes that came, those already taken included: the mask's position
+        self._data = io.BytesIO()  # the first `filled` bytes are there, the rest is room
+        self._size = 0  # of _data
+        self.filled = 0
+        self._key = key
+        self._checker = codecs.getincrementaldecoder("utf-8")() if type is TEXT else None
+
+    def room(self) -> memoryview | None:
+        """Room for three times as much again as is there, within the declared length; None while that is little."""
+        if self.filled == self._size:
+            spare = min(3 * self.filled, self.missing)
+            if spare < IN_PLACE:
+                return None
+            self._size += spare
+            self._data.seek(self._size - 1)
+            self._data.write(b"\0")
+        return self._data.getbuffer()[self.filled : self._size]
+
+    def add(self, piece: bytes) -> bool:
+        """Take bytes that were received elsewhere; as `absorb`."""
+        self._data.seek(self.filled)
+        self._data.write(piece)
+        self._size = max(self._size, self.filled + len(piece))
+        return self.absorb(len(piece))
+
+    def absorb(self, count: int) -> bool:
+        """Unmask and check count bytes that were put behind what was there; False for invalid UTF-8."""
+        start, self.filled = self.filled, self.filled + count
+        if self._key is not None or self._checker is not None:
+            with self._data.getbuffer() as data:
+                if self._key is not None:
+                    mask_into(data, start, self.filled, self._key, self.received)
+                if self._checker is not None and not self._check(data[start : self.filled], count == self.missing):
+                    return False
+        self.received += count
+        self.missing -= count
+        return True
+
+    def _check(self, piece: memoryview, final: bool) -> bool:
+        assert self._checker is not None
+        with piece:
+            try:
+                self._checker.decode(piece, final)
+            except UnicodeDecodeError:
+                return False
+        return True
+
+    def take(self) -> bytes:
+        """Hand out what is there; of TEXT only whole characters, so that what follows is text by itself."""
+        kept = len(self._checker.getstate()[0]) if self._checker is not None else 0
+        end = self.filled - kept
+        if end == 0:
+            return b""
+        taken = self._data.getvalue()  # uncopied
+        rest = taken[end : self.filled]
+        self._data = io.BytesIO()
+        self._data.write(rest)
+        self._size = self.filled = kept
+        return taken if end == len(taken) else taken[:end]
+
+
+def _is_minimal(length: int, size: int) -> bool:
+    """RFC 6455 section 5.2: the shortest of the three encodings, and no sign bit."""
+    return length > 125 if size == 2 else 0xFFFF < length < 1 << 63
+
+
+# Bytes out
+
+#: The three forms of a header, but for a client's mask (RFC 6455 section 5.2).
+_HEAD = struct.Struct("!BB").pack
+_HEAD_16 = struct.Struct("!BBH").pack
+_HEAD_64 = struct.Struct("!BBQ").pack
+
+
+def encode(first: int, payload: bytes, client: bool) -> tuple[bytes, bytes]:
+    """One frame as two buffers to be sent together: first is FIN, RSV1 and opcode; a client's payload is masked.
+
+    The second one is a large payload, uncopied, or empty.
+
+    The mask key is fresh for each frame, from the system's random source (RFC 6455 section 5.3).
+    """
+    length = len(payload)
+    second = MASKED if client else 0
+    if length < 126:
+        head = _HEAD(first, second | length)
+    elif length < 1 << 16:
+        head = _HEAD_16(first, second | 126, length)
+    else:
+        head = _HEAD_64(first, second | 127, length)
+    if client:
+        key = os.urandom(4)
+        head += key
+        payload = mask(payload, key)
+    if length < LARGE:
+        return head + payload, b""
+    return head, payload
+
+
+def format_close_message(code: int, reason: str = "") -> bytes:
+    """The payload of a close frame (gorilla's FormatCloseMessage); 1005 gives an empty one.
+
+    Raises ValueError for a code that may not be sent (RFC 6455 section 7.4) and for a reason over 123 bytes, TypeError
+    for a code that is no integer or a reason that is no str.
+    """
+    if not isinstance(code, int) or not isinstance(reason, str):
+        raise TypeError(f"a close has an integer code and a str reason, not {code!r} and {reason!r}")
+    if code == CloseCode.NO_STATUS_RECEIVED:
+        if reason:
+            raise ValueError("a close frame without a code (1005) cannot carry a reason")
+        return b""
+    if not is_sendable(code):
+        raise ValueError(f"close code {code} may not be sent: use 1000 to 1003, 1007 to 1013 or 3000 to 4999")
+    encoded = reason.encode()
+    if len(encoded) > MAX_REASON:
+        raise ValueError(f"a close reason has at most {MAX_REASON} bytes of UTF-8, not {len(encoded)}: shorten it")
+    return int(code).to_bytes(2) + encoded
+
+
+def parse_close_payload(payload: bytes) -> tuple[int, str]:
+    """(code, reason) of a payload the caller wants to send; ValueError where no peer may accept it."""
+    if not payload:
+        return CloseCode.NO_STATUS_RECEIVED, ""
+    if len(payload) == 1:
+        raise ValueError(
+            "the payload of a close frame is empty or begins with two bytes of code: see format_close_message"
+        )
+    code = int.from_bytes(payload[:2])
+    if code == CloseCode.NO_STATUS_RECEIVED:
+        raise ValueError("close code 1005 may not be sent: it stands for a close frame with an empty payload")
+    reason = payload[2:].decode()  # UnicodeDecodeError is a ValueError
+    format_close_message(code, reason)
+    return code, reason
+
+
+def is_sendable(code: int) -> bool:
+    """Whether a close frame may carry this code (RFC 6455 section 7.4, and 1012, 1013 of its registry)."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1013 or 3000 <= code <= 4999
+
+
+def message_payload(message_type: int, data: str | bytes | bytearray | memoryview) -> bytes:
+    """The payload of a message of that type; raises before anything is written.
+
+    TypeError for TEXT that is not str or other types that are not bytes; ValueError for an unknown type, a control
+    payload over 125 bytes, or a str that UTF-8 cannot hold (a lone surrogate).
+    """
+    if message_type == TEXT:
+        if isinstance(data, str):
+            return data.encode()
+        raise TypeError(f"a TEXT message is a str, not {type(data).__name__}: decode it, or send it as BINARY")
+    if message_type == BINARY and isinstance(data, bytes):
+        return data
+    if message_type not in (BINARY, MessageType.PING, MessageType.PONG, MessageType.CLOSE):
+        raise ValueError(f"no message type {message_type!r}: use TEXT, BINARY, PING, PONG or CLOSE")
+    if isinstance(data, str) and message_type == BINARY:
+        raise TypeError("a BINARY message is bytes, not str: encode it, or send it as TEXT")
+    if isinstance(data, str):
+        raise TypeError("a control frame carries bytes, not str: encode it")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"a message is str or bytes, not {type(data).__name__}: see write_json and write_prepared")
+    payload = data if isinstance(data, bytes) else bytes(data)
+    if message_type != BINARY and len(payload) > MAX_CONTROL_PAYLOAD:
+        raise ValueError(f"a control frame carries at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")
+    return payload

@@ -1,0 +1,11 @@
+"""HTTP/1.1, with which a WebSocket begins: request, response, handshake, URLs (RFC 9112, RFC 6455 section 4).
+
+Floor 2: imports `_base`, `_frames`, `_net` and `errors`; for every folder above.
+
+* `headers`: header lines, checked and looked up.
+* `http11`: one HTTP/1.1 connection of a server: `Request`, `Response`.
+* `handshake`: what the opening handshake is in either role.
+* `url`: ws: and wss: URLs, and those of proxies.
+* `httpclient`: one request of a client, and its answer.
+* `wsgiresponse`: what a WSGI view returns that has served a WebSocket, or refused one.
+"""

@@ -1,0 +1,226 @@
+"""What both sides of the opening handshake share: options, lists in headers, key and accept, subprotocols, origins.
+
+Data in, data out: nothing here does I/O, and nothing a peer sends makes a function here raise.
+
+Lists in headers may be spread over several lines, and every line counts. A malformed element makes the rest of its
+line worthless, since nobody knows where it ends; what stands before it counts (as in gorilla). Empty elements are
+skipped (RFC 9110 section 5.6.1.2). The patterns are possessive, so a long line is read in linear time.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._base.options import ConnOptions, check_timeout, strings
+from .._frames.deflate import check_level
+from .headers import TOKEN
+from .http11 import Headers, Request
+
+#: RFC 6455 section 1.3.
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+#: 16 bytes in Base64: 21 characters of six bits, two bits in one more, whose other bits are zero.
+_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+
+_OWS = r"[ \t]*+"
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_PARAMETER = rf";{_OWS}({TOKEN}){_OWS}(?:={_OWS}({TOKEN}|{_QUOTED}){_OWS})?+"
+_SKIPPED = r"[ \t,]*+"  # blanks and empty elements
+
+_LISTED_TOKEN = re.compile(rf"{_SKIPPED}({TOKEN}){_OWS}(?:,|\Z)")
+_LISTED_EXTENSION = re.compile(rf"{_SKIPPED}({TOKEN}){_OWS}((?:{_PARAMETER})*+)(?:,|\Z)")
+_EXTENSION_PARAMETER = re.compile(_PARAMETER)
+
+#: Scheme, user information and authority of an origin that is written as a URL.
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+://(?:[^/?#@\\]*@)?(?P<host>[^/?#@\\]*)(?:[/?#].*)?")
+
+_ORIGIN_PATTERN = re.compile(r"[a-z][a-z0-9+.\-]*+://(?:\[[0-9a-f:.]+\]|(?:\*\.)?[a-z0-9._\-]+)(?::[0-9]+)?")
+_SUBDOMAINS = re.compile(r"[a-z0-9._\-]+")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+_TOKEN = re.compile(TOKEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandshakeOptions(ConnOptions):
+    """What `Upgrader` and `Dialer` have in common, beyond the options of connections.
+
+    Args:
+        handshake_timeout: seconds that the handshake may take; None: no limit.
+        enable_compression: agree on permessage-deflate, without context takeover, if the peer does.
+        compression_level: zlib's, -2 to 9.
+        compression_threshold: messages of fewer bytes are sent uncompressed.
+
+    Raises TypeError or ValueError, naming the option, for a value that cannot work.
+    """
+
+    handshake_timeout: float | None = 10.0
+    enable_compression: bool = False
+    compression_level: int = 1
+    compression_threshold: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_timeout("handshake_timeout", self.handshake_timeout)
+        if not isinstance(self.enable_compression, bool):
+            raise TypeError(f"enable_compression is True or False, not {self.enable_compression!r}")
+        check_level(self.compression_level, "compression_level")
+        _check_threshold(self.compression_threshold)
+
+
+def _check_threshold(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"compression_threshold is a number of bytes, not {value!r}")
+    if value < 0:
+        raise ValueError(f"compression_threshold is a number of bytes, 0 (compress everything) or more, not {value!r}")
+
+
+def checked_subprotocols(value: Any) -> tuple[str, ...]:
+    """A list of subprotocols as a tuple. Raises TypeError, or ValueError for a name that is no token."""
+    names = strings("subprotocols", value, 'subprotocols=["chat"]')
+    for name in names:
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"subprotocols: {name!r} is not a token (letters, digits and !#$%&'*+-.^_`|~)")
+    return names
+
+
+def parse_tokens(values: Iterable[str]) -> list[str]:
+    """The tokens of comma-separated lists, one list a line, in order (RFC 9110 section 5.6.1); gorilla U-12."""
+    return [match[1] for line in values for match in _elements(_LISTED_TOKEN, line)]
+
+
+def has_token(headers: Headers, name: str, token: str) -> bool:
+    """Whether a token is in the lists under this name, without regard to ASCII case."""
+    wanted = _ascii_lower(token)
+    return any(_ascii_lower(found) == wanted for found in parse_tokens(headers.get_all(name)))
+
+
+def parse_extensions(values: Iterable[str]) -> list[tuple[str, list[tuple[str, str | None]]]]:
+    """Extensions with their parameters, one list a line (RFC 6455 section 9.1); gorilla U-22.
+
+    Each is ``(name, [(parameter, value), ...])``. A value may be quoted, and comes without its quotes and backslashes;
+    it is None for a parameter without one.
+    """
+    return [
+        (match[1], [(parameter[1], _unquote(parameter[2])) for parameter in _EXTENSION_PARAMETER.finditer(match[2])])
+        for line in values
+        for match in _elements(_LISTED_EXTENSION, line)
+    ]
+
+
+def _elements(pattern: re.Pattern[str], line: str) -> Iterator[re.Match[str]]:
+    """The elements of one line, up to its end or the first that is malformed."""
+    position = 0
+    while match := pattern.match(line, position):
+        yield match
+        position = match.end()
+
+
+def _unquote(value: str | None) -> str | None:
+    if value is None or not value.startswith('"'):
+        return value
+    return re.sub(r"\\(.)", r"\1", value[1:-1])
+
+
+def make_key() -> str:
+    """A fresh Sec-WebSocket-Key (RFC 6455 section 4.1 item 7)."""
+    return base64.b64encode(secrets.token_bytes(16)).decode()
+
+
+def is_valid_key(key: str) -> bool:
+    """Whether a Sec-WebSocket-Key is exactly 16 bytes in Base64, written in the one canonical way."""
+    return _KEY.fullmatch(key) is not None
+
+
+def accept_for(key: str) -> str:
+    """The Sec-WebSocket-Accept that answers a key (RFC 6455 section 4.2.2 item 5.4)."""
+    digest = hashlib.sha1(key.encode("utf-8", "replace") + _GUID, usedforsecurity=False).digest()
+    return base64.b64encode(digest).decode()
+
+
+def is_websocket_upgrade(request: Request) -> bool:
+    """Whether a request asks for WebSocket: by its Connection and Upgrade headers (gorilla's IsWebSocketUpgrade).
+
+    Method, version and key are not looked at: `Upgrader.upgrade` judges those.
+    """
+    return has_token(request.headers, "Connection", "upgrade") and has_token(request.headers, "Upgrade", "websocket")
+
+
+def subprotocols(request: Request) -> list[str]:
+    """The subprotocols a client offers, of all lines, in its order of preference (gorilla's Subprotocols)."""
+    return parse_tokens(request.headers.get_all("Sec-WebSocket-Protocol"))
+
+
+def select_subprotocol(offered: Iterable[str], supported: Sequence[str]) -> str | None:
+    """The first of the client's offers that is supported, None if none is; gorilla U-15. Case matters."""
+    return next((name for name in offered if name in supported), None)
+
+
+def is_same_origin(request: Request) -> bool:
+    """Whether the page that opens the connection came from the host it connects to; gorilla U-14.
+
+    Host and port of the (first) Origin must be those of the request: the host without regard to ASCII case, the port
+    as it is written. The scheme does not count, since TLS may end at a proxy. A request without an Origin passes: no
+    browser sent it. "null", and anything else that is not a URL with a host, does not.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return True
+    match = _ORIGIN.fullmatch(origin)
+    return match is not None and match["host"] != "" and _ascii_lower(match["host"]) == _ascii_lower(request.host)
+
+
+def is_allowed_origin(request: Request, allowed: Iterable[str]) -> bool:
+    """Whether the request's Origin is one of those allowed, each a pattern that `check_origin_pattern` accepts.
+
+    As in `is_same_origin` a request without an Origin passes.
+    """
+    origin = request.headers.get("Origin")
+    return origin is None or any(_matches(_plain_origin(origin), pattern) for pattern in allowed)
+
+
+def check_origin_pattern(pattern: str) -> None:
+    """Raise ValueError unless pattern is something that allowed origins can be.
+
+    ``https://app.example.com``, with a port unless it is the scheme's own; ``https://*.example.com``: every name below
+    example.com, at any depth, but not example.com; ``null``: pages without an origin, such as files; ``*``: any.
+    """
+    if pattern in ("*", "null") or _ORIGIN_PATTERN.fullmatch(_ascii_lower(pattern)):
+        return
+    raise ValueError(
+        f"{pattern!r} is not an origin: write scheme and host (and port) alone, such as 'https://app.example.com' or "
+        "'https://*.example.com', a name with other letters in its xn-- form; or '*' for any origin"
+    )
+
+
+def _matches(origin: str, pattern: str) -> bool:
+    if pattern == "*":
+        return True
+    pattern = _plain_origin(pattern)
+    before, wildcard, after = pattern.partition("*")
+    if not wildcard:
+        return origin == pattern
+    if not (origin.startswith(before) and origin.endswith(after)):
+        return False
+    return _SUBDOMAINS.fullmatch(origin, len(before), len(origin) - len(after)) is not None
+
+
+def _plain_origin(origin: str) -> str:
+    """An origin as browsers write it: in lower case, without the scheme's own port."""
+    origin = _ascii_lower(origin)
+    scheme = origin.partition("://")[0]
+    return origin.removesuffix(_DEFAULT_PORTS.get(scheme, ""))
+
+
+def _ascii_lower(text: str) -> str:
+    """Lower case for the letters A to Z alone: str.lower would make one letter of two different hosts' letters."""
+    return text.translate(_ASCII_LOWER)

@@ -1,0 +1,708 @@
+"""One HTTP/1.1 request and its response at a time, over a transport, with h11 as the parser.
+
+    head = bytes up to the empty line   ->  screened here  ->  h11  ->  Request
+    what is behind it                   ->  stays here, until somebody reads the body or takes the connection over
+
+Three rules:
+
+* **h11 sees a head only when it is complete and harmless.** h11 accepts four shapes that another HTTP speaker on the
+  way may read differently, which is how requests are smuggled: lines that end in a bare LF, folded headers, a
+  Content-Length repeated or listed, Content-Length beside Transfer-Encoding. They are refused before. Looking at the
+  lines as they arrive, each byte once, also bounds the head and its number of headers.
+* **One h11 object for each request.** Nothing of one request can leak into the next, and none is left once a WebSocket
+  has taken over. Bytes behind a request are kept here in between.
+* **In doubt, the connection ends.** A further request is read only if the last one was well formed, read to its end,
+  and neither asked for an upgrade nor had a chunked body (h11 takes bare LFs in its trailers, too).
+
+Whatever the peer sends, `HTTPConnection.read_request` and `Request.body` raise nothing but `BadRequest` and OSError.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote
+
+import h11
+
+from .._net.transport import Transport
+from ..errors import HandshakeError
+from .headers import Headers, HeaderSource, checked_headers
+
+__all__ = [
+    "BadRequest",
+    "HTTPConnection",
+    "HeaderSource",
+    "Headers",
+    "Hijacker",
+    "Request",
+    "Response",
+    "switching_protocols",
+]
+
+_RECEIVE_SIZE = 16384
+
+#: An answer in pieces leaves in system calls of at most so many bytes of its body.
+_SEND_SIZE = 1 << 16
+
+#: Written by the library alone: they say where a message ends, and whether the connection does.
+_LIBRARY_HEADERS = ("connection", "content-length", "date", "keep-alive", "transfer-encoding")
+
+#: What may have come before a request has begun: an empty line is nothing (RFC 9112 section 2.2).
+_NOTHING = (bytearray(), bytearray(b"\r\n"))
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+# RFC 9112 section 3.2: path and query of a target; before them, in the absolute form, scheme and host.
+_ABSOLUTE_FORM = re.compile(r"https?://(?P<host>[^/?#@]+)(?P<rest>[/?].*)?", re.IGNORECASE)
+_ORIGIN_FORM = re.compile(r"(?P<path>/[^?#]*)(?:\?(?P<query>[^#]*))?")
+
+# RFC 3986 section 3.2.2, without asking what stands where; may be empty (RFC 9110 section 7.2).
+_HOST = re.compile(r"[-A-Za-z0-9._~!$&'()*+,;=%:\[\]]*")
+
+
+class BadRequest(Exception):
+    """A request that cannot be served: ``status`` is what to answer, ``str()`` says why.
+
+    400 malformed, 408 too slow, 413 the body is too large, 431 the head is, 501 not implemented, 505 HTTP version.
+    It never leaves the library's server, which answers it.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Hijacker(Protocol):
+    """The connection of a request, which can be taken over (Go's http.Hijacker)."""
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether another protocol has the connection now."""
+
+    def take_over(self) -> tuple[Transport, bytes]:
+        """The transport, which is the caller's from now on, and what the peer sent behind the request."""
+
+    def read_body(self, limit: int, deadline: float | None) -> bytes:
+        """See `Request.body`."""
+
+
+class Request:
+    """An HTTP request (RFC 9112 section 3).
+
+    * ``method``, ``target``: as they came; ``path``: the target's, percent-decoded as UTF-8, ``*`` for ``OPTIONS *``;
+      ``query_string``: as it came, without the question mark; ``http_version``: "1.1" or "1.0";
+    * ``headers``: see `Headers`; values are decoded as Latin-1;
+    * ``scheme``: "http" or "https"; ``remote_address``, ``local_address``: as the socket gives them;
+    * ``exchange``: what an Upgrader takes over, None for a request whose connection cannot be;
+    * ``environ``: of a request that a WSGI server gave to an application, PEP 3333's; else None;
+    * ``conn``, ``refusal``: until the handler returns, the Conn it was upgraded to, or the HandshakeError; else None;
+    * ``on_upgrade``: the server's; called with the Conn;
+    * ``then``: what the connection's own thread calls once the WSGI application has returned, or None.
+
+    Raises ValueError for a target or a Host that HTTP does not allow. For one thread at a time.
+    """
+
+    __slots__ = (
+        "_authority",
+        "_data",
+        "conn",
+        "environ",
+        "exchange",
+        "headers",
+        "http_version",
+        "local_address",
+        "method",
+        "on_upgrade",
+        "path",
+        "query_string",
+        "refusal",
+        "remote_address",
+        "scheme",
+        "target",
+        "then",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderSource | None = None,
+        *,
+        http_version: str = "1.1",
+        scheme: str = "http",
+        remote_address: Any = "",
+        local_address: Any = "",
+        exchange: Hijacker | None = None,
+        environ: dict[str, Any] | None = None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self._authority, raw_path, self.query_string = _split_target(method, target)
+        self.path = unquote(raw_path)
+        self.headers = headers if isinstance(headers, Headers) else Headers(headers)
+        self.http_version = http_version
+        self.scheme = scheme
+        self.remote_address = remote_address
+        self.local_address = local_address
+        self.exchange = exchange
+        self.environ = environ
+        self.then: Callable[[], None] | None = None
+        self.conn: Any = None  # a Conn, which is of a higher level
+        self.refusal: HandshakeError | None = None
+        self.on_upgrade: Callable[[Any], object] | None = None
+        self._data: dict[str, Any] | None = None
+        if not _HOST.fullmatch(self.host):
+            raise ValueError("the Host header is not a host")
+
+    @property
+    def host(self) -> str:
+        """Host and port the client asked for: those of an absolute target, else the Host header; maybe empty."""
+        return self.headers.get("Host", "") if self._authority is None else self._authority
+
+    @property
+    def raw_path(self) -> str:
+        """The target's path as it came, percent-encoded."""
+        return _split_target(self.method, self.target)[1]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters of the query string, decoded; of a repeated one the first value."""
+        query: dict[str, str] = {}
+        for name, value in parse_qsl(self.query_string, keep_blank_values=True):
+            query.setdefault(name, value)
+        return query
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies of every Cookie line; of a repeated one the first, which is the more specific (RFC 6265)."""
+        cookies: dict[str, str] = {}
+        for line in self.headers.get_all("Cookie"):
+            for item in line.split(";"):
+                name, equals, value = item.partition("=")
+                if equals and name.strip():
+                    cookies.setdefault(name.strip(), _without_quotes(value.strip()))
+        return cookies
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """A place for the application: who logged in, what a hook found out."""
+        if self._data is None:
+            self._data = {}
+        return self._data
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the head announces a body, read or not."""
+        return "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0").strip("0") != ""
+
+    def body(self, limit: int = 1 << 20, timeout: float | None = 30.0) -> bytes:
+        """The whole body, b"" if there is none; the first call reads it, later ones give it again.
+
+        At most limit bytes (else 413) within timeout seconds in all (else 408; None: no limit). Raises BadRequest,
+        which the server answers when the handler lets it escape; also when the connection is lost meanwhile. After a
+        413 or 408 what has come is kept, so a later call with a larger limit or more time goes on.
+        """
+        if self.exchange is None:
+            return b""
+        return self.exchange.read_body(limit, None if timeout is None else time.monotonic() + timeout)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target}>"
+
+
+class Response:
+    """An HTTP response with its whole body.
+
+    A str body is sent as UTF-8, and as text/plain unless content_type or the headers say otherwise; bytes as
+    application/octet-stream. The library writes Content-Length, Transfer-Encoding, Connection, Keep-Alive and Date
+    itself. ``status``, ``headers``, ``body`` (bytes) and ``reason`` can be read.
+
+    Raises ValueError that names the header for a name or value that may not be sent, for a header that the library
+    writes, for a second Content-Type, and for a status outside 200 to 999; TypeError for a wrong type.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self,
+        body: str | bytes = b"",
+        status: int = 200,
+        headers: HeaderSource | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        if not isinstance(body, str | bytes | bytearray | memoryview):
+            raise TypeError(f"the body must be str or bytes, not {type(body).__name__}; see Response.json")
+        if not isinstance(status, int):
+            raise TypeError(f"the status must be an int, not {type(status).__name__}")
+        if not 200 <= status <= 999:
+            raise ValueError(f"the status must be from 200 to 999, not {status}")
+        given = checked_headers(headers)
+        for name in _LIBRARY_HEADERS:
+            if name in given:
+                raise ValueError(f"header {name!r}: the library writes it; leave it out")
+        self.body = body.encode() if isinstance(body, str) else bytes(body)
+        self.status = int(status)
+        self.headers = _with_content_type(given, content_type, body)
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200, headers: HeaderSource | None = None) -> Response:
+        """A response with the value as JSON. Raises what json.dumps and the constructor raise."""
+        return cls(json.dumps(value), status, headers, "application/json")
+
+    @property
+    def reason(self) -> str:
+        """The status in words, "" if it has no name."""
+        return _REASONS.get(self.status, "")
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.reason}, {len(self.body)} bytes>"
+
+
+def switching_protocols(headers: HeaderSource) -> bytes:
+    """The head of a 101 answer with these headers in this order (RFC 6455 section 4.2.2), ready to be sent.
+
+    Raises ValueError that names the header for a name or value that may not be sent, TypeError for a wrong type.
+    """
+    lines = [f"{name}: {value}\r\n" for name, value in checked_headers(headers)]
+    return "".join(["HTTP/1.1 101 Switching Protocols\r\n", *lines, "\r\n"]).encode("latin-1")
+
+
+class HTTPConnection:
+    """The server's side of HTTP on one transport, a request and its response at a time.
+
+    The head of a request is at most max_head bytes long and has at most max_headers headers. For one thread.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_declared",
+        "_head",
+        "_http",
+        "_is_bodiless",
+        "_is_head",
+        "_last",
+        "_max_head",
+        "_max_headers",
+        "_taken",
+        "keep_alive",
+        "taken_over",
+        "transport",
+    )
+
+    def __init__(self, transport: Transport, *, max_head: int = 16384, max_headers: int = 128) -> None:
+        self.transport = transport
+        #: Whether a request may be read: at first, and after an answer that did not say "close".
+        self.keep_alive = True
+        #: Whether another protocol has the transport now.
+        self.taken_over = False
+        self._max_head = max_head
+        self._max_headers = max_headers
+        self._buffer = bytearray()  # received, not yet given to h11
+        self._http: h11.Connection | None = None  # of the request that was read last
+        self._last = True  # no further request, even if h11 sees no reason
+        self._is_head = False  # that request is a HEAD
+        self._declared = 0  # its Content-Length
+        self._body = bytearray()  # what has come of its body
+        self._taken = 0  # how many bytes of its body h11 has given
+        self._head = b""  # of an answer in pieces, as long as it has not left
+        self._is_bodiless = False  # that answer has a head only
+
+    def read_request(self, deadline: float | None) -> Request | None:
+        """The next request, once its head is complete.
+
+        None: there is nobody to answer. The peer closed before it began a request, or began none until the deadline
+        (an instant of time.monotonic(), for the whole head), or `keep_alive` does not allow another one. Raises
+        BadRequest, 408 when the deadline cuts a head short, and OSError; then nothing but an answer may follow.
+        """
+        self._check_not_taken_over()
+        if not self.keep_alive:
+            return None
+        self.keep_alive = False
+        self._last = True
+        self._is_head = False
+        self._body = bytearray()
+        self._taken = 0
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=self._max_head)
+        head = self._receive_head(deadline)
+        if head is None:
+            return None
+        self._http.receive_data(head)
+        event = self._next_event()
+        assert isinstance(event, h11.Request)  # a whole head is nothing else, or an error
+        self._is_head = event.method == b"HEAD"
+        return self._accept(event)
+
+    def read_body(self, limit: int, deadline: float | None) -> bytes:
+        """The body of the last request; see `Request.body`. b"" once the connection is taken over."""
+        if self._http is None:
+            return b""
+        if self._declared > limit:
+            raise BadRequest(413, f"the body has {self._declared} bytes, and {limit} are allowed")
+        while len(self._body) <= limit and self._http.their_state is h11.SEND_BODY:
+            if not self._read_body_event():
+                self._feed_body(deadline)
+        if len(self._body) > limit:
+            raise BadRequest(413, f"the body has more than {limit} bytes")
+        if self._http.their_state is h11.ERROR:
+            raise BadRequest(400, "the body is malformed")
+        return bytes(self._body)
+
+    def send_response(self, response: Response, *, deadline: float | None) -> None:
+        """Send the one answer to the last request, or to what `read_request` refused; then `keep_alive` is decided.
+
+        The answer to a HEAD, a 204 and a 304 go without body. Raises WriteTimeout and OSError, after which the
+        connection is good for nothing, and RuntimeError if there is nothing to answer (any more).
+        """
+        if self._http is None or self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            raise RuntimeError("there is no request to answer")
+        keep_alive = self._at_end_of_request()
+        head, *body = self._render(self._http, response, keep_alive)
+        self.transport.send(head, b"".join(body), deadline=deadline)
+        self.keep_alive = keep_alive
+
+    # A body and an answer in pieces: what a WSGI application reads and gives
+
+    def read_body_piece(self, deadline: float | None) -> bytes:
+        """What comes next of the last request's body; b"" at its end, and once the connection is taken over.
+
+        Raises BadRequest as `Request.body` does. Not to be mixed with `read_body`, which keeps what it has read.
+        """
+        while self._http is not None and self._http.their_state is h11.SEND_BODY:
+            event = self._next_event()
+            if isinstance(event, h11.Data):
+                return bytes(event.data)
+            if event is h11.NEED_DATA:
+                self._feed_body(deadline)
+        if self._http is not None and self._http.their_state is h11.ERROR:
+            raise BadRequest(400, "the body is malformed")
+        return b""
+
+    def begin_response(self, status: int, reason: str, headers: Headers, *, droppable: float) -> None:
+        """Begin the one answer to the last request, in place of `send_response`. For a HEAD, a 204 and a 304 it is all.
+
+        The head leaves with the first bytes of the body, or at the end. Without a Content-Length the body is chunked,
+        or to HTTP/1.0 ends with the connection. droppable is how many bytes of the request's body may be dropped at the
+        end, math.inf if somebody still reads it: with more to come the answer says that the connection will end.
+        Raises RuntimeError if there is nothing to answer (any more).
+        """
+        if self._http is None or self._http.our_state is not h11.SEND_RESPONSE:
+            raise RuntimeError("there is no request to answer")
+        if not self._may_follow(droppable):
+            self._last = True
+        fields = [("Date", formatdate(usegmt=True))] if "Date" not in headers else []
+        fields += headers
+        if self._last:
+            fields.append(("Connection", "close"))
+        self._head = self._http.send(_h11_response(status, reason, fields))
+        self._is_bodiless = self._is_head or status in (204, 304)
+
+    def send_data(self, data: bytes, *, stall: float | None) -> None:
+        """Send a piece of the answer's body at once; nothing if it has none.
+
+        Raises OSError, also when the peer takes nothing for stall seconds; the connection is good for nothing then.
+        """
+        assert self._http is not None
+        view = memoryview(b"" if self._is_bodiless else data)
+        for start in range(0, len(view), _SEND_SIZE):  # so that no large block is copied as a whole
+            parts = self._http.send_with_data_passthrough(h11.Data(data=view[start : start + _SEND_SIZE]))  # type: ignore[arg-type]
+            head, self._head = self._head, b""
+            self.transport.send(b"".join([head, *(parts or ())]), stall=stall)
+
+    def end_response(self, *, stall: float | None) -> None:
+        """Send what ends the answer, and the head if that is still here. Raises OSError.
+
+        Only for one that has all the bytes its Content-Length says. `keep_alive` is decided by `drop_body`.
+        """
+        assert self._http is not None
+        end = b"" if self._is_bodiless else self._http.send(h11.EndOfMessage())
+        head, self._head = self._head, b""
+        if head or end:
+            self.transport.send(head + end, stall=stall)
+
+    def drop_body(self, droppable: int, deadline: float) -> None:
+        """Once the answer has left, drop what is to come of the request's body, and decide `keep_alive`.
+
+        A further request may be read if not more than droppable bytes were to come, and did until the deadline.
+        """
+        if not self._may_follow(droppable):
+            return
+        try:
+            while self.read_body_piece(deadline):
+                pass
+        except BadRequest:
+            return
+        self.keep_alive = self._http is not None and self._http.their_state is h11.DONE
+
+    def _may_follow(self, droppable: float) -> bool:
+        """Whether a further request may be read behind this one, if what is to come of its body comes."""
+        assert self._http is not None
+        if self._last:
+            return False
+        if self._http.their_state is h11.SEND_BODY and self._taken == self._declared:
+            self._next_event()  # its end, for which nothing has to come
+        if self._http.their_state is h11.SEND_BODY:
+            # Whoever waits for consent and gets an answer instead may send the body, or not.
+            return not self._http.they_are_waiting_for_100_continue and self._declared - self._taken <= droppable
+        # See _at_end_of_request.
+        return self._http.their_state is h11.DONE
+
+    def take_over(self) -> tuple[Transport, bytes]:
+        """Leave HTTP: the transport, and whatever the peer sent behind the request (gorilla's Hijack).
+
+        From now on the transport is the caller's, nothing here touches it. Raises RuntimeError the second time.
+        """
+        self._check_not_taken_over()
+        leftover = bytes(self._buffer)
+        if self._http is not None and self._http.their_state is h11.SEND_BODY:
+            leftover = self._http.trailing_data[0] + leftover  # of a body that was read in part
+        self.taken_over = True
+        self.keep_alive = False
+        self._http = None
+        self._buffer = self._body = bytearray()
+        return self.transport, leftover
+
+    def _check_not_taken_over(self) -> None:
+        if self.taken_over:
+            raise RuntimeError("the connection was taken over by another protocol")
+
+    # Reading
+
+    def _receive_head(self, deadline: float | None) -> bytes | None:
+        """The bytes of a complete head, screened; None if the stream ends before one begins."""
+        screen = _HeadScreen(self._max_head, self._max_headers)
+        while (end := screen.find_end(self._buffer)) is None:
+            data = self._receive(deadline)
+            if data:
+                self._buffer += data
+            elif self._buffer in _NOTHING:
+                return None
+            elif data is None:
+                raise _too_slow()
+            else:
+                raise BadRequest(400, "the connection ended in the middle of a request")
+        head = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return head.removeprefix(b"\r\n")
+
+    def _receive(self, deadline: float | None) -> bytes | None:
+        """What the peer sends next; b"" at the end of the stream; None when the deadline has passed. Raises OSError."""
+        while True:
+            wait = None if deadline is None else deadline - time.monotonic()
+            if wait is not None and wait <= 0:
+                return None
+            data = self.transport.receive(_RECEIVE_SIZE, wait)
+            if data is not None:
+                return data
+
+    def _accept(self, event: h11.Request) -> Request:
+        """Our request from h11's, if it is one that we serve."""
+        version = event.http_version.decode()
+        if version not in ("1.0", "1.1"):
+            raise BadRequest(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        if event.method == b"CONNECT":
+            raise BadRequest(501, "this is not a proxy")
+        headers = Headers([(name.decode(), value.decode("latin-1")) for name, value in event.headers.raw_items()])
+        chunked = "Transfer-Encoding" in headers
+        if chunked and version == "1.0":
+            raise BadRequest(400, "Transfer-Encoding in HTTP/1.0")  # RFC 9112 section 6.1
+        try:
+            request = Request(
+                event.method.decode(),
+                event.target.decode(),
+                headers,
+                http_version=version,
+                scheme="https" if self.transport.is_tls else "http",
+                remote_address=self.transport.remote_address,
+                local_address=self.transport.local_address,
+                exchange=self,
+            )
+        except ValueError as error:
+            raise BadRequest(400, str(error)) from None
+        self._declared = int(headers.get("Content-Length", "0"))
+        self._last = chunked or "Upgrade" in headers
+        return request
+
+    def _next_event(self) -> Any:
+        """h11's next event. At the end of a request, what h11 has received behind it comes back into the buffer."""
+        assert self._http is not None
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise BadRequest(error.error_status_hint, str(error)[:200]) from None
+        if isinstance(event, h11.Data):
+            self._taken += len(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            self._buffer[:0] = self._http.trailing_data[0]
+        return event
+
+    def _read_body_event(self) -> bool:
+        """Move on in the body by one event; False if h11 needs more bytes."""
+        event = self._next_event()
+        if isinstance(event, h11.Data):
+            self._body += event.data
+        return event is not h11.NEED_DATA
+
+    def _feed_body(self, deadline: float | None) -> None:
+        """Give h11 what is here; if nothing is, what the peer sends, who may wait for our consent first."""
+        assert self._http is not None
+        try:
+            if not self._buffer and self._http.they_are_waiting_for_100_continue:
+                consent = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+                self.transport.send(self._http.send(consent), deadline=deadline)
+            data = bytes(self._buffer) or self._receive(deadline)
+        except OSError as error:  # the peer's doing: an OSError that leaves a handler would look like its own
+            raise BadRequest(400, f"the connection was lost in the middle of a body: {error}") from error
+        if data is None:
+            raise _too_slow()
+        self._buffer.clear()
+        self._http.receive_data(data)
+
+    # Writing
+
+    def _at_end_of_request(self) -> bool:
+        """Whether a further request may follow. An unread body is dropped as far as it is here; nothing is awaited."""
+        assert self._http is not None
+        if self._last:
+            return False
+        try:
+            while self._http.their_state is h11.SEND_BODY:
+                if self._read_body_event():
+                    continue
+                if not self._buffer:
+                    return False
+                self._feed_body(None)
+        except BadRequest:
+            return False
+        # An upgrade that was asked for leaves it in MIGHT_SWITCH_PROTOCOL, "Connection: close" in MUST_CLOSE.
+        return self._http.their_state is h11.DONE
+
+    def _render(self, http: h11.Connection, response: Response, keep_alive: bool) -> list[bytes]:
+        """Head and body of a response. Its length is settled here, so h11 need not count the body."""
+        bodiless = response.status in (204, 304)
+        headers = [("Date", formatdate(usegmt=True)), *response.headers]
+        if not bodiless:
+            headers.append(("Content-Length", str(len(response.body))))
+        options = ["Upgrade"] if "Upgrade" in response.headers else []
+        if not keep_alive:
+            options.append("close")
+        if options:
+            headers.append(("Connection", ", ".join(options)))
+        head = _h11_response(response.status, response.reason, headers)
+        if not response.body or bodiless or self._is_head:
+            return [http.send(head)]
+        return [http.send(head), response.body]
+
+
+def _h11_response(status: int, reason: str, headers: list[tuple[str, str]]) -> h11.Response:
+    return h11.Response(
+        status_code=status,
+        headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        reason=reason.encode("latin-1"),
+    )
+
+
+class _HeadScreen:
+    """Finds the end of a head in a buffer that grows, and refuses what h11 would let through.
+
+    Every byte is looked at once, however small the pieces are that it comes in.
+    """
+
+    __slots__ = ("_has_encoding", "_has_length", "_lines", "_max_head", "_max_headers", "_searched", "_start")
+
+    def __init__(self, max_head: int, max_headers: int) -> None:
+        self._max_head = max_head
+        self._max_headers = max_headers
+        self._start = 0  # of the line that is not complete
+        self._searched = 0  # there is no LF from _start up to here
+        self._lines = 0
+        self._has_length = False
+        self._has_encoding = False
+
+    def find_end(self, buffer: bytearray) -> int | None:
+        """How long the head is, the empty line included; None while it is not all there. Raises BadRequest."""
+        if buffer[:1] == b"\x16":
+            raise BadRequest(400, "this looks like TLS, and plain HTTP is spoken here")
+        while (newline := buffer.find(b"\n", self._searched)) >= 0:
+            line = bytes(buffer[self._start : newline + 1])
+            self._start = self._searched = newline + 1
+            self._check_size(newline + 1)
+            if self._take_line(line):
+                return newline + 1
+        self._searched = len(buffer)
+        self._check_size(len(buffer))
+        return None
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_head:
+            raise BadRequest(431, f"the request's head has more than {self._max_head} bytes")
+
+    def _take_line(self, line: bytes) -> bool:
+        """Check one line; True if it ends the head."""
+        if not line.endswith(b"\r\n"):
+            raise BadRequest(400, "a line of the request's head ends in LF instead of CR LF")
+        if line == b"\r\n":
+            # The very first line may be empty (RFC 9112 section 2.2); h11 refuses a head of two such.
+            return self._start > len(line)
+        if self._lines:
+            self._check_header(line)
+        self._lines += 1
+        return False
+
+    def _check_header(self, line: bytes) -> None:
+        if self._lines > self._max_headers:
+            raise BadRequest(431, f"the request has more than {self._max_headers} headers")
+        if line[:1] in (b" ", b"\t"):
+            raise BadRequest(400, "a header is folded over several lines")
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name == b"content-length":
+            if self._has_length or b"," in value:
+                raise BadRequest(400, "more than one Content-Length")
+            self._has_length = True
+        elif name == b"transfer-encoding":
+            self._has_encoding = True
+        if self._has_length and self._has_encoding:
+            raise BadRequest(400, "Content-Length beside Transfer-Encoding")
+
+
+def _too_slow() -> BadRequest:
+    return BadRequest(408, "the request took too long")
+
+
+def _split_target(method: str, target: str) -> tuple[str | None, str, str]:
+    """Host (of an absolute target only), path and query string of a request target. Raises ValueError."""
+    if target == "*" and method == "OPTIONS":
+        return None, target, ""
+    host = None
+    if absolute := _ABSOLUTE_FORM.fullmatch(target):
+        host = absolute["host"]
+        target = absolute["rest"] or "/"
+        target = target if target.startswith("/") else f"/{target}"
+    parts = _ORIGIN_FORM.fullmatch(target)
+    if parts is None:
+        raise ValueError("the request's target is neither a path nor a URL of this server")
+    return host, parts["path"], parts["query"] or ""
+
+
+def _without_quotes(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+
+
+def _with_content_type(headers: Headers, content_type: str | None, body: object) -> Headers:
+    """The headers with the content type in front, unless they have one or there is no body to speak of."""
+    if "Content-Type" in headers:
+        if content_type is not None:
+            raise ValueError("header 'Content-Type': given in headers and as content_type")
+        return headers
+    if content_type is None:
+        if not body:
+            return headers
+        content_type = "text/plain; charset=utf-8" if isinstance(body, str) else "application/octet-stream"
+    return Headers([*checked_headers({"Content-Type": content_type}), *headers])

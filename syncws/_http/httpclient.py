@@ -1,0 +1,180 @@
+"""The client's side of one HTTP/1.1 exchange over a transport, with h11 as the parser: a request, and its answer.
+
+Two requests ever leave a client here: the handshake of a WebSocket, and a proxy's CONNECT. Both ask for the stream to
+become something else, so an answer either says yes, and the bytes behind it belong to what comes next, or it is a
+refusal with a body, of which the beginning is worth showing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+
+import h11
+
+from .._net.connector import Attempt
+from .._net.transport import Transport
+from ..errors import WriteTimeout
+from .headers import Headers
+
+#: Bytes of a refusal's body that are kept (gorilla D-6), and seconds they are waited for.
+BODY_LIMIT = 1024
+_BODY_TIMEOUT = 1.0
+
+#: Bytes that an answer's head may have. Many clients take more than 64 KiB; no server of WebSocket sends as much.
+_HEAD_LIMIT = 1 << 16
+
+#: Interim answers (1xx) that may come first: RFC 9110 section 15.2 allows any number, nobody sends more than two.
+_INTERIM_LIMIT = 16
+
+_RECEIVE_SIZE = 4096
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class ReceivedResponse:
+    """A server's answer to a handshake (RFC 9112 section 4); what gorilla's Dial returns beside the connection.
+
+    * ``status``, ``http_version`` ("1.1"); ``reason``: in the server's words, or HTTP's own if it used none;
+    * ``headers``: see `Headers`; values are decoded as Latin-1;
+    * ``body``: the first 1024 bytes at most of a refusal's, less if more did not come within a second; b"" of a 101.
+
+    Immutable, so any thread may use it.
+    """
+
+    __slots__ = ("body", "headers", "http_version", "reason", "status")
+
+    def __init__(
+        self, status: int, reason: str, headers: Headers, body: bytes = b"", http_version: str = "1.1"
+    ) -> None:
+        self.status = status
+        self.reason = reason or _REASONS.get(status, "")
+        self.headers = headers
+        self.body = body
+        self.http_version = http_version
+
+    def __str__(self) -> str:
+        """Status and reason: "403 Forbidden"; of a reason no more than is fit for a log."""
+        return f"{self.status} {''.join(filter(str.isprintable, self.reason))[:200]}".strip()
+
+    def __repr__(self) -> str:
+        return f"<ReceivedResponse {self}, {len(self.body)} bytes>"
+
+
+class BadAnswer(Exception):
+    """What came is no answer in HTTP, or none came; the text says what did. It never leaves the library."""
+
+
+class Exchange:
+    """One request and its answer over a transport.
+
+    received is what has come already. A second answer is not read: after `ask` the transport is the caller's again,
+    with `trailing` for whatever stood behind the answer. For one thread.
+    """
+
+    def __init__(self, transport: Transport, attempt: Attempt, received: bytes = b"") -> None:
+        self._transport = transport
+        self._attempt = attempt
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
+        self._received = received
+        self._beginning = b""  # of the answer, for an error
+
+    def ask(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> ReceivedResponse:
+        """Send a request, which has no body, and read its answer.
+
+        Raises BadAnswer, TimeoutError, OSError, and the attempt's Stopped.
+        """
+        request = h11.Request(
+            method=method,
+            target=target,
+            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        )
+        head = self._http.send(request) + self._http.send(h11.EndOfMessage())
+        self._attempt.remaining("sending the request")
+        try:
+            self._transport.send(head, deadline=self._attempt.deadline)
+        except WriteTimeout:
+            self._attempt.remaining("sending the request")
+            raise
+        answer = self._read_head()
+        body = b"" if self._switched else self._read_body()
+        return ReceivedResponse(
+            answer.status_code,
+            answer.reason.decode("latin-1"),
+            Headers([(name.decode(), value.decode("latin-1")) for name, value in answer.headers.raw_items()]),
+            body,
+            answer.http_version.decode(),
+        )
+
+    @property
+    def heard(self) -> bool:
+        """Whether any byte of an answer came."""
+        return bool(self._beginning)
+
+    @property
+    def trailing(self) -> bytes:
+        """What came behind an answer that said yes."""
+        return self._http.trailing_data[0] if self._switched else b""
+
+    @property
+    def _switched(self) -> bool:
+        return self._http.their_state is h11.SWITCHED_PROTOCOL
+
+    def _read_head(self) -> h11.Response | h11.InformationalResponse:
+        for _ in range(_INTERIM_LIMIT):
+            event = self._next_event()
+            if isinstance(event, h11.Response) or (
+                isinstance(event, h11.InformationalResponse) and event.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+            ):
+                return event
+        raise BadAnswer(f"{_INTERIM_LIMIT} interim answers came (status 1xx), and no other")
+
+    def _next_event(self) -> h11.Event:
+        try:
+            while (event := self._http.next_event()) is h11.NEED_DATA:
+                data, self._received = self._received or self._receive(), b""
+                self._beginning = self._beginning or data[:2]
+                self._http.receive_data(data)
+        except h11.RemoteProtocolError as error:
+            raise BadAnswer(self._explain(error)) from None
+        assert isinstance(event, h11.Event)
+        return event
+
+    def _explain(self, error: h11.RemoteProtocolError) -> str:
+        """h11's verdict; or what is behind the two commonest ones."""
+        if not self.heard:
+            return "it closed the connection without an answer"
+        if self._beginning == b"\x15\x03":  # an alert (RFC 8446 section 6), in answer to our plain text
+            return "it speaks TLS, and was spoken to without"
+        return f"its answer is not HTTP ({error})"
+
+    def _receive(self) -> bytes:
+        """Bytes; b"" at the end of the stream."""
+        while True:
+            data = self._transport.receive(_RECEIVE_SIZE, self._attempt.remaining("waiting for the answer"))
+            if data is not None:
+                return data
+
+    def _read_body(self) -> bytes:
+        """The beginning of a body; what has come of it when it fails, or takes too long."""
+        body = b""
+        until = time.monotonic() + _BODY_TIMEOUT
+        if self._attempt.deadline is not None:
+            until = min(until, self._attempt.deadline)
+        try:
+            while len(body) < BODY_LIMIT:
+                event = self._http.next_event()
+                if isinstance(event, h11.Data):
+                    body += event.data
+                elif event is h11.NEED_DATA:
+                    wait = until - time.monotonic()
+                    data = self._transport.receive(_RECEIVE_SIZE, wait) if wait > 0 else None
+                    if data is None:
+                        break
+                    self._http.receive_data(data)
+                else:
+                    break
+        except (h11.RemoteProtocolError, OSError):  # the head alone tells what matters
+            pass
+        return body[:BODY_LIMIT]

@@ -1,0 +1,352 @@
+"""How a client reaches a server: TCP with happy eyeballs (RFC 8305), Unix sockets; the counterpart of `listener`.
+
+An `Attempt` is the one limit over a whole dial, name lookup, connecting, proxy, TLS and HTTP, and the way for another
+thread to stop it. Whatever waits here waits for three things at once: what it is for, the deadline, and `stop`.
+
+Three waits, three ways to end them early:
+
+* **A lookup** cannot be interrupted. It has a thread of its own, which is left alone with it and ends when it does.
+* **A connect** is polled, beside a `Waker`; that to a Unix socket, which cannot be, waits in short slices.
+* **A transport** is cut: the caller does that, see `Attempt.interruptible`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import queue
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple
+
+from .._base.waker import Waker
+
+#: RFC 8305 section 5, "Connection Attempt Delay": seconds until the next address is tried beside the last.
+CONNECTION_ATTEMPT_DELAY = 0.25
+
+#: A Unix socket whose backlog is full can be waited for, but not together with anything else: we look up this often.
+_UNIX_LOOK = 0.1
+
+#: The system's calls take no wait of any length: a longer one is several.
+_LONGEST_WAIT = 86400.0
+
+#: What connect_ex says of a connection that is under way; Windows says EWOULDBLOCK.
+_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR)
+
+#: The process or the system is out of descriptors: no other address will do better.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE)
+
+
+class Stopped(Exception):
+    """The attempt was stopped by another thread. It never leaves the library."""
+
+
+class Attempt:
+    """One dial under way: how long it may take, and how another thread stops it.
+
+    Concurrency: `stop` and `stopped` are for any thread, all else for the one that dials.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        #: An instant of time.monotonic(), or None for no limit.
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self._lock = threading.Lock()
+        self._stopped = False  # guarded by _lock; never goes back
+        self._wake: Callable[[], object] | None = None  # guarded by _lock; wakes the thread that dials
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped
+
+    def stop(self) -> None:
+        """Wake the thread that dials, which raises Stopped; if none is waiting, it will not wait again. Idempotent."""
+        with self._lock:
+            self._stopped = True
+            # Under the lock, so that what it wakes cannot be closed meanwhile: `interruptible` ends first.
+            if self._wake is not None:
+                self._wake()
+
+    def remaining(self, doing: str) -> float | None:
+        """Seconds that are left, more than 0; None for no limit. Raises Stopped; TimeoutError that names the step."""
+        if self._stopped:
+            raise Stopped
+        if self.deadline is None:
+            return None
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"{doing}: not done within {self._timeout:g} s (handshake_timeout)")
+        return left
+
+    @contextlib.contextmanager
+    def interruptible(self, wake: Callable[[], object]) -> Iterator[None]:
+        """While this lasts `stop` calls wake, which must not wait. Raises Stopped at once if it came before."""
+        try:
+            with self._lock:
+                if self._stopped:
+                    raise Stopped
+                self._wake = wake
+            yield
+        finally:
+            with self._lock:
+                self._wake = None
+
+
+def connect_tcp(host: str, port: int, attempt: Attempt) -> socket.socket:
+    """A socket, blocking, connected to the first of the host's addresses that answers.
+
+    Raises socket.gaierror if there is no such host, else the OSError of the first address that failed, which names all
+    of them; TimeoutError, Stopped. No socket stays open then.
+    """
+    addresses = _interleaved(_look_up(host, port, attempt))
+    with contextlib.closing(Waker()) as waker, selectors.DefaultSelector() as selector:
+        selector.register(waker, selectors.EVENT_READ)
+        with contextlib.closing(_Race(host, port, addresses, attempt, selector)) as race:
+            with attempt.interruptible(waker.wake):
+                return race.run()
+
+
+def connect_unix(path: str, attempt: Attempt) -> socket.socket:
+    """A socket, blocking, connected to a Unix socket's path. Raises OSError that names it, TimeoutError, Stopped."""
+    if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Windows
+        raise OSError(errno.EAFNOSUPPORT, "this Python knows no Unix sockets")
+    doing = f"connecting to the Unix socket {path!r}"
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(True)  # whatever socket.setdefaulttimeout says
+        # A full backlog is waited for by a blocking connect alone: a non-blocking one fails, and nothing tells when to
+        # try again (connect(2), EAGAIN).
+        while not _is_connected(sock, path, attempt.remaining(doing)):
+            pass
+        _set_send_timeout(sock, 0)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+            _name_path(error, path)
+        raise
+    return sock
+
+
+def _is_connected(sock: socket.socket, path: str, left: float | None) -> bool:
+    """Wait for a place in the backlog, for a moment only; whether there was one."""
+    _set_send_timeout(sock, _UNIX_LOOK if left is None else min(_UNIX_LOOK, left))
+    try:
+        sock.connect(path)
+        # After a signal Python takes the socket, which can be written to, for connected.
+        sock.getpeername()
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.ENOTCONN):
+            return False
+        raise
+    return True
+
+
+def _set_send_timeout(sock: socket.socket, seconds: float) -> None:
+    """The kernel's own limit for a blocking connect, of less than a second; 0 is none."""
+    microseconds = max(1, int(seconds * 1e6)) if seconds else 0
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, microseconds))
+
+
+def _name_path(error: OSError, path: str) -> None:
+    """The system's errors do not say which path."""
+    if error.errno:
+        error.filename = path
+    else:  # its text alone tells, which a file's name would replace
+        error.add_note(f"unix_path is {path!r}")
+
+
+# Names
+
+
+class _Address(NamedTuple):
+    """What getaddrinfo says of one address."""
+
+    family: socket.AddressFamily
+    kind: socket.SocketKind
+    protocol: int
+    canonical: str
+    sockaddr: Any
+
+    def __str__(self) -> str:
+        return str(self.sockaddr[0])
+
+
+def _look_up(host: str, port: int, attempt: Attempt) -> list[_Address]:
+    """The addresses of a host, in the system's order of preference (RFC 6724)."""
+    try:
+        found = _look_up_address(host, port) or _look_up_name(host, port, attempt)
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "Name has no address")
+        return found
+    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: what cannot be a name, such as "a..b"
+        error = exc if isinstance(exc, socket.gaierror) else socket.gaierror(socket.EAI_NONAME, "Name not known")
+        error.add_note(f"host is {host!r}: a name that this machine can look up, or an address")
+        raise error from None
+
+
+def _look_up_address(host: str, port: int) -> list[_Address]:
+    """The address that host is, if it is one: asks nobody, so it takes no time."""
+    try:
+        return _addresses(host, port, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return []
+
+
+def _look_up_name(host: str, port: int, attempt: Attempt) -> list[_Address]:
+    answers: queue.SimpleQueue[list[_Address] | Exception] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(_addresses(host, port, 0))
+        except Exception as error:
+            answers.put(error)
+
+    doing = f"looking up {host}"
+    with attempt.interruptible(lambda: answers.put(Stopped())):
+        attempt.remaining(doing)  # else it would be begun for nothing
+        try:
+            threading.Thread(target=look_up, name="syncws-lookup", daemon=True).start()
+        except RuntimeError:  # no thread can be had: then this one waits as long as it takes
+            look_up()
+        answer = None
+        while answer is None:
+            left = attempt.remaining(doing)
+            with contextlib.suppress(queue.Empty):
+                answer = answers.get(timeout=None if left is None else min(left, _LONGEST_WAIT))
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _addresses(host: str, port: int, flags: int) -> list[_Address]:
+    return [_Address(*found) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)]
+
+
+def _interleaved(addresses: list[_Address]) -> list[_Address]:
+    """Families take turns, the preferred one first (RFC 8305 section 4); nothing twice."""
+    first = [address for address in addresses if address.family == addresses[0].family]
+    others = [address for address in addresses if address.family != addresses[0].family]
+    turns = chain.from_iterable(zip_longest(first, others))
+    return list(dict.fromkeys(address for address in turns if address is not None))
+
+
+# Connecting
+
+
+class _Race:
+    """Connects to several addresses, each a moment after the last or as soon as that failed; the first one wins.
+
+    Concurrency: for one thread; the attempt's `stop` wakes it.
+    """
+
+    def __init__(
+        self, host: str, port: int, addresses: list[_Address], attempt: Attempt, selector: selectors.BaseSelector
+    ) -> None:
+        self._doing = f"connecting to {host} port {port}"
+        self._attempt = attempt
+        self._waiting = deque(addresses)
+        self._next_at = -math.inf  # when the next of them may start
+        self._failures: list[tuple[_Address, OSError]] = []
+        self._selector = selector  # it has the waker already
+
+    def run(self) -> socket.socket:
+        """The winner's socket. Raises what `connect_tcp` does."""
+        while self._waiting or self._under_way():
+            left = self._attempt.remaining(self._doing)
+            winner = self._start_next() if self._may_start() else self._wait(left)
+            if winner is not None:
+                return self._taken(winner)
+        raise self._all_failed()
+
+    def close(self) -> None:
+        """Close all that did not win."""
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+
+    def _under_way(self) -> bool:
+        return len(self._selector.get_map()) > 1  # the waker is always there
+
+    def _may_start(self) -> bool:
+        return bool(self._waiting) and (not self._under_way() or time.monotonic() >= self._next_at)
+
+    def _start_next(self) -> socket.socket | None:
+        """Begin to connect to the next address; its socket, if that is all it took."""
+        address = self._waiting.popleft()
+        self._next_at = time.monotonic() + CONNECTION_ATTEMPT_DELAY
+        try:
+            sock = socket.socket(address.family, address.kind, address.protocol)
+        except OSError as error:  # the machine may not speak this family
+            if error.errno in _SHORTAGES:
+                raise
+            self._failed(address, error)
+            return None
+        try:
+            sock.setblocking(False)
+            self._selector.register(sock, selectors.EVENT_WRITE, address)
+        except BaseException:
+            sock.close()
+            raise
+        # From here on it is closed with the race, whatever happens.
+        number = sock.connect_ex(address.sockaddr)
+        return None if number in _UNDER_WAY else self._judge(sock, address, number)
+
+    def _wait(self, left: float | None) -> socket.socket | None:
+        """Wait until something is decided, or the next address may start; the winner, if there is one."""
+        wait = _LONGEST_WAIT if left is None else min(left, _LONGEST_WAIT)
+        if self._waiting:
+            wait = min(wait, max(0.0, self._next_at - time.monotonic()))
+        for key, _events in self._selector.select(wait):
+            sock = key.fileobj
+            if not isinstance(sock, socket.socket):
+                continue  # the waker: the next look at the clock raises Stopped
+            winner = self._judge(sock, key.data, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            if winner is not None:
+                return winner
+        return None
+
+    def _judge(self, sock: socket.socket, address: _Address, number: int) -> socket.socket | None:
+        """The socket, if it is connected; else it is one more failure."""
+        number = number or _find_fault(sock)
+        if number == 0:
+            return sock
+        self._selector.unregister(sock)
+        sock.close()
+        self._failed(address, OSError(number, os.strerror(number)))
+        return None
+
+    def _failed(self, address: _Address, error: OSError) -> None:
+        self._failures.append((address, error))
+        self._next_at = -math.inf
+
+    def _taken(self, winner: socket.socket) -> socket.socket:
+        winner.setblocking(True)
+        self._selector.unregister(winner)
+        return winner
+
+    def _all_failed(self) -> OSError:
+        """The first failure, and what became of the others; a subclass of OSError by its number."""
+        first = self._failures[0][1]
+        told = first.strerror
+        if len(self._failures) > 1:
+            told = "; ".join(f"{address}: {error.strerror}" for address, error in self._failures)
+        return OSError(first.errno, f"{told} ({self._doing})")
+
+
+def _find_fault(sock: socket.socket) -> int:
+    """The error number of a connection of which the system reports no error; 0 for a good one."""
+    try:
+        # Where nobody listens, and the system happens to choose the port that we connect to for our end, TCP connects
+        # the socket to itself (RFC 9293 section 3.5, simultaneous open).
+        return errno.ECONNREFUSED if sock.getpeername() == sock.getsockname() else 0
+    except OSError as error:  # over already; or it never began: Linux says EAGAIN when it is out of ports
+        return error.errno or errno.ENOTCONN

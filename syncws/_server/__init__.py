@@ -1,0 +1,9 @@
+"""The server: upgrading requests, serving them, a thread for each connection, processes if asked for.
+
+Floor 5: imports the folders of floors 0 to 4.
+
+* `upgrader`: `Upgrader`: from a request, or an environ, to a connection.
+* `workers`: processes that are forked, watched and ended.
+* `gateway`: one call of a WSGI application (PEP 3333).
+* `server`: `Server` and `serve`. Begin here.
+"""

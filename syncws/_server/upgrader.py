@@ -1,0 +1,505 @@
+"""From an HTTP request to a WebSocket connection: the server's half of the opening handshake (RFC 6455 section 4.2).
+
+Two steps, so that every way in shares the first:
+
+1. `Upgrader.negotiate` looks at a request, which is data, and either yields what was agreed (`Agreed`: the bytes of
+   the 101, the subprotocol, the compression) or raises HandshakeError with the HTTP answer in it. It does no I/O.
+2. `Upgrader.open` takes a transport, sends the 101 on it and returns the `Conn`.
+
+`Upgrader.upgrade` is both, for a request whose connection can be taken over.
+
+The checks run in gorilla's order (`_CHECKS`, then response headers, origin, key), and the first that fails decides the
+status. Three audiences read a refusal, and each gets its own words: the client gets a body that says what is wrong,
+the operator gets one line in the log that says what to change, the program gets HandshakeError.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from .._base.options import check_count, check_detach, strings
+from .._conn.conn import Conn
+from .._frames import deflate
+from .._http import handshake
+from .._http.handshake import HandshakeOptions
+from .._http.headers import Headers, HeaderSource, checked_headers
+from .._http.http11 import Request, Response, switching_protocols
+from .._http.wsgiresponse import WSGIResponse, refused
+from .._net.transport import Transport, say_peer
+from .._wsgi import view
+from .._wsgi.hosted import Full
+from .._wsgi.takers import Environ, Untakeable, check_stream
+from .._wsgi.view import MAX_CONNECTIONS
+from ..errors import HandshakeError
+
+_log = logging.getLogger("syncws.server")
+
+#: What the application may not put into a 101: the handshake's own headers, and those that announce a body.
+_RESERVED = frozenset(
+    {
+        "connection",
+        "content-length",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+_PROXY_ADVICE = (
+    "a proxy in front must pass the handshake on (nginx: proxy_http_version 1.1; "
+    'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")'
+)
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What a request and an Upgrader agreed on; ``head`` is the whole 101, ready to be sent."""
+
+    head: bytes
+    subprotocol: str | None
+    agreement: deflate.Agreement | None
+
+
+class _Refused(Exception):
+    """A check failed: ``message`` for the program (and the client, but for ``body``), ``advice`` for the log."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        advice: str = "",
+        body: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.advice = advice
+        self.body = message if body is None else body
+        self.headers = headers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrader(HandshakeOptions):
+    """Upgrades HTTP requests to WebSocket connections (gorilla's Upgrader).
+
+    An Upgrader is immutable: make one, use it from any thread, for any number of requests. Every field of
+    HandshakeOptions and ConnOptions (``enable_compression``, ``read_limit``, ``ping_interval``, ...; see there) is an
+    option too; beyond those:
+
+    Args:
+        handshake_timeout: seconds that sending the 101 may take; None for no limit.
+        subprotocols: the names this server speaks; the first of the client's offers that is among them is chosen. Or
+            a callable that gets the request and returns one of the client's offers, or None; it is called only if the
+            client offers any. None (the default) lets a ``Sec-WebSocket-Protocol`` in ``response_headers`` through.
+        error: makes the answer to a refused request: ``error(request, status, reason)`` returns a Response;
+            ``reason`` is the HandshakeError that is about to be raised.
+        check_origin: decides by itself whether the request's origin may connect, instead of the rule below.
+        allowed_origins: origins accepted beside the server's own: ``"https://app.example.com"``,
+            ``"https://*.example.com"``, or ``"*"`` for any. A request without an Origin header passes: no browser.
+
+    Raises:
+        ValueError, TypeError: an option is wrong; the message names it and says what to write instead.
+    """
+
+    subprotocols: Sequence[str] | Callable[[Request], str | None] | None = None
+    error: Callable[[Request, int, HandshakeError], Response] | None = None
+    check_origin: Callable[[Request], bool] | None = None
+    allowed_origins: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("error", "check_origin"):
+            if not (getattr(self, name) is None or callable(getattr(self, name))):
+                raise TypeError(f"{name} must be a callable or None, not {getattr(self, name)!r}")
+        # The lists are kept as tuples, so that changing the caller's list later changes nothing here.
+        if not (self.subprotocols is None or callable(self.subprotocols)):
+            object.__setattr__(self, "subprotocols", handshake.checked_subprotocols(self.subprotocols))
+        object.__setattr__(self, "allowed_origins", _valid_origins(self.allowed_origins))
+        if self.check_origin is not None and self.allowed_origins:
+            raise ValueError(
+                "check_origin and allowed_origins exclude each other: check_origin decides alone, so give only one"
+            )
+
+    def upgrade(self, request: Request | Environ, response_headers: HeaderSource | None = None) -> Conn:
+        """Upgrade a request, and return its connection (gorilla's Upgrader.Upgrade).
+
+        The 101 leaves in one send. Bytes that the client sent behind its request are the connection's first. The
+        connection is the caller's thread's, and ``request.conn``; a syncws.Server closes it when the handler returns.
+
+        In a WSGI view use it in a ``with`` block, and return ``conn.wsgi_response``, which closes it if that was not
+        done: a connection that a view leaves open is cut when its thread upgrades another one, even if some other
+        thread uses it. Until the view returns it holds the server's thread; `serve` holds none.
+
+        Args:
+            request: as the server gave it to the handler, or the environ that a WSGI server gave to the application;
+                it can be upgraded once.
+            response_headers: further headers for the 101, such as Set-Cookie. Those of the handshake itself are
+                refused, but for Sec-WebSocket-Protocol, which is sent as it is if the Upgrader has no subprotocols.
+
+        Raises:
+            HandshakeError: the request is refused. ``response`` is the answer, which the server sends if the
+                exception leaves the handler, or if the handler returns None. If the 101 could not be sent, the
+                connection is closed, ``response`` is None and the cause is chained.
+            ValueError: the request was upgraded before.
+            TypeError: request is neither.
+        """
+        if not isinstance(request, Request):
+            request = self._request_of(request)
+        exchange = request.exchange
+        if exchange is not None and exchange.taken_over:
+            raise ValueError("this request was upgraded before; its connection is request.conn")
+        agreed = self.negotiate(request, response_headers)
+        if exchange is None:
+            self._refuse(request, _no_connection())
+        with self._refusing(request):
+            transport, early_data = exchange.take_over()
+        return self.open(request, agreed, transport, early_data)
+
+    def serve(
+        self,
+        environ: Environ,
+        handler: Callable[..., object],
+        *args: Any,
+        response_headers: HeaderSource | None = None,
+        detach: bool | None = None,
+        max_connections: int | None = MAX_CONNECTIONS,
+    ) -> WSGIResponse:
+        """Serve a WebSocket from a WSGI view: the handler runs over the connection of the view's request.
+
+        Detached, where that can be: the connection is taken away from the server, ``handler(conn, *args)`` runs in a
+        thread of its own, and this returns at once. So no thread of the server is held, no timeout of it applies, and
+        what the application does at the end of a request is done by then: give the handler what it needs, not objects
+        that live as long as the request. Where it cannot be (the server itself speaks TLS, Windows), and with
+        ``detach=False``, this returns when the handler is done. ``conn.detached`` tells which.
+
+        The connection is closed when the handler returns (1000) or raises (1011, logged by "syncws.wsgi").
+
+        Args:
+            environ: as the server gave it to the application.
+            handler: gets the Conn, and args; returns None.
+            response_headers: as for `upgrade`. Headers of the view's own response never reach the client.
+            detach: True: refuse where the connection cannot be detached. False: stay in the view.
+            max_connections: WebSocket connections of this process; one more is refused with 503. None for no limit. A
+                syncws.Server has a limit of its own.
+
+        Returns:
+            What the view returns: a WSGI application, or the parts for a framework's own response. A refusal is one
+            too, logged: a malformed handshake, an origin that is not allowed, a server that keeps its socket to itself.
+
+        Raises:
+            ValueError, TypeError: an argument is wrong, or the request was upgraded before.
+        """
+        if not callable(handler):
+            raise TypeError(f"handler must be a callable that takes a Conn, not {handler!r}")
+        check_detach(detach)
+        check_count("max_connections", max_connections)
+        try:
+            request = self._request_of(environ)
+            agreed = self.negotiate(request, response_headers)
+            with self._refusing(request):
+                return view.serve(
+                    request,
+                    partial(self.open, request, agreed),
+                    lambda conn: handler(conn, *args),
+                    detach=detach,
+                    limit=max_connections,
+                )
+        except HandshakeError as exc:
+            assert isinstance(exc.response, Response)  # the 101 itself is beyond this
+            exc.__traceback__ = None  # the request keeps it, and its frames the request
+            return refused(exc.response)
+
+    def _request_of(self, environ: Environ) -> Request:
+        if not isinstance(environ, dict):
+            raise TypeError(f"a request is what Server gives to its handler, or a WSGI environ, not {environ!r:.100}")
+        try:
+            request = view.request_of(environ)
+        except ValueError as exc:
+            return self._refuse(Request("GET", "/"), _Refused(HTTPStatus.BAD_REQUEST, str(exc)))
+        with self._refusing(request):
+            check_stream(environ)
+        return request
+
+    @contextmanager
+    def _refusing(self, request: Request) -> Iterator[None]:
+        """What is in the way of taking a connection over becomes a refusal."""
+        try:
+            yield
+        except Untakeable as exc:
+            refused = _Refused(HTTPStatus.NOT_IMPLEMENTED, str(exc), advice=exc.advice)
+        except Full as exc:
+            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), advice=exc.advice)
+        except OSError as exc:
+            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"the connection cannot be taken over: {exc}")
+        else:
+            return
+        self._refuse(request, refused)
+
+    def negotiate(self, request: Request, response_headers: HeaderSource | None = None) -> Agreed:
+        """Check a request and agree on subprotocol and compression, without any I/O: `upgrade`'s first step.
+
+        Raises HandshakeError as `upgrade` does; it is ``request.refusal`` as well, and logged.
+        """
+        try:
+            return self._negotiate(request, response_headers)
+        except _Refused as exc:
+            refused = exc.with_traceback(None)  # whose frames would hold it
+        return self._refuse(request, refused)  # out here: _Refused is no part of what the program sees
+
+    def open(self, request: Request, agreed: Agreed, transport: Transport, early_data: bytes = b"") -> Conn:
+        """Send the 101 and make the connection: `upgrade`'s second step, which owns the transport from here on.
+
+        Raises HandshakeError if the 101 could not be sent; the transport is closed then.
+        """
+        self._send_head(request, agreed.head, transport)
+        conn = Conn(
+            transport,
+            client=False,
+            options=self,
+            early_data=early_data,
+            agreement=agreed.agreement,
+            compression_level=self.compression_level,
+            compression_threshold=self.compression_threshold,
+            subprotocol=agreed.subprotocol,
+            request=request,
+        )
+        request.conn = conn
+        if request.on_upgrade is not None:
+            request.on_upgrade(conn)
+        return conn
+
+    def _negotiate(self, request: Request, response_headers: HeaderSource | None) -> Agreed:
+        for check in _CHECKS:
+            check(request)
+        extra = _valid_response_headers(response_headers)
+        self._check_origin(request)
+        key = _check_key(request)
+        subprotocol = self._choose_subprotocol(request, extra)
+        agreement = self._choose_compression(request)
+        head = _switching_protocols(handshake.accept_for(key), subprotocol, agreement, extra)
+        return Agreed(head, subprotocol, agreement)
+
+    def _check_origin(self, request: Request) -> None:
+        """U-6 and U-14. A browser says which page opens the connection; anything else is not held back by this."""
+        if self.check_origin is not None:
+            allowed, setting = self.check_origin(request), "check_origin returned False"
+        else:
+            allowed = handshake.is_same_origin(request) or handshake.is_allowed_origin(request, self.allowed_origins)
+            setting = "to accept it, add it to allowed_origins of the Upgrader"
+        if allowed:
+            return
+        origin = request.headers.get("Origin") or ""
+        host = request.headers.get("Host") or ""
+        raise _Refused(
+            HTTPStatus.FORBIDDEN,
+            "a page of this origin may not connect here",
+            advice=f"its Origin is {origin[:200]!r}, the Host {host[:200]!r}; {setting}",
+        )
+
+    def _choose_subprotocol(self, request: Request, extra: Headers) -> str | None:
+        if self.subprotocols is None:
+            return extra.get("Sec-WebSocket-Protocol")  # U-16: as the application wrote it
+        offered = handshake.subprotocols(request)
+        if not callable(self.subprotocols):
+            return handshake.select_subprotocol(offered, self.subprotocols)
+        chosen = self.subprotocols(request) if offered else None
+        if chosen is None or chosen in offered:
+            return chosen
+        # A browser fails a connection whose subprotocol it did not offer; better to say so here.
+        raise _application_error(f"subprotocols returned {chosen!r}, which the client did not offer")
+
+    def _choose_compression(self, request: Request) -> deflate.Agreement | None:
+        if not self.enable_compression:
+            return None
+        return deflate.accept_offers(handshake.parse_extensions(request.headers.get_all("Sec-WebSocket-Extensions")))
+
+    def _send_head(self, request: Request, head: bytes, transport: Transport) -> None:
+        timeout = self.handshake_timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            transport.send(head, deadline=deadline)
+        except BaseException as exc:
+            # Nothing else uses the transport yet, and the server has let go of it: its end is ours.
+            transport.shutdown()
+            transport.close()
+            if not isinstance(exc, OSError):
+                raise
+            _log.info("%s: the 101 could not be sent: %s", say_peer(request.remote_address), exc)
+            failure = HandshakeError(f"the 101 could not be sent: {exc}", HTTPStatus.INTERNAL_SERVER_ERROR)
+            request.refusal = failure
+            raise failure from exc
+
+    def _refuse(self, request: Request, refused: _Refused) -> NoReturn:
+        """Log a refusal, make its response, and raise it."""
+        # At a limit it is nobody's mistake, and there is a line for each who comes.
+        full = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
+        level = logging.WARNING if full else logging.ERROR if refused.status >= 500 else logging.INFO
+        _log.log(
+            level,
+            "%s: %s %.200r is refused with %d: %s%s",
+            say_peer(request.remote_address),
+            request.method,
+            request.target,
+            refused.status,
+            refused.message,
+            f"; {refused.advice}" if refused.advice else "",
+        )
+        reason = HandshakeError(refused.message, int(refused.status))
+        reason.response = self._response(request, refused, reason)
+        request.refusal = reason
+        raise reason from refused.__cause__
+
+    def _response(self, request: Request, refused: _Refused, reason: HandshakeError) -> Response:
+        if self.error is None:
+            return _default_response(refused)
+        response = self.error(request, reason.status, reason)
+        if not isinstance(response, Response):
+            raise TypeError(f"error must return a Response, not {response!r}")
+        return _with_upgrade_header(response)
+
+
+# The checks, in gorilla's order (U-1 to U-4), each for one rule. Those of HTTP/1.1 and of the body are ours.
+
+
+def _check_connection(request: Request) -> None:
+    if not handshake.has_token(request.headers, "Connection", "upgrade"):
+        raise _Refused(
+            HTTPStatus.BAD_REQUEST,
+            "this is a WebSocket endpoint, and the request's Connection header does not say 'Upgrade'",
+            advice=_PROXY_ADVICE,
+        )
+
+
+def _check_upgrade(request: Request) -> None:
+    if not handshake.has_token(request.headers, "Upgrade", "websocket"):
+        raise _Refused(
+            HTTPStatus.UPGRADE_REQUIRED,
+            "this is a WebSocket endpoint, and the request's Upgrade header does not say 'websocket'",
+            advice=_PROXY_ADVICE,
+        )
+
+
+def _check_method(request: Request) -> None:
+    if request.method != "GET":
+        raise _Refused(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"a WebSocket handshake is a GET, not a {request.method[:20]}",
+            headers=[("Allow", "GET")],
+        )
+
+
+def _check_http_version(request: Request) -> None:
+    """RFC 6455 section 4.2.1 item 1 (gorilla does not look: U-11)."""
+    if request.http_version != "1.1":
+        raise _Refused(
+            HTTPStatus.BAD_REQUEST,
+            f"a WebSocket handshake needs HTTP/1.1, and this request is HTTP/{request.http_version}; "
+            "nginx in front needs: proxy_http_version 1.1",
+            advice=_PROXY_ADVICE,
+        )
+
+
+def _check_no_body(request: Request) -> None:
+    """A body would stand where the frames begin, and who reads it as frames is open to smuggling."""
+    if request.has_body:
+        raise _Refused(HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
+
+
+def _check_version(request: Request) -> None:
+    if not handshake.has_token(request.headers, "Sec-WebSocket-Version", "13"):
+        raise _Refused(HTTPStatus.BAD_REQUEST, "this server speaks version 13 of WebSocket: Sec-WebSocket-Version: 13")
+
+
+_CHECKS: tuple[Callable[[Request], None], ...] = (
+    _check_connection,
+    _check_upgrade,
+    _check_method,
+    _check_http_version,
+    _check_no_body,
+    _check_version,
+)
+
+
+def _check_key(request: Request) -> str:
+    """U-7; and one key, or two parsers could each believe in another."""
+    keys = request.headers.get_all("Sec-WebSocket-Key")
+    if len(keys) != 1:
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"a WebSocket handshake has one Sec-WebSocket-Key, not {len(keys)}")
+    if not handshake.is_valid_key(keys[0]):
+        raise _Refused(HTTPStatus.BAD_REQUEST, "the Sec-WebSocket-Key is not 16 bytes in Base64")
+    return keys[0].strip()
+
+
+def _valid_response_headers(source: HeaderSource | None) -> Headers:
+    """The application's headers for the 101 (U-5, U-18), or a refusal that says which cannot be sent."""
+    try:
+        extra = checked_headers(source)
+    except (TypeError, ValueError) as exc:
+        raise _application_error(f"response_headers: {exc}") from exc
+    for name, _value in extra:
+        if name.lower() in _RESERVED:
+            raise _application_error(f"response_headers: {name} is the handshake's own and cannot be set")
+    return extra
+
+
+def _application_error(message: str) -> _Refused:
+    return _Refused(
+        HTTPStatus.INTERNAL_SERVER_ERROR, message, body="the server made a mistake in its answer; its log says which"
+    )
+
+
+def _no_connection() -> _Refused:
+    """U-8: gorilla's "response does not implement http.Hijacker"."""
+    return _Refused(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "the connection of this request cannot be taken over",
+        advice="upgrade() needs the request that syncws.Server gave to the handler",
+        body="this server cannot upgrade connections",
+    )
+
+
+def _default_response(refused: _Refused) -> Response:
+    headers = [*refused.headers, ("Sec-WebSocket-Version", "13"), ("X-Content-Type-Options", "nosniff")]
+    body = f"{HTTPStatus(refused.status).phrase}: {refused.body}\n"
+    return _with_upgrade_header(Response(body, int(refused.status), headers))
+
+
+def _with_upgrade_header(response: Response) -> Response:
+    """A 426 names the protocol to upgrade to (RFC 9110 section 15.5.22), also one made by the application (U-13)."""
+    if response.status != HTTPStatus.UPGRADE_REQUIRED or "Upgrade" in response.headers:
+        return response
+    return Response(response.body, response.status, [*response.headers, ("Upgrade", "websocket")])
+
+
+def _switching_protocols(
+    accept: str, subprotocol: str | None, agreement: deflate.Agreement | None, extra: Headers
+) -> bytes:
+    """The 101 (RFC 6455 section 4.2.2 item 5), in gorilla's order (U-17)."""
+    headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
+    if subprotocol is not None:
+        headers.append(("Sec-WebSocket-Protocol", subprotocol))
+    if agreement is not None:
+        headers.append(("Sec-WebSocket-Extensions", agreement.header))
+    # The application's Sec-WebSocket-Protocol is above already, or the Upgrader's subprotocols override it (U-16).
+    headers.extend(pair for pair in extra if pair[0].lower() != "sec-websocket-protocol")
+    return switching_protocols(headers)
+
+
+def _valid_origins(value: Any) -> tuple[str, ...]:
+    origins = strings("allowed_origins", value, 'allowed_origins=["https://app.example.com"]')
+    for origin in origins:
+        try:
+            handshake.check_origin_pattern(origin)
+        except ValueError as exc:
+            raise ValueError(f"allowed_origins: {exc}") from None
+    return origins

@@ -1,0 +1,460 @@
+"""Worker processes: forked from one parent, put back when they die, ended together. POSIX only.
+
+    Workers.run                the parent: it serves nobody, it watches
+      _start                   forks a worker
+        _be_worker             the worker: its own core, its own signals, `work`; it never returns into the program
+    Workers.stop               tells all to end, waits, kills those that stay
+
+What the processes share is made before the first fork: the socket that listens. A connection waits in its queue until
+some worker accepts it, so the death of one loses none that it had not accepted.
+
+A worker and the parent hold one end each of a *lifeline*, a pair of sockets. The parent writes to it once: by when the
+worker is to have ended. The system closes an end when its process is gone, whatever it was that ended it: a worker that
+died is replaced; one whose parent died ends in order, so that no server is left that nobody can stop.
+
+They also share a table of how many connections each worker has. All of them wake up for a new connection, and the first
+takes it, which is one and the same for as long as its core is less busy than the others'. So a worker that has clearly
+more than another hesitates: `Share`.
+
+Two rules keep signals and forks apart:
+
+* **The parent handles signals only where it waits.** A handler of the program may call `stop`: elsewhere it could miss
+  a worker that is just forked, or run in one that still takes itself for the parent.
+* **A worker lets signals in once its own handlers are in place.** Those that are sent to it before then wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+from .._base.waker import Waker
+from .._base.worker import become_worker
+
+_log = logging.getLogger("syncws.server")
+
+#: Seconds after its start within which the death of a worker looks like a fault that the next one will have too; and
+#: how long its place then stays empty, so that the fault does not cost a whole core.
+_PAUSE = 1.0
+
+#: Seconds between two looks at what a lifeline does not tell of: processes that were forked by a worker, or by the
+#: parent, may hold its other end too.
+_LOOK = 1.0
+
+#: Seconds between two looks at a worker that is about to end.
+_SOON = 0.01
+
+#: In place of the connections of a worker that takes none.
+_NOBODY = -1
+
+#: What the parent writes to a lifeline: an instant of time.monotonic(), which is the same in every process.
+_ORDER = struct.Struct("d")
+
+#: The signals that end a server.
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Workers:
+    """Keeps a number of worker processes running, each of which calls work(parent, share).
+
+    A worker ends when work returns, with status 0; with 1 if it raises.
+
+    Concurrency: `run` is for one thread, which should have no others beside it. `stop` is for any thread when `run` is
+    over, and for a signal's handler in the thread of `run`. `_lock` is for several of them at once; it is reentrant, as
+    a handler may find its own thread in `stop`.
+    """
+
+    def __init__(self, count: int, work: Callable[[Parent, Share], None], *, pin: bool | None = None) -> None:
+        self._work = work
+        self._cores = _cores(count, pin)
+        self._lock = threading.RLock()
+        shares = memoryview(mmap.mmap(-1, count * 8)).cast("q")
+        self._workers = [_Worker(number, Share(shares, number)) for number in range(count)]
+        self._warned = False  # of threads
+
+    def run(self, waker: Waker, over: Callable[[], bool]) -> None:
+        """Keep all workers running until it is over; whoever makes it so wakes the waker. `stop` ends them."""
+        with _blocking(_handled_signals()) as mask:
+            while not over():
+                for worker in self._workers:
+                    if worker.pid is None and worker.due <= time.monotonic():
+                        self._start(worker, mask)
+                self._wait(waker, mask)
+                for worker in self._workers:
+                    if not over():
+                        worker.look()
+
+    def stop(self, deadline: float, grace: float) -> int:
+        """End all workers: in order until an instant of time.monotonic(), by force so many seconds later.
+
+        Idempotent. Returns how many had to be forced.
+        """
+        with self._lock:
+            for worker in self._workers:
+                worker.end(deadline)
+        try:
+            while self._count() and (left := deadline + grace - time.monotonic()) > 0:
+                time.sleep(min(_SOON, left))
+        finally:  # a second Ctrl-C interrupts the wait
+            with self._lock:
+                killed = self._count()
+                for worker in self._workers:
+                    worker.kill()
+        return killed
+
+    def _count(self) -> int:
+        """How many workers run."""
+        with self._lock:
+            for worker in self._workers:
+                worker.reap()
+            return sum(worker.pid is not None for worker in self._workers)
+
+    def _wait(self, waker: Waker, mask: Collection[int]) -> None:
+        """Wait for something to do. Signals are handled here, and nowhere else."""
+        # Made each time, of poll, which needs no descriptor: there is none that a worker inherits, or that runs out.
+        with selectors.PollSelector() as selector:
+            selector.register(waker, selectors.EVENT_READ)
+            for worker in self._workers:
+                if worker.lifeline is not None and not worker.leaving:
+                    selector.register(worker.lifeline, selectors.EVENT_READ, worker)
+            seconds = self._until_due()
+            with _only_blocking(mask):
+                ready = selector.select(seconds)
+        for key, _events in ready:
+            if key.data is None:
+                waker.wait(0)
+            else:
+                key.data.leaving = True
+
+    def _until_due(self) -> float:
+        """Seconds until there is something to look at."""
+        now = time.monotonic()
+        waits = [_SOON if worker.leaving else _LOOK for worker in self._workers]
+        waits += [max(0.0, worker.due - now) for worker in self._workers if worker.pid is None]
+        return min(waits)
+
+    def _start(self, worker: _Worker, mask: Collection[int]) -> None:
+        """Fork a worker; in the child this does not return."""
+        self._warn_of_threads()
+        _flush()  # else the worker would write again what waits in there
+        worker.due = time.monotonic()
+        worker.share.note(0)
+        try:
+            worker.lifeline, theirs = socket.socketpair()
+            with theirs:
+                parent = Parent(theirs, mask)
+                worker.pid = _fork()
+                if worker.pid == 0:
+                    self._be_worker(worker, parent)
+        except OSError as exc:  # no descriptor, no process, no memory to be had
+            _log.error("worker %d cannot be started: %s", worker.number, exc)
+            worker.pid = None
+            worker.let_go(_PAUSE)
+
+    def _warn_of_threads(self) -> None:
+        others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+        if others and not self._warned:
+            self._warned = True
+            _log.warning(
+                "threads are running while workers are forked (%s): a lock that one of them holds stays locked in the "
+                "worker; start them afterwards, in os.register_at_fork(after_in_child=...) or in a handler",
+                ", ".join(others),
+            )
+
+    def _be_worker(self, worker: _Worker, parent: Parent) -> NoReturn:
+        """The child, to its end: it must not come back into what the parent was doing."""
+        status = 1
+        try:
+            self._begin_worker(worker, parent)
+            self._work(parent, worker.share)
+            status = 0
+        except BaseException:
+            _log.exception("worker %d failed", worker.number)
+        finally:
+            try:
+                logging.shutdown()
+                _flush()
+            finally:
+                # Not sys.exit: what the program registered with atexit is its own, once, in the parent.
+                os._exit(status)
+
+    def _begin_worker(self, worker: _Worker, parent: Parent) -> None:
+        become_worker()
+        for each in self._workers:  # else a sibling would not see the parent's end while this process lives
+            if each.lifeline is not None:
+                each.lifeline.close()
+        if self._cores is not None:
+            core = self._cores[worker.number % len(self._cores)]
+            try:
+                os.sched_setaffinity(0, {core})
+            except OSError as exc:  # it was taken away from this program
+                _log.warning("worker %d cannot be kept on core %d: %s", worker.number, core, exc)
+        signal.set_wakeup_fd(-1)  # it is the parent's
+        for number in ENDING:
+            # In the end these are back: then a second Ctrl-C, which a terminal sends to every process, is the parent's
+            # to act on. Not SIG_IGN, which the programs that a handler starts would inherit.
+            signal.signal(number, _ignore)
+        parent.listen()
+
+
+class _Worker:
+    """One worker's place, and who has it now. Concurrency: see Workers."""
+
+    def __init__(self, number: int, share: Share) -> None:
+        self.number = number
+        self.share = share
+        self.pid: int | None = None  # of a process that runs, or has yet to be reaped
+        self.lifeline: socket.socket | None = None
+        self.leaving = False  # its end of the lifeline is closed
+        self.due = 0.0  # when it was started, or is to be
+
+    def look(self) -> None:
+        """See whether it has ended; then it is due again."""
+        pid = self.pid
+        how = self.reap()
+        if how is not None:
+            lived = time.monotonic() - self.due
+            level = logging.INFO if how == "ended" else logging.WARNING
+            _log.log(level, "worker %d (process %s) %s; another takes its place", self.number, pid, how)
+            self.let_go(0.0 if lived >= _PAUSE else _PAUSE)
+
+    def reap(self) -> str | None:
+        """What has become of it, once, when it has ended; None while it runs."""
+        return self._reap(os.WNOHANG)
+
+    def _reap(self, flags: int) -> str | None:
+        if self.pid is None:
+            return None
+        try:
+            pid, status = os.waitpid(self.pid, flags)
+        except ChildProcessError:  # the program reaps all its children itself, or lets the system do it
+            pid, status = self.pid, 0
+        if pid == 0:
+            return None
+        self.pid = None
+        code = os.waitstatus_to_exitcode(status)
+        if code == 0:
+            return "ended"
+        return f"was killed by {_name(-code)}" if code < 0 else f"ended with status {code}"
+
+    def end(self, deadline: float) -> None:
+        """Tell it to have ended by an instant of time.monotonic()."""
+        if self.pid is None or self.lifeline is None:
+            return
+        try:
+            self.lifeline.send(_ORDER.pack(deadline), getattr(socket, "MSG_NOSIGNAL", 0))
+        except OSError:  # it has ended, or has closed what it did not know
+            self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it now, if it still runs; give back what it had."""
+        self._signal(signal.SIGKILL)
+        self._reap(0)
+        self.let_go()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pid is not None:  # not reaped, so that its number is nobody else's
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def let_go(self, seconds: float = 0.0) -> None:
+        """Give back the lifeline; the place is due again in so many seconds."""
+        self.due = time.monotonic() + seconds
+        self.share.give_up()
+        self.leaving = False
+        if self.lifeline is not None:
+            self.lifeline.close()
+            self.lifeline = None
+
+
+class Parent:
+    """What a worker knows of its parent, and hears from it: made before the fork, used behind it."""
+
+    def __init__(self, lifeline: socket.socket, mask: Collection[int]) -> None:
+        self._pid = os.getpid()
+        self._lifeline = lifeline
+        self._mask = mask
+        #: The instant of time.monotonic() by which this worker is to have ended, if the parent has said so.
+        self.deadline: float | None = None
+
+    def listen(self) -> None:
+        """From now on SIGTERM comes when the parent wants this worker to end, and when the parent is gone."""
+        self._lifeline.settimeout(_LOOK)
+        threading.Thread(target=self._listen, name="syncws-lifeline", daemon=True).start()
+
+    def let_signals_come(self) -> None:
+        """Unblock what was blocked for the fork, and the signals that end a server."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, set(self._mask) - set(ENDING))
+
+    def _listen(self) -> None:
+        order = self._hear()
+        if len(order) == _ORDER.size:
+            (self.deadline,) = _ORDER.unpack(order)
+        else:
+            _log.warning("the parent process is gone: this worker ends")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _hear(self) -> bytes:
+        """What the parent wrote; nothing if it is gone."""
+        while os.getppid() == self._pid:  # else another process may hold the other end
+            try:
+                return self._lifeline.recv(_ORDER.size)
+            except TimeoutError:
+                pass
+            except OSError:  # a handler has closed what it did not know
+                break
+        return b""
+
+
+class Share:
+    """How many connections a worker has, in memory that all workers share.
+
+    Concurrency: each worker notes its own number, from one thread at a time, and reads all of them at any time. Whoever
+    reads an old one hesitates for nothing, or does not.
+    """
+
+    def __init__(self, shares: memoryview, number: int) -> None:
+        self._shares = shares
+        self._number = number
+        self.give_up()
+
+    def note(self, connections: int) -> None:
+        """This worker has so many."""
+        self._shares[self._number] = connections
+
+    def give_up(self) -> None:
+        """This worker is not there, or accepts no more."""
+        self._shares[self._number] = _NOBODY
+
+    def is_large(self) -> bool:
+        """Whether another worker that accepts has clearly fewer."""
+        least = min((each for each in self._shares if each != _NOBODY), default=0)
+        # The less it takes, the more often workers that are equally fast would rest in turn, of many that come at once.
+        return bool(self._shares[self._number] > least + least // 8 + 4)
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Of 3.12 and later, when there are threads: `_warn_of_threads` has said it, and an error would lose the number.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # there is none, it is closed, its reader is gone
+            stream.flush()
+
+
+def _ignore(number: int, frame: object) -> None:
+    pass
+
+
+def _name(number: int) -> str:
+    """What a signal is called; those of real time have numbers only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _handled_signals() -> set[int]:
+    """Those that something in Python handles, and those that end a server."""
+    return {number for number in signal.valid_signals() if callable(signal.getsignal(number))} | set(ENDING)
+
+
+def _blocking(signals: Collection[int]) -> AbstractContextManager[Collection[int]]:
+    """Let signals wait, beside those that do already, until the end of the block."""
+    return _mask(signal.SIG_BLOCK, signals)
+
+
+def _only_blocking(signals: Collection[int]) -> AbstractContextManager[Collection[int]]:
+    """Let these signals wait, and no others, until the end of the block."""
+    return _mask(signal.SIG_SETMASK, signals)
+
+
+@contextmanager
+def _mask(how: int, signals: Collection[int]) -> Iterator[Collection[int]]:
+    """Change which signals wait until the end of the block; gives those that waited before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # apart: the other call may raise what a handler raises
+    try:
+        signal.pthread_sigmask(how, signals)
+        yield before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# Cores
+
+
+def check_workers(count: int, pin: bool | None) -> None:
+    """Raise TypeError or ValueError unless so many workers can be had here."""
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"workers must be an integer, not {count!r}")
+    if count < 1:
+        raise ValueError(f"workers must be at least 1, not {count!r}")
+    if count > 1 and not hasattr(os, "fork"):
+        raise ValueError("workers are forked, and this system has no fork: use workers=1")
+    if not (pin is None or isinstance(pin, bool)):
+        raise TypeError(f"pin must be True, False or None, not {pin!r}")
+    if pin and not hasattr(os, "sched_setaffinity"):
+        raise ValueError("this system cannot keep a process on a core: leave pin out")
+
+
+def _cores(count: int, pin: bool | None) -> list[int] | None:
+    """The cores to keep workers on, by number; None to leave that to the system.
+
+    With the GIL one process uses one core, and moving between two costs it more than the work itself; but a worker
+    that is tied to a core which others use too waits while another core is idle.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    cores = sorted(os.sched_getaffinity(0))
+    if pin is None:
+        pin = _has_gil() and count == len(cores) and not _has_quota()
+    return cores if pin else None
+
+
+def _has_gil() -> bool:
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def _has_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> bool:
+    """Whether the system gives this process less time than its cores have (a container's CPU limit)."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:  # not Linux, or no control groups
+        return False
+    for line in lines:
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        folder = root / controllers / path.lstrip("/")
+        while True:
+            if _limits(folder):
+                return True
+            if folder in (root, root / controllers) or root not in folder.parents:
+                break
+            folder = folder.parent
+    return False
+
+
+def _limits(folder: Path) -> bool:
+    """Whether a control group limits its processor time: version 2 says "max" for no, version 1 says -1."""
+    for name in ("cpu.max", "cpu.cfs_quota_us"):
+        with suppress(OSError):
+            return folder.joinpath(name).read_text().split()[:1] not in ([], ["max"], ["-1"])
+    return False

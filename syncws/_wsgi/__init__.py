@@ -1,0 +1,10 @@
+"""A WebSocket inside somebody else's WSGI server: finding its socket, taking it away, serving it, ending it.
+
+Floor 4: imports the folders of floors 0 to 3. `_client` and `_rooms` are on the same floor: none imports another.
+
+* `takers`: where each WSGI server keeps the socket of a request.
+* `foreign`: TLS that a server began, and connections that use a server's own socket.
+* `detach`: a connection that leaves its server.
+* `hosted`: the connections of this process inside other servers: how many there may be, and their end.
+* `view`: one WebSocket view from its environ to its end. Begin here.
+"""

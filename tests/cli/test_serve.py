@@ -1,0 +1,456 @@
+"""`python -m syncws serve`: naming an application, what is said when something is wrong, and a server that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import logging
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import trustme
+
+import syncws
+from syncws._base.version import __version__
+from syncws._cli import serve as cli
+from syncws.testing import LeakChecks
+from tests.server.test_server import Client
+from tests.tasks import PATIENCE, written
+
+ROOT = Path(__file__).resolve().parents[2]
+
+APPLICATION = """
+import syncws
+from syncws.wsgi import websocket
+
+@websocket
+def echo(conn):
+    for message in conn:
+        conn.send(message)
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/echo":
+        return echo(environ, start_response)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["wsgi.url_scheme"].encode()]
+
+def create_app():
+    return app
+
+def create_with(settings):
+    return app
+
+def create_badly():
+    return 1 / 0
+
+def create_nothing():
+    pass
+
+class Holder:
+    app = staticmethod(app)
+
+class Callable:
+    def __call__(self, environ, start_response):
+        return app(environ, start_response)
+
+class Iterable:
+    def __init__(self, environ, start_response):
+        self.answer = app(environ, start_response)
+
+    def __iter__(self):
+        return iter(self.answer)
+
+class Configurable:
+    def __init__(self, name, folder=None):
+        pass
+
+callable_object = Callable()
+
+async def asgi(scope, receive, send):
+    pass
+
+class ASGI:
+    async def __call__(self, scope, receive, send):
+        pass
+
+asgi_object = ASGI()
+number = 5
+"""
+
+
+class CommandCase(LeakChecks):
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()
+        self.write("cli_app.py", APPLICATION)
+        self.enterContext(contextlib.chdir(self.folder))
+        self.enterContext(mock.patch.object(sys, "path", list(sys.path)))
+        self.enterContext(mock.patch.dict(sys.modules))
+        root = logging.getLogger()
+        self.enterContext(mock.patch.object(root, "handlers", [logging.NullHandler()]))  # basicConfig leaves it alone
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def run_main(self, *arguments: str) -> tuple[int, str, str]:
+        """(exit status, standard output, standard error) of a command in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                status = cli.main(arguments)
+            except SystemExit as exc:
+                status = int(exc.code or 0)
+        return status, out.getvalue(), err.getvalue()
+
+    def assertRefused(self, says: str, *arguments: str, status: int = 1) -> str:
+        """The command ends with an error, in one line at the end of stderr."""
+        got, out, err = self.run_main(*arguments)
+        self.assertEqual((got, out), (status, ""), err)
+        last = err.splitlines()[-1]
+        self.assertIn(says, last)
+        return err
+
+    def assertLine(self, says: str, *arguments: str) -> None:
+        """That line is all there is."""
+        err = self.assertRefused(says, *arguments)
+        self.assertEqual(err.count("\n"), 1, err)
+        self.assertTrue(err.startswith("syncws: "), err)
+
+
+class LoadTests(CommandCase):
+    """module:app, and what else may be named."""
+
+    def test_what_can_be_named(self) -> None:
+        """An attribute, one of an object, what a factory returns, an object and a class that are called."""
+        for spec in ("app", "create_app()", "Holder.app", "callable_object", "Iterable"):
+            with self.subTest(spec=spec):
+                self.assertTrue(callable(cli.load_application(f"cli_app:{spec}")))
+
+    def test_packages(self) -> None:
+        """A module of a package is named by dots; the current directory is searched first, and once."""
+        self.write("cli_package/inner.py", APPLICATION)
+        for _ in range(2):
+            app = cli.load_application("cli_package.inner:app")
+        self.assertEqual(app.__module__, "cli_package.inner")
+        self.assertEqual([path for path in sys.path if path == str(self.folder)], [str(self.folder)])
+
+    def test_a_callable_that_does_not_say(self) -> None:
+        """A callable without a signature is believed."""
+        self.write("cli_other.py", "import collections\napp = type.__call__.__get__(dict)\n")
+        with mock.patch("inspect.signature", side_effect=ValueError):
+            self.assertTrue(callable(cli.load_application("cli_other:app")))
+
+    def test_what_names_nothing(self) -> None:
+        """What is no module:attribute is an error that says how to write it."""
+        for spec, says in [
+            ("cli_app", "write module:app, or 'module:factory()'"),
+            ("", "write module:app"),
+            (":app", "write module:app"),
+            ("cli_app:", "write module:app"),
+            ("cli-app:app", "write module:app"),
+            ("cli_app:app:app", "write module:app"),
+            ("cli_app.py:app", "write cli_app:app"),
+            ("./examples/cli_app.py:app", "write examples.cli_app:app"),
+            ("examples/cli_app", "write examples.cli_app:app"),
+            ("../cli_app.py:app", "write module:app"),
+            ("cli_app:create_app('x')", "a factory is called without arguments, as in 'cli_app:create_app()'"),
+        ]:
+            with self.subTest(spec=spec):
+                self.assertLine(says, "serve", spec)
+
+    def test_missing_modules(self) -> None:
+        """A module that is not there is one line, also if it would be in a package that is not, or is none."""
+        for spec, name in [
+            ("no_such_module:app", "no_such_module"),
+            ("no_such.module:app", "no_such"),
+            ("cli_app.module:app", "cli_app.module"),
+        ]:
+            with self.subTest(spec=spec):
+                self.assertLine(f"there is no module {name!r}, neither in {self.folder} nor installed", "serve", spec)
+
+    def test_modules_that_fail(self) -> None:
+        """What a module raises is shown with its own traceback, without ours, and then said in one line."""
+        for text, says in [
+            ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+            ("def f():\n    1 / 0\nf()", "ZeroDivisionError: division by zero"),
+            ("x = (", "SyntaxError: '(' was never closed (cli_bad.py, line 1)"),
+        ]:
+            with self.subTest(text=text):
+                sys.modules.pop("cli_bad", None)
+                self.write("cli_bad.py", text)
+                err = self.assertRefused(f"syncws: importing cli_bad failed: {says}", "serve", "cli_bad:app")
+                self.assertIn("cli_bad.py", err)
+                self.assertNotIn("importlib", err)
+                self.assertNotIn("cli.py", err.replace("cli_bad.py", ""))
+                (self.folder / "cli_bad.py").unlink()
+
+    def test_missing_attributes(self) -> None:
+        """An attribute that is not there is one line, with what is there that looks like it."""
+        self.assertLine("cli_app has no attribute 'ap'; did you mean 'app'?", "serve", "cli_app:ap")
+        self.assertLine("cli_app has no attribute 'zzzzzz'", "serve", "cli_app:zzzzzz")
+        self.assertLine("cli_app:Holder.ap has no attribute 'ap'; did you mean 'app'?", "serve", "cli_app:Holder.ap")
+
+    def test_what_is_no_application(self) -> None:
+        """What cannot be a WSGI application is one line that says what it is instead."""
+        for spec, says in [
+            ("number", "is no WSGI application but an int"),
+            ("create_app", "does not take (environ, start_response); if it makes one, write 'cli_app:create_app()'"),
+            ("create_with", "does not take (environ, start_response)"),
+            ("create_nothing()", "is no WSGI application but None"),
+            ("number()", "is no factory but an int: leave out the ()"),
+            ("asgi", "is an ASGI application"),
+            ("asgi_object", "is an ASGI application"),
+            ("Configurable", "is no WSGI application but a class: name an object of it"),
+        ]:
+            with self.subTest(spec=spec):
+                self.assertLine(says, "serve", f"cli_app:{spec}")
+
+    def test_a_factory_that_fails(self) -> None:
+        """What a factory raises is shown with its traceback, and then said in one line."""
+        err = self.assertRefused("cli_app:create_badly() failed: ZeroDivisionError", "serve", "cli_app:create_badly()")
+        self.assertIn("in create_badly", err)
+
+
+class OptionTests(CommandCase):
+    def test_version(self) -> None:
+        """--version says the version."""
+        self.assertEqual(self.run_main("--version"), (0, f"syncws {__version__}\n", ""))
+
+    def test_help(self) -> None:
+        """--help tells what there is."""
+        for arguments in (["--help"], ["serve", "--help"]):
+            status, out, _ = self.run_main(*arguments)
+            self.assertEqual(status, 0)
+            self.assertIn("WSGI", out)
+
+    def test_bad_options(self) -> None:
+        """Options that cannot be are refused by their name."""
+        for arguments in (
+            [],
+            ["run"],
+            ["serve"],
+            ["serve", "cli_app:app", "--port", "x"],
+            ["serve", "cli_app:app", "--port", "65536"],
+            ["serve", "cli_app:app", "--max-connections", "0"],
+            ["serve", "cli_app:app", "--workers", "0"],
+            ["serve", "cli_app:app", "--workers", "many"],
+            ["serve", "cli_app:app", "--log-level", "loud"],
+        ):
+            with self.subTest(arguments=arguments):
+                self.assertRefused("error: ", *arguments, status=2)
+
+    def test_where(self) -> None:
+        """A Unix socket and an address exclude each other."""
+        for more in (["--port", "0"], ["--host", "localhost"]):
+            self.assertLine("--unix excludes --host and --port", "serve", "cli_app:app", "--unix", "s", *more)
+
+    def test_an_address_in_use(self) -> None:
+        """A port that is taken is one line."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            says = f"cannot listen on host '127.0.0.1' port {port}: {os.strerror(errno.EADDRINUSE)}"
+            self.assertLine(says, "serve", "cli_app:app", "--port", port)
+
+    def test_addresses_that_cannot_be(self) -> None:
+        """So are a host that is none, and a path where no socket can be."""
+        for says, options in [
+            ("cannot listen on host 'no such host' port 0: ", ["--host", "no such host", "--port", "0"]),
+            ("cannot listen on the Unix socket no/such/folder: ", ["--unix", "no/such/folder"]),
+            ("cannot listen on the Unix socket ", ["--unix", "x" * 200]),
+            ("cannot listen on the Unix socket : ", ["--unix", ""]),
+        ]:
+            with self.subTest(options=options):
+                self.assertLine(says, "serve", "cli_app:app", *options)
+
+    def test_certificates_that_cannot_be(self) -> None:
+        """A certificate that is not there, or none, or not of this key is one line."""
+        first, second = (trustme.CA().issue_cert("localhost") for _ in range(2))
+        first.cert_chain_pems[0].write_to_path("cert.pem")
+        second.private_key_pem.write_to_path("key.pem")
+        for says, options in [
+            ("--keyfile needs --certfile", ["--keyfile", "key.pem"]),
+            ("the certificate none.pem with the key none.pem: No such file", ["--certfile", "none.pem"]),
+            ("the certificate cli_app.py with the key cli_app.py: not PEM", ["--certfile", "cli_app.py"]),
+            (
+                "the certificate cert.pem with the key key.pem: not PEM, or not of one another",
+                ["--certfile", "cert.pem", "--keyfile", "key.pem"],
+            ),
+        ]:
+            with self.subTest(options=options):
+                self.assertLine(says, "serve", "cli_app:app", *options)
+
+    def test_what_the_server_is_told(self) -> None:
+        """Each option reaches the server."""
+        with (
+            mock.patch.object(cli, "Server", side_effect=OSError(1, "stop here")) as made,
+            mock.patch.object(logging, "basicConfig") as configured,
+        ):
+            self.run_main("serve", "cli_app:app", "--max-connections", "7", "--log-level", "warning")
+            arguments, options = made.call_args
+            self.assertEqual(arguments, (None, "127.0.0.1", 8080))
+            self.assertEqual(
+                (options["max_connections"], options["unix_path"], options["ssl_context"]), (7, None, None)
+            )
+            self.assertEqual(options["workers"], 1)
+            self.assertEqual(options["wsgi_app"].__name__, "app")
+            self.assertEqual(configured.call_args.kwargs["level"], "WARNING")
+            self.run_main("serve", "cli_app:app", "--host", "::", "--port", "9")
+            self.assertEqual(made.call_args.args, (None, "::", 9))
+            self.run_main("serve", "cli_app:app", "--workers", "3")
+            self.assertEqual(made.call_args.kwargs["workers"], 3)
+            self.run_main("serve", "cli_app:app", "--unix", "app.sock")
+            self.assertEqual(made.call_args.kwargs["unix_path"], "app.sock")
+
+    def test_addresses_to_go_to(self) -> None:
+        """The address that is printed is one that a browser can go to."""
+        for host, scheme, expected in [
+            (None, "http", "http://127.0.0.1:5/"),
+            ("", "http", "http://localhost:5/"),
+            ("0.0.0.0", "http", "http://localhost:5/"),
+            ("::", "https", "https://localhost:5/"),
+            ("::1", "http", "http://[::1]:5/"),
+            ("example.com", "https", "https://example.com:5/"),
+        ]:
+            server: Any = mock.Mock(address=("x", 5))
+            options: Any = mock.Mock(unix=None, host=host, certfile="c" if scheme == "https" else None)
+            self.assertEqual(cli._say_address(server, options), expected)
+
+
+class Served:
+    """`python -m syncws serve` in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Any) -> None:
+        self.process = process
+        self._log = log
+        assert process.stdout is not None
+        self.first_line = process.stdout.readline()
+
+    @property
+    def port(self) -> int:
+        found = re.fullmatch(
+            r"Serving cli_app:\S+ on https?://127\.0\.0\.1:(\d+)/ \(press Ctrl-C to stop\)\n", self.first_line
+        )
+        if found is None:
+            raise AssertionError(f"it printed {self.first_line!r}, and {self.log()}")
+        return int(found[1])
+
+    def log(self) -> str:
+        return written(self._log)
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+class ServeTests(CommandCase):
+    @contextlib.contextmanager
+    def serving(self, *arguments: str) -> Iterator[Served]:
+        command = [sys.executable, "-W", "error", "-m", "syncws", "serve", *arguments]
+        # Found without being installed; the current directory is the command's own affair.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
+        with (
+            tempfile.TemporaryFile("w+") as log,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process,
+        ):
+            try:
+                yield Served(process, log)
+            finally:
+                process.kill()
+
+    def check_echo(self, url: str, **options: Any) -> None:
+        with syncws.dial(url, proxy=None, timeout=PATIENCE, **options) as conn:
+            conn.send("hello")
+            self.assertEqual(conn.receive(timeout=PATIENCE), "hello")
+
+    def test_pages_and_websockets(self) -> None:
+        """Pages and WebSockets are served at the address that is printed; a signal ends it: peers are told 1001."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number=number), self.serving("cli_app:create_app()", "--port", "0") as served:
+                address = f"127.0.0.1:{served.port}"
+                with urllib.request.urlopen(f"http://{address}/", timeout=PATIENCE) as response:
+                    self.assertEqual(response.read(), b"http")
+                self.check_echo(f"ws://{address}/echo")
+                with contextlib.closing(
+                    syncws.dial(f"ws://{address}/echo", proxy=None, timeout=PATIENCE)
+                ) as conn, self.assertRaises(syncws.CloseError) as caught:  # fmt: skip
+                    served.process.send_signal(number)
+                    conn.receive(timeout=PATIENCE)
+                self.assertEqual(caught.exception.code, 1001)
+                self.assertEqual(served.process.wait(PATIENCE), 0)
+                self.assertEqual(served.log(), f"INFO syncws.server: {number.name}: shutting down\n")
+
+    def test_workers(self) -> None:
+        """With --workers several processes serve, which a signal ends like one; each is one that --max-connections
+        counts for."""
+        options = ("--port", "0", "--workers", "2", "--max-connections", "1")
+        with self.serving("cli_app:app", *options) as served, contextlib.ExitStack() as stack:
+            conns: list[syncws.Conn] = []
+            while len(conns) < 2:
+                with contextlib.suppress(syncws.BadHandshakeError):  # 503: by the one that is full, the other was late
+                    url = f"ws://127.0.0.1:{served.port}/echo"
+                    conns.append(stack.enter_context(syncws.dial(url, proxy=None, timeout=PATIENCE)))
+            for conn in conns:
+                conn.send("hello")
+                self.assertEqual(conn.receive(timeout=PATIENCE), "hello")
+            served.process.send_signal(signal.SIGTERM)
+            for conn in conns:
+                with self.assertRaises(syncws.CloseError) as caught:
+                    conn.receive(timeout=PATIENCE)
+                self.assertEqual(caught.exception.code, 1001)
+                conn.close()
+            self.assertEqual(served.process.wait(PATIENCE), 0)
+            self.assertIn("INFO syncws.server: SIGTERM: shutting down\n", served.log())
+
+    def test_a_second_signal(self) -> None:
+        """A second signal does not wait for those who do not go."""
+        with self.serving("cli_app:app", "--port", "0") as served, Client(("127.0.0.1", served.port)) as client:
+            client.socket.sendall(
+                b"GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            peer = client.upgraded()
+            served.process.send_signal(signal.SIGINT)
+            self.assertEqual(peer.receive_close(), (1001, ""))  # which this client does not answer
+            self.assertEqual(served.end(signal.SIGINT), 0)
+
+    def test_tls(self) -> None:
+        """With a certificate it serves TLS."""
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_and_cert_chain_pem.write_to_path("both.pem")
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
+        with self.serving("cli_app:app", "--port", "0", "--certfile", "both.pem") as served:
+            self.assertIn("https://", served.first_line)
+            self.check_echo(f"wss://127.0.0.1:{served.port}/echo", ssl_context=trusting)
+            self.assertEqual(served.end(signal.SIGTERM), 0)
+
+    def test_unix_socket(self) -> None:
+        """It serves a Unix socket, and removes its file at the end."""
+        with self.serving("cli_app:app", "--unix", "app.sock") as served:
+            self.assertEqual(
+                served.first_line, "Serving cli_app:app on the Unix socket app.sock (press Ctrl-C to stop)\n"
+            )
+            self.check_echo("ws://localhost/echo", unix_path="app.sock")
+            self.assertEqual(served.end(signal.SIGTERM), 0)
+        self.assertFalse(Path("app.sock").exists())
+
+    def test_an_error(self) -> None:
+        """An error is the exit status of the process, too."""
+        with self.serving("cli_app:none") as served:
+            self.assertEqual((served.first_line, served.process.wait(PATIENCE)), ("", 1))
+            self.assertEqual(served.log(), "syncws: cli_app has no attribute 'none'\n")

@@ -1,0 +1,121 @@
+"""What the tests of `Conn` share: a connection in either role, threads that hand back what became of them, a clock."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from syncws._conn.conn import Conn
+from syncws.testing import LeakChecks, Peer, await_, pair, peer
+from tests.tasks import Task
+
+
+class ConnCase(LeakChecks):
+    """Tests of a connection in one role; `client` says which. The peer always has the other one.
+
+    The tests of a topic stand in a plain class; `in_both_roles` makes two test cases of each.
+    """
+
+    client = False
+
+    def peer(self, **options: Any) -> tuple[Conn, Peer]:
+        """A connection and its raw opposite, for the length of the test."""
+        return self.enterContext(peer(client=self.client, **options))
+
+    def pair(self, **options: Any) -> tuple[Conn, Conn]:
+        """Two connections that talk to each other; the first has the role under test."""
+        server, client = self.enterContext(pair(**options))
+        return (client, server) if self.client else (server, client)
+
+    def start(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Task:
+        """Run a call in a thread."""
+        return Task(call, *args, **kwargs)
+
+    def start_reading(self, conn: Conn, call: Callable[..., Any] | None = None) -> Task:
+        """Run a read in a thread, and return once it has the turn."""
+        task = Task(call or conn.read_message)
+        self.assertTrue(await_(conn._inbound.turn.locked), "the read has not begun")
+        return task
+
+    def start_stuck_write(self, conn: Conn, size: int = 16 << 20) -> Task:
+        """Write more than the sockets take to a peer that does not read, and return once that is stuck."""
+        task = Task(conn.write_message, 2, bytes(size))
+        self.assertTrue(await_(lambda: conn._transport.pending), "the write has not begun")
+        return task
+
+    @contextmanager
+    def busy_wire(self, conn: Conn) -> Iterator[None]:
+        """As if another thread's frame were under way for the length of the block."""
+        conn._wire.frame_lock.acquire()
+        try:
+            yield
+        finally:
+            conn._wire.frame_lock.release()
+            conn._wire.flush_soon()
+
+    def assert_ends(self, call: Callable[[], Any], code: int, kind: type[Exception]) -> Any:
+        """The call raises a stored end of exactly that kind and code; the end."""
+        with self.assertRaises(kind) as caught:
+            call()
+        self.assertIs(type(caught.exception), kind)
+        self.assertEqual(caught.exception.code, code)  # type: ignore[attr-defined]
+        return caught.exception
+
+    def assert_released(self, conn: Conn) -> None:
+        """The descriptor goes back as soon as nobody is inside."""
+        self.assertTrue(await_(lambda: conn.socket.fileno() == -1), "the descriptor was not given back")
+
+
+def in_both_roles(*topics: type) -> dict[str, type]:
+    """Two test cases of each class of tests, ServerX and ClientX: for the module's globals, where unittest looks."""
+    return {
+        f"{role}{topic.__name__}": type(
+            f"{role}{topic.__name__}", (topic, ConnCase), {"__module__": topic.__module__, "client": role == "Client"}
+        )
+        for topic in topics
+        for role in ("Server", "Client")
+    }
+
+
+class Clock:
+    """time.monotonic of the module under test, which the test can move on."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._ahead += seconds
+
+
+@contextmanager
+def moved_clock() -> Iterator[Clock]:
+    """Give the connection a clock that can be moved, for the length of the block."""
+    clock = Clock()
+    with mock.patch("syncws._conn.conn.time", clock), mock.patch("syncws._conn.inbound.time", clock):
+        yield clock
+
+
+def deflate(data: bytes, level: int = 9) -> bytes:
+    """The payload of a compressed message (RFC 7692 section 7.2.1)."""
+    compressor = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def inflate(data: bytes) -> bytes:
+    """The message of a compressed payload."""
+    return zlib.decompressobj(-15).decompress(data + b"\0\0\xff\xff")
+
+
+def elapsed(call: Callable[[], Any]) -> float:
+    """Seconds a call takes."""
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began

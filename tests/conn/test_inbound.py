@@ -1,0 +1,942 @@
+"""Reading from a `Conn`: messages, streams, limits, timeouts, bad input, and how a read ends. Both roles.
+
+Ids such as R-2 name the behaviours of gorilla/websocket that are kept, or mended on purpose.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import threading
+import time
+import zlib
+
+from syncws import BINARY, TEXT, CloseError, ConcurrencyError, ProtocolError, ReadLimitError, ReadTimeout, join_messages
+from tests.conn.cases import deflate, elapsed, in_both_roles, moved_clock
+
+_SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
+
+
+class Messages:
+    """What arrives, and as what."""
+
+    def test_message_of_every_size_arrives_whole_or_byte_by_byte(self) -> None:
+        """TestFraming: messages of every length encoding arrive, in one piece or cut anywhere, TEXT as str."""
+        conn, peer = self.peer()
+        for size in _SIZES:
+            for cut in (None, 1) if size < 1000 else (None, 1017):
+                data = "x" * size
+                peer.send_frame(TEXT, data, cut=cut)
+                self.assertEqual(conn.read_message(), (TEXT, data))
+                peer.send_frame(BINARY, data, cut=cut)
+                self.assertEqual(conn.read_message(), (BINARY, data.encode()))
+
+    def test_message_type_decides_str_or_bytes(self) -> None:
+        """receive and iteration give str for TEXT and bytes for BINARY."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT, "grün")
+        peer.send_frame(BINARY, b"\xff")
+        self.assertEqual([conn.receive(), conn.receive()], ["grün", b"\xff"])
+
+    def test_control_frames_do_not_surface(self) -> None:
+        """R-1: a read handles pings and pongs inside, and returns the message behind them."""
+        conn, peer = self.peer()
+        peer.send_frame(9, b"p")
+        peer.send_frame(10, b"q")
+        peer.send_frame(TEXT, "m")
+        self.assertEqual(conn.receive(), "m")
+        self.assertEqual(peer.receive_frame()[:2], (10, b"p"))
+
+    def test_nothing_is_handled_while_nobody_reads(self) -> None:
+        """R-1: without a read no ping is answered and no handler runs."""
+        conn, peer = self.peer()
+        called = []
+        conn.set_ping_handler(called.append)
+        peer.send_frame(9, b"p")
+        conn.send("first")
+        self.assertEqual(peer.receive_frame().opcode, TEXT)
+        self.assertEqual(called, [])
+        with self.assertRaises(ReadTimeout):
+            conn.read_message(timeout=0)
+        self.assertEqual(called, [b"p"])
+
+    def test_empty_messages_are_legal(self) -> None:
+        """W-14: empty messages arrive, fragmented or not."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT)
+        peer.send_frame(BINARY, fin=False)
+        peer.send_frame(0)
+        self.assertEqual(conn.read_message(), (TEXT, ""))
+        self.assertEqual(conn.read_message(), (BINARY, b""))
+
+    def test_fragments_make_one_message(self) -> None:
+        """Fragments are joined, with control frames between them handled on the way (C-7)."""
+        conn, peer = self.peer()
+        pongs = []
+        conn.set_pong_handler(pongs.append)
+        peer.send_frame(TEXT, "gr\u00fc".encode()[:3], fin=False)
+        peer.send_frame(10, b"between")
+        peer.send_frame(0, "gr\u00fc".encode()[3:], fin=False)
+        peer.send_frame(0, "n")
+        self.assertEqual(conn.read_message(), (TEXT, "grün"))
+        self.assertEqual(pongs, [b"between"])
+
+    def test_one_segment_can_hold_many_messages(self) -> None:
+        """Messages that arrive together are read one by one, in order."""
+        conn, peer = self.peer()
+        peer.send(b"".join(peer.frame(TEXT, str(number)) for number in range(500)))
+        self.assertEqual([conn.receive() for _ in range(500)], [str(number) for number in range(500)])
+
+
+class Iteration:
+    """for message in conn."""
+
+    def test_iteration_ends_on_a_normal_close(self) -> None:
+        """Iteration ends by itself when the peer closes with 1000, 1001 or no code."""
+        for code in (1000, 1001, None):
+            with self.subTest(code=code):
+                conn, peer = self.peer()
+                peer.send_frame(TEXT, "a")
+                peer.send_frame(BINARY, b"b")
+                peer.close(code)
+                self.assertEqual(list(conn), ["a", b"b"])
+
+    def test_iteration_raises_every_other_end(self) -> None:
+        """Iteration raises a close with another code, a vanished peer and a breach of the protocol."""
+        conn, peer = self.peer()
+        peer.close(1011, "oh")
+        self.assert_ends(lambda: list(conn), 1011, CloseError)
+        conn, peer = self.peer()
+        peer.socket.close()
+        self.assert_ends(lambda: list(conn), 1006, CloseError)
+        conn, peer = self.peer()
+        peer.send_frame(3)
+        self.assert_ends(lambda: list(conn), 1002, ProtocolError)
+
+
+class Streams:
+    """next_reader and join_messages."""
+
+    def test_next_reader_skips_the_rest_of_the_message_before(self) -> None:
+        """R-2: next_reader discards what is left, all its fragments; the old reader is then at its end."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT, "first", fin=False)
+        peer.send_frame(0, "more")
+        peer.send_frame(BINARY, b"second")
+        old = conn.next_reader()
+        self.assertEqual((old.message_type, old.read(2)), (TEXT, b"fi"))
+        new = conn.next_reader()
+        self.assertEqual((old.read(1), old.read()), (b"", b""))
+        self.assertEqual((new.message_type, new.read()), (BINARY, b"second"))
+        self.assertEqual(old.read(), b"")
+
+    def test_every_kind_of_read_skips_the_rest_of_an_unread_stream(self) -> None:
+        """R-2: read_message, receive and read_json pass over an unread message too."""
+        conn, peer = self.peer()
+        for read in (conn.read_message, conn.receive, conn.read_json, conn.next_reader):
+            peer.send_frame(TEXT, "skipped", fin=False)
+            peer.send_frame(0, "skipped")
+            peer.send_frame(TEXT, '"m"')
+            conn.next_reader()
+            read()
+        peer.send_frame(TEXT, "last")
+        self.assertEqual(conn.receive(), "last")
+
+    def test_a_read_message_stays_at_its_end(self) -> None:
+        """R-3: a reader whose message is read gives nothing ever after, and does not touch the next message."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT, "m")
+        reader = conn.next_reader()
+        self.assertEqual([reader.read(), reader.read(), reader.read(5)], [b"m", b"", b""])
+        peer.send_frame(TEXT, "n")
+        self.assertEqual(reader.read(), b"")
+        self.assertEqual(conn.receive(), "n")
+
+    def test_pieces_are_there_before_the_message_ends(self) -> None:
+        """A reader gives what has arrived, of a frame or of fragments, before the rest is sent."""
+        conn, peer = self.peer()
+        frame = peer.frame(BINARY, b"abcdef")
+        peer.send(frame[:-3])
+        reader = conn.next_reader()
+        self.assertEqual(reader.read(100), b"abc")
+        peer.send(frame[-3:])
+        self.assertEqual(reader.read(), b"def")
+        peer.send_frame(TEXT, "ab", fin=False)
+        reader = conn.next_reader()
+        self.assertEqual(reader.read(100), b"ab")
+        peer.send_frame(0, "c")
+        self.assertEqual(reader.read(), b"c")
+
+    def test_lines_of_a_long_message(self) -> None:
+        """TestBufioReadBytes: io's own readers read a message in lines, however long and however cut."""
+        conn, peer = self.peer(read_buffer_size=64)
+        lines = [f"{number} {'ä' * 100}\n" for number in range(200)]
+        peer.send_frame(TEXT, "".join(lines), cut=4001)
+        self.assertEqual(list(io.TextIOWrapper(conn.next_reader(), "utf-8")), lines)
+        peer.send_frame(TEXT, "next")
+        self.assertEqual(conn.receive(), "next")
+
+    def test_join_messages_ends_with_the_end(self) -> None:
+        """J-5: all messages as one stream, the terminator after each, empty ones too; a normal close is raised."""
+        for term, joined in ((b"", b"abc"), (b"|", b"a||bc|")):
+            conn, peer = self.peer()
+            peer.send_frame(TEXT, "a")
+            peer.send_frame(BINARY)
+            peer.send_frame(BINARY, b"bc", cut=1)
+            peer.close()
+            got = bytearray()
+            with self.assertRaises(CloseError) as caught:
+                for piece in join_messages(conn, term):
+                    got += piece
+            self.assertEqual((bytes(got), caught.exception.code), (joined, 1000))
+
+    def test_the_end_within_a_message_reaches_the_reader_and_the_connection(self) -> None:
+        """C-12: a close between fragments is raised by the open reader, and again by every later read."""
+        conn, peer = self.peer()
+        peer.send(peer.frame(TEXT, "a", fin=False) + peer.frame(8, b"\x03\xe9bye"))
+        reader = conn.next_reader()
+        self.assertEqual(reader.read(10), b"a")
+        end = self.assert_ends(lambda: reader.read(10), 1001, CloseError)
+        for read in (reader.read, conn.next_reader, conn.read_message, conn.receive):
+            self.assertIs(self.assert_ends(read, 1001, CloseError), end)
+
+
+class Ends:
+    """Ends of the stream, and what reads raise from then on."""
+
+    def test_stream_cut_at_every_byte(self) -> None:
+        """R-6: an end of the stream without a close frame is CloseError 1006, between frames or at any byte of one."""
+        conn, peer = self.peer()
+        stream = peer.frame(TEXT, "ab", fin=False) + peer.frame(9, b"p") + peer.frame(0, b"x" * 130)
+        whole = peer.frame(BINARY, b"y" * 200)
+        for data in (stream, whole):
+            for cut in range(len(data)):
+                for streamed in (False, True):
+                    conn, peer = self.peer()
+                    peer.send(data[:cut])
+                    peer.socket.close()
+                    read = (lambda c=conn: c.next_reader().read()) if streamed else conn.read_message
+                    end = self.assert_ends(read, 1006, CloseError)
+                    self.assertIs(self.assert_ends(conn.next_reader, 1006, CloseError), end)
+                    conn.close()
+
+    def test_end_while_skipping(self) -> None:
+        """R-7, mended: the end of the stream while a message is skipped is 1006 too, so that nothing looks complete."""
+        for end in ("frame", "fragment"):
+            conn, peer = self.peer()
+            frame = peer.frame(TEXT, "long text", fin=end == "frame")
+            peer.send(frame[:-4] if end == "frame" else frame)
+            conn.next_reader()
+            peer.socket.close()
+            self.assert_ends(conn.next_reader, 1006, CloseError)
+
+    def test_reset_is_the_same_end_with_its_cause(self) -> None:
+        """A connection reset is CloseError 1006; the OSError is its cause."""
+        conn, peer = self.peer()
+        conn.send("unread")
+        reading = self.start_reading(conn)
+        peer.socket.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER of zero seconds: close resets
+        peer.socket.close()
+        end = reading.error()
+        self.assertIsInstance(end, CloseError)
+        self.assertEqual(end.code, 1006)
+        self.assertIsInstance(end.__cause__, ConnectionResetError)
+
+    def test_every_later_call_raises_the_same_object(self) -> None:
+        """R-4, R-14: once over, every read and write raises the one stored end; a deadline changes nothing."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT, b"\xff")
+        end = self.assert_ends(conn.read_message, 1007, ProtocolError)
+        conn.set_read_deadline(None)
+        calls = (
+            conn.read_message,
+            conn.next_reader,
+            conn.read_json,
+            lambda: next(iter(conn)),
+            lambda: conn.receive(timeout=0),
+            lambda: conn.send("x"),
+            lambda: conn.send_nowait("x"),
+            lambda: conn.write_control(9),
+            conn.ping,
+            lambda: conn.next_writer(TEXT),
+        )
+        for call in calls * 2:
+            self.assertIs(self.assert_ends(call, 1007, ProtocolError), end)
+
+    def test_reading_on_after_the_end_never_hangs(self) -> None:
+        """TestFailedConnectionReadPanic, R-5: a loop that ignores the end gets it at once, thousands of times."""
+        conn, peer = self.peer()
+        peer.close()
+        for _ in range(5000):
+            self.assert_ends(conn.read_message, 1000, CloseError)
+
+    def test_a_vanished_peer_frees_the_descriptor(self) -> None:
+        """Once the peer has vanished the descriptor goes back, even if nobody calls close."""
+        conn, peer = self.peer()
+        peer.socket.close()
+        self.assert_ends(conn.read_message, 1006, CloseError)
+        self.assert_released(conn)
+
+
+class BadInput:
+    """What breaks the protocol ends it: a close frame with the code, a ProtocolError, the same for good."""
+
+    def _breaks(self, data: bytes, code: int = 1002, compression: bool = False) -> str:
+        for cut in (None, 1):
+            conn, peer = self.peer(compression=compression)
+            peer.send(data, cut=cut)
+            end = self.assert_ends(conn.read_message, code, ProtocolError)
+            self.assertIs(self.assert_ends(conn.read_message, code, ProtocolError), end)
+            self.assertIs(self.assert_ends(lambda c=conn: c.send("x"), code, ProtocolError), end)
+            self.assertEqual(peer.receive_close(), (code, end.reason))
+            self.assertNotEqual(conn.socket.fileno(), -1)  # R-14: TCP stays until the application closes
+            peer.socket.close()
+            conn.close()
+        return str(end)
+
+    def test_header_violations(self) -> None:
+        """R-12: reserved bits, unknown opcodes, long or fragmented control frames are 1002, each with its reason."""
+        _, peer = self.peer()
+        for data in (
+            peer.frame(TEXT, "x", rsv1=True),
+            bytes([0x20 | peer.frame(TEXT)[0]]) + peer.frame(TEXT)[1:],
+            bytes([0x10 | peer.frame(TEXT)[0]]) + peer.frame(TEXT)[1:],
+            peer.frame(3),
+            peer.frame(7),
+            peer.frame(11),
+            peer.frame(15),
+            peer.frame(9, b"x" * 126),
+            peer.frame(9, fin=False),
+            peer.frame(8, fin=False),
+        ):
+            with self.subTest(data=data[:4]):
+                self.assertIn("1002", self._breaks(data))
+
+    def test_mask(self) -> None:
+        """R-13: a server wants its client's frames masked, a client its server's unmasked."""
+        _, peer = self.peer()
+        for opcode in (TEXT, BINARY, 9):
+            self._breaks(peer.frame(opcode, b"x", masked=self.client))
+
+    def test_fragments_out_of_order(self) -> None:
+        """R-15: a message inside a fragmented one, or a continuation of none, is 1002."""
+        _, peer = self.peer()
+        self._breaks(peer.frame(TEXT, "a", fin=False) + peer.frame(TEXT, "b"))
+        self._breaks(peer.frame(0, "a"))
+        self._breaks(peer.frame(0, "a", fin=False))
+
+    def test_pieces_before_a_breach_were_delivered(self) -> None:
+        """R-15: a reader has given what came before the breach, and then raises it."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT, "a", fin=False)
+        reader = conn.next_reader()
+        self.assertEqual(reader.read(9), b"a")
+        peer.send_frame(TEXT, "b")
+        self.assert_ends(lambda: reader.read(9), 1002, ProtocolError)
+
+    def test_text_is_validated(self) -> None:
+        """R-9 differs: text that is not UTF-8 is 1007, at once; so are halves of a character at the end."""
+        _, peer = self.peer()
+        self._breaks(peer.frame(TEXT, b"\xff\xfe"), 1007)
+        self._breaks(peer.frame(TEXT, "ü".encode()[:1]), 1007)
+        self._breaks(peer.frame(TEXT, b"a", fin=False) + peer.frame(0, b"\xff", fin=False), 1007)
+        conn, peer = self.peer()
+        peer.send(peer.frame(TEXT, b"\xff" + b"x" * 100)[:-50])
+        self.assert_ends(conn.read_message, 1007, ProtocolError)
+
+    def test_lengths_in_their_shortest_form(self) -> None:
+        """R-10 differs: a length that is not in its shortest form is 1002."""
+        mask = b"" if self.client else b"\0\0\0\0"
+        bit = 0 if self.client else 0x80
+        self._breaks(bytes([0x82, bit | 126, 0, 1]) + mask + b"x")
+        self._breaks(bytes([0x82, bit | 127, 0, 0, 0, 0, 0, 0, 0, 1]) + mask + b"x")
+
+    def test_length_with_the_top_bit(self) -> None:
+        """R-11 differs: an eight-byte length with its top bit set is 1002, and a close frame says so."""
+        bit = 0 if self.client else 0x80
+        self._breaks(bytes([0x82, bit | 127]) + b"\x80" + bytes(7) + b"\0\0\0\0")
+
+    def test_close_frames_of_one_byte(self) -> None:
+        """C-3, mended: a close frame with a payload of one byte is 1002."""
+        _, peer = self.peer()
+        self._breaks(peer.frame(8, b"\x03"))
+
+    def test_close_codes(self) -> None:
+        """C-4: codes that may not travel are 1002, and no close handler hears of them; all others are received."""
+        heard = []
+        bad = (0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+        good = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999)
+        for code in bad:
+            conn, peer = self.peer()
+            conn.set_close_handler(lambda *args: heard.append(args))
+            peer.close(code)
+            self.assert_ends(conn.read_message, 1002, ProtocolError)
+            self.assertEqual(peer.receive_close()[0], 1002)
+        self.assertEqual(heard, [])
+        for code in good:
+            conn, peer = self.peer()
+            peer.close(code)
+            self.assert_ends(conn.read_message, code, CloseError)
+            self.assertEqual(peer.receive_close(), (code, ""))
+
+    def test_close_reasons_are_text(self) -> None:
+        """C-5 differs: a close reason that is not UTF-8 is 1007."""
+        _, peer = self.peer()
+        self._breaks(peer.frame(8, b"\x03\xe8\xff"), 1007)
+
+    def test_reserved_bit_where_it_has_no_place(self) -> None:
+        """C-14, mended: with compression agreed on, RSV1 on a control frame or a continuation is 1002."""
+        _, peer = self.peer()
+        self._breaks(peer.frame(9, b"x", rsv1=True), compression=True)
+        self._breaks(peer.frame(TEXT, "a", fin=False) + peer.frame(0, b"b", rsv1=True), compression=True)
+
+    def test_corrupt_compression(self) -> None:
+        """Z-7, mended: compressed data that is corrupt is 1007, for good."""
+        _, peer = self.peer()
+        self._breaks(peer.frame(TEXT, b"\xff\xff\xff\xff", rsv1=True), 1007, compression=True)
+        self._breaks(peer.frame(TEXT, deflate(b"x" * 1000)[:-4], rsv1=True), 1007, compression=True)
+
+    def test_random_bytes_end_in_an_end(self) -> None:
+        """Whatever bytes arrive, a read delivers, or raises an end of the library, and never hangs."""
+        chance = random.Random(1)
+        for _ in range(100):
+            conn, peer = self.peer(compression=bool(chance.getrandbits(1)))
+            peer.send(chance.randbytes(chance.randrange(1, 300)))
+            peer.socket.shutdown(1)
+            with self.assertRaises((CloseError, ProtocolError)):
+                while True:
+                    conn.read_message()
+            peer.socket.close()
+            conn.close()
+
+
+class Limits:
+    """The read limit."""
+
+    def test_limit_counts_payload_of_one_message(self) -> None:
+        """R-20: a message of exactly the limit passes, control frames between its fragments not counted; one more byte
+        does not."""
+        conn, peer = self.peer(read_limit=100)
+        for _ in range(3):
+            peer.send_frame(TEXT, "x" * 100)
+            self.assertEqual(len(conn.receive()), 100)
+            peer.send_frame(TEXT, "x" * 60, fin=False)
+            peer.send_frame(10, b"y" * 125)
+            peer.send_frame(0, "x" * 40)
+            self.assertEqual(len(conn.receive()), 100)
+        peer.send_frame(TEXT, "x" * 101)
+        self.assert_ends(conn.receive, 1009, ReadLimitError)
+
+    def test_limit_is_judged_by_the_header(self) -> None:
+        """R-21: a frame too large is refused by its header, before its payload has arrived."""
+        for size in (101, 70_000, 1 << 40, (1 << 62)):
+            conn, peer = self.peer(read_limit=100)
+            peer.send(peer.frame(BINARY, length=size))
+            self.assert_ends(conn.receive, 1009, ReadLimitError)
+
+    def test_limit_of_later_fragments(self) -> None:
+        """R-21: of a message whose second fragment is too large, a reader has given the first."""
+        conn, peer = self.peer(read_limit=100)
+        peer.send_frame(TEXT, "x" * 60, fin=False)
+        reader = conn.next_reader()
+        self.assertEqual(len(reader.read(100)), 60)
+        peer.send(peer.frame(0, length=41))
+        end = self.assert_ends(lambda: reader.read(100), 1009, ReadLimitError)
+        self.assertIs(self.assert_ends(conn.next_reader, 1009, ReadLimitError), end)
+
+    def test_over_the_limit(self) -> None:
+        """R-22: over the limit the peer gets 1009 without a reason, and TCP stays until the application closes."""
+        conn, peer = self.peer(read_limit=10)
+        peer.send_frame(TEXT, "x" * 11)
+        self.assert_ends(conn.receive, 1009, ReadLimitError)
+        self.assertEqual(peer.receive_frame()[:2], (8, b"\x03\xf1"))
+        self.assertNotEqual(conn.socket.fileno(), -1)
+
+    def test_limit_holds_for_the_inflated_message(self) -> None:
+        """R-23, mended: the limit holds for what a message inflates to, however small it is on the wire."""
+        conn, peer = self.peer(compression=True, read_limit=1000)
+        peer.send_frame(TEXT, deflate(b"x" * 1000), rsv1=True)
+        self.assertEqual(len(conn.receive()), 1000)
+        bomb = deflate(b"x" * 100_000)
+        self.assertLess(len(bomb), 1000)
+        peer.send_frame(TEXT, bomb, rsv1=True)
+        self.assert_ends(conn.receive, 1009, ReadLimitError)
+        self.assertEqual(peer.receive_close()[0], 1009)
+
+    def test_random_data_passes_a_limit_of_its_size(self) -> None:
+        """Random bytes, which deflate to more than they are, pass a limit of their size."""
+        data = random.Random(2).randbytes(100_000)
+        conn, peer = self.peer(compression=True, read_limit=len(data))
+        payload = deflate(data)
+        self.assertGreater(len(payload), len(data))
+        peer.send_frame(BINARY, payload, rsv1=True)
+        self.assertEqual(conn.receive(), data)
+
+    def test_skipped_fragments_do_not_count_for_the_next_message(self) -> None:
+        """R-24, mended: what was skipped of one message is not counted for the next."""
+        conn, peer = self.peer(read_limit=512)
+        peer.send_frame(TEXT, "x" * 200, fin=False)
+        peer.send_frame(0, "x" * 200)
+        peer.send_frame(TEXT, "y" * 500)
+        conn.next_reader()
+        self.assertEqual(conn.next_reader().read(), b"y" * 500)
+
+    def test_no_limit(self) -> None:
+        """R-20: None, 0 and less mean no limit; what is no integer is refused."""
+        conn, peer = self.peer(read_limit=10)
+        for limit in (None, 0, -1):
+            conn.set_read_limit(10)
+            conn.set_read_limit(limit)
+            peer.send_frame(BINARY, bytes(50_000))
+            self.assertEqual(len(conn.receive()), 50_000)
+        for limit in (1.5, True, "10"):
+            with self.assertRaises(TypeError):
+                conn.set_read_limit(limit)
+
+    def test_limit_set_between_messages(self) -> None:
+        """set_read_limit holds from the next frame on, for compressed messages too."""
+        conn, peer = self.peer(compression=True, read_limit=10)
+        peer.send_frame(TEXT, deflate(b"x" * 10), rsv1=True)
+        self.assertEqual(conn.receive(), "x" * 10)
+        conn.set_read_limit(5000)
+        peer.send_frame(TEXT, deflate(b"x" * 5000), rsv1=True)
+        self.assertEqual(len(conn.receive()), 5000)
+        conn.set_read_limit(20)
+        peer.send_frame(TEXT, deflate(b"x" * 21), rsv1=True)
+        self.assert_ends(conn.receive, 1009, ReadLimitError)
+
+    def test_limit_set_inside_a_message(self) -> None:
+        """set_read_limit in the middle of a message holds for its next fragment."""
+        conn, peer = self.peer(read_limit=None)
+        peer.send_frame(TEXT, "x" * 50, fin=False)
+        reader = conn.next_reader()
+        reader.read(50)
+        conn.set_read_limit(60)
+        peer.send_frame(0, "x" * 11)
+        self.assert_ends(reader.read, 1009, ReadLimitError)
+
+
+class Timeouts:
+    """Deadlines and timeouts of reads: the connection stays usable, and no byte is lost."""
+
+    def _stops(self, peer) -> dict[str, tuple[bytes, bytes]]:
+        """(what arrives before the timeout, what arrives after) of one message "hello world", by place of the cut."""
+        frame = peer.frame(TEXT, "hello world")
+        large = peer.frame(TEXT, "hello world" * 20_000)
+        first, last = peer.frame(TEXT, "hello", fin=False), peer.frame(0, " world")
+        packed = peer.frame(TEXT, deflate(b"hello world"), rsv1=True)
+        return {
+            "nothing": (b"", frame),
+            "half a header": (frame[:1], frame[1:]),
+            "a header": (frame[: len(frame) - 11], frame[-11:]),
+            "half a payload": (frame[:-5], frame[-5:]),
+            "half a large payload": (large[:150_000], large[150_000:]),
+            "one fragment": (first, last),
+            "one and a half fragments": (first + last[:-2], last[-2:]),
+            "a ping between": (first + peer.frame(9), last),
+            "half a compressed payload": (packed[:-3], packed[-3:]),
+        }
+
+    def test_a_timeout_loses_nothing(self) -> None:
+        """R-4 and T-3 differ: after a timeout anywhere in a message, any kind of read delivers all of it."""
+        reads = {
+            "read_message": lambda conn: conn.read_message()[1],
+            "receive": lambda conn: conn.receive(timeout=5),
+            "next_reader": lambda conn: conn.next_reader().read().decode(),
+            "iteration": lambda conn: next(iter(conn)),
+        }
+        _, peer = self.peer()
+        for place in self._stops(peer):
+            for name, read in reads.items():
+                with self.subTest(place=place, read=name):
+                    conn, peer = self.peer(compression=True)
+                    before, after = self._stops(peer)[place]
+                    peer.send(before)
+                    for _ in range(2):
+                        with self.assertRaises(ReadTimeout):
+                            conn.read_message(timeout=0.002)
+                    peer.send(after)
+                    self.assertTrue(read(conn).startswith("hello world"))
+                    peer.send_frame(TEXT, "next")
+                    self.assertEqual(conn.receive(), "next")
+
+    def test_a_timeout_inside_a_stream_loses_nothing(self) -> None:
+        """A reader that runs into the read deadline goes on afterwards where it stopped, read() too."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT, "ab", fin=False)
+        reader = conn.next_reader()
+        conn.set_read_deadline(time.monotonic() + 0.01)
+        with self.assertRaises(ReadTimeout):
+            reader.read()
+        conn.set_read_deadline(None)
+        peer.send_frame(0, "c")
+        self.assertEqual(reader.read(), b"abc")
+
+    def test_a_timeout_while_skipping(self) -> None:
+        """A timeout while a message is skipped: the next read goes on skipping it."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT, "old", fin=False)
+        conn.next_reader()
+        for _ in range(2):
+            with self.assertRaises(ReadTimeout):
+                conn.receive(timeout=0.002)
+        peer.send_frame(0, "old")
+        peer.send_frame(TEXT, "new")
+        self.assertEqual(conn.receive(), "new")
+
+    def test_read_deadline(self) -> None:
+        """T-1, T-2: the read deadline is an instant; it is no CloseError, writes still work, and no close is sent."""
+        conn, peer = self.peer()
+        conn.set_read_deadline(time.monotonic() + 0.05)
+        self.assertGreaterEqual(elapsed(lambda: self.assertRaises(ReadTimeout, conn.read_message)), 0.04)
+        self.assertRaises(ReadTimeout, conn.read_message)
+        conn.send("still here")
+        self.assertEqual(peer.receive_frame()[:2], (TEXT, b"still here"))
+        conn.set_read_deadline(None)
+        peer.send_frame(TEXT, "m")
+        self.assertEqual(conn.receive(), "m")
+        self.assertIsInstance(ReadTimeout(), TimeoutError)
+
+    def test_the_earlier_of_deadline_and_timeout_counts(self) -> None:
+        """A call's own timeout and the read deadline hold both."""
+        conn, _ = self.peer()
+        conn.set_read_deadline(time.monotonic() + 60)
+        self.assertLess(elapsed(lambda: self.assertRaises(ReadTimeout, conn.read_message, 0.01)), 5)
+        conn.set_read_deadline(time.monotonic() + 0.01)
+        self.assertLess(elapsed(lambda: self.assertRaises(ReadTimeout, conn.read_message, 60)), 5)
+
+    def test_timeout_of_zero_takes_what_is_there(self) -> None:
+        """timeout=0 returns a message that has arrived and otherwise raises at once: it can be used to poll."""
+        conn, peer = self.peer()
+        self.assertLess(elapsed(lambda: self.assertRaises(ReadTimeout, conn.receive, 0)), 1)
+        peer.send(peer.frame(TEXT, "a") + peer.frame(TEXT, "b"))
+        self.assertEqual([conn.receive(timeout=0), conn.receive(timeout=0)], ["a", "b"])
+        self.assertRaises(ReadTimeout, conn.receive, 0)
+
+    def test_what_was_buffered_comes_before_the_deadline(self) -> None:
+        """A message that was received already is delivered, even if the deadline has passed."""
+        conn, peer = self.peer()
+        peer.send(peer.frame(TEXT, "a") + peer.frame(TEXT, "b"))
+        self.assertEqual(conn.receive(), "a")
+        conn.set_read_deadline(time.monotonic() - 1)
+        self.assertEqual(conn.receive(), "b")
+        self.assertRaises(ReadTimeout, conn.receive)
+
+    def test_a_flood_does_not_outrun_the_timeout(self) -> None:
+        """A peer that sends without end, but no message, does not hold a read past its timeout."""
+        conn, peer = self.peer()
+        stop = threading.Event()
+
+        def flood() -> None:
+            peer.send_frame(BINARY, b"x", fin=False)
+            frames = peer.frame(0, fin=False) * 1000
+            while not stop.is_set():
+                peer.send(frames)
+
+        flooding = self.start(flood)
+        for timeout in (0, 0.05):
+            self.assertLess(elapsed(lambda t=timeout: self.assertRaises(ReadTimeout, conn.receive, t)), 3)
+        stop.set()
+        conn.close_now()
+        try:
+            flooding.result()
+        except OSError:
+            pass  # cut in the middle of it
+
+    def test_pong_handler_extends_the_deadline(self) -> None:
+        """A pong handler that moves the read deadline takes effect within the read under way (gorilla's idiom)."""
+        conn, peer = self.peer()
+        conn.set_read_deadline(time.monotonic() + 0.15)
+        conn.set_pong_handler(lambda data: conn.set_read_deadline(time.monotonic() + 10))
+        peer.send_frame(10)
+        reading = self.start_reading(conn, conn.receive)
+        gate = threading.Event()
+        gate.wait(0.2)
+        peer.send_frame(TEXT, "late")
+        self.assertEqual(reading.result(), "late")
+
+    def test_implausible_deadlines(self) -> None:
+        """A deadline that is a duration or a time of day is a ValueError that names time.monotonic()."""
+        conn, _ = self.peer()
+        with moved_clock() as clock:
+            clock.advance(1e6)
+            for deadline in (0, 5, 30.0, time.time(), float("inf"), float("-inf")):
+                for setter in (
+                    conn.set_read_deadline,
+                    conn.set_write_deadline,
+                    lambda d: conn.write_control(9, b"", d),
+                ):
+                    with self.assertRaisesRegex(ValueError, r"time\.monotonic\(\)"):
+                        setter(deadline)
+            for deadline in ("5", True, float("nan")):
+                for setter in (
+                    conn.set_read_deadline,
+                    conn.set_write_deadline,
+                    lambda d: conn.write_control(9, b"", d),
+                ):
+                    with self.assertRaises(TypeError):
+                        setter(deadline)
+            conn.set_read_deadline(clock.monotonic() + 5)
+            conn.set_write_deadline(int(clock.monotonic()) + 5)
+
+    def test_timeouts_without_bound(self) -> None:
+        """An endless timeout is none, with keepalive and without."""
+        for interval in (20, None):
+            conn, peer = self.peer(ping_interval=interval)
+            peer.send_frame(TEXT, "m")
+            self.assertEqual(conn.receive(timeout=float("inf")), "m")
+            reading = self.start_reading(conn, lambda c=conn: c.receive(timeout=1e12))
+            peer.send_frame(TEXT, "n")
+            self.assertEqual(reading.result(), "n")
+
+
+class Turns:
+    """One reader at a time."""
+
+    def test_second_reader_is_refused_at_once(self) -> None:
+        """X-3 differs: while one thread reads, any read by another is a ConcurrencyError, and the first goes on."""
+        conn, peer = self.peer()
+        reading = self.start_reading(conn, conn.receive)
+        for read in (conn.read_message, conn.receive, conn.next_reader, conn.read_json, conn.close_read):
+            with self.assertRaises(ConcurrencyError):
+                read()
+        peer.send_frame(TEXT, "m")
+        self.assertEqual(reading.result(), "m")
+
+    def test_threads_may_take_turns(self) -> None:
+        """Two threads that read one after the other are fine, of one message too."""
+        conn, peer = self.peer()
+        for number in range(10):
+            peer.send_frame(TEXT, str(number))
+        for number in range(5):
+            self.assertEqual(self.start(conn.receive).result(), str(2 * number))
+            self.assertEqual(conn.receive(), str(2 * number + 1))
+        peer.send_frame(TEXT, "ab")
+        reader = conn.next_reader()
+        self.assertEqual((reader.read(1), self.start(reader.read).result()), (b"a", b"b"))
+
+    def test_reading_inside_a_handler_is_refused(self) -> None:
+        """A handler runs inside a read: a read of its own is a ConcurrencyError, after a close as well."""
+        for closing in (False, True):
+            conn, peer = self.peer()
+
+            def handler(data: bytes, conn=conn, closing=closing) -> None:
+                if closing:
+                    conn.close()
+                conn.read_message()
+
+            conn.set_ping_handler(handler)
+            peer.send_frame(9)
+            with self.assertRaises(ConcurrencyError):
+                conn.read_message(timeout=5)
+
+    def test_a_read_goes_on_while_a_write_is_stuck(self) -> None:
+        """A peer that does not read never stops this side from reading it."""
+        conn, peer = self.peer(buffer=1 << 14)
+        writing = self.start_stuck_write(conn)
+        peer.send_frame(TEXT, "m")
+        self.assertLess(elapsed(lambda: self.assertEqual(conn.receive(), "m")), 1)
+        conn.close_now()
+        self.assertIsInstance(writing.error(), CloseError)
+
+
+class Idle:
+    """The handler that is called before a wait."""
+
+    def test_idle_handler_is_called_before_a_wait(self) -> None:
+        """The idle handler runs in the reading thread before each wait, and not before what is there already."""
+        conn, peer = self.peer()
+        threads: list[int] = []
+        conn.set_idle_handler(lambda: threads.append(threading.get_ident()))
+        peer.send(peer.frame(TEXT, "one") + peer.frame(TEXT, "two"))
+        self.assertEqual(conn.receive(), "one")
+        self.assertEqual(threads, [threading.get_ident()])
+        self.assertEqual(conn.receive(), "two")
+        self.assertEqual(len(threads), 1)
+        peer.send_frame(TEXT, "three")
+        self.assertEqual(conn.receive(), "three")
+        self.assertEqual(len(threads), 2)
+
+    def test_no_idle_handler(self) -> None:
+        """None takes the idle handler away; what cannot be called is a TypeError, and changes nothing."""
+        conn, peer = self.peer()
+        called: list[int] = []
+        conn.set_idle_handler(lambda: called.append(1))
+        with self.assertRaisesRegex(TypeError, "without arguments"):
+            conn.set_idle_handler("release")  # type: ignore[arg-type]
+        peer.send_frame(TEXT, "one")
+        conn.receive()
+        conn.set_idle_handler(None)
+        peer.send_frame(TEXT, "two")
+        conn.receive()
+        self.assertEqual(called, [1])
+
+    def test_an_idle_handler_that_raises(self) -> None:
+        """What the idle handler raises leaves the read, and every later one; writes go on."""
+        conn, peer = self.peer()
+
+        def handler() -> None:
+            raise LookupError("no database")
+
+        conn.set_idle_handler(handler)
+        for _ in range(2):
+            with self.assertRaisesRegex(LookupError, "no database"):
+                conn.receive(timeout=5)
+        conn.send("still there")
+        self.assertEqual(peer.receive_frame().payload, b"still there")
+
+    def test_an_idle_handler_that_closes(self) -> None:
+        """A close inside the idle handler sends and returns; the read ends with the peer's answer."""
+        conn, peer = self.peer()
+        conn.set_idle_handler(conn.close)
+        reading = self.start_reading(conn, conn.receive)
+        self.assertEqual(peer.receive_close(), (1000, ""))
+        peer.close()
+        self.assertIsInstance(reading.error(), CloseError)
+
+    def test_closing_calls_no_idle_handler(self) -> None:
+        """A close that reads in place of the application does not call its idle handler."""
+        conn, peer = self.peer()
+        called: list[int] = []
+        conn.set_idle_handler(lambda: called.append(1))
+        peer.close()
+        conn.close()
+        self.assertEqual(called, [])
+
+
+class Compressed:
+    """Compressed messages, as they arrive."""
+
+    def test_compressed_and_plain_messages_mix(self) -> None:
+        """Z-4: with compression agreed on, plain messages are accepted as well, in any order."""
+        conn, peer = self.peer(compression=True)
+        peer.send_frame(TEXT, deflate(b"squeezed"), rsv1=True)
+        peer.send_frame(TEXT, "plain")
+        peer.send_frame(BINARY, deflate(b"again"), rsv1=True)
+        self.assertEqual([conn.receive() for _ in range(3)], ["squeezed", "plain", b"again"])
+
+    def test_empty_compressed_message(self) -> None:
+        """W-14: an empty compressed message, one byte 00, arrives as an empty one."""
+        conn, peer = self.peer(compression=True)
+        peer.send_frame(TEXT, b"\0", rsv1=True)
+        self.assertEqual(conn.read_message(), (TEXT, ""))
+
+    def test_ping_between_compressed_fragments(self) -> None:
+        """A ping between the fragments of a compressed message is answered and leaves it whole."""
+        conn, peer = self.peer(compression=True)
+        data = deflate(b"hello" * 100)
+        peer.send_frame(TEXT, data[:5], fin=False, rsv1=True)
+        peer.send_frame(9, b"p")
+        peer.send_frame(0, data[5:9], fin=False, cut=1)
+        peer.send_frame(9, b"q")
+        peer.send_frame(0, data[9:])
+        self.assertEqual(conn.receive(), "hello" * 100)
+        self.assertEqual([peer.receive_frame().payload for _ in range(2)], [b"p", b"q"])
+
+    def test_compressed_stream(self) -> None:
+        """A reader gives pieces of a compressed message as they arrive."""
+        conn, peer = self.peer(compression=True)
+        compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+        first = compressor.compress(b"hello ") + compressor.flush(zlib.Z_SYNC_FLUSH)
+        last = (compressor.compress(b"world") + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        peer.send_frame(TEXT, first, fin=False, rsv1=True)
+        reader = conn.next_reader()
+        self.assertEqual(reader.read(100), b"hello ")
+        peer.send_frame(0, last)
+        self.assertEqual(reader.read(), b"world")
+
+
+class Buffers:
+    """How much a read asks the kernel for."""
+
+    def test_reads_grow_with_what_comes_and_shrink_in_silence(self) -> None:
+        """An idle connection asks for little; a read that was filled makes the next ask for more, silence for less.
+
+        At most for read_buffer_size and a header.
+        """
+        conn, peer = self.peer(read_buffer_size=10_000)
+        sizes: list[int] = []
+        receive = conn.transport.receive
+
+        def noting(size: int, wait: float | None) -> bytes | None:
+            sizes.append(size)
+            return receive(size, wait)
+
+        conn.transport.receive = noting  # type: ignore[method-assign]
+        for _ in range(3):
+            peer.send_frame(BINARY, bytes(20_000))
+            self.assertEqual(len(conn.receive(timeout=5)), 20_000)
+        self.assertEqual(sizes[:4], [448, 1792, 7168, 10_014])
+        self.assertEqual(set(sizes[4:]), {10_014})
+        self.assertRaises(ReadTimeout, conn.receive, 0)
+        sizes.clear()
+        peer.send_frame(TEXT, "x")
+        conn.receive(timeout=5)
+        self.assertEqual(sizes, [448])
+
+
+class SlowRecords:
+    """A TLS record that arrives in pieces."""
+
+    def test_part_of_a_record_is_no_silence(self) -> None:
+        """A wait in which only part of a TLS record came counts as life: no ping, no end, and then the message."""
+        conn, peer = self.peer(ping_interval=0.05, ping_timeout=0.05)
+        receive, waits = conn.transport.receive, iter(range(10))
+
+        def dripping(size: int, wait: float | None) -> bytes | None:
+            conn.transport.heard_part = next(waits, None) is not None
+            if conn.transport.heard_part:
+                time.sleep(0.03)
+                return None
+            peer.send_frame(TEXT, "whole")
+            return receive(size, wait)
+
+        conn.transport.receive = dripping  # type: ignore[method-assign]
+        self.assertEqual(conn.receive(timeout=10), "whole")
+        conn.close_now()
+        self.assertTrue(peer.at_end())  # and no ping before it
+
+
+class JSON:
+    """read_json."""
+
+    def test_json_of_either_type(self) -> None:
+        """J-1: read_json takes the next message of either type; one message is one value."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT, '{"a": [1, "ü"]}')
+        peer.send_frame(BINARY, b"[null]")
+        self.assertEqual([conn.read_json(), conn.read_json(timeout=5)], [{"a": [1, "ü"]}, [None]])
+
+    def test_bad_json_leaves_the_connection_usable(self) -> None:
+        """J-1, J-2: empty, truncated, trailing, misencoded or too deep JSON is a JSONDecodeError, and the next read
+        reads the next message."""
+        conn, peer = self.peer()
+        whole = '{"a":1}'
+        bad: list[str | bytes] = [whole[:cut] for cut in range(len(whole))]
+        bad += [" ", "1 xyz", '{"a":1} {"b":2}', b"\xff\xfe\xff", "[" * 100_000, "1" * 10_000]
+        for data in bad:
+            peer.send_frame(TEXT if isinstance(data, str) else BINARY, data)
+            with self.assertRaises(json.JSONDecodeError):
+                conn.read_json()
+        peer.send_frame(TEXT, whole)
+        self.assertEqual(conn.read_json(), {"a": 1})
+
+
+globals().update(
+    in_both_roles(
+        Messages,
+        Iteration,
+        Streams,
+        Ends,
+        BadInput,
+        Limits,
+        Timeouts,
+        Turns,
+        Idle,
+        Compressed,
+        Buffers,
+        SlowRecords,
+        JSON,
+    )
+)

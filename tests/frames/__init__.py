@@ -1,0 +1,1 @@
+"""Tests of `syncws/_frames`: WebSocket without I/O."""

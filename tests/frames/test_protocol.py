@@ -1,0 +1,1219 @@
+"""protocol.py: the same bytes give the same events, in all three lanes, both roles, and however the stream is cut."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+import tracemalloc
+import unittest
+import zlib
+from unittest import mock
+
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+
+from syncws._frames.deflate import InboundDeflate, wire_limit
+from syncws._frames.protocol import (
+    FIN,
+    IN_PLACE,
+    LARGE,
+    RSV1,
+    Protocol,
+    encode,
+    format_close_message,
+    is_sendable,
+    message_payload,
+    parse_close_payload,
+)
+from syncws.errors import MessageType, ProtocolError, ReadLimitError
+
+CONTINUATION = 0
+TEXT, BINARY, CLOSE, PING, PONG = MessageType
+
+KEY = b"\x37\xfa\x21\x3d"
+ROLES = (False, True)  # values of client
+ROLE_NAMES = {False: "server", True: "client"}
+
+# One byte, two, three and four bytes in UTF-8.
+LETTERS = "aß€𝄞"
+
+
+# The peer: frames, and how they arrive
+
+
+def masked(data, key=KEY):
+    """RFC 6455 section 5.3, spelled out for short data and in one go for long."""
+    if len(data) < 64:
+        return bytes(byte ^ key[i % 4] for i, byte in enumerate(data))
+    keys = key * (len(data) // 4 + 1)
+    return (int.from_bytes(data) ^ int.from_bytes(keys[: len(data)])).to_bytes(len(data))
+
+
+def frame(opcode, payload=b"", *, to, fin=True, rsv=0, mask=None, length=None, form=None):
+    """One frame to a side: to is its value of client. length and form (0, 2 or 8 bytes) declare what is not so."""
+    data = payload.encode() if isinstance(payload, str) else payload
+    size = len(data) if length is None else length
+    if form is None:
+        form = 0 if size < 126 else 2 if size < 1 << 16 else 8
+    is_masked = not to if mask is None else mask
+    short = size if form == 0 else {2: 126, 8: 127}[form]
+    head = bytes([(FIN if fin else 0) | rsv << 4 | opcode, (0x80 if is_masked else 0) | short])
+    head += size.to_bytes(form) if form else b""
+    return head + KEY + masked(data) if is_masked else head + data
+
+
+def deflated(data):
+    """The payload of a compressed message (RFC 7692 section 7.2.1), by zlib alone."""
+    data = data.encode() if isinstance(data, str) else data
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def chunked(data, size):
+    """The data in chunks of that many bytes."""
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def cut_at(data, *places):
+    """The data cut at these places."""
+    edges = [0, *sorted(places), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def cut_at_random(data, rng):
+    """The data cut at up to eight random places, near its beginning as often as anywhere."""
+    near = min(len(data), 40)
+    return cut_at(data, *(rng.randrange(rng.choice((near, len(data))) + 1) for _ in range(rng.randrange(9))))
+
+
+def some_cuts(data, rng, count=8):
+    """All at once, byte by byte, and a number of random cuts."""
+    yield [data]
+    yield chunked(data, 1)
+    for _ in range(count):
+        yield cut_at_random(data, rng)
+
+
+# This side: what a Protocol makes of it
+
+
+def server(**options):
+    """A server's Protocol, without a limit or compression unless told."""
+    return Protocol(**{"client": False, "read_limit": None, "compression": False, **options})
+
+
+def protocol(client, **options):
+    """A Protocol of either role."""
+    return server(client=client, **options)
+
+
+def drain(protocol):
+    """The events there are now."""
+    events = []
+    while (event := protocol.next_event()) is not None:
+        events.append(event)
+    return events
+
+
+def outcome(protocol, chunks):
+    """The events of a stream; the last is (error class, code, reason) where it fails."""
+    events = []
+    try:
+        for chunk in chunks:
+            protocol.receive(chunk)
+            while (event := protocol.next_event()) is not None:
+                events.append(event)
+    except ProtocolError as error:
+        events.append((type(error), error.code, error.reason))
+    return events
+
+
+def outcome_in_place(protocol, data, size):
+    """As outcome, receiving at most size bytes at a time, in place wherever that is possible; and how often it was."""
+    events, start, in_place = [], 0, 0
+    while start < len(data):
+        events += drain(protocol)
+        room = protocol.destination()
+        if room is None:
+            protocol.receive(data[start : start + size])
+            start += size
+        else:
+            in_place += 1
+            with room:
+                count = min(size, len(room), len(data) - start)
+                room[:count] = data[start : start + count]
+            protocol.received(count)
+            start += count
+    return events + drain(protocol), in_place
+
+
+def pieces(protocol, chunks):
+    """What next_piece gives for a stream: (type, data, final) tuples."""
+    found = []
+    for chunk in chunks:
+        protocol.receive(chunk)
+        while (piece := protocol.next_piece()) is not None:
+            found.append(piece)
+    return found
+
+
+class ProtocolTestCase(unittest.TestCase):
+    """Assertions in the words of the domain."""
+
+    def setUp(self):
+        self.random = random.Random(6455)
+
+    def assert_fails(self, chunks, protocol, code, reason, *, after=()):
+        """The stream gives the events `after`, and then fails with that code and reason."""
+        kind = ReadLimitError if code == 1009 else ProtocolError
+        self.assertEqual(outcome(protocol, chunks), [*after, (kind, code, reason)])
+
+
+class TestLanes(ProtocolTestCase):
+    """Everything a good peer can say: the same events in each role and with each cut."""
+
+    def conversation(self, client):
+        """(bytes, events): each kind of frame, in an order in which every lane follows every other."""
+        story = [
+            ((TEXT, "whole"), (TEXT, "whole")),
+            ((BINARY, b"\x00\xff\x80"), (BINARY, b"\x00\xff\x80")),
+            ((PING, b"are you there"), (PING, b"are you there")),
+            ((TEXT, LETTERS), (TEXT, LETTERS)),
+            ((TEXT, ""), (TEXT, "")),
+            ((BINARY, b""), (BINARY, b"")),
+            ((PONG, b""), (PONG, b"")),
+            ((TEXT, LETTERS.encode()[:2], {"fin": False}), None),  # in the middle of a character
+            ((PING, b"between"), (PING, b"between")),
+            ((CONTINUATION, LETTERS.encode()[2:5], {"fin": False}), None),
+            ((CONTINUATION, b"", {"fin": False}), None),
+            ((PONG, b"between, too"), (PONG, b"between, too")),
+            ((CONTINUATION, LETTERS.encode()[5:]), (TEXT, LETTERS)),
+            ((BINARY, b"x" * 130), (BINARY, b"x" * 130)),
+            ((TEXT, deflated("squeezed " * 9), {"rsv": 4}), (TEXT, "squeezed " * 9)),
+            ((BINARY, b"plain though compression is agreed on"), (BINARY, b"plain though compression is agreed on")),
+            ((BINARY, deflated(b"z" * 400)[:5], {"rsv": 4, "fin": False}), None),
+            ((PING, b"between the fragments of a compressed message"),) * 2,
+            ((CONTINUATION, deflated(b"z" * 400)[5:], {"fin": False}), None),
+            ((CONTINUATION, b""), (BINARY, b"z" * 400)),
+            ((BINARY, b"", {"fin": False}), None),
+            ((CONTINUATION, b""), (BINARY, b"")),
+            ((TEXT, deflated(""), {"rsv": 4}), (TEXT, "")),
+            ((TEXT, "the last word"), (TEXT, "the last word")),
+            ((CLOSE, (1000).to_bytes(2) + b"bye"), (CLOSE, (1000, "bye"))),
+        ]
+        data = b"".join(frame(said[0], said[1], to=client, **(said[2] if len(said) > 2 else {})) for said, _ in story)
+        return data, [event for _, event in story if event is not None]
+
+    def test_cut_at_every_offset(self):
+        """All three lanes, both roles: the events do not depend on the one place where the stream is cut."""
+        for client in ROLES:
+            data, events = self.conversation(client)
+            for place in range(len(data) + 1):
+                got = outcome(protocol(client, compression=True), cut_at(data, place))
+                self.assertEqual(got, events, f"{ROLE_NAMES[client]}, cut at {place}")
+
+    def test_cut_everywhere_and_anywhere(self):
+        """All at once, one byte at a time, and 200 random cuts give the same events."""
+        for client in ROLES:
+            data, events = self.conversation(client)
+            for chunks in some_cuts(data, self.random, 200):
+                got = outcome(protocol(client, compression=True), chunks)
+                self.assertEqual(got, events, f"{ROLE_NAMES[client]}, {list(map(len, chunks))}")
+
+    def test_early_data(self):
+        """What came behind the handshake is given to the constructor, and is read first."""
+        for client in ROLES:
+            data, events = self.conversation(client)
+            for place in range(0, len(data), 7):
+                early = protocol(client, compression=True, data=data[:place])
+                got = drain(early) + outcome(early, [data[place:]])
+                self.assertEqual(got, events)
+
+    def test_reading_without_bytes(self):
+        """None means that bytes are needed, as often as one asks; empty chunks change nothing."""
+        for client in ROLES:
+            data, events = self.conversation(client)
+            lazy = protocol(client, compression=True)
+            got = []
+            for byte in chunked(data, 1):
+                self.assertIsNone(lazy.next_event())
+                lazy.receive(b"")
+                lazy.receive(byte)
+                got += drain(lazy)
+            self.assertEqual(got, events)
+
+    def test_framing(self):
+        """Each size around where the header changes, text and binary, both roles: whole, in pieces, byte by byte."""
+        for size in (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 65537, 1 << 17):
+            binary = self.random.randbytes(size)
+            text = "".join(self.random.choices("abcdefghij", k=size))
+            for client in ROLES:
+                for kind, message in ((BINARY, binary), (TEXT, text)):
+                    data = frame(kind, message, to=client)
+                    # Byte by byte where it may matter: the header, and the first and last bytes of a large payload.
+                    by_byte = chunked(data, 1) if size < 200 else cut_at(data, *range(40), *range(size - 9, len(data)))
+                    for chunks in ([data], by_byte, chunked(data, 1000), cut_at_random(data, self.random)):
+                        with self.subTest(size=size, role=ROLE_NAMES[client], kind=kind.name, chunks=len(chunks)):
+                            self.assertEqual(outcome(protocol(client), chunks), [(kind, message)])
+
+    def test_received_in_place(self):
+        """A large frame is received straight into its place, both kinds, both roles, whatever arrives at a time."""
+        binary = self.random.randbytes((1 << 19) + 5)
+        text = "".join(self.random.choices(LETTERS, k=1 << 17))
+        for client in ROLES:
+            for kind, message in ((BINARY, binary), (TEXT, text)):
+                data = frame(kind, message, to=client) + frame(PING, b"next", to=client)
+                for size in (IN_PLACE, IN_PLACE + 14, 100_001, len(data) // 2, len(data)):
+                    with self.subTest(role=ROLE_NAMES[client], kind=kind.name, size=size):
+                        events, in_place = outcome_in_place(protocol(client), data, size)
+                        self.assertEqual(events, [(kind, message), (PING, b"next")])
+                        self.assertEqual(in_place > 0, size < len(data))
+
+    def test_no_place_for_small_frames(self):
+        """Below 64 KiB there is no destination: a copy costs less than a second way of receiving."""
+        small = server()
+        self.assertIsNone(small.destination())
+        small.receive(frame(BINARY, bytes(1000), to=False)[:900])
+        self.assertIsNone(small.next_event())
+        self.assertIsNone(small.destination())
+
+    def test_receive_after_a_destination_was_offered(self):
+        """A destination that was not used does no harm."""
+        data = frame(BINARY, self.random.randbytes(600_000), to=False)
+        either = server()
+        either.receive(data[:100_000])
+        self.assertIsNone(either.next_event())
+        with either.destination() as room:
+            self.assertGreater(len(room), 1000)
+        either.receive(data[100_000:100_010])
+        self.assertIsNone(either.next_event())
+        with either.destination() as room:
+            count = len(room)
+            room[:] = data[100_010 : 100_010 + count]
+        either.received(count)
+        self.assertIsNone(either.next_event())
+        [(kind, message)] = outcome(either, [data[100_010 + count :]])
+        self.assertEqual((kind, len(message)), (BINARY, 600_000))
+        self.assertEqual(frame(BINARY, message, to=False), data)
+
+    def test_raw(self):
+        """With raw, TEXT comes as UTF-8 bytes, from every lane."""
+        whole, fragments = "ß" * 50, ["ß".encode()[:1], "ß".encode()[1:]]
+        data = frame(TEXT, whole, to=False)
+        data += frame(TEXT, fragments[0], to=False, fin=False) + frame(CONTINUATION, fragments[1], to=False)
+        for chunks in ([data], chunked(data, 60), chunked(data, 1)):
+            raw = server()
+            events = []
+            for chunk in chunks:
+                raw.receive(chunk)
+                while (event := raw.next_event(raw=True)) is not None:
+                    events.append(event)
+            self.assertEqual(events, [(TEXT, whole.encode()), (TEXT, "ß".encode())])
+
+    def test_types(self):
+        """TEXT is str, BINARY and the payloads of pings are bytes: not bytearray, which callers could not hash."""
+        for client in ROLES:
+            data, events = self.conversation(client)
+            for chunks in ([data], chunked(data, 1)):
+                got = outcome(protocol(client, compression=True), chunks)
+                self.assertEqual([type(data) for _, data in got], [type(data) for _, data in events])
+
+    def test_nothing_counts_after_a_close(self):
+        """RFC 6455 section 5.5.1: what a peer sends after its close is not looked at, be it good, bad or plenty."""
+        close = frame(CLOSE, (1001).to_bytes(2), to=False)
+        rests = {
+            "a message": frame(TEXT, "too late", to=False),
+            "bad bytes": b"\xff" * 100,
+            "20,000 pings": frame(PING, b"", to=False) * 20_000,
+            "a second close": close,
+        }
+        for name, rest in rests.items():
+            for chunks in ([close + rest], [close, rest], chunked(close + rest, 999)):
+                with self.subTest(name):
+                    closed = server()
+                    self.assertEqual(outcome(closed, chunks), [(CLOSE, (1001, ""))])
+                    self.assertIsNone(closed.next_event())
+                    self.assertIsNone(closed.next_piece())
+
+    def test_close_inside_a_message(self):
+        """A close between two fragments is the end; of the cut message only the pieces before it are handed out."""
+        data = frame(TEXT, "half a mess", to=False, fin=False) + frame(CLOSE, to=False)
+        for chunks in some_cuts(data, self.random):
+            self.assertEqual(outcome(server(), chunks), [(CLOSE, (1005, ""))])
+        ended = server()
+        ended.receive(data)
+        self.assertEqual(ended.next_piece(), (TEXT, b"half a mess", False))
+        self.assertEqual(ended.next_piece(), (CLOSE, (1005, ""), True))
+        self.assertIsNone(ended.next_piece())
+
+    def test_close_codes_that_may_be_received(self):
+        """RFC 6455 section 7.4 and gorilla's C-4: 1000 to 1003, 1007 to 1013, 3000 to 4999; none is 1005."""
+        for code in (*range(1000, 1004), *range(1007, 1014), 3000, 3999, 4000, 4999):
+            payload = code.to_bytes(2) + "€".encode()
+            self.assertEqual(outcome(server(), [frame(CLOSE, payload, to=False)]), [(CLOSE, (code, "€"))])
+        self.assertEqual(outcome(server(), [frame(CLOSE, b"", to=False)]), [(CLOSE, (1005, ""))])
+
+
+class TestText(ProtocolTestCase):
+    """TEXT is valid UTF-8, and text that is not fails as soon as that is certain."""
+
+    INVALID = {
+        "a byte that is never there": b"\xff",
+        "a continuation byte alone": b"\x80",
+        "an overlong slash": b"\xc0\xaf",
+        "an overlong zero of three bytes": b"\xe0\x80\x80",
+        "a surrogate": b"\xed\xa0\x80",
+        "beyond U+10FFFF": b"\xf4\x90\x80\x80",
+        "five bytes": b"\xf8\x88\x80\x80\x80",
+        "a character cut by a letter": b"\xe2\x82a",
+    }
+    # How many of those bytes are enough to be certain. (Python is, of a surrogate, only at its third.)
+    CERTAIN = {"an overlong slash": 1, "an overlong zero of three bytes": 2, "beyond U+10FFFF": 2, "five bytes": 1}
+
+    REASON = "text that is not UTF-8"
+
+    def test_invalid_text(self):
+        """Every kind of invalid text ends in 1007, with each cut, in one frame and in fragments."""
+        for name, bad in self.INVALID.items():
+            payload = "κόσμε".encode() + bad + b"edited"
+            for client in ROLES:
+                whole = frame(TEXT, payload, to=client)
+                fragments = frame(TEXT, payload[:12], to=client, fin=False) + frame(
+                    CONTINUATION, payload[12:], to=client
+                )
+                for data in (whole, fragments):
+                    for chunks in some_cuts(data, self.random):
+                        with self.subTest(name, role=ROLE_NAMES[client]):
+                            self.assert_fails(chunks, protocol(client), 1007, self.REASON)
+
+    def test_fails_before_the_rest_arrives(self):
+        """Autobahn 6.4.1 to 6.4.4: bad text in an unfinished frame fails at its first certain byte, in each lane."""
+        for name, bad in self.INVALID.items():
+            certain = self.CERTAIN.get(name, len(bad))
+            payload = "κόσμε".encode() + bad
+            begun = {
+                "partial": frame(TEXT, payload, to=False, length=1000),
+                "fragment": frame(TEXT, payload, to=False, length=1000, fin=False),
+                "continuation": frame(TEXT, b"x", to=False, fin=False)
+                + frame(CONTINUATION, payload, to=False, length=1000),
+            }
+            for lane, data in begun.items():
+                with self.subTest(name, lane=lane):
+                    data = data[: len(data) - len(bad) + certain]
+                    good = server()
+                    self.assertEqual(outcome(good, chunked(data[:-1], 1)), [])
+                    self.assert_fails([data[-1:]], good, 1007, self.REASON)
+                    self.assert_fails([data], server(), 1007, self.REASON)
+
+    def test_fails_while_received_in_place(self):
+        """Bad text fails at once where a large frame is received in place, too."""
+        large = server()
+        large.receive(frame(TEXT, b"a" * 100_000, to=False, length=1 << 20))
+        self.assertIsNone(large.next_event())
+        with large.destination() as room:
+            room[:1] = masked(b"\xff")
+        with self.assertRaises(ProtocolError) as caught:
+            large.received(1)
+        self.assertEqual((caught.exception.code, caught.exception.reason), (1007, self.REASON))
+        with self.assertRaises(ProtocolError):
+            large.next_event()
+
+    def test_text_that_ends_inside_a_character(self):
+        """A message may not end inside a character; a fragment may."""
+        cut = "€".encode()[:2]
+        for data in (
+            frame(TEXT, cut, to=False),
+            frame(TEXT, b"", to=False, fin=False) + frame(CONTINUATION, cut, to=False),
+            frame(TEXT, cut, to=False, fin=False) + frame(CONTINUATION, b"", to=False),
+        ):
+            for chunks in some_cuts(data, self.random):
+                self.assert_fails(chunks, server(), 1007, self.REASON)
+
+    def test_characters_cut_anywhere(self):
+        """Valid characters may be cut anywhere: by segments, by fragments, by both."""
+        text = LETTERS + "\x00\x7f\u0080\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff"
+        encoded = text.encode()
+        for place in range(len(encoded) + 1):
+            data = frame(TEXT, encoded[:place], to=False, fin=False) + frame(CONTINUATION, encoded[place:], to=False)
+            for chunks in ([data], chunked(data, 1), cut_at_random(data, self.random)):
+                self.assertEqual(outcome(server(), chunks), [(TEXT, text)])
+        whole = frame(TEXT, text, to=False)
+        for place in range(len(whole) + 1):
+            self.assertEqual(outcome(server(), cut_at(whole, place)), [(TEXT, text)])
+
+    def test_binary_is_not_checked(self):
+        """BINARY may hold anything."""
+        for bad in self.INVALID.values():
+            for chunks in some_cuts(frame(BINARY, bad, to=False), self.random):
+                self.assertEqual(outcome(server(), chunks), [(BINARY, bad)])
+
+
+def violations(client):
+    """Everything a header or a close frame can have wrong: {name: (bytes, code, reason)}, compression agreed on."""
+
+    def to(opcode, payload=b"", **options):
+        return frame(opcode, payload, to=client, **options)
+
+    def closing(code, reason=b""):
+        return to(CLOSE, code.to_bytes(2) + reason)
+
+    opened = to(TEXT, "opened", fin=False)
+    squeezed = to(TEXT, deflated("opened"), fin=False, rsv=4)
+    nested, orphan = "a message inside a fragmented one", "a continuation of no message"
+    long_form = "a length that is not in its shortest form"
+    wrong_mask = "a masked frame from a server" if client else "an unmasked frame from a client"
+    bad_close = "a close frame with an invalid code or length"
+    big_control = "a control frame of over 125 bytes"
+    return {
+        **{
+            f"opcode {code}": (to(code, b"?"), 1002, f"unknown opcode {code}")
+            for code in (3, 4, 5, 6, 7, *range(11, 16))
+        },
+        **{f"RSV {rsv} on text": (to(TEXT, "a", rsv=rsv), 1002, "reserved bits set") for rsv in (1, 2, 3, 5, 6, 7)},
+        **{f"RSV1 on {kind.name}": (to(kind, b"", rsv=4), 1002, "reserved bits set") for kind in (CLOSE, PING, PONG)},
+        "RSV1 on a continuation": (opened + to(CONTINUATION, "b", rsv=4), 1002, "reserved bits set"),
+        "RSV1 on a compressed continuation": (squeezed + to(CONTINUATION, "b", rsv=4), 1002, "reserved bits set"),
+        "RSV2 on a continuation": (opened + to(CONTINUATION, "b", rsv=2), 1002, "reserved bits set"),
+        "5 in 2 bytes": (to(BINARY, b"12345", form=2), 1002, long_form),
+        "125 in 2 bytes": (to(TEXT, "t" * 125, form=2), 1002, long_form),
+        "5 in 8 bytes": (to(TEXT, "12345", form=8), 1002, long_form),
+        "65535 in 8 bytes": (to(BINARY, bytes(65535), form=8), 1002, long_form),
+        "5 in 2 bytes, fragment": (to(BINARY, b"12345", form=2, fin=False), 1002, long_form),
+        "200 in 8 bytes, continuation": (opened + to(CONTINUATION, bytes(200), form=8), 1002, long_form),
+        "5 in 2 bytes, compressed": (to(BINARY, b"12345", form=2, rsv=4), 1002, long_form),
+        "a length of 64 bits": (to(BINARY, b"1", length=1 << 63), 1002, long_form),
+        "a length of 64 bits, fragment": (to(TEXT, b"1", length=(1 << 64) - 1, fin=False), 1002, long_form),
+        "the wrong mask, text": (to(TEXT, "a", mask=client), 1002, wrong_mask),
+        "the wrong mask, empty": (to(TEXT, "", mask=client), 1002, wrong_mask),
+        "the wrong mask, long": (to(BINARY, bytes(70_000), mask=client), 1002, wrong_mask),
+        "the wrong mask, ping": (to(PING, b"a", mask=client), 1002, wrong_mask),
+        "the wrong mask, continuation": (opened + to(CONTINUATION, b"a", mask=client), 1002, wrong_mask),
+        **{
+            f"a fragmented {kind.name}": (to(kind, b"", fin=False), 1002, "a fragmented control frame")
+            for kind in (CLOSE, PING, PONG)
+        },
+        **{f"a long {kind.name}": (to(kind, bytes(126)), 1002, big_control) for kind in (CLOSE, PING, PONG)},
+        "a ping of 64 KiB": (to(PING, bytes(1 << 16)), 1002, big_control),
+        "a short ping with a long length": (to(PING, b"12345", form=2), 1002, big_control),
+        "a continuation of nothing": (to(CONTINUATION, "b"), 1002, orphan),
+        "an empty continuation of nothing": (to(CONTINUATION, ""), 1002, orphan),
+        "an open continuation of nothing": (to(CONTINUATION, "b", fin=False), 1002, orphan),
+        "a continuation of nothing, too long": (to(CONTINUATION, b"", length=1 << 62), 1002, orphan),
+        "text in a fragmented message": (opened + to(TEXT, "b"), 1002, nested),
+        "an empty message in a fragmented one": (opened + to(BINARY, b""), 1002, nested),
+        "a fragment in a fragmented message": (opened + to(BINARY, b"b", fin=False), 1002, nested),
+        "text in a compressed message": (squeezed + to(TEXT, b"\xff\xff"), 1002, nested),
+        "compressed text in a fragmented message": (opened + to(TEXT, deflated("b"), rsv=4), 1002, nested),
+        "a large message in a fragmented one": (opened + to(BINARY, b"", length=1 << 62), 1002, nested),
+        "a close of 1 byte": (to(CLOSE, b"\x03"), 1002, bad_close),
+        **{
+            f"close code {code}": (closing(code, b"so"), 1002, bad_close)
+            for code in (0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+        },
+        "a close reason that is not UTF-8": (closing(1000, b"\xff"), 1007, "a close reason that is not UTF-8"),
+        "a close reason cut in a character": (closing(4000, b"\xe2\x82"), 1007, "a close reason that is not UTF-8"),
+        "compressed binary that is corrupt": (to(BINARY, b"\xff" * 9, rsv=4), 1007, "compressed data that is corrupt"),
+        "compressed text that is corrupt": (
+            to(TEXT, b"\xff" * 9, rsv=4),
+            1007,
+            "compressed data that is corrupt, or text that is not UTF-8",
+        ),
+        "compressed text that is not UTF-8": (
+            to(TEXT, deflated(b"\xff\xff"), rsv=4),
+            1007,
+            "compressed data that is corrupt, or text that is not UTF-8",
+        ),
+        "compressed binary that was cut": (
+            to(BINARY, deflated(bytes(999))[:-3], rsv=4),
+            1007,
+            "compressed data that is corrupt",
+        ),
+    }
+
+
+class TestViolations(ProtocolTestCase):
+    """What RFC 6455 and RFC 7692 forbid: code and reason, independent of the cut."""
+
+    def test_each_violation(self):
+        """Every violation has its code and reason text, however the stream is cut, after a good message too."""
+        for client in ROLES:
+            before = frame(TEXT, "before", to=client) + frame(PING, "b", to=client)
+            events = [(TEXT, "before"), (PING, b"b")]
+            for name, (data, code, reason) in violations(client).items():
+                with self.subTest(name, role=ROLE_NAMES[client]):
+                    self.assert_fails([data], protocol(client, compression=True), code, reason)
+                    stream = before + data
+                    cuts = some_cuts(stream, self.random) if len(stream) < 1000 else [[stream], chunked(stream, 33)]
+                    for chunks in cuts:
+                        self.assert_fails(chunks, protocol(client, compression=True), code, reason, after=events)
+
+    def test_two_bytes_are_enough(self):
+        """What is wrong with the first two bytes of a header fails when they are there, not later."""
+        for client in ROLES:
+            for name, (data, code, reason) in violations(client).items():
+                opening = next((o for o in self.openings(client) if data.startswith(o)), b"")
+                two_bytes = data[: len(opening) + 2]
+                if reason.startswith(("a length", "a close", "compressed")):
+                    continue
+                with self.subTest(name, role=ROLE_NAMES[client]):
+                    self.assert_fails(chunked(two_bytes, 1), protocol(client, compression=True), code, reason)
+
+    def openings(self, client):
+        return (
+            frame(TEXT, "opened", to=client, fin=False),
+            frame(TEXT, deflated("opened"), to=client, fin=False, rsv=4),
+        )
+
+    def test_a_length_is_judged_when_it_is_there(self):
+        """A length in a longer form than needed fails before the mask key and the payload arrive."""
+        for fin in (True, False):
+            data = frame(BINARY, b"", to=False, length=5, form=8, fin=fin)[:10]
+            self.assert_fails(chunked(data, 1), server(), 1002, "a length that is not in its shortest form")
+            self.assertEqual(outcome(server(), chunked(data[:-1], 1)), [])
+
+    def test_rsv1_without_compression(self):
+        """RSV1 is a reserved bit like the others where compression was not agreed on."""
+        for client in ROLES:
+            for kind in (TEXT, BINARY):
+                data = frame(kind, deflated("a"), to=client, rsv=4)
+                self.assert_fails([data], protocol(client), 1002, "reserved bits set")
+
+    def test_the_same_error_for_ever(self):
+        """After a failure every call raises the same error, also when the peer goes on well."""
+        for data in (
+            frame(TEXT, b"\xff", to=False),
+            frame(PING, b"", to=False, fin=False),
+            frame(CLOSE, b"1", to=False),
+        ):
+            broken = server()
+            broken.receive(data)
+            with self.assertRaises(ProtocolError) as first:
+                broken.next_event()
+            broken.receive(frame(TEXT, "fine", to=False))
+            for again in (broken.next_event, broken.next_piece, broken.next_event):
+                with self.assertRaises(ProtocolError) as caught:
+                    again()
+                self.assertIs(caught.exception, first.exception)
+
+    def test_the_error_holds_on_to_nothing(self):
+        """The error outlives the connection's buffers: it does not keep the payload alive through its context."""
+        for chunks in ([frame(TEXT, b"\xff" * 100, to=False)], chunked(frame(TEXT, b"\xff" * 100, to=False), 50)):
+            broken = server()
+            with self.assertRaises(ProtocolError) as caught:
+                for chunk in chunks:
+                    broken.receive(chunk)
+                    broken.next_event()
+            self.assertIsNone(caught.exception.__context__)
+
+    def test_reasons_fit_into_a_close_frame(self):
+        """Every reason is ASCII and short enough to be sent to the peer."""
+        for client in ROLES:
+            for _, code, reason in violations(client).values():
+                self.assertLessEqual(len(reason.encode("ascii")), 123)
+                format_close_message(code, reason)
+
+
+class TestReadLimit(ProtocolTestCase):
+    """The read limit: one message, by what it declares, what it sends, and what it inflates to."""
+
+    def over(self, size, limit):
+        return f"{size} bytes are over the limit of {limit}"
+
+    def test_exact_limit_passes_and_one_more_fails(self):
+        """gorilla's R-20 in every lane and both roles: at the limit is fine, one byte over it is 1009."""
+        for client in ROLES:
+            for limit in (1, 100, 125, 126, 1000, 70_000):
+                at = frame(BINARY, bytes(limit), to=client)
+                over = frame(BINARY, bytes(limit + 1), to=client)
+                for chunks, bad in (([at], [over]), (chunked(at, 50), chunked(over, 50))):
+                    self.assertEqual(outcome(protocol(client, read_limit=limit), chunks), [(BINARY, bytes(limit))])
+                    self.assert_fails(bad, protocol(client, read_limit=limit), 1009, self.over(limit + 1, limit))
+
+    def test_fragments_count_together(self):
+        """The limit holds for a message, not for a frame; control frames between do not count."""
+        ping = frame(PING, bytes(125), to=False)
+        start = frame(BINARY, bytes(60), to=False, fin=False) + ping
+        at, over = (frame(CONTINUATION, bytes(size), to=False) for size in (40, 41))
+        for data, events in (
+            (start + at, [(BINARY, bytes(100))]),
+            (start + over, [(ReadLimitError, 1009, self.over(101, 100))]),
+        ):
+            for chunks in some_cuts(data, self.random):
+                self.assertEqual(outcome(server(read_limit=100), chunks), [(PING, bytes(125)), *events])
+
+    def test_each_message_counts_anew(self):
+        """gorilla's R-24, mended: what was skipped of one message is not counted for the next."""
+        one = frame(BINARY, bytes(60), to=False, fin=False) + frame(CONTINUATION, bytes(40), to=False)
+        data = (one + frame(BINARY, bytes(100), to=False)) * 3
+        for chunks in some_cuts(data, self.random):
+            self.assertEqual(outcome(server(read_limit=100), chunks), [(BINARY, bytes(100))] * 6)
+            self.assertEqual(
+                sum(len(piece) for _, piece, _ in pieces(server(read_limit=100), chunks)), 600, "skipped in pieces"
+            )
+
+    def test_refused_by_the_header(self):
+        """A frame is refused when its header is there, before a byte of its payload (gorilla's R-21)."""
+        begun = frame(BINARY, b"12", to=False, fin=False)
+        for header in (
+            frame(BINARY, b"", to=False, length=1 << 62),
+            frame(TEXT, b"", to=False, length=101),
+            begun + frame(CONTINUATION, b"", to=False, length=99),
+            frame(BINARY, b"", to=False, length=101, fin=False),
+            frame(BINARY, b"", to=False, length=wire_limit(100) + 1, rsv=4),
+            begun[:2] + begun[2:] + frame(CONTINUATION, b"", to=False, length=1 << 62, fin=False),
+        ):
+            for chunks in ([header], chunked(header, 1)):
+                with self.assertRaises(ReadLimitError):
+                    limited = server(read_limit=100, compression=True)
+                    for chunk in chunks:
+                        limited.receive(chunk)
+                        limited.next_event()
+
+    def test_earlier_pieces_are_delivered(self):
+        """gorilla's R-21: pieces of a message that came before the fragment that is too much have been handed out."""
+        limited = server(read_limit=100)
+        first = frame(BINARY, bytes(90), to=False, fin=False)
+        self.assertEqual(pieces(limited, [first]), [(BINARY, bytes(90), False)])
+        with self.assertRaises(ReadLimitError):
+            pieces(limited, [frame(CONTINUATION, bytes(20), to=False)])
+
+    def test_no_limit(self):
+        """None and 0 are no limit (gorilla's default)."""
+        for limit in (None, 0):
+            free = server(read_limit=limit)
+            self.assertIsNone(free.read_limit)
+            self.assertEqual(outcome(free, [frame(BINARY, bytes(3 << 20), to=False)]), [(BINARY, bytes(3 << 20))])
+
+    def test_limit_changed_in_between(self):
+        """A new limit holds from the next frame on, in both directions, compressed or not."""
+        plain = frame(BINARY, bytes(50), to=False)
+        squeezed = frame(BINARY, deflated(bytes(50)), to=False, rsv=4)
+        for data in (plain, squeezed):
+            limited = server(read_limit=50, compression=True)
+            for limit, passes in ((50, True), (49, False), (50, True), (1, False), (0, True), (None, True), (51, True)):
+                with self.subTest(limit=limit, compressed=data is squeezed):
+                    limited.read_limit = limit
+                    self.assertEqual(limited.read_limit, limit or None)
+                    if passes:
+                        self.assertEqual(outcome(limited, [data]), [(BINARY, bytes(50))])
+                    else:
+                        [(kind, code, _)] = outcome(limited, [data])
+                        self.assertEqual((kind, code), (ReadLimitError, 1009))
+                        limited = server(read_limit=50, compression=True)
+
+    def test_inflated_limit(self):
+        """Compressed messages are held against the limit by what they inflate to, over all their fragments."""
+        for size, passes in ((1 << 16, True), ((1 << 16) + 1, False), (1 << 20, False)):
+            payload = deflated(bytes(size))
+            half = len(payload) // 2
+            whole = frame(BINARY, payload, to=False, rsv=4)
+            fragments = frame(BINARY, payload[:half], to=False, rsv=4, fin=False)
+            fragments += frame(PING, b"", to=False) + frame(CONTINUATION, payload[half:], to=False)
+            for data in (whole, fragments):
+                for chunks in some_cuts(data, self.random):
+                    events = outcome(server(read_limit=1 << 16, compression=True), chunks)
+                    events = [event for event in events if event[0] is not PING]
+                    if passes:
+                        self.assertEqual(events, [(BINARY, bytes(size))])
+                    else:
+                        reason = "the inflated message is over the limit of 65536"
+                        self.assertEqual(events, [(ReadLimitError, 1009, reason)])
+
+    def test_data_that_cannot_be_compressed(self):
+        """1 MiB of random bytes, compressed, passes a limit of 1 MiB though it is longer on the wire."""
+        payload = self.random.randbytes(1 << 20)
+        data = frame(BINARY, deflated(payload), to=False, rsv=4)
+        self.assertGreater(len(data), 1 << 20)
+        got = outcome(server(read_limit=1 << 20, compression=True), chunked(data, 1 << 16))
+        self.assertEqual(got, [(BINARY, payload)])
+
+    def test_blocks_that_inflate_to_nothing(self):
+        """Empty blocks inflate to nothing for ever: their bytes on the wire end them."""
+        empty_block = b"\x00\x00\x00\xff\xff"
+        limited = server(read_limit=100, compression=True)
+        limited.receive(frame(BINARY, empty_block, to=False, rsv=4, fin=False))
+        self.assertIsNone(limited.next_event())
+        most = wire_limit(100) // len(empty_block)
+        more = frame(CONTINUATION, empty_block, to=False, fin=False)
+        self.assertEqual(outcome(limited, [more * (most - 1)]), [])
+        self.assert_fails([more], limited, 1009, self.over((most + 1) * len(empty_block), 100))
+
+
+class TestMemory(ProtocolTestCase):
+    """Memory follows what has arrived, not what is declared, and stays within small factors of it."""
+
+    def peak(self, work):
+        """Bytes of memory at the highest, beyond what there was before."""
+        tracemalloc.start()
+        try:
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            work()
+            return tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+
+    def test_a_header_costs_nothing(self):
+        """A header that declares 2**62 bytes costs a few kilobytes, limited or not, in each lane and role."""
+        for client in ROLES:
+            for options in ({"fin": True}, {"fin": False}, {"rsv": 4}):
+                header = frame(BINARY, b"abc", to=client, length=1 << 62, **options)
+                for limit in (None, 1 << 20):
+                    quiet = protocol(client, read_limit=limit, compression=True)
+                    used = self.peak(lambda quiet=quiet, header=header: outcome(quiet, chunked(header, 1)))
+                    self.assertLess(used, 200_000 if options.get("rsv") and not limit else 20_000)
+
+    def test_a_header_of_the_limit_costs_nothing(self):
+        """1,000 peers that declare 1 MiB and send 100 bytes of it cost a megabyte or two, not a thousand."""
+        data = frame(TEXT, bytes(100), to=True, length=1 << 20)
+        kept = []
+
+        def thousand():
+            for _ in range(1000):
+                idle = protocol(True, read_limit=1 << 20)
+                outcome(idle, [data])
+                kept.append(idle)
+
+        self.assertLess(self.peak(thousand), 3 << 20)
+
+    def test_a_large_frame(self):
+        """A message of 4 MiB, as it arrives: at most four times its size, and little while little has arrived."""
+        size = 4 << 20
+        data = frame(BINARY, bytes(size), to=True)
+        chunks = chunked(data, 1 << 16)
+        for limit in (None, size):
+            arriving = protocol(True, read_limit=limit)
+            self.assertLess(self.peak(lambda arriving=arriving: outcome(arriving, chunks[:4])), 2 << 20)
+            self.assertLess(
+                self.peak(lambda limit=limit: outcome_in_place(protocol(True, read_limit=limit), data, 1 << 16)),
+                4 * size,
+            )
+
+    def test_tiny_fragments(self):
+        """1 MiB in fragments of 2 bytes costs no more than its bytes: nothing is kept for each fragment."""
+        tiny, per_chunk, chunks = frame(CONTINUATION, b"ab", to=True, fin=False), 1 << 14, 32
+        receiving = protocol(True, read_limit=1 << 20)
+        receiving.receive(frame(BINARY, b"ab", to=True, fin=False))
+
+        def receive(count):
+            for _ in range(count):
+                receiving.receive(tiny * per_chunk)
+                self.assertIsNone(receiving.next_event())
+
+        # Only the last two are traced, since that is slow: they hold a sixteenth of the message, so at most the buffer
+        # of the whole of it is made anew.
+        receive(chunks - 3)
+        self.assertLess(self.peak(lambda: receive(2)), 2 << 20)
+        receiving.receive(tiny * (per_chunk - 2) + frame(CONTINUATION, b"ab", to=True))
+        self.assertEqual(receiving.next_event(), (BINARY, b"ab" * per_chunk * chunks))
+
+    def test_many_small_messages_in_one_segment(self):
+        """10,000 messages that came at once are handed out in linear time."""
+        data = frame(TEXT, "hello", to=False) * 10_000 + frame(PING, b"", to=False) * 10_000
+        started = time.process_time()
+        self.assertEqual(len(outcome(server(), [data])), 20_000)
+        self.assertLess(time.process_time() - started, 5)
+
+
+class TestPieces(ProtocolTestCase):
+    """next_piece, alone and together with next_event: a message is delivered once, whole, whoever asks."""
+
+    MESSAGES = ((TEXT, LETTERS * 20), (BINARY, bytes(range(256))))
+
+    def streams(self, kind, message, client=False):
+        """{lane: bytes} of one message."""
+        payload = message.encode() if kind is TEXT else message
+        third = len(payload) // 3
+        squeezed = deflated(payload)
+        return {
+            "one frame": frame(kind, payload, to=client),
+            "fragments": frame(kind, payload[:third], to=client, fin=False)
+            + frame(PING, b"", to=client)
+            + frame(CONTINUATION, payload[third:-third], to=client, fin=False)
+            + frame(CONTINUATION, payload[-third:], to=client),
+            "compressed": frame(kind, squeezed[:9], to=client, fin=False, rsv=4)
+            + frame(PING, b"", to=client)
+            + frame(CONTINUATION, squeezed[9:], to=client),
+            "an empty end": frame(kind, payload, to=client, fin=False) + frame(CONTINUATION, b"", to=client),
+        }
+
+    def test_pieces_make_the_message(self):
+        """Pieces put together are the message; only the last is final, only the last may be empty, text is whole."""
+        for client in ROLES:
+            for kind, message in self.MESSAGES:
+                for lane, data in self.streams(kind, message, client).items():
+                    for chunks in some_cuts(data, self.random, 30):
+                        with self.subTest(lane, role=ROLE_NAMES[client], kind=kind.name):
+                            found = pieces(protocol(client, compression=True), chunks)
+                            found = [piece for piece in found if piece[0] is not PING]
+                            self.assertEqual({type for type, _, _ in found}, {kind})
+                            self.assertEqual([final for _, _, final in found], [False] * (len(found) - 1) + [True])
+                            self.assertTrue(all(type(data) is bytes for _, data, _ in found))
+                            self.assertTrue(all(data for _, data, final in found if not final))
+                            if kind is TEXT:
+                                self.assertEqual("".join(data.decode() for _, data, _ in found), message)
+                            else:
+                                self.assertEqual(b"".join(data for _, data, _ in found), message)
+
+    def test_pieces_then_the_rest(self):
+        """next_event gives what next_piece has left of a message, from each byte on, TEXT as str."""
+        for kind, message in self.MESSAGES:
+            for lane, data in self.streams(kind, message).items():
+                for place in range(1, len(data)):
+                    mixed = server(compression=True)
+                    begun = [data for type, data, _ in pieces(mixed, [data[:place]]) if type is kind]
+                    events = outcome(mixed, [data[place:]])
+                    [(_, rest)] = [event for event in events if event[0] is kind]
+                    with self.subTest(lane, kind=kind.name, place=place):
+                        taken = b"".join(begun)
+                        self.assertEqual(taken.decode() + rest if kind is TEXT else taken + rest, message)
+
+    def test_waiting_for_all_then_taking_pieces(self):
+        """What next_event had gathered while it waited, next_piece hands out."""
+        for kind, message in self.MESSAGES:
+            for lane, data in self.streams(kind, message).items():
+                for place in range(1, len(data)):
+                    mixed = server(compression=True)
+                    self.assertLessEqual({event[0] for event in outcome(mixed, [data[:place]])}, {PING})
+                    found = [data for type, data, _ in pieces(mixed, [b"", data[place:]]) if type is kind]
+                    with self.subTest(lane, kind=kind.name, place=place):
+                        whole = b"".join(found)
+                        self.assertEqual(whole.decode() if kind is TEXT else whole, message)
+
+    def test_any_mixture(self):
+        """Any order of next_event and next_piece over several messages loses and doubles nothing."""
+        for _ in range(300):
+            client = self.random.choice(ROLES)
+            mixed = protocol(client, compression=True)
+            sent, got = [], b""
+            stream = b""
+            for _ in range(4):
+                kind, message = self.random.choice(self.MESSAGES)
+                sent.append(message.encode() if kind is TEXT else message)
+                stream += self.random.choice(list(self.streams(kind, message, client).values()))
+            for chunk in cut_at_random(stream, self.random):
+                mixed.receive(chunk)
+                while (event := self.random.choice((mixed.next_event, mixed.next_piece))()) is not None:
+                    if event[0] is not PING:
+                        got += event[1].encode() if isinstance(event[1], str) else event[1]
+                while (piece := mixed.next_piece()) is not None:
+                    if piece[0] is not PING:
+                        got += piece[1]
+            self.assertEqual(got, b"".join(sent))
+
+    def test_nothing_to_hand_out(self):
+        """No piece while there is only a header, or only the beginning of a character."""
+        begun = server()
+        data = frame(TEXT, "€uro", to=False)
+        self.assertEqual(pieces(begun, chunked(data[:8], 1)), [])
+        self.assertEqual(pieces(begun, [data[8:9]]), [(TEXT, "€".encode(), False)])
+        self.assertEqual(pieces(begun, [data[9:]]), [(TEXT, b"uro", True)])
+
+    def test_pieces_come_before_a_control_frame_that_follows(self):
+        """A fragment and a close in one segment: the piece first, then the close, though both are there."""
+        for client in ROLES:
+            protocol = Protocol(client=client, read_limit=None, compression=False)
+            protocol.receive(frame(BINARY, b"ab", to=client, fin=False) + frame(CLOSE, b"\x03\xe8", to=client))
+            with self.subTest(client=client):
+                self.assertEqual(protocol.next_piece(), (BINARY, b"ab", False))
+                self.assertEqual(protocol.next_piece(), (CLOSE, (1000, ""), True))
+
+    def test_pieces_received_in_place(self):
+        """Taking pieces while a large frame is received in place gives every byte once."""
+        message = self.random.randbytes(1 << 20)
+        data = frame(BINARY, message, to=False)
+        taking = server()
+        got, start, in_place = b"", 0, 0
+        while start < len(data):
+            room = taking.destination()
+            if room is None:
+                taking.receive(data[start : start + 100_000])
+                start += 100_000
+            else:
+                in_place += 1
+                with room:
+                    room[:] = data[start : start + len(room)]
+                    count = len(room)
+                taking.received(count)
+                start += count
+            # Now and then the application is slow: two chunks arrive before it takes what is there.
+            if start % 3 and (piece := taking.next_piece()) is not None:
+                got += piece[1]
+            elif (event := taking.next_event()) is not None:  # the last part of it
+                got += event[1]
+        while (piece := taking.next_piece()) is not None:
+            got += piece[1]
+        self.assertEqual(got, message)
+        self.assertGreater(in_place, 0)
+
+
+class TestEncode(ProtocolTestCase):
+    """encode makes every outgoing frame; wsproto's own encoder is the reference."""
+
+    SIZES = (0, 1, 2, 124, 125, 126, 127, 128, LARGE - 1, LARGE, 65534, 65535, 65536, 65537, 1 << 17)
+
+    def frames(self):
+        """(first byte, payload, the wsproto event that stands for the same frame)."""
+        for size in self.SIZES:
+            data = self.random.randbytes(size)
+            text = "x" * size
+            yield FIN | BINARY, data, BytesMessage(data)
+            yield FIN | TEXT, text.encode(), TextMessage(text)
+            yield BINARY, data, BytesMessage(data, message_finished=False)
+            if size <= 125:
+                yield FIN | PING, data, Ping(data)
+                yield FIN | PONG, data, Pong(data)
+        yield FIN | CLOSE, b"", CloseConnection(None)
+        yield FIN | CLOSE, format_close_message(1000), CloseConnection(1000)
+        yield FIN | CLOSE, format_close_message(4999, "grüß dich"), CloseConnection(4999, "grüß dich")
+
+    def test_server_frames_byte_for_byte(self):
+        """A server's frames are wsproto's, byte for byte."""
+        for first, payload, event in self.frames():
+            with self.subTest(first=first, size=len(payload)):
+                wanted = Connection(ConnectionType.SERVER).send(event)
+                self.assertEqual(b"".join(encode(first, payload, client=False)), wanted)
+
+    def test_client_frames(self):
+        """A client's frames are a server's with the mask bit set, a key, and the payload masked with it."""
+        for first, payload, event in self.frames():
+            with self.subTest(first=first, size=len(payload)):
+                plain = Connection(ConnectionType.SERVER).send(event)
+                head = len(plain) - len(payload)
+                data = b"".join(encode(first, payload, client=True))
+                key = data[head : head + 4]
+                self.assertEqual(data[:head], bytes([plain[0], plain[1] | 0x80]) + plain[2:head])
+                self.assertEqual(masked(data[head + 4 :], key), payload)
+
+    def test_wsproto_reads_them(self):
+        """What a client encodes, a wsproto server reads, and the other way round."""
+        for client in ROLES:
+            for first, payload, event in self.frames():
+                if not first & FIN:
+                    continue
+                reader = Connection(ConnectionType.SERVER if client else ConnectionType.CLIENT)
+                reader.receive_data(b"".join(encode(first, payload, client=client)))
+                [got] = reader.events()
+                self.assertIs(type(got), type(event))
+
+    def test_fragments_and_compression(self):
+        """The first byte is sent as it is given: continuation, RSV1."""
+        for first in (0, FIN, RSV1 | TEXT, FIN | RSV1 | BINARY):
+            self.assertEqual(b"".join(encode(first, b"data", client=False)), bytes([first, 4]) + b"data")
+
+    def test_mask_keys_are_fresh(self):
+        """RFC 6455 section 5.3: each frame has a new key, straight from the system's random source."""
+        keys = {b"".join(encode(FIN | TEXT, b"same", client=True))[2:6] for _ in range(1000)}
+        self.assertGreaterEqual(len(keys), 999)
+        with mock.patch("syncws._frames.protocol.os.urandom", side_effect=[b"1234", b"abcd"]) as urandom:
+            for key in (b"1234", b"abcd"):
+                self.assertEqual(b"".join(encode(FIN | PING, b"", client=True)), b"\x89\x80" + key)
+        urandom.assert_called_with(4)
+
+    def test_large_payloads_are_not_copied(self):
+        """A server's large payload is a buffer of its own; small frames are one buffer."""
+        small, large = bytes(LARGE - 1), bytes(LARGE)
+        self.assertEqual(encode(FIN | BINARY, small, client=False)[1], b"")
+        self.assertEqual(encode(FIN | BINARY, small, client=True)[1], b"")
+        head, payload = encode(FIN | BINARY, large, client=False)
+        self.assertIs(payload, large)
+        self.assertLess(len(head), 15)
+
+    def test_round_trip(self):
+        """What one side encodes the other side's Protocol reads."""
+        for client in ROLES:
+            for first, payload, _ in self.frames():
+                if first & FIN:
+                    [(kind, data)] = outcome(protocol(not client), encode(first, payload, client=client))
+                    if kind is CLOSE:
+                        data = format_close_message(*data)
+                    self.assertEqual((kind, data.encode() if kind is TEXT else data), (first & 0x0F, payload))
+
+
+class TestPayloads(ProtocolTestCase):
+    """What a caller may put into a message: mistakes raise before anything is written."""
+
+    GOOD_CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999)
+    BAD_CODES = (-1, 0, 1, 999, 1004, 1006, 1014, 1015, 1016, 1999, 2000, 2999, 5000, 65535, 65536)
+
+    def test_close_payload(self):
+        """Two bytes of code, then the reason in UTF-8; 1005 gives the empty payload (gorilla's FormatCloseMessage)."""
+        for code in self.GOOD_CODES:
+            self.assertTrue(is_sendable(code))
+            self.assertEqual(format_close_message(code), code.to_bytes(2))
+            self.assertEqual(format_close_message(code, "grüß"), code.to_bytes(2) + "grüß".encode())
+            self.assertEqual(parse_close_payload(format_close_message(code, "grüß")), (code, "grüß"))
+        self.assertEqual(format_close_message(1005), b"")
+        self.assertEqual(parse_close_payload(b""), (1005, ""))
+
+    def test_close_payload_of_wrong_types(self):
+        """A code that is no integer and a reason that is no str are a TypeError that shows both."""
+        for code, reason in (("bye", ""), (None, ""), (1000, None), (1000, b"bye")):
+            with self.subTest(code=code, reason=reason), self.assertRaisesRegex(TypeError, "an integer code and a str"):
+                format_close_message(code, reason)
+
+    def test_codes_that_may_not_be_sent(self):
+        """Codes that are reserved, or only tell this side what happened, are a ValueError that names the good ones."""
+        for code in self.BAD_CODES:
+            self.assertFalse(is_sendable(code))
+            with self.assertRaisesRegex(ValueError, f"close code {code} may not be sent: use 1000 to 1003"):
+                format_close_message(code)
+        for code in (*(code for code in self.BAD_CODES if 0 <= code < 1 << 16), 1005):
+            with self.assertRaisesRegex(ValueError, "may not be sent"):
+                parse_close_payload(code.to_bytes(2) + b"why")
+            with self.assertRaisesRegex(ValueError, "may not be sent"):
+                parse_close_payload(code.to_bytes(2))
+
+    def test_reasons_that_cannot_be_sent(self):
+        """A reason has at most 123 bytes, of UTF-8, and needs a code."""
+        self.assertEqual(len(format_close_message(1000, "x" * 123)), 125)
+        for code, reason in ((1000, "x" * 124), (1000, "€" * 42), (1005, "why"), (1000, "\ud800")):
+            with self.assertRaises(ValueError):
+                format_close_message(code, reason)
+        for payload in (b"\x03", b"\x03\xe8\xff", b"\x03\xe8" + b"x" * 124):
+            with self.assertRaises(ValueError):
+                parse_close_payload(payload)
+
+    def test_message_payload(self):
+        """TEXT is str and travels as UTF-8; the other types are bytes in any form, copied if they could change."""
+        self.assertEqual(message_payload(TEXT, "grüß"), "grüß".encode())
+        for kind in (BINARY, PING, PONG, CLOSE, 2):
+            for data in (b"data", bytearray(b"data"), memoryview(b"data"), memoryview(b"d_a_t_a_")[::2]):
+                payload = message_payload(kind, data)
+                self.assertIs(type(payload), bytes)
+                self.assertEqual(payload, b"data")
+        self.assertEqual(len(message_payload(PING, bytes(125))), 125)
+
+    def test_mistakes(self):
+        """The wrong kind of data is a TypeError, the wrong type or size a ValueError, each with the way out."""
+        numbers = memoryview(bytes(128)).cast("I")
+        for kind, data, error, words in (
+            (TEXT, b"data", TypeError, "decode it, or send it as BINARY"),
+            (TEXT, None, TypeError, "a TEXT message is a str"),
+            (BINARY, "data", TypeError, "encode it, or send it as TEXT"),
+            (PING, "data", TypeError, "encode it"),
+            (BINARY, 5, TypeError, "not int"),
+            (BINARY, ["data"], TypeError, "not list"),
+            (TEXT, "\ud800", ValueError, "surrogates not allowed"),
+            (PING, bytes(126), ValueError, "at most 125 bytes, not 126"),
+            (PONG, numbers, ValueError, "at most 125 bytes, not 128"),
+            (CLOSE, bytes(126), ValueError, "at most 125 bytes"),
+            (0, b"data", ValueError, "no message type 0"),
+            (3, b"data", ValueError, "no message type 3"),
+            (11, b"data", ValueError, "no message type 11"),
+        ):
+            with self.subTest(kind=kind, data=data), self.assertRaisesRegex(error, words):
+                message_payload(kind, data)
+
+
+class TestAgainstWsproto(ProtocolTestCase):
+    """The lanes and wsproto alone: same messages, same class of error, same close code, whatever the peer sends."""
+
+    STREAMS = 2000
+
+    # Both need no more than this to come to their verdict on what went before: wsproto looks at a frame's place in a
+    # message only when its header and a byte of its payload are there.
+    AFTERMATH = bytes(32)
+
+    def test_differential(self):
+        """2,000 random streams, good and bad, cut at random places, end the same way as in wsproto."""
+        ends = {"close": 0, "open": 0, 1002: 0, 1007: 0}
+        for seed in range(self.STREAMS):
+            rng = random.Random(seed)
+            client, compression = rng.choice(ROLES), rng.choice(ROLES)
+            stream = self.random_stream(rng, client, compression) + self.AFTERMATH
+            wanted = self.according_to_wsproto(stream, client, compression)
+            for chunks in ([stream], cut_at_random(stream, rng)):
+                got = outcome(protocol(client, compression=compression), chunks)
+                got = [event[:2] if event[0] is ProtocolError else event for event in got]
+                self.assertEqual(got, wanted, f"seed {seed}, {ROLE_NAMES[client]}, {list(map(len, chunks))}")
+            last = wanted[-1] if wanted else ("open",)
+            ends[last[1] if last[0] is ProtocolError else "close" if last[0] is CLOSE else "open"] += 1
+        # The streams are worth something only if each kind of end is there.
+        self.assertGreater(min(ends.values()), self.STREAMS // 50, ends)
+
+    def according_to_wsproto(self, stream, client, compression):
+        """The events of wsproto alone, as ours; an error of the peer's as (ProtocolError, code)."""
+        role = ConnectionType.CLIENT if client else ConnectionType.SERVER
+        engine = Connection(role, [InboundDeflate(None)] if compression else [])
+        engine.receive_data(stream)
+        events, message = [], None
+        for event in engine.events():
+            match event:
+                case TextMessage() | BytesMessage():
+                    message = event.data if message is None else message + event.data
+                    if event.message_finished:
+                        events.append((TEXT if isinstance(message, str) else BINARY, message))
+                        message = None
+                case Ping():
+                    events.append((PING, event.payload))
+                case Pong():
+                    events.append((PONG, event.payload))
+                case CloseConnection() if engine.state is ConnectionState.OPEN:
+                    events.append((ProtocolError, event.code))
+                case CloseConnection():
+                    events.append((CLOSE, (event.code, event.reason or "")))
+        return events
+
+    def random_stream(self, rng, client, compression):
+        """Up to eight things a peer can say, and in half of the streams something it should not."""
+        parts = [self.random_part(rng, client, compression) for _ in range(rng.randrange(1, 9))]
+        if rng.random() < 0.15:
+            code = rng.choice((0, 999, 1000, 1001, 1004, 1005, 1011, 1014, 2999, 3000, 4999, 5000))
+            parts.insert(rng.randrange(len(parts) + 1), frame(CLOSE, code.to_bytes(2) + b"so", to=client))
+        if rng.random() < 0.3:
+            parts.insert(rng.randrange(len(parts) + 1), self.random_oddity(rng, client))
+        stream = b"".join(parts)
+        if rng.random() < 0.2:  # a flipped bit
+            place = rng.randrange(len(stream))
+            stream = stream[:place] + bytes([stream[place] ^ 1 << rng.randrange(8)]) + stream[place + 1 :]
+        if rng.random() < 0.2:  # an end in the middle
+            stream = stream[: rng.randrange(len(stream) + 1)]
+        return stream
+
+    def random_part(self, rng, client, compression):
+        """A message, in one frame or in fragments with control frames between; or a control frame."""
+        if rng.random() < 0.2:
+            return frame(rng.choice((PING, PONG)), rng.randbytes(rng.choice((0, 1, 125))), to=client)
+        kind = rng.choice((TEXT, BINARY))
+        size = rng.choice(
+            (0, 1, 5, 125, 126, 300, 300, 65535, 65536, 70_000) if rng.random() < 0.1 else (0, 1, 5, 125, 126, 300)
+        )
+        payload = "".join(rng.choices(LETTERS, k=size)).encode() if kind is TEXT else rng.randbytes(size)
+        if kind is TEXT and rng.random() < 0.05:
+            payload = payload[: rng.randrange(len(payload) + 1)] + rng.randbytes(2)
+        rsv = 0
+        if compression and rng.random() < 0.5:
+            payload, rsv = deflated(payload), 4
+        if rng.random() < 0.6:
+            return frame(kind, payload, to=client, rsv=rsv)
+        places = (rng.randrange(len(payload) + 1) for _ in range(rng.randrange(4)))
+        fragments = cut_at(payload, *places)
+        said = b""
+        for i, fragment in enumerate(fragments):
+            said += frame(
+                CONTINUATION if i else kind, fragment, to=client, rsv=0 if i else rsv, fin=i == len(fragments) - 1
+            )
+            if rng.random() < 0.3:
+                said += frame(rng.choice((PING, PONG)), b"between", to=client)
+        return said
+
+    def random_oddity(self, rng, client):
+        """A frame that may have anything wrong with it, or plain noise."""
+        if rng.random() < 0.2:
+            return rng.randbytes(rng.randrange(1, 20))
+        return frame(
+            rng.choice((*range(16), CONTINUATION, CONTINUATION, TEXT)),
+            rng.randbytes(rng.randrange(5)),
+            to=client,
+            fin=rng.random() < 0.7,
+            rsv=rng.choice((0, 0, 0, 4, rng.randrange(8))),
+            mask=rng.choice((None, None, None, client)),
+            length=rng.choice((None, None, None, 200, 1 << 62, 1 << 63)),
+            form=rng.choice((None, None, 8)),
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

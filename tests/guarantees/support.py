@@ -1,0 +1,316 @@
+"""What these tests share: bounds on the wall clock, raw clients, and a server in a process of its own to weigh.
+
+SYNCWS_HEAVY: "0" (the default) for small sizes, "1" for full ones, "full" for what takes minutes as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import json
+import os
+import resource
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import trustme
+
+from syncws._conn.conn import Conn
+from syncws._http.http11 import Request
+from syncws._net.transport import TLSTransport, Transport
+from syncws._server.server import Server
+from syncws._server.upgrader import Upgrader
+from syncws.errors import ConnectionClosed, MessageType
+from syncws.testing import LeakChecks, Peer
+
+HEAVY = os.environ.get("SYNCWS_HEAVY", "0")
+
+#: Seconds after which something that should happen counts as never happening.
+WAIT = 20.0
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def size(small: int, full: int) -> int:
+    """How many of something to try."""
+    return small if HEAVY == "0" else full
+
+
+def note(figure: str) -> None:
+    """Print a measured figure, where full sizes are asked for."""
+    if HEAVY != "0":
+        print(f"\n  {figure}", file=sys.stderr, flush=True)
+
+
+class HoldTestCase(LeakChecks):
+    """A test that may not hang: after `bound` seconds the process ends, and the stacks of all threads say why."""
+
+    bound = 120.0
+
+    def setUp(self) -> None:
+        super().setUp()
+        faulthandler.dump_traceback_later(self.bound, exit=True)
+        self.addCleanup(faulthandler.cancel_dump_traceback_later)
+
+    def in_thread(self, target: Callable[..., Any], *arguments: Any) -> Task:
+        """Run something in a thread; it is joined at the end of the test if not before."""
+        task = Task(target, *arguments)
+        self.addCleanup(task.thread.join, WAIT)
+        return task
+
+    def wait(self, event: threading.Event) -> None:
+        self.assertTrue(event.wait(WAIT), "it never happened")
+
+    def assert_between(self, least: float, seconds: float, most: float) -> None:
+        self.assertGreaterEqual(seconds, least)
+        self.assertLessEqual(seconds, most)
+
+
+class Task:
+    """A call in a thread of its own: its outcome, and how long it took."""
+
+    def __init__(self, target: Callable[..., Any], *arguments: Any) -> None:
+        self._call = target, arguments
+        self.started = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+        self.thread = threading.Thread(target=self._run, name="test-task", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        target, arguments = self._call
+        del self._call
+        self.started.set()
+        began = time.monotonic()
+        try:
+            self.result = target(*arguments)
+        except BaseException as error:
+            self.error = error
+        self.seconds = time.monotonic() - began
+
+    def join(self, seconds: float = WAIT) -> Any:
+        """The result; raises what the call raised, and AssertionError if it does not end."""
+        self.end(seconds)
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def end(self, seconds: float = WAIT) -> BaseException | None:
+        """Wait for the end; the exception that the call raised."""
+        self.thread.join(seconds)
+        if self.thread.is_alive():
+            raise AssertionError(f"still running after {seconds:g} s")
+        return self.error
+
+
+# TLS
+
+
+class Certificates:
+    """A certificate for localhost and the two contexts that use it; made once, on first use."""
+
+    _contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
+
+    @classmethod
+    def contexts(cls) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        """(server's, client's)"""
+        if cls._contexts is None:
+            authority = trustme.CA()
+            server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("localhost").configure_cert(server)
+            client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            authority.configure_trust(client)
+            cls._contexts = server, client
+        return cls._contexts
+
+
+def transports(pair: tuple[socket.socket, socket.socket], tls: bool) -> tuple[Transport, Transport]:
+    """(server's, client's) transport over two connected sockets, past the TLS handshake."""
+    if not tls:
+        return Transport(pair[0]), Transport(pair[1])
+    contexts = Certificates.contexts()
+    server = TLSTransport(pair[0], contexts[0], server_side=True)
+    client = TLSTransport(pair[1], contexts[1], server_side=False, server_hostname="localhost")
+    deadline = time.monotonic() + WAIT
+    other = Task(server.handshake, deadline)
+    client.handshake(deadline)
+    other.join()
+    return server, client
+
+
+# Raw clients
+
+
+def handshake(path: str = "/", *, compression: bool = False) -> bytes:
+    """The bytes of a valid opening handshake."""
+    extensions = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if compression else ""
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{extensions}\r\n"
+    ).encode()
+
+
+def connect(
+    address: Any, path: str = "/", *, tls: bool = False, buffer: int | None = None, compression: bool = False
+) -> Peer:
+    """Open a connection to a server, do the opening handshake, and speak raw frames from then on.
+
+    buffer is how much the client's kernel takes while the client does not read.
+    """
+    sock = socket.socket()
+    try:
+        sock.settimeout(WAIT)
+        if buffer is not None:  # before connecting: the window is agreed on then
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        sock.connect(address[:2])
+        if tls:
+            sock = Certificates.contexts()[1].wrap_socket(sock, server_hostname="localhost")
+        sock.sendall(handshake(path, compression=compression))
+        head = _receive_head(sock)
+        if not head.startswith(b"HTTP/1.1 101 ") or ACCEPT.encode() not in head:
+            raise AssertionError(f"no upgrade: {head!r}")
+    except BaseException:
+        sock.close()
+        raise
+    return Peer(sock, masked=True)
+
+
+def _receive_head(sock: socket.socket) -> bytes:
+    """A response's head, byte by byte: what follows belongs to the connection."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        data = sock.recv(1)
+        if not data:
+            raise AssertionError(f"the connection ended after {head!r}")
+        head += data
+    return head
+
+
+# A server in a process of its own
+
+
+class ChildServer:
+    """A Server in another process, which can be asked what it weighs. Use it as a context manager.
+
+    paths gives the Upgrader options of each path; on every path messages are echoed.
+    """
+
+    def __init__(self, paths: dict[str, dict[str, Any]], **options: Any) -> None:
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve_child; "
+            f"serve_child({paths!r}, {options!r})"
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.address = ("127.0.0.1", self._answer()["port"])
+
+    def ask(self, question: str) -> dict[str, Any]:
+        """ "report": what the process weighs in KiB, and its threads; "reset": begin anew with its peak."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(question + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def report(self) -> dict[str, Any]:
+        return self.ask("report")
+
+    def reset_peak(self) -> dict[str, Any]:
+        return self.ask("reset")
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline() or "{}")
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()  # which ends it
+        try:
+            self._process.wait(6 * WAIT)  # thousands that leave at once keep one core busy for a while
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        finally:
+            self._process.stdout.close()
+
+
+def serve_child(paths: dict[str, dict[str, Any]], options: dict[str, Any]) -> None:
+    """The process of `ChildServer`: serves until its standard input ends."""
+    raise_descriptor_limit()
+    upgraders = {path: Upgrader(**each) for path, each in paths.items()}
+
+    def handler(request: Request) -> None:
+        conn = upgraders[request.path].upgrade(request)
+        echo(conn)
+
+    server = Server(handler, port=0, **options)
+    server.start()
+    _say({"port": server.address[1]})
+    for line in sys.stdin:
+        gc.collect()
+        if line.strip() == "reset":
+            with open("/proc/self/clear_refs", "w") as peak:
+                peak.write("5")
+        _say(weigh())
+    os._exit(0)  # thousands of threads that all want to end take their time
+
+
+def echo(conn: Conn) -> None:
+    """The echo handler: ends with the connection."""
+    with contextlib.suppress(ConnectionClosed):
+        for message in conn:
+            conn.send(message)
+
+
+def weigh() -> dict[str, int]:
+    """KiB of memory this process holds ("rss"), held at most since the last reset ("peak"), and its threads."""
+    with open("/proc/self/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return {
+        "rss": int(fields["VmRSS"].split()[0]),
+        "peak": int(fields["VmHWM"].split()[0]),
+        "threads": int(fields["Threads"]),
+    }
+
+
+def _say(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+def raise_descriptor_limit() -> int:
+    """Allow as many open files as the system lets this process have; how many."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+@contextlib.contextmanager
+def closing_all(peers: list[Peer]) -> Iterator[list[Peer]]:
+    """Close the sockets of peers that are added meanwhile."""
+    try:
+        yield peers
+    finally:
+        for each in peers:
+            each.socket.close()
+
+
+PING = MessageType.PING
+PONG = MessageType.PONG
+TEXT = MessageType.TEXT
+BINARY = MessageType.BINARY
+CLOSE = MessageType.CLOSE
+CONTINUATION = 0

@@ -1,0 +1,127 @@
+"""What listens: addresses, Unix sockets and their files, the table of accept()."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import sys
+import tempfile
+import unittest
+
+from syncws._net.listener import ACCEPT_ERRORS, check_listener, listen_tcp
+from syncws._server.server import Server
+from syncws.errors import MessageType
+from syncws.testing import LeakChecks
+from tests.server.test_server import GET, ServerTestCase, hello
+
+TEXT = MessageType.TEXT
+
+
+class ListenTests(LeakChecks):
+    def test_the_loopback_name(self) -> None:
+        """A name with addresses of both families is listened on as IPv4; the socket listens."""
+        with listen_tcp("localhost", 0) as listener:
+            self.assertEqual(listener.family, socket.AF_INET)
+            check_listener(listener)
+            with socket.create_connection(listener.getsockname(), 5):
+                listener.accept()[0].close()
+
+    def test_no_host(self) -> None:
+        """A URL or an impossible name is a gaierror whose note says what a host is."""
+        for host in ("http://127.0.0.1", "a..b"):
+            with self.subTest(host=host), self.assertRaises(socket.gaierror) as caught:
+                listen_tcp(host, 0)
+            self.assertIn("without scheme", caught.exception.__notes__[0])
+
+    def test_a_socket_that_does_not_listen(self) -> None:
+        """What is no listening socket is refused, with the mend."""
+        with socket.socket() as deaf:
+            self.assertRaisesRegex(ValueError, r"listen\(\)", check_listener, deaf)
+        self.assertRaisesRegex(TypeError, "listener", check_listener, 5)
+
+    def test_verdicts(self) -> None:
+        """One connection's trouble is passed over, a shortage is waited out, a closed listener ends the loop."""
+        for name, verdict in {
+            "ECONNABORTED": "next",
+            "EINTR": "next",
+            "EMFILE": "pause",
+            "ENFILE": "pause",
+            "ENOMEM": "pause",
+            "EBADF": "closed",
+        }.items():
+            self.assertEqual(ACCEPT_ERRORS[getattr(errno, name)], verdict, name)
+        self.assertNotIn(errno.EFAULT, ACCEPT_ERRORS)
+
+
+class UnixTests(ServerTestCase):
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = os.path.join(directory.name, "s")
+        super().setUp()
+
+    def test_echo(self) -> None:
+        """A Unix socket serves like any other; its file is gone after shutdown."""
+        with self.serving(unix_path=self.path) as server:
+            self.assertEqual(server.address, self.path)
+            with self.client(server) as client:
+                peer = client.upgrade()
+                peer.send_frame(TEXT, "hi")
+                self.assertEqual(peer.receive_frame().payload, b"hi")
+        self.assertFalse(os.path.exists(self.path))
+
+    def test_a_stale_file_is_replaced(self) -> None:
+        """A socket file that nobody listens on, left by a server that died, is no obstacle."""
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(self.path)
+        with self.serving(hello, unix_path=self.path) as server, self.client(server) as client:
+            self.assertEqual(client.request()[0], 200)
+
+    def test_a_listening_server_is_left_alone(self) -> None:
+        """A path on which somebody listens is taken: OSError, and that server goes on."""
+        with self.serving(hello, unix_path=self.path) as server:
+            with self.assertRaises(OSError) as caught:
+                Server(hello, unix_path=self.path)
+            self.assertEqual(caught.exception.errno, errno.EADDRINUSE)
+            with self.client(server) as client:
+                self.assertEqual(client.request()[0], 200)
+
+    def test_another_file_is_left_alone(self) -> None:
+        """A file that is no socket is never removed."""
+        with open(self.path, "w") as file:
+            file.write("precious")
+        with self.assertRaisesRegex(OSError, re.escape(self.path)):
+            Server(hello, unix_path=self.path)
+        with open(self.path) as file:
+            self.assertEqual(file.read(), "precious")
+
+    def test_a_path_that_is_too_long(self) -> None:
+        """What is no path for a socket is an OSError that says why, and names the path."""
+        with self.assertRaisesRegex(OSError, "too long") as caught:
+            Server(hello, unix_path=self.path * 20)
+        self.assertIn(self.path, caught.exception.__notes__[0])
+
+    @unittest.skipUnless(sys.platform == "linux", "abstract names are Linux's")
+    def test_an_abstract_name(self) -> None:
+        """A name in Linux's abstract namespace works; it has no file."""
+        name = f"\0syncws-{os.getpid()}"
+        with self.serving(hello, unix_path=name) as server, socket.socket(socket.AF_UNIX) as client:
+            self.assertEqual(server.address, name.encode())
+            client.connect(name)
+            client.sendall(GET)
+            self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"))
+
+    def test_a_file_of_a_successor_is_left_alone(self) -> None:
+        """Shutdown does not remove the file of a server that has taken the path over meanwhile."""
+        with Server(hello, unix_path=self.path):
+            os.unlink(self.path)
+            successor = Server(hello, unix_path=self.path)
+        self.assertTrue(os.path.exists(self.path))
+        successor.shutdown()
+        self.assertFalse(os.path.exists(self.path))
+
+
+if __name__ == "__main__":
+    unittest.main()

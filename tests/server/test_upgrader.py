@@ -1,0 +1,565 @@
+"""The server's half of the opening handshake: what is refused with what, and what the 101 says."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import socket
+import unittest
+from typing import Any
+
+from syncws._http.http11 import HTTPConnection, Request, Response
+from syncws._net.transport import Transport
+from syncws._server.upgrader import Agreed, Upgrader
+from syncws.errors import HandshakeError, WriteTimeout
+from syncws.testing import LeakChecks
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3, as is its answer
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+GOOD = {
+    "Host": "example.com",
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": KEY,
+}
+
+
+def make_request(*more: tuple[str, str], without: str = "", method: str = "GET", **changes: Any) -> Request:
+    """A request that would be upgraded, but for the changes; further headers may repeat others."""
+    headers = [(name, value) for name, value in GOOD.items() if name != without]
+    return Request(method, "/chat", [*headers, *more], remote_address=("192.0.2.1", 4711), **changes)
+
+
+def head_of(agreed: Agreed) -> list[str]:
+    """The lines of the 101."""
+    head = agreed.head.decode("latin-1")
+    assert head.endswith("\r\n\r\n"), head
+    return head[:-4].split("\r\n")
+
+
+class ScriptedTransport(Transport):
+    """A transport that records what is sent, or fails to send it."""
+
+    def __init__(self, sock: socket.socket, failure: BaseException | None = None) -> None:
+        super().__init__(sock)
+        self.sent: list[tuple[bytes, ...]] = []
+        self.deadlines: list[float | None] = []
+        self.failure = failure
+
+    def send(self, head: Any, body: Any = b"", deadline: float | None = None, stall: float | None = None) -> None:
+        self.sent.append((bytes(head),))
+        self.deadlines.append(deadline)
+        if self.failure is not None:
+            raise self.failure
+        super().send(head, body, deadline, stall)
+
+
+class UpgraderTestCase(unittest.TestCase):
+    def negotiate(self, upgrader: Upgrader, request: Request, response_headers: Any = None) -> Agreed:
+        """An agreement, which must be there and must not be logged."""
+        with self.assertNoLogs("syncws", logging.INFO):
+            return upgrader.negotiate(request, response_headers)
+
+    def refuse(
+        self, request: Request, upgrader: Upgrader | None = None, response_headers: Any = None
+    ) -> tuple[HandshakeError, str]:
+        """The refusal of a request, and its one line in the log."""
+        with self.assertLogs("syncws.server", logging.INFO) as logs, self.assertRaises(HandshakeError) as caught:
+            (upgrader or Upgrader()).negotiate(request, response_headers)
+        self.assertEqual(len(logs.records), 1)
+        self.assertIs(request.refusal, caught.exception)
+        return caught.exception, logs.records[0].getMessage()
+
+    def assert_refused(self, status: int, request: Request, upgrader: Upgrader | None = None) -> str:
+        """The request is refused with this status, the response says so, and the body says why; returns the body."""
+        error, _ = self.refuse(request, upgrader)
+        self.assertEqual(error.status, status)
+        self.assertEqual(error.response.status, status)
+        self.assertEqual(error.response.headers.get("Sec-WebSocket-Version"), "13")
+        self.assertIn(str(error), error.response.body.decode())
+        return error.response.body.decode()
+
+
+class OptionTests(unittest.TestCase):
+    BAD = [
+        ("handshake_timeout", 0, ValueError),
+        ("handshake_timeout", -1, ValueError),
+        ("handshake_timeout", float("inf"), ValueError),
+        ("handshake_timeout", float("nan"), ValueError),
+        ("handshake_timeout", "10", TypeError),
+        ("handshake_timeout", True, TypeError),
+        ("subprotocols", "chat", TypeError),
+        ("subprotocols", [b"chat"], TypeError),
+        ("subprotocols", 7, TypeError),
+        ("subprotocols", ["a b"], ValueError),
+        ("subprotocols", [""], ValueError),
+        ("error", "no", TypeError),
+        ("check_origin", ["https://a.example"], TypeError),
+        ("allowed_origins", "https://a.example", TypeError),
+        ("allowed_origins", [None], TypeError),
+        ("allowed_origins", ["a.example"], ValueError),
+        ("enable_compression", "yes", TypeError),
+        ("compression_level", 10, ValueError),
+        ("compression_threshold", -1, ValueError),
+        ("compression_threshold", 1.5, TypeError),
+        ("read_limit", -1, ValueError),
+        ("ping_interval", "20", TypeError),
+        ("overflow", "explode", ValueError),
+    ]
+
+    def test_a_bad_option_is_refused_by_name(self) -> None:
+        """An option that cannot work is refused when the Upgrader is made, by an error that names it."""
+        for name, value, kind in self.BAD:
+            with self.subTest(name=name, value=value), self.assertRaises(kind) as caught:
+                Upgrader(**{name: value})
+            self.assertIn(name.removeprefix("compression_"), str(caught.exception))
+
+    def test_options_are_keywords(self) -> None:
+        """No option can be given by position."""
+        with self.assertRaises(TypeError):
+            Upgrader(10)  # type: ignore[misc]
+
+    def test_check_origin_and_allowed_origins_exclude_each_other(self) -> None:
+        """check_origin decides alone, so allowed_origins beside it would be ignored: ValueError."""
+        with self.assertRaisesRegex(ValueError, "check_origin and allowed_origins"):
+            Upgrader(check_origin=lambda request: True, allowed_origins=["https://a.example"])
+
+    def test_options_of_connections_are_options(self) -> None:
+        """Every field of ConnOptions can be given, and is kept."""
+        upgrader = Upgrader(read_limit=None, ping_interval=None, close_timeout=3, send_queue=9, overflow="drop_oldest")
+        self.assertEqual((upgrader.read_limit, upgrader.close_timeout, upgrader.send_queue), (None, 3, 9))
+
+    def test_immutable(self) -> None:
+        """An option cannot be changed afterwards."""
+        with self.assertRaises(dataclasses.FrozenInstanceError):
+            Upgrader().handshake_timeout = 3  # type: ignore[misc]
+
+    def test_equality(self) -> None:
+        """Two Upgraders are equal if all their options are, and can be told apart by any."""
+        self.assertEqual(Upgrader(subprotocols=["a"]), Upgrader(subprotocols=("a",)))
+        self.assertNotEqual(Upgrader(check_origin=lambda request: True), Upgrader())
+        self.assertEqual(len({Upgrader(), Upgrader(), Upgrader(handshake_timeout=1)}), 2)
+
+    def test_lists_are_copied(self) -> None:
+        """Changing the list that was given changes nothing."""
+        names = ["chat"]
+        upgrader = Upgrader(subprotocols=names)
+        names.append("late")
+        self.assertEqual(upgrader.subprotocols, ("chat",))
+
+
+class CheckTests(UpgraderTestCase):
+    """The checks of gorilla.md 2.1, in their order."""
+
+    def test_accepts(self) -> None:
+        """A request of RFC 6455 section 1.3 is answered as the RFC does, in gorilla's order (U-17)."""
+        self.assertEqual(
+            head_of(self.negotiate(Upgrader(), make_request())),
+            [
+                "HTTP/1.1 101 Switching Protocols",
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                f"Sec-WebSocket-Accept: {ACCEPT}",
+            ],
+        )
+
+    def test_no_upgrade_token_in_connection(self) -> None:
+        """U-1: 400, before everything else."""
+        request = make_request(("Connection", "keep-alive"), without="Connection", method="POST")
+        self.assertIn("Connection", self.assert_refused(400, request))
+
+    def test_no_websocket_token_in_upgrade(self) -> None:
+        """U-2: 426, which names the protocol in an Upgrade header."""
+        error, _ = self.refuse(make_request(without="Upgrade"))
+        self.assertEqual((error.status, error.response.headers.get("Upgrade")), (426, "websocket"))
+        self.assert_refused(426, make_request(without="Upgrade", method="POST"))
+
+    def test_method(self) -> None:
+        """U-3: anything but GET is 405, and HEAD is no GET."""
+        for method in ("POST", "HEAD", "PUT", "get"):
+            with self.subTest(method):
+                self.assert_refused(405, make_request(method=method, without="Sec-WebSocket-Version"))
+        error, _ = self.refuse(make_request(method="POST"))
+        self.assertEqual(error.response.headers.get("Allow"), "GET")
+
+    def test_http_1_0(self) -> None:
+        """U-11, mended: HTTP/1.0 cannot upgrade, and the refusal names what nginx lacks."""
+        body = self.assert_refused(400, make_request(http_version="1.0"))
+        self.assertIn("proxy_http_version 1.1", body)
+
+    def test_a_proxy_that_drops_the_headers_is_named_in_the_log(self) -> None:
+        """A request whose handshake a proxy took out is refused with a log line that says what the proxy needs."""
+        _, line = self.refuse(make_request(without="Connection", http_version="1.0"))
+        self.assertIn("proxy_http_version 1.1", line)
+
+    def test_body(self) -> None:
+        """An upgrade request with a body is 400; a declared length of nothing is none."""
+        self.assert_refused(400, make_request(("Content-Length", "5")))
+        self.assert_refused(400, make_request(("Transfer-Encoding", "chunked")))
+        self.negotiate(Upgrader(), make_request(("Content-Length", "0")))
+
+    def test_version(self) -> None:
+        """U-4: a version other than 13, or none, is 400 (not 426), and 13 is named."""
+        for version in ([], [("Sec-WebSocket-Version", "8")], [("Sec-WebSocket-Version", "130")]):
+            with self.subTest(version):
+                self.assert_refused(400, make_request(*version, without="Sec-WebSocket-Version"))
+
+    def test_version_list(self) -> None:
+        """U-10: 13 may stand in a list, or in a line of its own."""
+        for more in ([("Sec-WebSocket-Version", "8, 13")], [("Sec-WebSocket-Version", v) for v in ("8", "13")]):
+            self.negotiate(Upgrader(), make_request(*more, without="Sec-WebSocket-Version"))
+
+    def test_key(self) -> None:
+        """U-7: a key that is not Base64 of 16 bytes is 400."""
+        for key in ("", "c2hvcnQ=", "not base64!", KEY + KEY, KEY[:-2]):
+            with self.subTest(key):
+                request = make_request(("Sec-WebSocket-Key", key), without="Sec-WebSocket-Key")
+                self.assert_refused(400, request)
+
+    def test_number_of_keys(self) -> None:
+        """No key, or two, even if they are the same, is 400."""
+        self.assert_refused(400, make_request(without="Sec-WebSocket-Key"))
+        self.assert_refused(400, make_request(("Sec-WebSocket-Key", KEY)))
+
+    def test_order(self) -> None:
+        """Each request breaks one rule more, from the last to the first: the first one broken decides (section 2.1)."""
+        bad_key = ("Sec-WebSocket-Key", "short")
+        bad_origin = ("Origin", "https://evil.example")
+        extensions = {"Sec-WebSocket-Extensions": "x"}
+        rows: list[tuple[int, Request, Any]] = [
+            (400, make_request(bad_key, without="Sec-WebSocket-Key"), None),
+            (403, make_request(bad_key, bad_origin, without="Sec-WebSocket-Key"), None),
+            (500, make_request(bad_origin), extensions),
+            (400, make_request(bad_origin, without="Sec-WebSocket-Version"), extensions),
+            (405, make_request(bad_origin, without="Sec-WebSocket-Version", method="POST"), extensions),
+            (426, make_request(bad_origin, without="Upgrade", method="POST"), extensions),
+            (400, Request("POST", "/", {"Host": "a"}), extensions),
+        ]
+        for status, request, response_headers in rows:
+            with self.subTest(status=status):
+                self.assertEqual(self.refuse(request, None, response_headers)[0].status, status)
+
+    def test_log_line(self) -> None:
+        """One line in the log names peer, request, status, and what to change."""
+        request = make_request(("Origin", "https://evil.example"))
+        _, line = self.refuse(request)
+        for part in ("192.0.2.1:4711", "GET", "/chat", "403", "'https://evil.example'", "allowed_origins"):
+            self.assertIn(part, line)
+
+    def test_body_of_a_refusal(self) -> None:
+        """The body is plain text that begins with the status in words, and is not to be sniffed."""
+        error, _ = self.refuse(make_request(without="Upgrade"))
+        self.assertTrue(error.response.body.startswith(b"Upgrade Required: "))
+        self.assertEqual(error.response.headers.get("Content-Type"), "text/plain; charset=utf-8")
+        self.assertEqual(error.response.headers.get("X-Content-Type-Options"), "nosniff")
+
+    def test_custom_error(self) -> None:
+        """U-13: error makes the answer, gets status and reason, and no header is added but a 426's Upgrade."""
+        seen: list[Any] = []
+
+        def error(request: Request, status: int, reason: HandshakeError) -> Response:
+            seen.append((request, status, reason))
+            return Response("mine", status)
+
+        upgrader = Upgrader(error=error)
+        request = make_request(without="Upgrade")
+        refusal, _ = self.refuse(request, upgrader)
+        self.assertEqual(seen, [(request, 426, refusal)])
+        self.assertEqual(refusal.response.body, b"mine")
+        self.assertEqual(refusal.response.headers.get("Upgrade"), "websocket")
+        self.assertNotIn("Sec-WebSocket-Version", refusal.response.headers)
+        refusal, _ = self.refuse(make_request(without="Connection"), upgrader)
+        self.assertNotIn("Upgrade", refusal.response.headers)
+
+    def test_custom_error_of_a_wrong_type(self) -> None:
+        """An error that returns no Response is the application's mistake: TypeError."""
+        upgrader = Upgrader(error=lambda request, status, reason: "no")  # type: ignore[arg-type,return-value]
+        with self.assertLogs("syncws.server"), self.assertRaisesRegex(TypeError, "error must return a Response"):
+            upgrader.negotiate(make_request(without="Upgrade"))
+
+
+class OriginTests(UpgraderTestCase):
+    def test_same_origin_by_default(self) -> None:
+        """U-14: no Origin, or one whose host and port are the request's."""
+        for origin in ([], [("Origin", "https://EXAMPLE.com")], [("Origin", "http://example.com")]):
+            with self.subTest(origin):
+                self.negotiate(Upgrader(), make_request(*origin))
+
+    def test_other_origin(self) -> None:
+        """U-6, U-14: another host, another port in text, null, an empty or broken Origin is 403."""
+        for origin in ("https://evil.example", "http://example.com:80", "null", "", "example.com", "file://"):
+            with self.subTest(origin):
+                self.assert_refused(403, make_request(("Origin", origin)))
+
+    def test_allowed_origins(self) -> None:
+        """allowed_origins adds exact origins and wildcards, and the server's own stays allowed."""
+        upgrader = Upgrader(allowed_origins=["https://app.example", "https://*.wild.example"])
+        for origin in ("https://app.example", "https://a.wild.example", "https://example.com"):
+            with self.subTest(origin):
+                self.negotiate(upgrader, make_request(("Origin", origin)))
+        for origin in ("http://app.example", "https://app.example.evil.example", "https://wild.example"):
+            with self.subTest(origin):
+                self.assert_refused(403, make_request(("Origin", origin)), upgrader)
+
+    def test_any_origin(self) -> None:
+        """ "*" allows any."""
+        self.negotiate(Upgrader(allowed_origins=["*"]), make_request(("Origin", "https://evil.example")))
+
+    def test_check_origin_replaces_the_rule(self) -> None:
+        """check_origin is asked with the request, and decides alone, either way."""
+        asked: list[Request] = []
+
+        def check(request: Request) -> bool:
+            asked.append(request)
+            return request.headers.get("Origin") == "https://evil.example"
+
+        request = make_request(("Origin", "https://evil.example"))
+        self.negotiate(Upgrader(check_origin=check), request)
+        self.assertEqual(asked, [request])
+        self.assert_refused(403, make_request(("Origin", "https://example.com")), Upgrader(check_origin=check))
+
+    def test_check_origin_is_named_in_the_log(self) -> None:
+        """What check_origin refuses is logged as its doing."""
+        _, line = self.refuse(make_request(), Upgrader(check_origin=lambda request: False))
+        self.assertIn("check_origin returned False", line)
+
+    def test_an_exception_of_check_origin_escapes(self) -> None:
+        """A check_origin that raises is a crash of the application, not a refusal."""
+        with self.assertRaises(ZeroDivisionError):
+            Upgrader(check_origin=lambda request: 1 / 0 > 0).negotiate(make_request())
+
+
+class SubprotocolTests(UpgraderTestCase):
+    def choose(self, upgrader: Upgrader, *offers: str, response_headers: Any = None) -> str | None:
+        """The subprotocol agreed on, which the 101 must name, once, or not at all."""
+        request = make_request(*(("Sec-WebSocket-Protocol", offer) for offer in offers))
+        agreed = self.negotiate(upgrader, request, response_headers)
+        lines = [line for line in head_of(agreed) if line.lower().startswith("sec-websocket-protocol")]
+        expected = [] if agreed.subprotocol is None else [f"Sec-WebSocket-Protocol: {agreed.subprotocol}"]
+        self.assertEqual(lines, expected)
+        return agreed.subprotocol
+
+    def test_client_order(self) -> None:
+        """U-15: the first of the client's offers that the server speaks; case matters; none is no failure."""
+        upgrader = Upgrader(subprotocols=["b", "a"])
+        self.assertEqual(self.choose(upgrader, "a, b"), "a")
+        self.assertEqual(self.choose(upgrader, "z", "b"), "b")  # several lines: gorilla sees the first only
+        self.assertIsNone(self.choose(upgrader, "A"))
+        self.assertIsNone(self.choose(upgrader))
+
+    def test_callable(self) -> None:
+        """A callable picks from the client's offers, and is asked only if there are any."""
+
+        def pick(request: Request) -> str | None:
+            offered = request.headers["Sec-WebSocket-Protocol"].split(", ")
+            return next((name for name in offered if name.startswith("token.")), None)
+
+        upgrader = Upgrader(subprotocols=pick)
+        self.assertEqual(self.choose(upgrader, "chat, token.abc"), "token.abc")
+        self.assertIsNone(self.choose(upgrader, "chat"))
+        self.assertIsNone(self.choose(upgrader))
+
+    def test_callable_that_picks_what_was_not_offered(self) -> None:
+        """A name the client did not offer would fail in every browser: 500, said in the log, not to the client."""
+        upgrader = Upgrader(subprotocols=lambda request: "secret")
+        error, line = self.refuse(make_request(("Sec-WebSocket-Protocol", "chat")), upgrader)
+        self.assertEqual(error.status, 500)
+        self.assertIn("'secret'", line)
+        self.assertNotIn(b"secret", error.response.body)
+
+    def test_from_response_headers(self) -> None:
+        """U-16: without subprotocols, the application's own header is sent verbatim, whatever was offered."""
+        own = {"sec-websocket-protocol": "rh"}
+        self.assertEqual(self.choose(Upgrader(), response_headers=own), "rh")
+
+    def test_subprotocols_override_response_headers(self) -> None:
+        """U-16: with subprotocols, even none at all, the application's own header is dropped."""
+        own = {"Sec-WebSocket-Protocol": "rh"}
+        self.assertIsNone(self.choose(Upgrader(subprotocols=[]), "rh", response_headers=own))
+        self.assertEqual(self.choose(Upgrader(subprotocols=["a"]), "a", response_headers=own), "a")
+
+
+class ResponseHeaderTests(UpgraderTestCase):
+    def test_extra_headers(self) -> None:
+        """They follow the handshake's own, in order, and may repeat (U-18)."""
+        extra = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Served-By", "me")]
+        lines = head_of(self.negotiate(Upgrader(), make_request(), extra))
+        self.assertEqual(lines[4:], ["Set-Cookie: a=1", "Set-Cookie: b=2", "X-Served-By: me"])
+
+    def test_headers_of_the_handshake(self) -> None:
+        """U-5, for every spelling: what the handshake or HTTP writes itself is 500, and the log names it."""
+        for name in (
+            "Sec-WebSocket-Extensions",
+            "sec-websocket-accept",
+            "UPGRADE",
+            "Connection",
+            "Content-Length",
+            "Transfer-Encoding",
+        ):
+            with self.subTest(name):
+                error, line = self.refuse(make_request(), None, {name: "1"})
+                self.assertEqual((error.status, error.response.status), (500, 500))
+                self.assertIn(name, line)
+
+    def test_injection(self) -> None:
+        """U-18, mended: a line break in a value, or a name that is no token, is 500 and nothing leaves."""
+        for name, value in (("X-A", "v1\r\nInjected: 1"), ("X-A", "v\n"), ("X-A\r\nB", "v"), ("X A", "v"), ("X", 1)):
+            with self.subTest(name=name, value=value):
+                error, _ = self.refuse(make_request(), None, [(name, value)])
+                self.assertEqual(error.status, 500)
+                self.assertIsInstance(error.__cause__, (ValueError, TypeError))
+
+    def test_an_application_error_is_an_error_in_the_log(self) -> None:
+        """What only the application can mend is logged as ERROR, not as a peer's fault."""
+        with self.assertLogs("syncws.server", logging.ERROR), self.assertRaises(HandshakeError):
+            Upgrader().negotiate(make_request(), {"Upgrade": "x"})
+
+
+class CompressionTests(UpgraderTestCase):
+    def extensions(self, upgrader: Upgrader, *offers: str) -> list[str]:
+        """The extension lines of the 101."""
+        request = make_request(*(("Sec-WebSocket-Extensions", offer) for offer in offers))
+        agreed = self.negotiate(upgrader, request)
+        lines = [line for line in head_of(agreed) if line.startswith("Sec-WebSocket-Extensions")]
+        self.assertEqual(bool(lines), agreed.agreement is not None)
+        return lines
+
+    def test_off_by_default(self) -> None:
+        """An offer is not taken unless compression is enabled."""
+        self.assertEqual(self.extensions(Upgrader(), "permessage-deflate"), [])
+
+    def test_on(self) -> None:
+        """U-21: an offer is taken, without context takeover either way."""
+        (line,) = self.extensions(Upgrader(enable_compression=True), "x-other", "permessage-deflate")
+        for part in ("permessage-deflate", "server_no_context_takeover", "client_no_context_takeover"):
+            self.assertIn(part, line)
+
+    def test_unknown_parameters_decline(self) -> None:
+        """U-21, mended: an offer with parameters nobody knows is declined, and the next one is looked at."""
+        upgrader = Upgrader(enable_compression=True)
+        self.assertEqual(self.extensions(upgrader, "permessage-deflate; unknown=3"), [])
+        self.assertEqual(len(self.extensions(upgrader, "permessage-deflate; unknown=3, permessage-deflate")), 1)
+
+
+class UpgradeTests(LeakChecks, UpgraderTestCase):
+    """upgrade(), on a real transport over a socket pair."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.client, self.server = socket.socketpair()
+        self.addCleanup(self.client.close)
+        self.addCleanup(self.server.close)
+
+    def receive_request(
+        self, *more: str, behind: bytes = b"", failure: BaseException | None = None
+    ) -> tuple[Request, ScriptedTransport]:
+        """A request as it comes out of HTTP, and the transport it came over."""
+        lines = ["GET /chat HTTP/1.1", *(f"{name}: {value}" for name, value in GOOD.items()), *more, "", ""]
+        self.client.sendall("\r\n".join(lines).encode() + behind)
+        transport = ScriptedTransport(self.server, failure)
+        request = HTTPConnection(transport).read_request(None)
+        assert request is not None
+        return request, transport
+
+    def test_what_is_no_request(self) -> None:
+        """Anything but a Request, such as the Conn that serve() gives, is a TypeError."""
+        for other in (None, "request", object()):
+            with self.assertRaisesRegex(TypeError, "a request is what Server gives"):
+                Upgrader().upgrade(other)  # type: ignore[arg-type]
+
+    def test_the_101_is_one_send(self) -> None:
+        """The whole 101 leaves in one send, under the handshake timeout, before anything else."""
+        request, transport = self.receive_request()
+        with Upgrader(ping_interval=None).upgrade(request, {"X-A": "b"}) as conn:
+            ((head,),) = transport.sent
+            self.assertTrue(head.startswith(b"HTTP/1.1 101 ") and head.endswith(b"X-A: b\r\n\r\n"))
+            self.assertIsNotNone(transport.deadlines[0])
+            self.assertEqual(self.client.recv(4096), head)
+            conn.close_now()
+
+    def test_no_handshake_timeout(self) -> None:
+        """handshake_timeout=None sends the 101 without a deadline."""
+        request, transport = self.receive_request()
+        Upgrader(handshake_timeout=None).upgrade(request).close_now()
+        self.assertEqual(transport.deadlines[0], None)
+
+    def test_early_data(self) -> None:
+        """U-20: what the client sent behind its request is the first message."""
+        request, _ = self.receive_request(behind=b"\x81\x85\0\0\0\0early")
+        conn = Upgrader().upgrade(request)
+        self.assertEqual(conn.receive(timeout=10), "early")
+        conn.close_now()
+
+    def test_what_the_connection_knows(self) -> None:
+        """The connection has its request, subprotocol and compression, and the request's observer has it."""
+        request, _ = self.receive_request(
+            "Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Extensions: permessage-deflate"
+        )
+        seen: list[Any] = []
+        request.on_upgrade = seen.append
+        conn = Upgrader(subprotocols=["chat"], enable_compression=True).upgrade(request)
+        self.assertIs(conn.request, request)
+        self.assertEqual(conn.subprotocol, "chat")
+        self.assertTrue(conn.compression)
+        self.assertEqual(seen, [conn])
+        self.assertIs(request.conn, conn)
+        conn.close_now()
+
+    def test_twice(self) -> None:
+        """Upgrading a request again is a caller's mistake, and the connection is none the worse for it."""
+        request, _ = self.receive_request(behind=b"\x81\x82\0\0\0\0hi")
+        upgrader = Upgrader()
+        conn = upgrader.upgrade(request)
+        with self.assertRaisesRegex(ValueError, "upgraded before"):
+            upgrader.upgrade(request)
+        self.assertEqual(conn.receive(timeout=10), "hi")
+        conn.close_now()
+
+    def test_refused(self) -> None:
+        """A refused request is not taken over: its connection can carry the response."""
+        request, transport = self.receive_request("Origin: https://evil.example")
+        with self.assertLogs("syncws.server"), self.assertRaises(HandshakeError) as caught:
+            Upgrader().upgrade(request)
+        assert request.exchange is not None
+        self.assertFalse(request.exchange.taken_over)
+        request.exchange.send_response(caught.exception.response, deadline=None)
+        self.assertTrue(self.client.recv(4096).startswith(b"HTTP/1.1 403 "))
+        transport.close()
+
+    def test_a_request_without_a_connection(self) -> None:
+        """U-8: a request that came over nothing we can take over is 500, after every other check."""
+        with self.assertLogs("syncws.server"), self.assertRaisesRegex(HandshakeError, "taken over") as caught:
+            Upgrader().upgrade(make_request())
+        self.assertEqual(caught.exception.status, 500)
+        with self.assertLogs("syncws.server"), self.assertRaises(HandshakeError) as caught:
+            Upgrader().upgrade(make_request(without="Upgrade"))
+        self.assertEqual(caught.exception.status, 426)
+
+    def test_the_101_cannot_be_sent(self) -> None:
+        """U-9: the connection is closed, nothing is answered, and HandshakeError has the cause; no traceback."""
+        for failure in (BrokenPipeError("gone"), WriteTimeout("too slow")):
+            with self.subTest(failure):
+                self.client, self.server = socket.socketpair()
+                self.addCleanup(self.client.close)
+                self.addCleanup(self.server.close)
+                request, transport = self.receive_request(failure=failure)
+                with self.assertLogs("syncws.server") as logs, self.assertRaises(HandshakeError) as caught:
+                    Upgrader().upgrade(request)
+                self.assertIs(caught.exception.__cause__, failure)
+                self.assertIsNone(caught.exception.response)
+                self.assertIsNone(logs.records[0].exc_info)
+                self.assertEqual(transport.fileno(), -1)
+                self.assertEqual(self.client.recv(1), b"")
+
+    def test_interrupted_while_sending(self) -> None:
+        """A KeyboardInterrupt while the 101 is sent closes the connection and stays what it is."""
+        request, transport = self.receive_request(failure=KeyboardInterrupt())
+        with self.assertRaises(KeyboardInterrupt):
+            Upgrader().upgrade(request)
+        self.assertEqual(transport.fileno(), -1)
+
+
+if __name__ == "__main__":
+    unittest.main()

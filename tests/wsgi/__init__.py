@@ -1,0 +1,1 @@
+"""Tests of `syncws/_wsgi`: inside other WSGI servers."""
