@@ -133,7 +133,7 @@ def notes(request: HttpRequest, conn: syncws.Conn) -> None:
             conn.close(1003, "notes are text")
             return
         Note.objects.create(author=author, text=text)
-        conn.write_json({"author": author, "kept": Note.objects.filter(author=author).count()})
+        conn.send_json({"author": author, "kept": Note.objects.filter(author=author).count()})
 
 
 urlpatterns = [path("", page), path("login", login), path("echo", echo), path("notes", notes)]

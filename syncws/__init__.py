@@ -33,7 +33,7 @@ A handler that returns a `Response` instead of upgrading answers plain HTTP: a p
 `reconnect` gives a loop a fresh connection each time the last one is over, with growing delays in between.
 
 **Messages.** TEXT is `str` and BINARY is `bytes`, both ways. `read_message` and `write_message` mirror gorilla;
-`receive`, `send`, `read_json` and `write_json` are the short forms. `next_reader` and `next_writer` give streams for
+`receive`, `send`, `receive_json` and `send_json` are the short forms. `next_reader` and `next_writer` give streams for
 messages that should not be held in memory.
 
 **Threads.** One thread at a time reads a connection; any number of threads may write to it, ping it and close it at

@@ -168,11 +168,11 @@ class RouteTests(FlaskCase):
 
         @Sock(app).route("/tell", before=before, detach=detach)
         def tell(conn: syncws.Conn) -> None:
-            conn.write_json([request.path, dict(session), "where" in g, conn.detached])
+            conn.send_json([request.path, dict(session), "where" in g, conn.detached])
             g.where = "handler"
 
         with connect(app, "/tell?q=1") as conn:
-            self.assertEqual(conn.read_json(), ["/tell", {"cart": 1}, False, detach is None])
+            self.assertEqual(conn.receive_json(), ["/tell", {"cart": 1}, False, detach is None])
             self.assertIn("session=", conn.response.headers["Set-Cookie"])
             self.assertEqual(self.end(conn).code, 1000)
         self.assertEqual(torn_down, ["view", "handler"] if detach is None else ["handler", "view"])
@@ -354,7 +354,7 @@ class ContextTests(FlaskCase):
 
         @Sock(app).route("/tell/<word>", detach=detach)
         def tell(conn: syncws.Conn, word: str) -> None:
-            conn.write_json(
+            conn.send_json(
                 {
                     "app": current_app.name,
                     "args": request.args["q"],
@@ -389,7 +389,7 @@ class ContextTests(FlaskCase):
             "view_args": {"word": "me"},
             "word": "me",
         }
-        self.assertEqual(conn.read_json(), told)
+        self.assertEqual(conn.receive_json(), told)
 
     @each_way
     def test_detached(self, detach: bool | None) -> None:

@@ -64,7 +64,7 @@ class Feed:
         """What there is, and then each sample, until the connection is over. A slow page misses some."""
         history = self._wait_for(0, conn)
         while history:
-            conn.write_json({"samples": history, "interval": self._interval}, timeout=WRITE_TIMEOUT)
+            conn.send_json({"samples": history, "interval": self._interval}, timeout=WRITE_TIMEOUT)
             history = self._wait_for(history[-1]["number"], conn)
 
     def _wait_for(self, number: int, conn: syncws.Conn) -> list[Sample]:

@@ -236,7 +236,7 @@ class Conn:
         """
         return self._inbound.reader(timeout)
 
-    def read_json(self, timeout: float | None = None) -> Any:
+    def receive_json(self, timeout: float | None = None) -> Any:
         """The next message, decoded from JSON (gorilla's ReadJSON, but the whole message is one value).
 
         Raises json.JSONDecodeError for anything else, nesting too deep included: the connection stays usable. Raises
@@ -385,8 +385,8 @@ class Conn:
         """Send str as TEXT, bytes as BINARY. Raises as `write_message`."""
         self.write_message(TEXT if isinstance(message, str) else BINARY, message, timeout)
 
-    def write_json(self, value: Any, timeout: float | None = None) -> None:
-        """Send a value as JSON text (gorilla's WriteJSON; no newline, no HTML escapes).
+    def send_json(self, value: Any, timeout: float | None = None) -> None:
+        """Send a value as one TEXT message of JSON (gorilla's WriteJSON; no newline, no HTML escapes).
 
         Raises TypeError or ValueError for a value JSON cannot hold: nothing is sent then. Otherwise as `write_message`.
         """

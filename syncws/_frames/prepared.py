@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BINARY, TEXT, MessageType
 from .deflate import compress
-from .protocol import FIN, RSV1, encode, message_payload, parse_close_payload
+from .protocol import FIN, RSV1, encode, message_payload, no_message, parse_close_payload
 
 #: How a frame is compressed: (level, window bits); None for not at all.
 Compression = tuple[int, int] | None
@@ -66,12 +66,22 @@ class PreparedMessage:
         return encoded
 
 
-def prepare(message: str | bytes | bytearray | memoryview | PreparedMessage) -> PreparedMessage:
-    """A message to be queued: str as TEXT, bytes as BINARY. Raises TypeError or ValueError for what cannot be."""
+def prepare(
+    message: str | bytes | bytearray | memoryview | PreparedMessage, json_method: str = "send_json"
+) -> PreparedMessage:
+    """A message to be queued: str as TEXT, bytes as BINARY.
+
+    Raises TypeError for what is no message (the text names the caller's method for JSON), ValueError for a control
+    frame.
+    """
+    if isinstance(message, str):
+        return PreparedMessage(TEXT, message)
+    if isinstance(message, bytes | bytearray | memoryview):
+        return PreparedMessage(BINARY, message)
     if not isinstance(message, PreparedMessage):
-        return PreparedMessage(TEXT if isinstance(message, str) else BINARY, message)
+        raise no_message(message, json_method)
     if message.is_control:
-        raise ValueError("a control frame is not queued: use write_control, ping or close")
+        raise ValueError("a control frame is not queued: Conn.write_control sends it")
     return message
 
 

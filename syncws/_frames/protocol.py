@@ -634,6 +634,15 @@ def is_sendable(code: int) -> bool:
     return 1000 <= code <= 1003 or 1007 <= code <= 1013 or 3000 <= code <= 4999
 
 
+def no_message(data: object, json_method: str = "send_json") -> TypeError:
+    """What to raise for data that is no message: it names the method that sends such data, by default Conn's."""
+    kind = type(data).__name__
+    advice = (
+        "write_prepared sends it" if kind == "PreparedMessage" else f"{json_method} sends any value that JSON can hold"
+    )
+    return TypeError(f"a message is str or bytes, not {kind}: {advice}")
+
+
 def message_payload(message_type: int, data: str | bytes | bytearray | memoryview) -> bytes:
     """The payload of a message of that type; raises before anything is written.
 
@@ -643,6 +652,8 @@ def message_payload(message_type: int, data: str | bytes | bytearray | memoryvie
     if message_type == TEXT:
         if isinstance(data, str):
             return data.encode()
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise no_message(data)
         raise TypeError(f"a TEXT message is a str, not {type(data).__name__}: decode it, or send it as BINARY")
     if message_type == BINARY and isinstance(data, bytes):
         return data
@@ -653,7 +664,9 @@ def message_payload(message_type: int, data: str | bytes | bytearray | memoryvie
     if isinstance(data, str):
         raise TypeError("a control frame carries bytes, not str: encode it")
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"a message is str or bytes, not {type(data).__name__}: see write_json and write_prepared")
+        if message_type != BINARY:
+            raise TypeError(f"a control frame carries bytes, not {type(data).__name__}")
+        raise no_message(data)
     payload = data if isinstance(data, bytes) else bytes(data)
     if message_type != BINARY and len(payload) > MAX_CONTROL_PAYLOAD:
         raise ValueError(f"a control frame carries at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")

@@ -441,7 +441,7 @@ class Manager:
         Encoded once (compressed once for each window size in use). exclude: ids, or Members, that do not get it.
         Messages of one thread arrive in their order. Raises TypeError or ValueError for what cannot be sent.
         """
-        prepared = prepare(message)
+        prepared = prepare(message, "broadcast_json")
         members = self._snapshot(room)
         if excluded := _excluded(exclude):
             members = tuple(each for each in members if each.id not in excluded and each not in excluded)

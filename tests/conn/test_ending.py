@@ -480,7 +480,7 @@ class ByThisSide:
         self.assertEqual(peer.receive_close()[0], 1000)
         self.assertTrue(await_(conn._inbound.turn.locked))
         self.assertRaises(ReadTimeout, conn.receive, 0.01)
-        reads = [self.start(read) for read in (conn.receive, conn.next_reader, conn.read_json)]
+        reads = [self.start(read) for read in (conn.receive, conn.next_reader, conn.receive_json)]
         peer.close(4006)
         peer.socket.shutdown(1)
         closing.result()

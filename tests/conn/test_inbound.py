@@ -132,9 +132,9 @@ class Streams:
         self.assertEqual(old.read(), b"")
 
     def test_every_kind_of_read_skips_the_rest_of_an_unread_stream(self) -> None:
-        """R-2: read_message, receive and read_json pass over an unread message too."""
+        """R-2: read_message, receive and receive_json pass over an unread message too."""
         conn, peer = self.peer()
-        for read in (conn.read_message, conn.receive, conn.read_json, conn.next_reader):
+        for read in (conn.read_message, conn.receive, conn.receive_json, conn.next_reader):
             peer.send_frame(TEXT, "skipped", fin=False)
             peer.send_frame(0, "skipped")
             peer.send_frame(TEXT, '"m"')
@@ -252,7 +252,7 @@ class Ends:
         calls = (
             conn.read_message,
             conn.next_reader,
-            conn.read_json,
+            conn.receive_json,
             lambda: next(iter(conn)),
             lambda: conn.receive(timeout=0),
             lambda: conn.send("x"),
@@ -698,7 +698,7 @@ class Turns:
         """X-3 differs: while one thread reads, any read by another is a ConcurrencyError, and the first goes on."""
         conn, peer = self.peer()
         reading = self.start_reading(conn, conn.receive)
-        for read in (conn.read_message, conn.receive, conn.next_reader, conn.read_json, conn.close_read):
+        for read in (conn.read_message, conn.receive, conn.next_reader, conn.receive_json, conn.close_read):
             with self.assertRaises(ConcurrencyError):
                 read()
         peer.send_frame(TEXT, "m")
@@ -899,14 +899,14 @@ class SlowRecords:
 
 
 class JSON:
-    """read_json."""
+    """receive_json."""
 
     def test_json_of_either_type(self) -> None:
-        """J-1: read_json takes the next message of either type; one message is one value."""
+        """J-1: receive_json takes the next message of either type; one message is one value."""
         conn, peer = self.peer()
         peer.send_frame(TEXT, '{"a": [1, "ü"]}')
         peer.send_frame(BINARY, b"[null]")
-        self.assertEqual([conn.read_json(), conn.read_json(timeout=5)], [{"a": [1, "ü"]}, [None]])
+        self.assertEqual([conn.receive_json(), conn.receive_json(timeout=5)], [{"a": [1, "ü"]}, [None]])
 
     def test_bad_json_leaves_the_connection_usable(self) -> None:
         """J-1, J-2: empty, truncated, trailing, misencoded or too deep JSON is a JSONDecodeError, and the next read
@@ -918,9 +918,9 @@ class JSON:
         for data in bad:
             peer.send_frame(TEXT if isinstance(data, str) else BINARY, data)
             with self.assertRaises(json.JSONDecodeError):
-                conn.read_json()
+                conn.receive_json()
         peer.send_frame(TEXT, whole)
-        self.assertEqual(conn.read_json(), {"a": 1})
+        self.assertEqual(conn.receive_json(), {"a": 1})
 
 
 globals().update(

@@ -121,10 +121,26 @@ class Frames:
         conn.send("fine")
         self.assertEqual(peer.receive_frame()[:2], (TEXT, b"fine"))
 
-    def test_write_json(self) -> None:
-        """J-3 differs: write_json sends TEXT without newline or HTML escapes."""
+    def test_an_error_advises_what_is_there(self) -> None:
+        """What is no message is refused with the name of the method that sends it."""
+        conn, _ = self.peer()
+        json, prepared = "not dict: send_json sends", "not PreparedMessage: write_prepared sends"
+        for call, advice in (
+            (lambda: conn.send({}), json),  # type: ignore[arg-type]
+            (lambda: conn.send_nowait({}), json),  # type: ignore[arg-type]
+            (lambda: conn.write_message(TEXT, {}), json),  # type: ignore[arg-type]
+            (lambda: conn.write_message(BINARY, {}), json),  # type: ignore[arg-type]
+            (lambda: conn.send(PreparedMessage(TEXT, "x")), prepared),  # type: ignore[arg-type]
+            (lambda: conn.write_prepared("x"), "not str: see send"),  # type: ignore[arg-type]
+            (lambda: conn.ping({}), "a control frame carries bytes, not dict"),  # type: ignore[arg-type]
+        ):
+            with self.assertRaisesRegex(TypeError, advice):
+                call()
+
+    def test_send_json(self) -> None:
+        """J-3 differs: send_json sends TEXT without newline or HTML escapes."""
         conn, peer = self.peer()
-        conn.write_json({"a": ["<ü>&", 1.5, None]})
+        conn.send_json({"a": ["<ü>&", 1.5, None]})
         self.assertEqual(peer.receive_frame()[:2], (TEXT, '{"a":["<ü>&",1.5,null]}'.encode()))
 
     def test_unencodable_json_sends_nothing(self) -> None:
@@ -137,10 +153,10 @@ class Frames:
         circular.append(circular)
         for value in (object(), {1, 2}, b"x", math.nan, math.inf, "\ud800", circular, deep):
             with self.assertRaises((TypeError, ValueError)):
-                conn.write_json(value)
+                conn.send_json(value)
         while deep:  # freeing it in one go would overflow the stack of some interpreters
             deep = deep[0]  # type: ignore[assignment]
-        conn.write_json(1)
+        conn.send_json(1)
         self.assertEqual(json.loads(peer.receive_frame().payload), 1)
 
 
@@ -202,7 +218,7 @@ class Streams:
             for write in (
                 lambda: conn.write_message(TEXT, "x"),
                 lambda: conn.send(b"x"),
-                lambda: conn.write_json(1),
+                lambda: conn.send_json(1),
                 lambda: conn.write_prepared(PreparedMessage(TEXT, "x")),
                 lambda: conn.next_writer(BINARY),
             ):
@@ -451,7 +467,7 @@ class Deadlines:
         writing = self.start_stuck_write(conn)
         for write in (
             lambda: conn.send("x", timeout=0.05),
-            lambda: conn.write_json(1, timeout=0.05),
+            lambda: conn.send_json(1, timeout=0.05),
             lambda: conn.write_prepared(PreparedMessage(TEXT, "x"), timeout=0.05),
             lambda: conn.write_message(PING, b"x", timeout=0.05),
             lambda: conn.next_writer(TEXT, timeout=0.05),

@@ -53,7 +53,7 @@ class Visitor:
         return json.loads(message) if isinstance(message, str) and message.startswith("{") else message
 
     def tell(self, **command: Any) -> None:
-        self.conn.write_json(command)
+        self.conn.send_json(command)
 
     def ask(self, **command: Any) -> Any:
         """Send a command, and return the next that comes."""

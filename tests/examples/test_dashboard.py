@@ -49,7 +49,7 @@ class Page:
         self.numbers: list[list[int]] = []  # of the samples of each message
         self.closed = False
 
-    def write_json(self, value: Any, timeout: float | None = None) -> None:
+    def send_json(self, value: Any, timeout: float | None = None) -> None:
         self.writing.set()
         if not self.gate.wait(PATIENCE):
             raise AssertionError("nobody opened the gate")
@@ -112,7 +112,7 @@ class DashboardTests(LeakChecks):
         return self.enterContext(syncws.dial(server.websocket_url + "ws", proxy=None, **options))
 
     def samples(self, conn: syncws.Conn) -> list[dict[str, Any]]:
-        message: dict[str, Any] = conn.read_json(timeout=PATIENCE)
+        message: dict[str, Any] = conn.receive_json(timeout=PATIENCE)
         self.assertEqual(sorted(message), ["interval", "samples"])
         self.assertEqual(message["interval"], 0.05)
         return list(message["samples"])

@@ -123,7 +123,7 @@ class AppCase(LeakChecks):
 
     def hear(self, conn: syncws.Conn) -> Any:
         conn.set_read_deadline(None)
-        return conn.read_json(timeout=PATIENCE)
+        return conn.receive_json(timeout=PATIENCE)
 
     def code(self, conn: syncws.Conn) -> int:
         """The code of the close that comes next, which is answered."""

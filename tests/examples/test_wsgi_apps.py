@@ -150,7 +150,7 @@ class DjangoExampleTests(ExampleCase):
                 first, second = (self.dial(f"{example.url}/notes", Cookie=cookie) for _ in range(2))
                 for number, conn in enumerate((first, second, first), 1):
                     conn.send("a note")
-                    self.assertEqual(conn.read_json(), {"author": "Zoë", "kept": number})
+                    self.assertEqual(conn.receive_json(), {"author": "Zoë", "kept": number})
                 page = self.ask(f"{example.url}/", headers={"Cookie": cookie})
                 self.assertIn("You are Zoë. 3 notes have been kept", page.body.decode())
                 first.close()

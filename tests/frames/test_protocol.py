@@ -1090,7 +1090,7 @@ class TestPayloads(ProtocolTestCase):
         numbers = memoryview(bytes(128)).cast("I")
         for kind, data, error, words in (
             (TEXT, b"data", TypeError, "decode it, or send it as BINARY"),
-            (TEXT, None, TypeError, "a TEXT message is a str"),
+            (TEXT, None, TypeError, "a message is str or bytes, not NoneType: send_json sends"),
             (BINARY, "data", TypeError, "encode it, or send it as TEXT"),
             (PING, "data", TypeError, "encode it"),
             (BINARY, 5, TypeError, "not int"),

@@ -320,7 +320,7 @@ class FrameTests(HoldTestCase):
         ways: tuple[Callable[[], object], ...] = (
             conn.receive,
             conn.read_message,
-            conn.read_json,
+            conn.receive_json,
             lambda: conn.next_reader().read(),
             lambda: conn.next_reader().read(3),
             lambda: conn.send(conn.receive()),

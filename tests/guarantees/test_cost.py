@@ -47,7 +47,7 @@ class SystemCallTests(HoldTestCase):
         ways: dict[str, Callable[[Conn], object]] = {
             "receive and send": lambda conn: conn.send(conn.receive()),
             "read_message and write_message": lambda conn: conn.write_message(*conn.read_message()),
-            "JSON": lambda conn: conn.write_json(conn.read_json()),
+            "JSON": lambda conn: conn.send_json(conn.receive_json()),
             "posts": lambda conn: conn.send_nowait(conn.receive()),
             "streams": self.echo_stream,
         }

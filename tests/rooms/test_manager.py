@@ -302,6 +302,19 @@ class MessageTests(ManagerCase):
         manager.send("ann", "first")
         self.assertEqual(client.receive(PATIENCE), "first")
 
+    def test_an_error_advises_what_is_there(self) -> None:
+        """A dict is refused with the name of the method that sends it as JSON, in the same place."""
+        manager = Manager()
+        member, _ = self.join(manager, "ann")
+        for where, call, advised in (
+            (manager, lambda: manager.send("ann", {}), "send_json"),  # type: ignore[arg-type]
+            (manager, lambda: manager.broadcast({}), "broadcast_json"),  # type: ignore[arg-type]
+            (member, lambda: member.send({}), "send_json"),  # type: ignore[arg-type]
+        ):
+            with self.assertRaisesRegex(TypeError, f"not dict: {advised} sends any value that JSON can hold"):
+                call()
+            self.assertTrue(callable(getattr(where, advised)))
+
     def test_encoded_once(self) -> None:
         """A broadcast encodes and compresses once for each window size in use, not once for each member."""
         manager = Manager()
