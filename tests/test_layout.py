@@ -49,7 +49,7 @@ ORDER = {
     "_frames": ["masking", "deflate", "protocol", "prepared", "streams", "keepalive"],
     "_net": ["drain", "transport", "listener", "connector"],
     "_http": ["headers", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
-    "_conn": ["wire", "ending", "inbound", "outbound", "conn", "outcome"],
+    "_conn": ["wire", "ending", "inbound", "outbound", "conn", "outcome", "farewell"],
     "_client": ["proxy", "dialer", "reconnector"],
     "_rooms": ["heartbeat", "manager"],
     "_wsgi": ["takers", "foreign", "detach", "hosted", "view"],

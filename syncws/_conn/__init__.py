@@ -8,4 +8,5 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `outbound`: whole messages, prepared ones, streamed ones.
 * `conn`: `Conn`: what a program calls, and how the closing handshake goes. Begin here.
 * `outcome`: what it means how a handler leaves its connection.
+* `farewell`: the end of many connections at once: tell, wait, cut, count.
 """

@@ -41,6 +41,7 @@ from typing import Any, Self
 from .._base.options import check_timeout, check_unix_path, check_wait
 from .._base.waker import Waker
 from .._conn.conn import Conn
+from .._conn.farewell import CUT_GRACE, farewell
 from .._conn.outcome import end_handled
 from .._http.http11 import BadRequest, HTTPConnection, Request, Response
 from .._net.listener import ACCEPT_ERRORS, SocketFile, check_listener, listen_tcp, listen_unix
@@ -69,9 +70,6 @@ _TLS_ADVICE = {
     "HTTP_REQUEST": ": the client speaks plain HTTP, and this server TLS (https:, wss:)",
     "NO_SHARED_CIPHER": ": has ssl_context a certificate (load_cert_chain)?",
 }
-
-#: Seconds that threads get to notice that their connection was cut, before shutdown counts who is still running.
-_CUT_GRACE = 0.5
 
 #: Seconds for which a worker leaves a new connection to others that have fewer. For one that is idle this is long.
 _HESITATION = 0.001
@@ -407,7 +405,6 @@ class Server:
         thread = threading.Thread(
             target=self._run_connection, args=(connection,), name=f"syncws-{connection.number}", daemon=True
         )
-        connection.thread = thread
         try:
             thread.start()
         except (RuntimeError, MemoryError) as exc:  # "can't start new thread": a limit of the system
@@ -445,6 +442,7 @@ class Server:
     # One connection, in its own thread
 
     def _run_connection(self, connection: _Connection) -> None:
+        connection.thread = threading.get_ident()
         try:
             self._serve_connection(connection)
         except OSError as exc:  # TimeoutError is one, and ssl.SSLError
@@ -510,7 +508,7 @@ class Server:
             connection.conn = conn
             closing = self._closing
         if closing:  # shutdown has told everybody, and this one was not there yet
-            connection.go_away()
+            connection.start_close(CloseCode.GOING_AWAY, "")
 
     def _answer(self, connection: _Connection, http: HTTPConnection, request: Request) -> None:
         """Run the handler; then end its WebSocket connection, or send its response."""
@@ -561,16 +559,10 @@ class Server:
         deadline = time.monotonic() + timeout
         with self._changed:
             self._closing = True  # from here on nothing enters the registry
-            connections = list(self._connections)
         self._stop_listening()
-        for connection in connections:
-            connection.go_away()
         if self._workers is not None:
-            return self._workers.stop(deadline, _CUT_GRACE + _WORKER_GRACE)
-        if self._wait_for_others(deadline) > 0:
-            for connection in self._others():
-                connection.cut()
-        return self._wait_for_others(time.monotonic() + _CUT_GRACE)
+            return self._workers.stop(deadline, CUT_GRACE + _WORKER_GRACE)
+        return farewell(self._connections, self._changed, CloseCode.GOING_AWAY, "", deadline=deadline, tell_own=True)
 
     def _stop_listening(self) -> None:
         """Return once the listener is closed (unless this thread is the accept loop: then as soon as it goes on)."""
@@ -582,18 +574,6 @@ class Server:
         # Nobody serves and nobody will: what is left to close is ours.
         self._close_listener()
         self._waker.close()
-
-    def _others(self) -> list[_Connection]:
-        """The connections left, but for the one whose handler this thread runs."""
-        with self._changed:
-            return [each for each in self._connections if each.thread is not threading.current_thread()]
-
-    def _wait_for_others(self, deadline: float) -> int:
-        """Wait until no other connection is left; how many are when the deadline passes first."""
-        with self._changed:
-            own = len(self._connections) - len(self._others())  # 1 if a handler of ours calls this; it will not end
-            self._changed.wait_for(lambda: len(self._connections) <= own, deadline - time.monotonic())
-            return len(self._connections) - own
 
 
 class _Connection:
@@ -608,7 +588,7 @@ class _Connection:
         self.number = number
         self.deadline = deadline  # of the TLS handshake and the first head
         self.addresses = local_address, remote_address
-        self.thread: threading.Thread | None = None  # set before it starts
+        self.thread: int | None = None  # threading.get_ident(); set by its thread, which alone compares it to its own
         self.transport: Transport | None = None  # its own thread's
         # Guarded by Server._changed:
         self.request: Request | None = None  # while a handler has it
@@ -628,14 +608,14 @@ class _Connection:
             )
         return self.transport
 
-    def go_away(self) -> None:
+    def start_close(self, code: int, reason: str) -> None:
         """Ask it to end, without waiting. A request under way is left alone; no further one is read.
 
         Only once the server is closing: then a request no longer begins, and a Conn that comes later is told later.
         """
         if self.conn is not None:
             try:
-                self.conn.close(CloseCode.GOING_AWAY, timeout=0)
+                self.conn.close(code, reason, timeout=0)
             except Exception:
                 _log.exception("%s: closing failed", self)
         elif self.request is None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import random
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._conn.conn import Conn
+from .._conn.farewell import farewell
 from ..errors import CloseCode
 from .takers import Taken
 
@@ -34,15 +34,11 @@ _log = logging.getLogger("syncws.wsgi")
 #: Seconds that the end of the process waits for peers and handlers.
 EXIT_TIMEOUT = 2.0
 
-#: Many peers are told in portions, over this many seconds at most, lest all of them come back in the same instant.
+#: Seconds over which many peers are told, at most.
 _SPREAD = 1.0
-_PORTION = 50
 
 #: Seconds between two looks at whether gunicorn's worker wants to go.
 _WATCH = 0.25
-
-#: Seconds that handlers get to notice that their connection was cut, before shutdown counts who is still running.
-_CUT_GRACE = 0.3
 
 
 class Full(Exception):
@@ -77,6 +73,18 @@ class Seat:
         """The connection is there; it is closed at once if the process is about to end."""
         self._conn = weakref.ref(conn)
         self._hosted._tell_latecomer(conn)
+
+    def start_close(self, code: int, reason: str) -> None:
+        """Tell the peer to go, if there is a connection already."""
+        conn = self.conn
+        if conn is not None:
+            conn._start_close(code, reason)
+
+    def cut(self) -> None:
+        """End the connection at once, if there is one."""
+        conn = self.conn
+        if conn is not None:
+            conn.close_now()
 
     def leave_view(self) -> None:
         """The view is over, and its thread free; what is left is to end the connection."""
@@ -147,9 +155,7 @@ class Hosted:
             seat = self._views.get(threading.get_ident())
         if seat is None:
             return
-        conn = seat.conn
-        if conn is not None:
-            conn.close_now()
+        seat.cut()
         seat.leave()
 
     def _leave_view(self, seat: Seat) -> None:
@@ -184,39 +190,12 @@ class Hosted:
             self._closing = (code, reason)
             self._for_good |= for_good
         try:
-            self._tell(self._others(), code, reason, min(_SPREAD, timeout / 2))
-            if self._wait_for_others(deadline) > 0:
-                for seat in self._others():
-                    conn = seat.conn
-                    if conn is not None:
-                        conn.close_now()
-            return self._wait_for_others(time.monotonic() + _CUT_GRACE)
+            spread = min(_SPREAD, timeout / 2)
+            return farewell(self._seats, self._changed, code, reason, deadline=deadline, spread=spread)
         finally:
             with self._changed:
                 if not self._for_good:
                     self._closing = None
-
-    def _tell(self, seats: list[Seat], code: int, reason: str, spread: float) -> None:
-        random.shuffle(seats)
-        pause = spread * _PORTION / len(seats) if len(seats) > _PORTION else 0.0
-        for start in range(0, len(seats), _PORTION):
-            for seat in seats[start : start + _PORTION]:
-                conn = seat.conn
-                if conn is not None:
-                    conn._start_close(code, reason)
-            if pause:
-                time.sleep(pause)
-
-    def _others(self) -> list[Seat]:
-        """The seats, but for the one whose handler this thread runs: it waits for the others."""
-        with self._changed:
-            return [seat for seat in self._seats if seat.thread != threading.get_ident()]
-
-    def _wait_for_others(self, deadline: float) -> int:
-        with self._changed:
-            own = len(self._seats) - len(self._others())
-            self._changed.wait_for(lambda: len(self._seats) <= own, max(0.0, deadline - time.monotonic()))
-            return len(self._seats) - own
 
     def at_exit(self) -> None:
         """The interpreter is about to stop. It says so more than once."""

@@ -20,6 +20,7 @@ from unittest import mock
 
 import trustme
 
+from syncws._conn import farewell as farewell_module
 from syncws._conn.conn import Conn
 from syncws._http.http11 import Request, Response
 from syncws._net.listener import ACCEPT_ERRORS
@@ -868,7 +869,7 @@ class ShutdownTests(ServerTestCase):
         with self.serving(handler) as server, self.client(server) as client:
             client.socket.sendall(GET)
             self.wait(started)
-            told = self.told_everybody(server)
+            told = self.told_everybody()
             join = self.in_thread(lambda: server.shutdown(WAIT))
             self.wait(told)
             going_on.set()
@@ -876,16 +877,16 @@ class ShutdownTests(ServerTestCase):
             client.socket.close()
             self.assertEqual(join(), 0)
 
-    def told_everybody(self, server: Server) -> threading.Event:
+    def told_everybody(self) -> threading.Event:
         """An event for: shutdown has told everybody it knew of."""
         told = threading.Event()
-        wait = server._wait_for_others
+        wait = farewell_module._wait_for_others
 
-        def noting(deadline: float) -> int:
+        def noting(*arguments: Any) -> int:
             told.set()
-            return wait(deadline)
+            return wait(*arguments)
 
-        self.enterContext(mock.patch.object(server, "_wait_for_others", noting))
+        self.enterContext(mock.patch.object(farewell_module, "_wait_for_others", noting))
         return told
 
     def test_an_upgrade_during_shutdown(self) -> None:
@@ -900,7 +901,7 @@ class ShutdownTests(ServerTestCase):
         with self.serving(handler) as server, self.client(server) as client:
             client.socket.sendall(UPGRADE)
             self.wait(started)
-            told = self.told_everybody(server)
+            told = self.told_everybody()
             join = self.in_thread(lambda: server.shutdown(WAIT))
             self.wait(told)
             going_on.set()

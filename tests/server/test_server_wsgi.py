@@ -25,9 +25,9 @@ import flask
 import trustme
 
 import syncws
+from syncws._conn import farewell as farewell_module
 from syncws._http.http11 import Request
 from syncws._server import gateway as gateway_module
-from syncws._server import server as server_module
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws.errors import BadHandshakeError, CloseError
@@ -525,7 +525,7 @@ class ShutdownTests(HostCase):
             return hello(environ, start_response)
 
         with (
-            mock.patch.object(server_module, "_CUT_GRACE", 0.01),
+            mock.patch.object(farewell_module, "CUT_GRACE", 0.01),
             self.assertLogs("syncws.server", logging.INFO),
             Server(wsgi_app=validator(app), port=0) as server,
             Client(server.address) as client,

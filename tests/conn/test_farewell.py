@@ -1,0 +1,217 @@
+"""farewell.py: the end of many connections at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+import types
+import unittest
+from collections.abc import Callable
+from unittest import mock
+
+from syncws._conn import farewell as farewell_module
+from syncws._conn.farewell import farewell
+from tests.tasks import PATIENCE, Task
+
+
+class Crowd:
+    """Connections in a set, with its lock; what was done to each is noted in order."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.here: set[Connection] = set()
+        self.did: list[str] = []
+
+    def farewell(self, seconds: float = PATIENCE, **options: object) -> int:
+        """With a deadline so many seconds from now."""
+        deadline = time.monotonic() + seconds
+        return farewell(self.here, self.changed, 1001, "bye", deadline=deadline, **options)  # type: ignore[arg-type]
+
+
+class Connection:
+    """One of a crowd. Its handler ends when it is told to go, or when it is cut, or when the test says so."""
+
+    def __init__(self, crowd: Crowd, name: str, *, ends: str = "when told", thread: int | None = None) -> None:
+        self._crowd = crowd
+        self._name = name
+        self._ends = ends
+        self.thread = thread
+        with crowd.changed:
+            crowd.here.add(self)
+
+    def start_close(self, code: int, reason: str) -> None:
+        self._crowd.did.append(f"told {self._name} {code} {reason}")
+        if self._ends == "when told":
+            self.leave()
+
+    def cut(self) -> None:
+        self._crowd.did.append(f"cut {self._name}")
+        if self._ends == "when cut":
+            self.leave()
+
+    def leave(self) -> None:
+        with self._crowd.changed:
+            self._crowd.here.discard(self)
+            self._crowd.changed.notify_all()
+
+
+class FarewellTests(unittest.TestCase):
+    """What farewell does to whom, and what it returns."""
+
+    def setUp(self) -> None:
+        self.crowd = Crowd()
+
+    def take_and_release(self) -> bool:
+        """Whether the lock was free."""
+        free = self.crowd.changed.acquire(blocking=False)
+        if free:
+            self.crowd.changed.release()
+        return free
+
+    def in_time(self, connection: Connection) -> Callable[..., bool]:
+        """A wait_for that lets a connection leave before it looks."""
+        wait_for = self.crowd.changed.wait_for
+
+        def waiting(over: Callable[[], bool], timeout: float) -> bool:
+            connection.leave()
+            return wait_for(over, timeout)
+
+        return waiting
+
+    def test_nobody_is_here(self) -> None:
+        """With nobody to tell it is over at once."""
+        self.assertEqual(self.crowd.farewell(), 0)
+        self.assertEqual(self.crowd.did, [])
+
+    def test_everybody_is_told(self) -> None:
+        """Each is told the code and the reason, once; who leaves then is not cut."""
+        for name in "abc":
+            Connection(self.crowd, name)
+        self.assertEqual(self.crowd.farewell(), 0)
+        self.assertEqual(sorted(self.crowd.did), ["told a 1001 bye", "told b 1001 bye", "told c 1001 bye"])
+
+    def test_it_waits(self) -> None:
+        """A handler that needs a while is waited for, and its connection is not cut."""
+        slow = Connection(self.crowd, "slow", ends="later")
+        waited = threading.Event()
+        wait_for = self.crowd.changed.wait_for
+
+        def waiting(over: Callable[[], bool], timeout: float) -> bool:
+            waited.set()
+            return wait_for(over, timeout)
+
+        with mock.patch.object(self.crowd.changed, "wait_for", waiting):
+            task = Task(self.crowd.farewell)
+            self.assertTrue(waited.wait(PATIENCE))
+            self.assertFalse(task.done)
+            slow.leave()
+            self.assertEqual(task.result(), 0)
+        self.assertEqual(self.crowd.did, ["told slow 1001 bye"])
+
+    def test_the_deadline(self) -> None:
+        """Who is here at the deadline is cut; who leaves then is not counted."""
+        Connection(self.crowd, "a")
+        Connection(self.crowd, "b", ends="when cut")
+        self.assertEqual(self.crowd.farewell(0.01), 0)
+        self.assertEqual(self.crowd.did[2:], ["cut b"])
+
+    def test_a_deadline_that_has_passed(self) -> None:
+        """Everybody is told before anybody is cut, also if there is no time."""
+        Connection(self.crowd, "a", ends="when cut")
+        self.assertEqual(self.crowd.farewell(-1), 0)
+        self.assertEqual(self.crowd.did, ["told a 1001 bye", "cut a"])
+
+    def test_a_handler_that_does_not_end(self) -> None:
+        """A handler that runs on although its connection was cut is counted, after a moment of grace."""
+        Connection(self.crowd, "a", ends="when cut")
+        Connection(self.crowd, "stuck", ends="never")
+        Connection(self.crowd, "stuck, too", ends="never")
+        with mock.patch.object(farewell_module, "CUT_GRACE", 0.01):
+            self.assertEqual(self.crowd.farewell(0.01), 2)
+
+    def test_the_grace(self) -> None:
+        """The grace begins when everybody was cut: a handler that notices within it is not counted."""
+        late = Connection(self.crowd, "late", ends="later")
+        late.cut = lambda: setattr(self.crowd.changed, "wait_for", self.in_time(late))  # type: ignore[method-assign]
+        with mock.patch.object(farewell_module, "CUT_GRACE", PATIENCE):
+            self.assertEqual(self.crowd.farewell(0.01), 0)
+
+    def test_from_a_handler(self) -> None:
+        """A handler's own connection is not told, not waited for, not cut and not counted."""
+        own = Connection(self.crowd, "own", thread=threading.get_ident())
+        Connection(self.crowd, "other", ends="when cut", thread=-1)
+        self.assertEqual(self.crowd.farewell(0.01), 0)
+        self.assertEqual(self.crowd.did, ["told other 1001 bye", "cut other"])
+        self.assertEqual(self.crowd.here, {own})
+
+    def test_its_own_peer_is_told(self) -> None:
+        """If it is asked for, the peer of the handler's own connection is told; it is still not waited for, nor cut."""
+        own = Connection(self.crowd, "own", ends="never", thread=threading.get_ident())
+        self.assertEqual(self.crowd.farewell(tell_own=True), 0)
+        self.assertEqual(self.crowd.did, ["told own 1001 bye"])
+        self.assertEqual(self.crowd.here, {own})
+
+    def test_under_the_lock(self) -> None:
+        """A signal handler may call it in a thread that has the lock, which others get while it waits."""
+        slow = Connection(self.crowd, "slow", ends="never")
+        with self.crowd.changed:
+            task = Task(slow.leave)
+            self.assertEqual(self.crowd.farewell(), 0)
+        task.result()
+
+    def test_nobody_is_called_under_the_lock(self) -> None:
+        """The lock is free while connections are told, and while they are cut."""
+        connection = Connection(self.crowd, "a", ends="never")
+        held: list[bool] = []
+
+        def note(*_: object) -> None:
+            held.append(not Task(self.take_and_release).result())
+
+        connection.start_close = connection.cut = note  # type: ignore[method-assign, assignment]
+        with mock.patch.object(farewell_module, "CUT_GRACE", 0.0):
+            self.crowd.farewell(0.0)
+        self.assertEqual(held, [False, False])
+
+
+class SpreadTests(unittest.TestCase):
+    """Many are told in portions."""
+
+    def pauses(self, count: int, spread: float) -> list[float]:
+        """The pauses that are made while so many are told."""
+        crowd = Crowd()
+        for number in range(count):
+            Connection(crowd, str(number))
+        slept: list[float] = []
+        clock = types.SimpleNamespace(monotonic=time.monotonic, sleep=slept.append)
+        with mock.patch.object(farewell_module, "time", clock):
+            self.assertEqual(crowd.farewell(spread=spread), 0)
+        self.assertEqual(len(crowd.did), count)
+        return slept
+
+    def test_at_once(self) -> None:
+        """Without a spread, or where they are few, everybody is told without a pause."""
+        for count, spread in ((0, 1.0), (50, 1.0), (51, 0.0), (500, 0.0)):
+            with self.subTest(count=count, spread=spread):
+                self.assertEqual(self.pauses(count, spread), [])
+
+    def test_in_portions(self) -> None:
+        """Fifty at a time, with pauses that make up the spread and no more."""
+        for count, spread, portions in ((51, 1.0, 2), (500, 0.25, 10), (1000, 1.0, 20)):
+            with self.subTest(count=count, spread=spread):
+                slept = self.pauses(count, spread)
+                self.assertEqual(len(slept), portions)
+                self.assertAlmostEqual(sum(slept), spread * portions * 50 / count)
+                self.assertLessEqual(sum(slept[:-1]), spread)
+
+    def test_in_no_order(self) -> None:
+        """Who comes first is left to chance."""
+        crowd = Crowd()
+        connections = [Connection(crowd, str(number)) for number in range(100)]
+        orders: list[list[Connection]] = []
+        with mock.patch("random.shuffle", side_effect=lambda each: orders.append(list(each))):
+            crowd.farewell(spread=0.001)
+        self.assertEqual([set(order) for order in orders], [set(connections)])
+
+
+if __name__ == "__main__":
+    unittest.main()
