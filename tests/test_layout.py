@@ -10,6 +10,7 @@ import sysconfig
 import unittest
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest.loader import _FailedTest  # what stands for a module whose partner is not installed
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "syncws"
@@ -276,11 +277,39 @@ class TestTests(unittest.TestCase):
                     with self.subTest(f"{path.name}: {node.name}"):
                         self.assertTrue(ast.get_docstring(node))
 
+    def test_every_test_can_be_named(self) -> None:
+        """The command line takes the name of each test that is collected; no class of a test module holds tests that
+        run under other names only."""
+        collected = [test for test in _collected() if not isinstance(test, _FailedTest)]
+        for test in collected:
+            found = list(_tests_of(unittest.defaultTestLoader.loadTestsFromName(test.id())))
+            if [each.id() for each in found] != [test.id()]:
+                self.fail(f"{test.id()} finds {found}")
+        classes = {type(test) for test in collected}
+        for module in {each.__module__ for each in classes}:
+            for name, member in vars(sys.modules[module]).items():
+                own = isinstance(member, type) and member.__module__ == module
+                if own and any(each.startswith("test_") for each in vars(member)) and member not in classes:
+                    self.fail(f"{module}.{name} is not collected")
+
     def test_every_module_and_test_file_says_what_it_is(self) -> None:
         """A file opens with what it is for."""
         for path in (*MODULES.values(), *sorted(TESTS.rglob("test_*.py"))):
             with self.subTest(path.name):
                 self.assertTrue(ast.get_docstring(ast.parse(path.read_text())))
+
+
+def _collected() -> Iterator[unittest.TestCase]:
+    """Every test of the project."""
+    return _tests_of(unittest.TestLoader().discover(str(ROOT / "tests"), top_level_dir=str(ROOT)))
+
+
+def _tests_of(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    for each in suite:
+        if isinstance(each, unittest.TestSuite):
+            yield from _tests_of(each)
+        else:
+            yield each
 
 
 class TestWords(unittest.TestCase):

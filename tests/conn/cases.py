@@ -17,7 +17,7 @@ from tests.tasks import Task
 class ConnCase(LeakChecks):
     """Tests of a connection in one role; `client` says which. The peer always has the other one.
 
-    The tests of a topic stand in a plain class; `in_both_roles` makes two test cases of each.
+    A topic is two classes: `ServerX` holds its tests, and `ClientX` is the same for a client.
     """
 
     client = False
@@ -68,17 +68,6 @@ class ConnCase(LeakChecks):
     def assert_released(self, conn: Conn) -> None:
         """The descriptor goes back as soon as nobody is inside."""
         self.assertTrue(await_(lambda: conn.socket.fileno() == -1), "the descriptor was not given back")
-
-
-def in_both_roles(*topics: type) -> dict[str, type]:
-    """Two test cases of each class of tests, ServerX and ClientX: for the module's globals, where unittest looks."""
-    return {
-        f"{role}{topic.__name__}": type(
-            f"{role}{topic.__name__}", (topic, ConnCase), {"__module__": topic.__module__, "client": role == "Client"}
-        )
-        for topic in topics
-        for role in ("Server", "Client")
-    }
 
 
 class Clock:

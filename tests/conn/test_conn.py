@@ -25,10 +25,10 @@ from syncws import (
 )
 from syncws._net.transport import Transport
 from syncws.testing import ScriptedSocket, await_, socketpair
-from tests.conn.cases import elapsed, in_both_roles, moved_clock
+from tests.conn.cases import ConnCase, elapsed, moved_clock
 
 
-class Identity:
+class ServerIdentity(ConnCase):
     """What can be asked of a connection."""
 
     def test_addresses_and_socket(self) -> None:
@@ -137,7 +137,13 @@ class Identity:
         self.assertEqual(peer.receive_frame().payload, b"first")
 
 
-class Handlers:
+class ClientIdentity(ServerIdentity):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerHandlers(ConnCase):
     """Ping, pong and close handlers."""
 
     def test_default_handlers(self) -> None:
@@ -289,7 +295,13 @@ class Handlers:
         self.assert_ends(conn.receive, 4000, CloseError)
 
 
-class Latency:
+class ClientHandlers(ServerHandlers):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerLatency(ConnCase):
     """ping() and latency."""
 
     def test_latency_is_the_latest_round_trip(self) -> None:
@@ -317,7 +329,13 @@ class Latency:
         self.assertIsNotNone(seen[0])
 
 
-class KeepingAlive:
+class ClientLatency(ServerLatency):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerKeepingAlive(ConnCase):
     """Pings after silence, and the end of a dead peer."""
 
     def test_silence_is_broken_by_a_ping(self) -> None:
@@ -436,7 +454,13 @@ class KeepingAlive:
         self.assertIs(writing.error(), end)
 
 
-class ClosingReads:
+class ClientKeepingAlive(ServerKeepingAlive):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerClosingReads(ConnCase):
     """close_read: for handlers that only push."""
 
     def _started(self, conn) -> threading.Thread:
@@ -552,4 +576,7 @@ class ClosingReads:
         self.assertLess(elapsed(lambda: self.assertEqual(conn.receive(), "m")), 5)
 
 
-globals().update(in_both_roles(Identity, Handlers, Latency, KeepingAlive, ClosingReads))
+class ClientClosingReads(ServerClosingReads):
+    """The same for a client."""
+
+    client = True

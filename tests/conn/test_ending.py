@@ -24,12 +24,12 @@ from syncws import (
 )
 from syncws._net.drain import drain
 from syncws.testing import await_
-from tests.conn.cases import elapsed, in_both_roles
+from tests.conn.cases import ConnCase, elapsed
 
 _BUFFER = 1 << 14
 
 
-class ByThePeer:
+class ServerByThePeer(ConnCase):
     """The peer closes first."""
 
     def test_answer_is_the_code_without_the_reason(self) -> None:
@@ -135,7 +135,13 @@ class ByThePeer:
         self.assertEqual(list(conn), ["a", "b"])
 
 
-class ByThisSide:
+class ClientByThePeer(ServerByThePeer):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerByThisSide(ConnCase):
     """close(): who waits, and what becomes of whom."""
 
     def _answer(self, peer) -> tuple[int | None, str]:
@@ -500,7 +506,13 @@ class ByThisSide:
         closing.result()
 
 
-class NoThread:
+class ClientByThisSide(ServerByThisSide):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerNoThread(ConnCase):
     """There is no thread to be had that would cut the connection."""
 
     def test_log_that_asks_the_connection(self) -> None:
@@ -520,7 +532,13 @@ class NoThread:
         self.assertEqual(asked, [(0, 0)])
 
 
-class Crossed:
+class ClientNoThread(ServerNoThread):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerCrossed(ConnCase):
     """Both sides at once."""
 
     def test_crossed_closes(self) -> None:
@@ -568,7 +586,13 @@ class Crossed:
             self.assert_released(side)
 
 
-class Now:
+class ClientCrossed(ServerCrossed):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerNow(ConnCase):
     """close_now()."""
 
     def test_no_handshake(self) -> None:
@@ -651,7 +675,13 @@ class Now:
         self.assert_released(conn)
 
 
-class Context:
+class ClientNow(ServerNow):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerContext(ConnCase):
     """with conn:"""
 
     def test_normal_exit(self) -> None:
@@ -691,4 +721,7 @@ class Context:
         self.assertTrue(peer.at_end())
 
 
-globals().update(in_both_roles(ByThePeer, ByThisSide, NoThread, Crossed, Now, Context))
+class ClientContext(ServerContext):
+    """The same for a client."""
+
+    client = True

@@ -13,12 +13,12 @@ import time
 import zlib
 
 from syncws import BINARY, TEXT, CloseError, ConcurrencyError, ProtocolError, ReadLimitError, ReadTimeout, join_messages
-from tests.conn.cases import deflate, elapsed, in_both_roles, moved_clock
+from tests.conn.cases import ConnCase, deflate, elapsed, moved_clock
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
 
 
-class Messages:
+class ServerMessages(ConnCase):
     """What arrives, and as what."""
 
     def test_message_of_every_size_arrives_whole_or_byte_by_byte(self) -> None:
@@ -89,7 +89,13 @@ class Messages:
         self.assertEqual([conn.receive() for _ in range(500)], [str(number) for number in range(500)])
 
 
-class Iteration:
+class ClientMessages(ServerMessages):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerIteration(ConnCase):
     """for message in conn."""
 
     def test_iteration_ends_on_a_normal_close(self) -> None:
@@ -115,7 +121,13 @@ class Iteration:
         self.assert_ends(lambda: list(conn), 1002, ProtocolError)
 
 
-class Streams:
+class ClientIteration(ServerIteration):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerStreams(ConnCase):
     """next_reader and join_messages."""
 
     def test_next_reader_skips_the_rest_of_the_message_before(self) -> None:
@@ -202,7 +214,13 @@ class Streams:
             self.assertIs(self.assert_ends(read, 1001, CloseError), end)
 
 
-class Ends:
+class ClientStreams(ServerStreams):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerEnds(ConnCase):
     """Ends of the stream, and what reads raise from then on."""
 
     def test_stream_cut_at_every_byte(self) -> None:
@@ -279,7 +297,13 @@ class Ends:
         self.assert_released(conn)
 
 
-class BadInput:
+class ClientEnds(ServerEnds):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerBadInput(ConnCase):
     """What breaks the protocol ends it: a close frame with the code, a ProtocolError, the same for good."""
 
     def _breaks(self, data: bytes, code: int = 1002, compression: bool = False) -> str:
@@ -411,7 +435,13 @@ class BadInput:
             conn.close()
 
 
-class Limits:
+class ClientBadInput(ServerBadInput):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerLimits(ConnCase):
     """The read limit."""
 
     def test_limit_counts_payload_of_one_message(self) -> None:
@@ -517,7 +547,13 @@ class Limits:
         self.assert_ends(reader.read, 1009, ReadLimitError)
 
 
-class Timeouts:
+class ClientLimits(ServerLimits):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerTimeouts(ConnCase):
     """Deadlines and timeouts of reads: the connection stays usable, and no byte is lost."""
 
     def _stops(self, peer) -> dict[str, tuple[bytes, bytes]]:
@@ -691,7 +727,13 @@ class Timeouts:
             self.assertEqual(reading.result(), "n")
 
 
-class Turns:
+class ClientTimeouts(ServerTimeouts):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerTurns(ConnCase):
     """One reader at a time."""
 
     def test_second_reader_is_refused_at_once(self) -> None:
@@ -741,7 +783,13 @@ class Turns:
         self.assertIsInstance(writing.error(), CloseError)
 
 
-class Idle:
+class ClientTurns(ServerTurns):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerIdle(ConnCase):
     """The handler that is called before a wait."""
 
     def test_idle_handler_is_called_before_a_wait(self) -> None:
@@ -805,7 +853,13 @@ class Idle:
         self.assertEqual(called, [])
 
 
-class Compressed:
+class ClientIdle(ServerIdle):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerCompressed(ConnCase):
     """Compressed messages, as they arrive."""
 
     def test_compressed_and_plain_messages_mix(self) -> None:
@@ -847,7 +901,13 @@ class Compressed:
         self.assertEqual(reader.read(), b"world")
 
 
-class Buffers:
+class ClientCompressed(ServerCompressed):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerBuffers(ConnCase):
     """How much a read asks the kernel for."""
 
     def test_reads_grow_with_what_comes_and_shrink_in_silence(self) -> None:
@@ -876,7 +936,13 @@ class Buffers:
         self.assertEqual(sizes, [448])
 
 
-class SlowRecords:
+class ClientBuffers(ServerBuffers):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerSlowRecords(ConnCase):
     """A TLS record that arrives in pieces."""
 
     def test_part_of_a_record_is_no_silence(self) -> None:
@@ -898,7 +964,13 @@ class SlowRecords:
         self.assertTrue(peer.at_end())  # and no ping before it
 
 
-class JSON:
+class ClientSlowRecords(ServerSlowRecords):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerJSON(ConnCase):
     """receive_json."""
 
     def test_json_of_either_type(self) -> None:
@@ -923,20 +995,7 @@ class JSON:
         self.assertEqual(conn.receive_json(), {"a": 1})
 
 
-globals().update(
-    in_both_roles(
-        Messages,
-        Iteration,
-        Streams,
-        Ends,
-        BadInput,
-        Limits,
-        Timeouts,
-        Turns,
-        Idle,
-        Compressed,
-        Buffers,
-        SlowRecords,
-        JSON,
-    )
-)
+class ClientJSON(ServerJSON):
+    """The same for a client."""
+
+    client = True

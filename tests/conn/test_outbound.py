@@ -26,13 +26,13 @@ from syncws import (
 )
 from syncws._conn.conn import post_to_all
 from syncws.testing import await_
-from tests.conn.cases import deflate, elapsed, in_both_roles, inflate
+from tests.conn.cases import ConnCase, deflate, elapsed, inflate
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
 _BUFFER = 1 << 14  # small enough that a peer which does not read is soon stuck
 
 
-class Frames:
+class ServerFrames(ConnCase):
     """One message, one frame."""
 
     def test_every_way_to_write_every_size(self) -> None:
@@ -160,7 +160,13 @@ class Frames:
         self.assertEqual(json.loads(peer.receive_frame().payload), 1)
 
 
-class Streams:
+class ClientFrames(ServerFrames):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerStreams(ConnCase):
     """next_writer."""
 
     def test_nothing_leaves_before_the_buffer_is_full(self) -> None:
@@ -322,7 +328,13 @@ class Streams:
         self.assertEqual(inflate(b"".join(frame.payload for frame in frames)), data)
 
 
-class Control:
+class ClientStreams(ServerStreams):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerControl(ConnCase):
     """Control frames between others."""
 
     def test_control_frame_between_fragments(self) -> None:
@@ -434,7 +446,13 @@ class Control:
         self.assertEqual(sum(frame.opcode == BINARY for frame in frames), 200)
 
 
-class Deadlines:
+class ClientControl(ServerControl):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerDeadlines(ConnCase):
     """Deadlines and timeouts of writes."""
 
     def test_data_write_that_times_out_sticks(self) -> None:
@@ -512,7 +530,13 @@ class Deadlines:
         writing.result()
 
 
-class Writers:
+class ClientDeadlines(ServerDeadlines):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerWriters(ConnCase):
     """Many threads that write."""
 
     def test_messages_of_many_threads_stay_whole(self) -> None:
@@ -622,7 +646,13 @@ class Writers:
         writing.result()
 
 
-class Queue:
+class ClientWriters(ServerWriters):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerQueue(ConnCase):
     """send_nowait to a peer that never reads."""
 
     def _fill(self, conn, size: int = 50_000, most: int = 1000) -> int:
@@ -764,7 +794,13 @@ class Queue:
         self.assertTrue(await_(lambda: conn.queued == (0, 0)))
 
 
-class Compression:
+class ClientQueue(ServerQueue):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerCompression(ConnCase):
     """Whether and how messages are compressed."""
 
     def _sent(self, conn, peer, data: str = "x" * 1000) -> bool:
@@ -859,7 +895,13 @@ class Compression:
         self.assertEqual(conn.receive(), "squeezed")
 
 
-class Prepared:
+class ClientCompression(ServerCompression):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerPrepared(ConnCase):
     """write_prepared."""
 
     def test_same_frames_as_write_message(self) -> None:
@@ -916,4 +958,7 @@ class Prepared:
         self.assertRaises(CloseSentError, conn.send, "x")
 
 
-globals().update(in_both_roles(Frames, Streams, Control, Deadlines, Writers, Queue, Compression, Prepared))
+class ClientPrepared(ServerPrepared):
+    """The same for a client."""
+
+    client = True

@@ -26,11 +26,12 @@ def spelled_out(data, key, offset=0):
     return bytes(byte ^ key[(i + offset) % 4] for i, byte in enumerate(bytes(data)))
 
 
-class Masking:
-    """The tests of every way; the classes below say which way is there."""
+class MaskingTests(unittest.TestCase):
+    """What holds whether numpy is installed or not: with it if it is."""
 
     def setUp(self):
         self.random = random.Random(6455)
+        self.enterContext(mock.patch.object(masking, "_numpy", ...))  # nobody has looked for it yet
 
     def test_matches_the_definition(self):
         """Each size and offset gives what the RFC's formula gives, for bytes, bytearray and memoryview."""
@@ -142,14 +143,11 @@ class Masking:
 
 
 @unittest.skipIf(numpy is None, "numpy is not installed")
-class WithNumpyTests(Masking, unittest.TestCase):
+class NumpyTests(unittest.TestCase):
     """numpy is installed."""
 
     def setUp(self):
-        super().setUp()
-        patch = mock.patch.object(masking, "_numpy", ...)
-        patch.start()
-        self.addCleanup(patch.stop)
+        self.enterContext(mock.patch.object(masking, "_numpy", ...))
 
     def test_small_payloads_do_not_import_it(self):
         """A program whose messages are all under 4 KiB never pays for the import."""
@@ -163,17 +161,12 @@ class WithNumpyTests(Masking, unittest.TestCase):
         self.assertIs(masking._numpy, numpy)
 
 
-class WithoutNumpyTests(Masking, unittest.TestCase):
+class WithoutNumpyTests(MaskingTests):
     """numpy is not installed: importing it raises ImportError."""
 
     def setUp(self):
         super().setUp()
-        for patch in (
-            mock.patch.dict(sys.modules, {"numpy": None}),
-            mock.patch.object(masking, "_numpy", ...),
-        ):
-            patch.start()
-            self.addCleanup(patch.stop)
+        self.enterContext(mock.patch.dict(sys.modules, {"numpy": None}))
 
     def test_its_absence_is_looked_up_once(self):
         """A failed import is dear, so it is remembered."""

@@ -144,8 +144,8 @@ class Cases(LeakChecks):
             yield
 
 
-class ReceivingCases:
-    """Reading, with a wait of the kernel or with poll."""
+class ReceivingTests(Cases):
+    """Reading, with a wait of the kernel if it has one."""
 
     def test_gives_what_came(self):
         """receive gives the bytes that are there, at most as many as asked for."""
@@ -310,7 +310,7 @@ class ReceivingCases:
         writer.result()
 
 
-class SendingCases:
+class SendingTests(Cases):
     """Writing, with a wait of the kernel or with poll: the same code."""
 
     def test_all_of_it(self):
@@ -517,21 +517,19 @@ class SendingCases:
         self.assertTrue(await_(lambda: transport.taken_by_peer() > before))
 
 
-@unittest.skipUnless(transport_module.KERNEL_WAITS, "needs MSG_DONTWAIT")
-class KernelWaitTests(ReceivingCases, SendingCases, Cases):
-    """Reads that block in the kernel."""
-
-    kernel_waits = True
-
-
-class PollTests(ReceivingCases, SendingCases, Cases):
+class PollReceivingTests(ReceivingTests):
     """Reads that wait with poll, as where the kernel has no timeout for us."""
 
     kernel_waits = False
 
 
-@unittest.skipUnless(hasattr(socket, "AF_UNIX"), "needs Unix sockets")
-class UnixTests(ReceivingCases, SendingCases, Cases):
+class PollSendingTests(SendingTests):
+    """Writes of a transport whose reads wait with poll."""
+
+    kernel_waits = False
+
+
+class UnixCases(Cases):
     """The same over a Unix socket."""
 
     def make_sockets(self, buffer=None):
@@ -550,6 +548,11 @@ class UnixTests(ReceivingCases, SendingCases, Cases):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         return ours, theirs
 
+
+@unittest.skipUnless(hasattr(socket, "AF_UNIX"), "needs Unix sockets")
+class UnixReceivingTests(UnixCases, ReceivingTests):
+    """Reading from a Unix socket."""
+
     def test_addresses(self):
         """A Unix socket's address is its path, and the peer's is empty."""
         transport, _ = self.make()
@@ -562,6 +565,11 @@ class UnixTests(ReceivingCases, SendingCases, Cases):
         transport.send(b"unread")
         peer.close()
         self.assertRaises(ConnectionResetError, transport.receive, 100, None)
+
+
+@unittest.skipUnless(hasattr(socket, "AF_UNIX"), "needs Unix sockets")
+class UnixSendingTests(UnixCases, SendingTests):
+    """Writing to a Unix socket."""
 
     def test_many_small_frames_are_no_stall(self):
         """The kernel counts a small frame as hundreds of bytes: the first look at a blocked write is no judgement."""

@@ -23,7 +23,8 @@ from syncws._wsgi.foreign import SSLSocketTransport
 from syncws._wsgi.takers import Taken
 from syncws.testing import LeakChecks, socketpair
 from tests.tasks import PATIENCE, Task
-from tests.wsgi.test_foreign import ConnRules, TLSCase, TLSRules, contexts, receive_all
+from tests.wsgi import test_foreign
+from tests.wsgi.test_foreign import TLSCase, contexts, receive_all
 
 
 def fds() -> set[str]:
@@ -50,12 +51,16 @@ def descriptors_left(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-class PlainRules:
-    """What holds for a plain connection, whatever the family of its sockets."""
+class TCPTests(LeakChecks):
+    """A plain connection, over TCP; UnixTests repeats it."""
 
     def make_sockets(self) -> tuple[socket.socket, socket.socket]:
         """(the server's, the client's)"""
-        raise NotImplementedError
+        server, client = socketpair()
+        self.addCleanup(server.close)
+        self.addCleanup(client.close)
+        client.settimeout(PATIENCE)
+        return server, client
 
     def make(self, *, swallow: bool = False) -> tuple[DetachedTransport, socket.socket, socket.socket]:
         """(transport, the server's socket, the client's), detached."""
@@ -92,6 +97,13 @@ class PlainRules:
         self.check_goes_on(transport, client)
         transport.shutdown_write()
         self.assertEqual(client.recv(100), b"")
+
+    def test_addresses(self) -> None:
+        """The connection's addresses are the client's and the server's, and it is no more delayed than others."""
+        transport, _, client = self.make()
+        self.assertEqual(transport.remote_address, client.getsockname())
+        self.assertEqual(transport.local_address, client.getpeername())
+        self.assertTrue(transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
     def test_much(self) -> None:
         """A large message passes whole in each direction, both at once."""
@@ -223,26 +235,8 @@ def iter_exactly(sock: socket.socket, count: int) -> Iterator[bytes]:
         yield piece
 
 
-class TCPTests(PlainRules, LeakChecks):
-    """Over TCP."""
-
-    def make_sockets(self) -> tuple[socket.socket, socket.socket]:
-        server, client = socketpair()
-        self.addCleanup(server.close)
-        self.addCleanup(client.close)
-        client.settimeout(PATIENCE)
-        return server, client
-
-    def test_addresses(self) -> None:
-        """The connection's addresses are the client's and the server's, and it is no more delayed than others."""
-        transport, _, client = self.make()
-        self.assertEqual(transport.remote_address, client.getsockname())
-        self.assertEqual(transport.local_address, client.getpeername())
-        self.assertTrue(transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-
-
-class UnixTests(PlainRules, LeakChecks):
-    """Over a Unix socket."""
+class UnixTests(TCPTests):
+    """The same over a Unix socket."""
 
     def make_sockets(self) -> tuple[socket.socket, socket.socket]:
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
@@ -276,7 +270,7 @@ class DetachedTLSCase(TLSCase):
         return transport
 
 
-class DetachedTLSTests(TLSRules, DetachedTLSCase):
+class DetachedTLSTests(DetachedTLSCase, test_foreign.TLSTests):
     """TLS that was taken from a server."""
 
     def check_goes_on(self, transport: SSLSocketTransport, client: Any) -> None:
@@ -396,7 +390,7 @@ class DetachedTLSTests(TLSRules, DetachedTLSCase):
         self.assertIsInstance(transport, DetachedTLSTransport)
 
 
-class DetachedConnTests(ConnRules, DetachedTLSCase):
+class DetachedConnTests(DetachedTLSCase, test_foreign.ConnTests):
     """A connection over it."""
 
 

@@ -137,7 +137,7 @@ class TLSCase(LeakChecks):
         self.assertTrue(await_(lambda: bool(transport._wait_readable(0))))
 
 
-class TLSRules:
+class TLSTests(TLSCase):
     """What holds for every TLS that is taken over. `tests.wsgi.test_detach` puts its own through the same."""
 
     def test_both_ways(self) -> None:
@@ -518,7 +518,7 @@ def interrupted_after(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-class SSLSocketTests(TLSRules, TLSCase):
+class SSLSocketTests(TLSCase):
     """TLS in the server's own SSLSocket."""
 
     def test_the_socket_stays_the_servers(self) -> None:
@@ -632,7 +632,7 @@ class BorrowedTests(LeakChecks):
         self.assertEqual(client.recv(100), b"")
 
 
-class ConnRules:
+class ConnTests(TLSCase):
     """A connection over TLS that was taken from a server. `tests.wsgi.test_detach` puts its own through the same."""
 
     def make_conns(self, buffer: int | None = None, **options: Any) -> tuple[Conn, Conn]:
@@ -754,10 +754,6 @@ class ConnRules:
         self.assertEqual(caught.exception.code, 1013)
         self.assertGreater(received, 0)
         self.assertLessEqual(received, sent)
-
-
-class ConnTests(ConnRules, TLSCase):
-    """Over the server's own SSLSocket."""
 
 
 if __name__ == "__main__":
