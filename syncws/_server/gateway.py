@@ -130,7 +130,7 @@ class Gateway:
             request.then = None
             _explain(exc, answer, who)
         finally:
-            body.forget()
+            body.forget()  # however the call ended: the application may have kept wsgi.input, and read on
         if answer.is_complete:
             http.drop_body(_DROPPABLE, time.monotonic() + _DROP_TIMEOUT)
         return None

@@ -645,6 +645,19 @@ class InputTests(GatewayCase):
         self.assertEqual(hosted.targets, ["/", "/2"])
         self.assertEqual([stream.read(9) for stream in streams], [b"", b""])
 
+    def test_reading_after_a_failure(self) -> None:
+        """The same where the client has left during its answer: the call ends by an exception then."""
+        streams: list[Any] = []
+
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            streams.append(environ["wsgi.input"])
+            start_response("200 OK", TEXT)(b"nobody takes this")
+            return []
+
+        hosted = self.host(app, client=Client(post("Content-Length: 3") + b"abc", takes=0), valid=False)
+        self.assertIsInstance(hosted.gone, ClientGone)
+        self.assertEqual(streams[0].read(9), b"")
+
     def test_a_large_body(self) -> None:
         """A body that is larger than any buffer arrives whole."""
         data = random.Random(1).randbytes(300_000)

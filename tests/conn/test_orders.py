@@ -1,0 +1,240 @@
+"""Statements whose order carries a race: each test fails when its two statements change places. Both roles.
+
+What one thread does between the two is made to happen: a socket that stops inside a call, a lock that waits when it is
+let go until the thread that wanted it is through.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from syncws import (
+    BINARY,
+    CLOSE,
+    PING,
+    TEXT,
+    CloseError,
+    CloseSentError,
+    Conn,
+    Manager,
+    PreparedMessage,
+    format_close_message,
+)
+from syncws._base.options import ConnOptions
+from syncws._conn.conn import post_to_all
+from syncws._net.transport import Transport
+from syncws.testing import Peer, ScriptedSocket, await_
+from tests.conn.cases import ConnCase
+from tests.tasks import Task
+
+NOTHING_CAME = BlockingIOError(errno.EAGAIN, "nothing came")
+
+
+class GatedSocket(ScriptedSocket):
+    """A scripted socket whose next call of a kind stops: it says `inside`, and goes on when `go_on` is set."""
+
+    def __init__(self, **script: Any) -> None:
+        super().__init__(**script)
+        self.inside = threading.Event()
+        self.go_on = threading.Event()
+        self.stops: set[str] = set()  # "send", "recv": each stops once
+
+    def recv(self, size: int) -> bytes:
+        self._stop("recv")
+        return super().recv(size)
+
+    def _take(self, data: bytes) -> int:
+        self._stop("send")
+        return super()._take(data)
+
+    def _stop(self, kind: str) -> None:
+        if kind in self.stops:
+            self.stops.remove(kind)
+            self.inside.set()
+            assert self.go_on.wait(10)
+
+
+class WatchedLock:
+    """A lock that knows when somebody waits for it, and whose first release returns once `passed` is set."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._released = False
+        self.awaited = threading.Event()
+        self.passed = threading.Event()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if blocking:
+            self.awaited.set()
+        return self._lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        first, self._released = not self._released, True
+        self._lock.release()
+        if first:
+            assert self.passed.wait(10)
+
+
+class OrderCase(ConnCase):
+    """Connections over scripted sockets."""
+
+    def scripted(self, incoming: Any = (), **options: Any) -> tuple[Conn, GatedSocket]:
+        """A connection and its socket, which gives what is incoming and then the end of the stream."""
+        sock = GatedSocket(incoming=list(incoming))
+        conn = Conn(Transport(sock), client=self.client, options=ConnOptions(**options))  # type: ignore[arg-type]
+        self.addCleanup(conn.close_now)
+        return conn, sock
+
+    def from_peer(self, opcode: int, payload: bytes | str = b"") -> bytes:
+        """A frame as the peer sends it."""
+        return Peer(mock.Mock(), masked=not self.client).frame(opcode, payload)
+
+
+class ServerReleased(OrderCase):
+    """The descriptor is given back by the last thread that leaves, whichever that is."""
+
+    def test_a_write_that_succeeds_although_the_connection_was_cut(self) -> None:
+        """A thread is inside the socket when close_now comes, and its send succeeds: it gives the descriptor back."""
+        for write in (
+            lambda conn: conn.send("x"),
+            lambda conn: conn.send(b"x"),
+            lambda conn: conn.send_nowait("x"),
+            lambda conn: conn.write_prepared(PreparedMessage(TEXT, "x")),
+            lambda conn: conn.write_control(PING),
+            lambda conn: conn.write_control(CLOSE, format_close_message(1000)),
+            lambda conn: conn.ping(),
+            lambda conn: conn.close(timeout=0),
+            lambda conn: conn.next_writer(BINARY).close(),
+            lambda conn: post_to_all([conn], PreparedMessage(TEXT, "x")) and conn.send_nowait("x"),
+        ):
+            conn, sock = self.scripted()
+            sock.stops = {"send"}
+            writing = Task(write, conn)
+            self.assertTrue(sock.inside.wait(10))
+            conn.close_now()
+            self.assertFalse(sock.count("close"))  # its number would be the next socket's, with a thread inside
+            sock.go_on.set()
+            writing.result()
+            self.assertEqual(sock.count("close"), 1)
+
+    def test_a_read_that_succeeds_although_the_connection_was_cut(self) -> None:
+        """A thread is inside the socket when close_now comes, and receives a message: it gives the descriptor back."""
+        for read in (Conn.receive, Conn.next_reader, lambda conn: conn.receive(timeout=30), Conn.close_read):
+            conn, sock = self.scripted([self.from_peer(TEXT, "x")])
+            sock.stops = {"recv"}
+            reading = Task(read, conn)
+            self.assertTrue(sock.inside.wait(10))
+            conn.close_now()
+            self.assertFalse(sock.count("close"))
+            sock.go_on.set()
+            reading.result()
+            self.assertTrue(await_(lambda sock=sock: sock.count("close") == 1))  # maybe by the thread of close_read
+
+    def test_reader_and_writer_leave_a_connection_that_was_cut(self) -> None:
+        """Both are inside when close_now comes: the second one to leave gives the descriptor back."""
+        for first in ("send", "recv"):
+            conn, sock = self.scripted([self.from_peer(TEXT, "x")])
+            writes, reads = GatedSocket(), GatedSocket()
+            writes.stops, reads.stops = {"send"}, {"recv"}
+            sock._stop = lambda kind, writes=writes, reads=reads: (writes if kind == "send" else reads)._stop(kind)
+            tasks = {"send": Task(conn.send, "x"), "recv": Task(conn.receive)}
+            self.assertTrue(writes.inside.wait(10) and reads.inside.wait(10))
+            conn.close_now()
+            gates = {"send": writes, "recv": reads}
+            gates.pop(first).go_on.set()
+            tasks.pop(first).result()
+            self.assertFalse(sock.count("close"))
+            gates.popitem()[1].go_on.set()
+            tasks.popitem()[1].result()
+            self.assertEqual(sock.count("close"), 1)
+
+
+class ClientReleased(ServerReleased):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerRefused(OrderCase):
+    """Who waits for another thread's message when the connection closes is told that, and nothing else."""
+
+    def _refusal_of_one_who_waits(self, end: Callable[[Conn], object]) -> BaseException:
+        """What a thread gets that waits for the end of a next_writer, when this ends the connection."""
+        conn, _ = self.scripted(write_buffer_size=4)
+        conn._outbound._message_lock = lock = WatchedLock()  # type: ignore[assignment]
+        conn.next_writer(TEXT).write("has begun")
+        waiting = Task(conn.send, "x")
+        self.assertTrue(lock.awaited.wait(10))
+        ending = Task(end, conn)
+        error = waiting.error()
+        lock.passed.set()
+        ending.result()
+        return error
+
+    def test_closing(self) -> None:
+        """The close is on record before the writer's lock is let go: they get CloseSentError, no ConcurrencyError."""
+        for close in (
+            lambda conn: conn.close(timeout=0),
+            lambda conn: conn.write_control(CLOSE, format_close_message(1000)),
+        ):
+            self.assertIsInstance(self._refusal_of_one_who_waits(close), CloseSentError)
+
+    def test_ending(self) -> None:
+        """The end is stored before the writer's lock is let go: they get the end."""
+        error = self._refusal_of_one_who_waits(Conn.close_now)
+        self.assertIsInstance(error, CloseError)
+        self.assertEqual(error.code, 1006)
+
+
+class ClientRefused(ServerRefused):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerDismissed(OrderCase):
+    """The peer is not asked any more, and the reader is woken."""
+
+    def test_the_woken_reader_knows_why(self) -> None:
+        """A reader that is woken waits for the peer's close before it ends TCP, since what comes later is a reset."""
+        woken = threading.Event()
+
+        class Socket(GatedSocket):
+            def recv(self, size: int) -> bytes:
+                assert woken.wait(10)
+                return super().recv(size)
+
+        # Once woken, receiving does not wait: nothing has come yet, and then it has.
+        sock = Socket(incoming=[b"", b"", self.from_peer(CLOSE, format_close_message(4000))])
+        conn = Conn(Transport(sock), client=self.client)  # type: ignore[arg-type]
+        self.addCleanup(conn.close_now)
+        manager = Manager()
+
+        def read() -> None:
+            with conn:
+                manager.run(conn, "a")
+
+        reading = self.start_reading(conn, read)
+        wake = conn.transport.shutdown_read
+
+        def wake_and_wait() -> None:
+            wake()
+            woken.set()
+            reading.join(10)  # the reader is through before whatever comes next here
+
+        with mock.patch.object(conn.transport, "shutdown_read", wake_and_wait):
+            manager.close("a", 4000, "out")
+        reading.result()
+        self.assert_ends(conn.receive, 4000, CloseError)
+        self.assertEqual(sock.incoming, [])
+        self.assertEqual(sock.count("close"), 1)
+
+
+class ClientDismissed(ServerDismissed):
+    """The same for a client."""
+
+    client = True
