@@ -87,7 +87,8 @@ from ._http.handshake import is_websocket_upgrade, subprotocols
 from ._http.headers import Headers
 from ._http.http11 import Request, Response
 from ._http.httpclient import ReceivedResponse
-from ._net.transport import TLSTransport, Transport
+from ._net.tls import TLSTransport
+from ._net.transport import Transport
 from ._rooms.heartbeat import Heartbeat
 from ._rooms.manager import Manager, ManagerStats, Member
 from ._server.server import Server, serve

@@ -23,7 +23,7 @@ import time
 import trustme
 
 import syncws
-from syncws._net.transport import is_green
+from syncws._base.green import is_green
 
 LARGE = b"x" * 3_000_000  # more than the socket's buffers hold
 

@@ -46,9 +46,9 @@ FLOORS = {
 
 # The order inside each folder: a module imports only those that stand before it.
 ORDER = {
-    "_base": ["options", "version", "waker", "worker"],
+    "_base": ["options", "version", "green", "waker", "worker"],
     "_frames": ["masking", "deflate", "protocol", "prepared", "streams", "keepalive"],
-    "_net": ["drain", "transport", "listener", "connector"],
+    "_net": ["drain", "address", "waits", "transport", "tls", "listener", "connector"],
     "_http": ["headers", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
     "_conn": ["wire", "ending", "inbound", "outbound", "conn", "outcome", "farewell"],
     "_client": ["proxy", "dialer", "reconnector"],

@@ -4,6 +4,7 @@ Floor 0: every folder may import it; it imports nothing of syncws.
 
 * `options`: what can be set on a connection, and the checks of options that several classes share.
 * `version`: the one place where the version is written.
+* `green`: whether gevent or eventlet has patched this process.
 * `waker`: wakes a loop that waits in select.
 * `worker`: whether this process is one of several workers.
 """

@@ -37,7 +37,8 @@ from .._http.headers import Headers, HeaderSource, checked_headers
 from .._http.httpclient import BadAnswer, Exchange, ReceivedResponse
 from .._http.url import ProxyURL, ServerURL, bracketed, parse_proxy_url, parse_server_url
 from .._net.connector import Attempt, Stopped, connect_tcp, connect_unix
-from .._net.transport import TLSTransport, Transport
+from .._net.tls import TLSTransport
+from .._net.transport import Transport
 from ..errors import BadHandshakeError
 from .proxy import USER_AGENT, open_http_tunnel, open_socks_tunnel, proxy_from_environment
 

@@ -2,7 +2,10 @@
 
 Floor 1: imports `_base` and `errors`; for every folder above, not for `_frames`, which is on the same floor.
 
-* `transport`: a connected socket: reading and writing with deadlines, what a full socket did not take, TLS.
+* `transport`: a connected socket: reading and writing with deadlines, what a full socket did not take. Begin here.
+* `tls`: the same over TLS, also through the TLS of a proxy.
+* `waits`: a wait for a socket, and how a write that waits is judged.
+* `address`: the address of a socket, and how a log line says it.
 * `drain`: the one thread of the process: it sends what a full socket did not take, and ends closes in time.
 * `listener`: sockets that listen, the file of a Unix socket, what an error of accept() means.
 * `connector`: from a name to a connected socket, in time, and stopped from any thread.

@@ -28,15 +28,13 @@ from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 from .._base.waker import Waker
+from .waits import LONGEST_WAIT
 
 #: RFC 8305 section 5, "Connection Attempt Delay": seconds until the next address is tried beside the last.
 CONNECTION_ATTEMPT_DELAY = 0.25
 
 #: A Unix socket whose backlog is full can be waited for, but not together with anything else: we look up this often.
 _UNIX_LOOK = 0.1
-
-#: The system's calls take no wait of any length: a longer one is several.
-_LONGEST_WAIT = 86400.0
 
 #: What connect_ex says of a connection that is under way; Windows says EWOULDBLOCK.
 _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR)
@@ -221,7 +219,7 @@ def _look_up_name(host: str, port: int, attempt: Attempt) -> list[_Address]:
         while answer is None:
             left = attempt.remaining(doing)
             with contextlib.suppress(queue.Empty):
-                answer = answers.get(timeout=None if left is None else min(left, _LONGEST_WAIT))
+                answer = answers.get(timeout=None if left is None else min(left, LONGEST_WAIT))
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -302,7 +300,7 @@ class _Race:
 
     def _wait(self, left: float | None) -> socket.socket | None:
         """Wait until something is decided, or the next address may start; the winner, if there is one."""
-        wait = _LONGEST_WAIT if left is None else min(left, _LONGEST_WAIT)
+        wait = LONGEST_WAIT if left is None else min(left, LONGEST_WAIT)
         if self._waiting:
             wait = min(wait, max(0.0, self._next_at - time.monotonic()))
         for key, _events in self._selector.select(wait):

@@ -44,8 +44,10 @@ from .._conn.conn import Conn
 from .._conn.farewell import CUT_GRACE, farewell
 from .._conn.outcome import end_handled
 from .._http.http11 import BadRequest, HTTPConnection, Request, Response
+from .._net.address import say_peer
 from .._net.listener import ACCEPT_ERRORS, SocketFile, check_listener, listen_tcp, listen_unix
-from .._net.transport import TLSTransport, Transport, say_peer
+from .._net.tls import TLSTransport
+from .._net.transport import Transport
 from ..errors import CloseCode, ConcurrencyError, HandshakeError
 from .gateway import Application, Gateway, forget_connection
 from .upgrader import Upgrader

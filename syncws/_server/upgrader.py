@@ -32,7 +32,8 @@ from .._http.handshake import HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
 from .._http.http11 import Request, Response, switching_protocols
 from .._http.wsgiresponse import WSGIResponse, refused
-from .._net.transport import Transport, say_peer
+from .._net.address import say_peer
+from .._net.transport import Transport
 from .._wsgi import view
 from .._wsgi.hosted import Full
 from .._wsgi.takers import Environ, Untakeable, check_stream

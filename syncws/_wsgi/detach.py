@@ -34,7 +34,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .._net.transport import Buffer, Transport, is_green
+from .._base.green import is_green
+from .._net.transport import Buffer, Transport
 from .foreign import PORTION, SSLSocketTransport, TLSSocket
 from .takers import Taken
 

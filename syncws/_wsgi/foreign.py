@@ -20,7 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from .._net.transport import Buffer, Transport, _wait_for
+from .._net.transport import Buffer, Transport
+from .._net.waits import wait_for
 
 _T = TypeVar("_T")
 
@@ -116,7 +117,7 @@ class SSLSocketTransport(BorrowedTransport):
         return True
 
     def _has_room(self) -> bool:
-        return _wait_for(self.socket, 0, write=True)
+        return wait_for(self.socket, 0, write=True)
 
     def shutdown_write(self) -> None:
         self.socket.say_goodbye()  # type: ignore[attr-defined]

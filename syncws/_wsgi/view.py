@@ -28,12 +28,14 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from .._base.green import is_green
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.headers import Headers
 from .._http.http11 import HTTPConnection, Request
 from .._http.wsgiresponse import WSGIResponse, switched
-from .._net.transport import Transport, is_green, say_peer
+from .._net.address import say_peer
+from .._net.transport import Transport
 from ..errors import HandshakeError
 from .detach import CAN_EXCHANGE, DetachedTLSTransport, DetachedTransport, can_detach_tls, detach, detach_tls
 from .foreign import BorrowedTransport, SSLSocketTransport

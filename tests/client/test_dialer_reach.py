@@ -21,7 +21,7 @@ import trustme
 
 from syncws._client.dialer import Dialer, _default_context
 from syncws._net.connector import Attempt, Stopped
-from syncws._net.transport import TLSTransport
+from syncws._net.tls import TLSTransport
 from syncws.errors import BadHandshakeError
 from syncws.testing import await_, socketpair
 from tests.client.cases import (

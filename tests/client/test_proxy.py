@@ -16,7 +16,8 @@ from syncws import Headers, ProxyError, proxy_from_environment
 from syncws._client.proxy import USER_AGENT, open_http_tunnel, open_socks_tunnel
 from syncws._http.url import ProxyURL, parse_proxy_url
 from syncws._net.connector import Attempt, Stopped
-from syncws._net.transport import TLSTransport, Transport
+from syncws._net.tls import TLSTransport
+from syncws._net.transport import Transport
 from syncws.testing import LeakChecks, socketpair
 from tests.interop.nodes import need
 from tests.proxies import ConnectProxy

@@ -21,7 +21,8 @@ import trustme
 from syncws._conn import wire as wire_module
 from syncws._conn.wire import Wire, acquire_until
 from syncws._frames.protocol import FIN, format_close_message
-from syncws._net.transport import TLSTransport, Transport
+from syncws._net.tls import TLSTransport
+from syncws._net.transport import Transport
 from syncws.errors import CloseCode, CloseError, CloseSentError, ConnectionClosed, MessageType, WriteTimeout
 from syncws.testing import Frame, LeakChecks, Peer, ScriptedSocket, await_, socketpair
 from tests.tasks import Task

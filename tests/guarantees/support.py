@@ -24,7 +24,8 @@ import trustme
 
 from syncws._conn.conn import Conn
 from syncws._http.http11 import Request
-from syncws._net.transport import TLSTransport, Transport
+from syncws._net.tls import TLSTransport
+from syncws._net.transport import Transport
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws.errors import ConnectionClosed, MessageType

@@ -22,7 +22,8 @@ import trustme
 from syncws import PING, PONG, TEXT
 from syncws._base.options import ConnOptions
 from syncws._conn.conn import Conn
-from syncws._net.transport import TLSTransport, Transport
+from syncws._net.tls import TLSTransport
+from syncws._net.transport import Transport
 from syncws._wsgi.foreign import BorrowedTransport, SSLSocketTransport
 from syncws.errors import CloseError, WriteTimeout
 from syncws.testing import LeakChecks, await_, socketpair
@@ -452,7 +453,7 @@ class TLSTests(TLSCase):
                 wiretap = Wiretap(client.socket)
                 with self.assertRaises(OSError):
                     transport.flush_until(instant(PATIENCE), None)
-                transport.rest = memoryview(b"")
+                transport.rest = None
                 for call in (lambda t: t.send(SECRET), lambda t: t.try_send(SECRET), lambda t: t.take(SECRET)):
                     with self.assertRaises(OSError):
                         call(transport)

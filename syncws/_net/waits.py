@@ -1,0 +1,61 @@
+"""Waiting for a socket outside the kernel's own timeouts, and judging a write that has to wait."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from typing import Protocol
+
+#: The system's calls take no wait of any length. A longer wait ends after a day, as if nothing had come.
+LONGEST_WAIT = 86400.0
+
+#: A blocked write looks at its progress so many times within the stall limit.
+_LOOKS_PER_STALL = 8
+
+
+def wait_for(sock: socket.socket, wait: float | None, *, write: bool) -> bool:
+    """Wait until a socket is ready or broken, at most wait seconds; whether it is."""
+    wait = None if wait is None else min(max(0.0, wait), LONGEST_WAIT)
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(sock, select.POLLOUT if write else select.POLLIN)
+        return bool(poller.poll(None if wait is None else wait * 1000))
+    only = [sock]  # pragma: no cover - Windows
+    return any(select.select([] if write else only, only if write else [], only, wait))  # pragma: no cover
+
+
+class Counting(Protocol):
+    """What `Progress` asks: see `Transport.taken_by_peer`."""
+
+    def taken_by_peer(self) -> int: ...
+
+
+class Progress:
+    """Judges a blocked write: progress is any byte that the kernel or the peer took since the last look.
+
+    Concurrency: for the one thread that writes.
+    """
+
+    def __init__(self, transport: Counting, stall: float | None) -> None:
+        self._transport = transport
+        self._stall = stall  # seconds without progress that are too many; None: any number may pass
+        self._taken: int | None = None  # at the latest look that found progress, which was at _since
+        self._since = 0.0
+
+    def check(self, now: float) -> None:
+        """Raise OSError (ETIMEDOUT) when nothing has moved for the stall limit."""
+        if self._stall is None:
+            return
+        taken = self._transport.taken_by_peer()
+        if self._taken is None or taken > self._taken:
+            self._taken, self._since = taken, now
+        elif now - self._since >= self._stall:
+            raise OSError(errno.ETIMEDOUT, f"the peer took nothing for {self._stall:g} s")
+
+    def tick(self, deadline: float | None, now: float) -> float | None:
+        """Seconds until it is worth looking again."""
+        ticks = [] if self._stall is None else [self._stall / _LOOKS_PER_STALL]
+        if deadline is not None:
+            ticks.append(deadline - now)
+        return min(ticks, default=None)

@@ -1,0 +1,34 @@
+"""address.py: the addresses of sockets, asked for and said."""
+
+from __future__ import annotations
+
+import socket
+import unittest
+
+from syncws._net.address import ask_address, say_peer
+
+
+class AskTests(unittest.TestCase):
+    """The address of a socket."""
+
+    def test_addresses(self) -> None:
+        """A socket's address is asked of it; one that has none, or is closed, has an empty one."""
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            self.assertEqual(ask_address(sock.getsockname), sock.getsockname())
+            self.assertEqual(ask_address(sock.getpeername), "")
+        self.assertEqual(ask_address(sock.getsockname), "")
+
+
+class SayPeerTests(unittest.TestCase):
+    """A peer in a log line."""
+
+    def test_addresses(self) -> None:
+        """Each kind of address is readable in a log."""
+        self.assertEqual(say_peer(("192.0.2.1", 80)), "192.0.2.1:80")
+        self.assertEqual(say_peer(("2001:db8::1", 80, 0, 0)), "[2001:db8::1]:80")
+        self.assertEqual(say_peer("/run/x.sock"), "/run/x.sock")
+        self.assertEqual(say_peer(""), "a peer on a Unix socket")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,101 @@
+"""waits.py: waiting for a socket, and judging a write that waits."""
+
+from __future__ import annotations
+
+import errno
+import math
+import select
+import socket
+import unittest
+from unittest import mock
+
+from syncws._net import waits
+from syncws._net.waits import Progress, wait_for
+
+
+class WaitTests(unittest.TestCase):
+    """Waiting for one socket, with poll and with select."""
+
+    def setUp(self) -> None:
+        self.near, self.far = socket.socketpair()
+        self.addCleanup(self.near.close)
+        self.addCleanup(self.far.close)
+
+    def check(self) -> None:
+        self.assertFalse(wait_for(self.near, 0, write=False))
+        self.assertTrue(wait_for(self.near, 0, write=True))
+        self.assertFalse(wait_for(self.near, -5.0, write=False))
+        self.far.send(b"x")
+        for wait in (None, 1e30, math.inf):
+            self.assertTrue(wait_for(self.near, wait, write=False))
+
+    def test_poll(self) -> None:
+        """A socket with room can be written to, one with bytes read from; a wait may be over, endless, or absurd."""
+        self.check()
+
+    def test_select(self) -> None:
+        """The same where the system has no poll."""
+        with mock.patch.object(waits, "select", mock.Mock(spec=["select"], select=select.select)):
+            self.check()
+
+
+class Taken:
+    """A peer that has taken so many bytes."""
+
+    count = 0
+
+    def taken_by_peer(self) -> int:
+        return self.count
+
+
+class ProgressTests(unittest.TestCase):
+    """A write that waits."""
+
+    def setUp(self) -> None:
+        self.peer = Taken()
+
+    def test_no_limit(self) -> None:
+        """Without a stall limit nothing is too long, and the deadline alone says when to look again."""
+        progress = Progress(self.peer, None)
+        progress.check(0.0)
+        progress.check(1e9)
+        self.assertIsNone(progress.tick(None, 5.0))
+        self.assertEqual(progress.tick(7.0, 5.0), 2.0)
+
+    def test_stall(self) -> None:
+        """As long as the limit without a byte taken is ETIMEDOUT; a moment less is not."""
+        progress = Progress(self.peer, 8.0)
+        progress.check(100.0)
+        progress.check(107.9)
+        with self.assertRaises(OSError) as caught:
+            progress.check(108.0)
+        self.assertEqual(caught.exception.errno, errno.ETIMEDOUT)
+
+    def test_progress(self) -> None:
+        """Each byte that was taken since the last look begins the limit anew."""
+        progress = Progress(self.peer, 8.0)
+        progress.check(100.0)
+        self.peer.count = 1
+        progress.check(107.0)
+        progress.check(114.9)
+        self.assertRaises(OSError, progress.check, 115.0)
+
+    def test_the_first_look_judges_nothing(self) -> None:
+        """What the peer had taken before, which may be a negative number, is where counting begins."""
+        self.peer.count = -400
+        progress = Progress(self.peer, 8.0)
+        progress.check(100.0)
+        self.peer.count = -399
+        progress.check(108.0)
+        self.assertRaises(OSError, progress.check, 116.0)
+
+    def test_ticks(self) -> None:
+        """A stalled write is looked at eight times within the limit, and at the deadline."""
+        progress = Progress(self.peer, 8.0)
+        self.assertEqual(progress.tick(None, 5.0), 1.0)
+        self.assertEqual(progress.tick(5.5, 5.0), 0.5)
+        self.assertEqual(progress.tick(9.0, 5.0), 1.0)
+
+
+if __name__ == "__main__":
+    unittest.main()
