@@ -54,7 +54,7 @@ ORDER = {
     "_client": ["proxy", "dialer", "reconnector"],
     "_rooms": ["heartbeat", "manager"],
     "_wsgi": ["takers", "foreign", "detach", "hosted", "view"],
-    "_server": ["upgrader", "workers", "gateway", "server"],
+    "_server": ["upgrader", "workers", "gateway", "options", "server"],
     "_cli": ["serve"],
 }
 

@@ -45,14 +45,14 @@ class ConnOptions:
     write_buffer_size: int = 1 << 12
 
     def __post_init__(self) -> None:
-        _check("read_limit", self.read_limit, int, 0, optional=True)
-        _check("ping_interval", self.ping_interval, (int, float), 0, optional=True, above=True)
-        _check("ping_timeout", self.ping_timeout, (int, float), 0, optional=True, above=True)
-        _check("close_timeout", self.close_timeout, (int, float), 0, above=True)
-        _check("send_queue", self.send_queue, int, 1)
-        _check("send_queue_bytes", self.send_queue_bytes, int, 1)
-        _check("read_buffer_size", self.read_buffer_size, int, 1)
-        _check("write_buffer_size", self.write_buffer_size, int, 1)
+        check_integer("read_limit", self.read_limit, 0, none="no limit")
+        check_seconds("ping_interval", self.ping_interval, none="no keepalive")
+        check_seconds("ping_timeout", self.ping_timeout, none="no limit")
+        check_seconds("close_timeout", self.close_timeout)
+        check_integer("send_queue", self.send_queue, 1)
+        check_integer("send_queue_bytes", self.send_queue_bytes, 1)
+        check_integer("read_buffer_size", self.read_buffer_size, 1)
+        check_integer("write_buffer_size", self.write_buffer_size, 1)
         if self.overflow not in OVERFLOW_POLICIES:
             raise ValueError(f"overflow is one of {', '.join(OVERFLOW_POLICIES)}, not {self.overflow!r}")
 
@@ -69,32 +69,48 @@ class ConnOptions:
         return frozenset(field.name for field in fields(cls))
 
 
-def check_timeout(name: str, value: float | None) -> None:
-    """Raise ValueError or TypeError unless value is a positive number of seconds, or None."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is a number of seconds, or None for no limit, not {value!r}")
-    if not 0 < value <= sys.float_info.max:  # NaN compares false; infinity is what None is for
-        raise ValueError(f"{name} must be more than 0 seconds, or None for no limit, not {value!r}")
+def check_integer(name: str, value: int | None, least: int, *, none: str = "") -> None:
+    """Raise TypeError or ValueError, which name the option, unless value is an integer of at least so much.
 
-
-def check_count(name: str, value: int | None) -> None:
-    """Raise ValueError or TypeError unless value is an integer of at least 1, or None."""
-    if value is None:
+    ``none`` says what None means, where None is allowed. True and False are no numbers.
+    """
+    if value is None and none:
         return
+    or_none = f", or None for {none}" if none else ""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an integer, or None for no limit, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, or None for no limit, not {value!r}")
+        raise TypeError(f"{name} is an integer{or_none}, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}{or_none}, not {value!r}")
+
+
+def check_seconds(name: str, value: float | None, *, or_0: bool = False, none: str = "") -> None:
+    """Raise TypeError or ValueError, which name the option, unless value is a positive number of seconds.
+
+    ``or_0`` allows 0. ``none`` says what None means, where None is allowed. True and False are no numbers.
+    """
+    if value is None and none:
+        return
+    or_none = f", or None for {none}" if none else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is a number of seconds{or_none}, not {value!r}")
+    # NaN compares false with everything. Infinity is what None is for; an integer may be larger than any float.
+    if not 0 <= value <= sys.float_info.max or (value == 0 and not or_0):
+        raise ValueError(f"{name} must be {'at least' if or_0 else 'more than'} 0 seconds{or_none}, not {value!r}")
+
+
+def check_timeout(name: str, value: float | None) -> None:
+    """Raise TypeError or ValueError unless value is a positive number of seconds, or None for no limit."""
+    check_seconds(name, value, none="no limit")
 
 
 def check_wait(name: str, value: float) -> None:
-    """Raise ValueError or TypeError unless value is a number of seconds, 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is a number of seconds, not {value!r}")
-    if not 0 <= value <= sys.float_info.max:
-        raise ValueError(f"{name} is a number of seconds, 0 or more, not {value!r}")
+    """Raise TypeError or ValueError unless value is a number of seconds, 0 or more."""
+    check_seconds(name, value, or_0=True)
+
+
+def check_count(name: str, value: int | None) -> None:
+    """Raise TypeError or ValueError unless value is an integer of at least 1, or None for no limit."""
+    check_integer(name, value, 1, none="no limit")
 
 
 def check_detach(value: bool | None) -> None:
@@ -126,16 +142,3 @@ def strings(name: str, value: Any, example: str) -> tuple[str, ...]:
     if not all(isinstance(each, str) for each in values):
         raise TypeError(f"{name} is a list of str, such as {example}, not {value!r}")
     return values
-
-
-def _check(name: str, value: Any, kind: Any, least: float, *, optional: bool = False, above: bool = False) -> None:
-    if value is None and optional:
-        return
-    none = ", or None for none" if optional else ""
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"{name} is {'an integer' if kind is int else 'a number of seconds'}{none}, not {value!r}")
-    # Not a number compares false with everything; infinity is what None is for; and no integer is beyond both.
-    if not (least < value or (value == least and not above)) or (kind is not int and value > sys.float_info.max):
-        raise ValueError(
-            f"{name} is a finite number {'over' if above else 'of at least'} {least:g}{none}, not {value!r}"
-        )

@@ -283,7 +283,7 @@ def check_level(level: int, name: str = "a compression level") -> int:
 
     0: none; 1 (fastest) to 9 (smallest); -1: zlib's default, which is 6; -2: Huffman codes only, as in Go.
     """
-    if not isinstance(level, int) or not -2 <= level <= 9:
+    if isinstance(level, bool) or not isinstance(level, int) or not -2 <= level <= 9:
         raise ValueError(f"{name} is an integer from -2 to 9, not {level!r}")
     return level
 

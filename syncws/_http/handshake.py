@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._base.options import ConnOptions, check_timeout, strings
+from .._base.options import ConnOptions, check_integer, check_timeout, strings
 from .._frames.deflate import check_level
 from .headers import TOKEN
 from .http11 import Headers, Request
@@ -74,14 +74,7 @@ class HandshakeOptions(ConnOptions):
         if not isinstance(self.enable_compression, bool):
             raise TypeError(f"enable_compression is True or False, not {self.enable_compression!r}")
         check_level(self.compression_level, "compression_level")
-        _check_threshold(self.compression_threshold)
-
-
-def _check_threshold(value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"compression_threshold is a number of bytes, not {value!r}")
-    if value < 0:
-        raise ValueError(f"compression_threshold is a number of bytes, 0 (compress everything) or more, not {value!r}")
+        check_integer("compression_threshold", self.compression_threshold, 0)
 
 
 def checked_subprotocols(value: Any) -> tuple[str, ...]:

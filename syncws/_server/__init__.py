@@ -5,5 +5,6 @@ Floor 5: imports the folders of floors 0 to 4.
 * `upgrader`: `Upgrader`: from a request, or an environ, to a connection.
 * `workers`: processes that are forked, watched and ended.
 * `gateway`: one call of a WSGI application (PEP 3333).
+* `options`: what can be set on a `Server`.
 * `server`: `Server` and `serve`. Begin here.
 """

@@ -38,24 +38,23 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from .._base.options import check_timeout, check_unix_path, check_wait
+from .._base.options import check_wait
 from .._base.waker import Waker
 from .._conn.conn import Conn
 from .._conn.farewell import CUT_GRACE, farewell
 from .._conn.outcome import end_handled
 from .._http.http11 import BadRequest, HTTPConnection, Request, Response
 from .._net.address import say_peer
-from .._net.listener import ACCEPT_ERRORS, SocketFile, check_listener, listen_tcp, listen_unix
+from .._net.listener import ACCEPT_ERRORS, SocketFile, listen_tcp, listen_unix
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
 from ..errors import CloseCode, ConcurrencyError, HandshakeError
 from .gateway import Application, Gateway, forget_connection
+from .options import Handler, ServerOptions
 from .upgrader import Upgrader
-from .workers import ENDING, Parent, Share, Workers, check_workers
+from .workers import ENDING, Parent, Share, Workers
 
 _log = logging.getLogger("syncws.server")
-
-Handler = Callable[[Request], Response | None]
 
 #: How long the accept loop rests when the process or the system is out of something (trio and Thousand Island: 100 ms).
 _ACCEPT_PAUSE = 0.1
@@ -145,36 +144,26 @@ class Server:
         max_body_size: int | None = 1 << 30,
         body_timeout: float | None = 30.0,
     ) -> None:
-        _check_application(handler, wsgi_app)
-        _check_ssl_context(ssl_context)
-        if max_connections is not None and not (isinstance(max_connections, int) and max_connections >= 1):
-            raise ValueError(f"max_connections must be an integer of at least 1, or None, not {max_connections!r}")
-        if listener is not None and unix_path is not None:
-            raise ValueError("listener and unix_path exclude each other: a listener is already bound")
-        if listener is not None:
-            check_listener(listener)
-        check_timeout("handshake_timeout", handshake_timeout)
-        check_timeout("keep_alive_timeout", keep_alive_timeout)
-        check_timeout("body_timeout", body_timeout)
-        if not (max_body_size is None or (isinstance(max_body_size, int) and max_body_size >= 0)):
-            raise ValueError(f"max_body_size must be a number of bytes, 0 or more, or None, not {max_body_size!r}")
-        for name, value in (("max_head_size", max_head_size), ("max_headers", max_headers)):
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
-        check_wait("shutdown_timeout", shutdown_timeout)
-        check_workers(workers, pin)
-
-        self._handler = handler
+        self._options = ServerOptions(
+            handler=handler,
+            unix_path=unix_path,
+            ssl_context=ssl_context,
+            listener=listener,
+            max_connections=max_connections,
+            handshake_timeout=handshake_timeout,
+            keep_alive_timeout=keep_alive_timeout,
+            max_head_size=max_head_size,
+            max_headers=max_headers,
+            shutdown_timeout=shutdown_timeout,
+            workers=workers,
+            pin=pin,
+            wsgi_app=wsgi_app,
+            max_body_size=max_body_size,
+            body_timeout=body_timeout,
+        )
         self._gateway: Gateway | None = None
         if wsgi_app is not None:
             self._gateway = Gateway(wsgi_app, max_body_size=max_body_size, body_timeout=body_timeout)
-        self._ssl_context = ssl_context
-        self._max_connections = max_connections
-        self._handshake_timeout = handshake_timeout
-        self._keep_alive_timeout = keep_alive_timeout
-        self._max_head_size = max_head_size
-        self._max_headers = max_headers
-        self._shutdown_timeout = shutdown_timeout
         self._numbers = itertools.count(1)
         self._crowded = False  # the accept loop's own: a shortage that was logged and is not over
 
@@ -191,7 +180,6 @@ class Server:
         if listener is not None:
             self._listener = listener
         elif unix_path is not None:
-            check_unix_path(unix_path)
             self._listener = listen_unix(os.fspath(unix_path))
             self._socket_file = SocketFile(os.fspath(unix_path))
         else:
@@ -383,9 +371,8 @@ class Server:
                 self._say_crowded("accepting no connections for now: %s", exc)
                 self._waker.wait(_ACCEPT_PAUSE)  # which shutdown cuts short
             return
-        self._admit(
-            _Connection(sock, next(self._numbers), _deadline(self._handshake_timeout), self._local_address, address)
-        )
+        deadline = _deadline(self._options.handshake_timeout)
+        self._admit(_Connection(sock, next(self._numbers), deadline, self._local_address, address))
 
     def _admit(self, connection: _Connection) -> None:
         """Start a connection's thread; whatever is in the way of that costs this connection only."""
@@ -401,7 +388,9 @@ class Server:
             connection.sock.close()
             return
         if full:
-            self._say_crowded("all %d connections are taken (max_connections); answering 503", self._max_connections)
+            self._say_crowded(
+                "all %d connections are taken (max_connections); answering 503", self._options.max_connections
+            )
             self._turn_away(connection)
             return
         thread = threading.Thread(
@@ -417,7 +406,7 @@ class Server:
             self._crowded = False
 
     def _is_full(self) -> bool:
-        return self._max_connections is not None and len(self._connections) >= self._max_connections
+        return self._options.max_connections is not None and len(self._connections) >= self._options.max_connections
 
     def _note_share(self) -> None:
         """For others to see. Under `_changed`, lest an old number takes the place of a new one."""
@@ -434,7 +423,7 @@ class Server:
         sock = connection.sock
         with suppress(OSError):
             sock.setblocking(False)
-            if self._ssl_context is None:
+            if self._options.ssl_context is None:
                 with suppress(BlockingIOError):
                     sock.recv(65536)  # a close with unread bytes is a reset, which may overtake the answer
                 sock.send(_SERVICE_UNAVAILABLE)
@@ -467,10 +456,10 @@ class Server:
             self._changed.notify_all()
 
     def _serve_connection(self, connection: _Connection) -> None:
-        transport = connection.open(self._ssl_context)
+        transport = connection.open(self._options.ssl_context)
         _log.debug("%s: connected", connection)
         transport.handshake(connection.deadline)
-        http = HTTPConnection(transport, max_head=self._max_head_size, max_headers=self._max_headers)
+        http = HTTPConnection(transport, max_head=self._options.max_head_size, max_headers=self._options.max_headers)
         deadline = connection.deadline
         while (request := self._next_request(connection, http, deadline)) is not None:
             if self._gateway is not None:
@@ -481,7 +470,7 @@ class Server:
                 return
             if not http.keep_alive:
                 break
-            deadline = _deadline(self._keep_alive_timeout)
+            deadline = _deadline(self._options.keep_alive_timeout)
         _linger(transport)
 
     def _next_request(self, connection: _Connection, http: HTTPConnection, deadline: float | None) -> Request | None:
@@ -514,9 +503,9 @@ class Server:
 
     def _answer(self, connection: _Connection, http: HTTPConnection, request: Request) -> None:
         """Run the handler; then end its WebSocket connection, or send its response."""
-        assert self._handler is not None
+        assert self._options.handler is not None
         try:
-            result = self._handler(request)
+            result = self._options.handler(request)
         except Exception as exc:
             if connection.conn is not None:
                 end_handled(connection.conn, exc, connection, _log)
@@ -556,7 +545,7 @@ class Server:
             is not the connection. Their threads are daemons, so they do not keep the process alive. With workers: how
             many of these had to be killed.
         """
-        timeout = self._shutdown_timeout if timeout is None else timeout
+        timeout = self._options.shutdown_timeout if timeout is None else timeout
         check_wait("timeout", timeout)
         deadline = time.monotonic() + timeout
         with self._changed:
@@ -763,32 +752,3 @@ def _linger(transport: Transport) -> None:
 
 def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
-
-
-def _check_application(handler: object, wsgi_app: object) -> None:
-    if wsgi_app is None:
-        if not callable(handler):
-            raise TypeError(
-                f"handler must be a callable that takes a Request, not {handler!r}; for a WSGI application: wsgi_app="
-            )
-        return
-    if handler is not None:
-        raise ValueError(
-            "handler and wsgi_app exclude each other: leave handler out, the application has its own views"
-        )
-    if not callable(wsgi_app):
-        raise TypeError(f"wsgi_app must be a WSGI application: a callable(environ, start_response), not {wsgi_app!r}")
-
-
-def _check_ssl_context(context: Any) -> None:
-    if context is None:
-        return
-    if not isinstance(context, ssl.SSLContext):
-        raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}")
-    try:
-        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
-    except ssl.SSLError as exc:  # else every connection would fail on it
-        raise ValueError(
-            f"ssl_context is not for servers ({exc.reason or exc}): make it with "
-            "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
-        ) from None

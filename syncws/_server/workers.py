@@ -41,6 +41,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+from .._base.options import check_integer
 from .._base.waker import Waker
 from .._base.worker import become_worker
 
@@ -402,10 +403,7 @@ def _mask(how: int, signals: Collection[int]) -> Iterator[Collection[int]]:
 
 def check_workers(count: int, pin: bool | None) -> None:
     """Raise TypeError or ValueError unless so many workers can be had here."""
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"workers must be an integer, not {count!r}")
-    if count < 1:
-        raise ValueError(f"workers must be at least 1, not {count!r}")
+    check_integer("workers", count, 1)
     if count > 1 and not hasattr(os, "fork"):
         raise ValueError("workers are forked, and this system has no fork: use workers=1")
     if not (pin is None or isinstance(pin, bool)):

@@ -733,7 +733,7 @@ class CompressTests(unittest.TestCase):
         """-2 to 9 are levels (gorilla's Z-5); anything else is a ValueError that says so."""
         for level in range(-2, 10):
             self.assertEqual(deflate.check_level(level), level)
-        for level in (-3, 10, 100, 1.5, "1", None):
+        for level in (-3, 10, 100, 1.5, "1", None, True):
             with self.subTest(level=level), self.assertRaisesRegex(ValueError, "-2 to 9"):
                 deflate.check_level(level)
 

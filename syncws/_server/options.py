@@ -1,0 +1,94 @@
+"""What can be set on a `Server`, except where it listens: one record, checked once, when it is made."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .._base.options import check_count, check_integer, check_timeout, check_unix_path, check_wait
+from .._http.http11 import Request, Response
+from .._net.listener import check_listener
+from .gateway import Application
+from .workers import check_workers
+
+Handler = Callable[[Request], Response | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """The options of a Server, which documents them and has their defaults. Immutable.
+
+    Raises TypeError or ValueError, naming the option, for a value that cannot work.
+    """
+
+    handler: Handler | None
+    unix_path: str | os.PathLike[str] | None
+    ssl_context: ssl.SSLContext | None
+    listener: socket.socket | None
+    max_connections: int | None
+    handshake_timeout: float | None
+    keep_alive_timeout: float | None
+    max_head_size: int
+    max_headers: int
+    shutdown_timeout: float
+    workers: int
+    pin: bool | None
+    wsgi_app: Application | None
+    max_body_size: int | None
+    body_timeout: float | None
+
+    def __post_init__(self) -> None:
+        _check_application(self.handler, self.wsgi_app)
+        _check_place(self.unix_path, self.listener)
+        _check_ssl_context(self.ssl_context)
+        check_count("max_connections", self.max_connections)
+        check_timeout("handshake_timeout", self.handshake_timeout)
+        check_timeout("keep_alive_timeout", self.keep_alive_timeout)
+        check_integer("max_head_size", self.max_head_size, 1)
+        check_integer("max_headers", self.max_headers, 1)
+        check_wait("shutdown_timeout", self.shutdown_timeout)
+        check_workers(self.workers, self.pin)
+        check_integer("max_body_size", self.max_body_size, 0, none="no limit")
+        check_timeout("body_timeout", self.body_timeout)
+
+
+def _check_application(handler: object, wsgi_app: object) -> None:
+    if wsgi_app is None:
+        if not callable(handler):
+            raise TypeError(
+                f"handler must be a callable that takes a Request, not {handler!r}; for a WSGI application: wsgi_app="
+            )
+        return
+    if handler is not None:
+        raise ValueError(
+            "handler and wsgi_app exclude each other: leave handler out, the application has its own views"
+        )
+    if not callable(wsgi_app):
+        raise TypeError(f"wsgi_app must be a WSGI application: a callable(environ, start_response), not {wsgi_app!r}")
+
+
+def _check_place(unix_path: Any, listener: Any) -> None:
+    if unix_path is not None and listener is not None:
+        raise ValueError("listener and unix_path exclude each other: a listener is already bound")
+    if unix_path is not None:
+        check_unix_path(unix_path)
+    if listener is not None:
+        check_listener(listener)
+
+
+def _check_ssl_context(context: Any) -> None:
+    if context is None:
+        return
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}")
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    except ssl.SSLError as exc:  # else every connection would fail on it
+        raise ValueError(
+            f"ssl_context is not for servers ({exc.reason or exc}): make it with "
+            "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
+        ) from None

@@ -1,0 +1,147 @@
+"""options.py of the server; and every option that is a number, of whatever takes options."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import unittest
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import syncws
+from syncws import Dialer, Server, Upgrader
+from syncws._base.options import ConnOptions
+from syncws._server.options import ServerOptions
+
+
+def handler(request: syncws.Request) -> None:
+    raise AssertionError("nobody connects here")
+
+
+#: What takes options, and how it is made of one of them.
+MAKERS: dict[type, Callable[..., Any]] = {
+    ConnOptions: ConnOptions,
+    Upgrader: Upgrader,
+    Dialer: Dialer,
+    Server: partial(Server, handler, port=0),
+}
+
+#: Numbers that may be negative.
+SIGNED = {"compression_level"}
+
+STRANGE: tuple[object, ...] = ("1", b"1", [])
+
+
+def numbers(kind: type) -> Iterator[tuple[str, set[str]]]:
+    """The options of a class that are numbers, by name, with the types that they may have."""
+    for name, parameter in inspect.signature(kind).parameters.items():
+        allowed = set(parameter.annotation.split(" | "))
+        if allowed & {"int", "float"}:
+            yield name, allowed
+
+
+class NumberTests(unittest.TestCase):
+    """A number that cannot work is refused when it is given, and by name."""
+
+    def setUp(self) -> None:
+        # An option that is refused after the socket is bound would leave the socket open.
+        self.listen = self.enterContext(mock.patch("syncws._server.server.listen_tcp", side_effect=AssertionError))
+
+    def each(self) -> Iterator[tuple[Callable[..., Any], str, set[str]]]:
+        for kind, make in MAKERS.items():
+            for name, allowed in numbers(kind):
+                if name not in ("host", "port"):  # which listen_tcp checks: see tests/net/test_listener.py
+                    yield make, name, allowed
+
+    def check_refused(self, make: Callable[..., Any], name: str, value: Any, *errors: type[Exception]) -> None:
+        if name in SIGNED:  # zlib's levels are a list of a few, and anything else is a wrong value
+            errors = (ValueError,)
+        with self.subTest(make, option=name, value=value), self.assertRaises(errors) as caught:
+            make(**{name: value})
+        self.assertRegex(str(caught.exception), f"^{name} (is|must be) ")
+        self.assertIn(repr(value), str(caught.exception))
+
+    def test_they_are_found(self) -> None:
+        """The tests below are about all of these; an option that is added is found by its type."""
+        found = {kind.__name__: {name for name, _ in numbers(kind)} for kind in MAKERS}
+        of_a_connection = {
+            "read_limit",
+            "ping_interval",
+            "ping_timeout",
+            "close_timeout",
+            "send_queue",
+            "send_queue_bytes",
+            "read_buffer_size",
+            "write_buffer_size",
+        }
+        of_a_handshake = of_a_connection | {"handshake_timeout", "compression_level", "compression_threshold"}
+        of_a_server = {
+            "port",
+            "max_connections",
+            "handshake_timeout",
+            "keep_alive_timeout",
+            "max_head_size",
+            "max_headers",
+            "shutdown_timeout",
+            "workers",
+            "max_body_size",
+            "body_timeout",
+        }
+        self.assertEqual(found["ConnOptions"], of_a_connection)
+        self.assertLessEqual(of_a_handshake, found["Upgrader"])
+        self.assertLessEqual(of_a_handshake, found["Dialer"])
+        self.assertLessEqual(of_a_server, found["Server"])
+
+    def test_other_types(self) -> None:
+        """Text, bytes, lists and truth values are no numbers."""
+        for make, name, _ in self.each():
+            for value in (*STRANGE, True, False):
+                self.check_refused(make, name, value, TypeError)
+
+    def test_none(self) -> None:
+        """None is refused where it has no meaning."""
+        for make, name, allowed in self.each():
+            if "None" not in allowed:
+                self.check_refused(make, name, None, TypeError)
+
+    def test_negative(self) -> None:
+        """No option is negative, except zlib's level, which has an end too."""
+        for make, name, _ in self.each():
+            self.check_refused(make, name, -3 if name in SIGNED else -1, ValueError)
+
+    def test_not_a_number(self) -> None:
+        """Neither not-a-number nor infinity is an option."""
+        for make, name, allowed in self.each():
+            for value in (math.nan, math.inf, -math.inf):
+                self.check_refused(make, name, value, ValueError if "float" in allowed else TypeError)
+
+    def test_fractions(self) -> None:
+        """What is counted has no fractions."""
+        for make, name, allowed in self.each():
+            if "float" not in allowed:
+                self.check_refused(make, name, 1.5, TypeError)
+
+
+class ServerOptionTests(unittest.TestCase):
+    """What else a server checks."""
+
+    def test_the_server_has_all(self) -> None:
+        """Every option is an argument of Server, which has its default."""
+        of_the_server = inspect.signature(Server).parameters.keys()
+        self.assertEqual(inspect.signature(ServerOptions).parameters.keys(), of_the_server - {"host", "port"})
+
+    def test_what_excludes_each_other(self) -> None:
+        """Two options that contradict each other are refused, both named."""
+        rows: list[tuple[dict[str, Any], str]] = [
+            ({"wsgi_app": handler}, "handler and wsgi_app exclude each other"),
+            ({"listener": mock.Mock(), "unix_path": "/tmp/a"}, "listener and unix_path exclude each other"),
+        ]
+        for options, message in rows:
+            with self.subTest(message), self.assertRaisesRegex(ValueError, f"^{message}: "):
+                Server(handler, port=0, **options)
+
+
+if __name__ == "__main__":
+    unittest.main()
