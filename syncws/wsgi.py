@@ -31,7 +31,8 @@ from ._frames.protocol import format_close_message
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
 from ._wsgi.hosted import hosted
-from ._wsgi.takers import Environ, Taken, Taker, Untakeable, register_taker
+from ._wsgi.taken import Environ, Taken, Taker, Untakeable
+from ._wsgi.takers import register_taker
 from ._wsgi.view import MAX_CONNECTIONS
 from .errors import CloseCode
 

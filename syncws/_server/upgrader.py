@@ -36,7 +36,8 @@ from .._net.address import say_peer
 from .._net.transport import Transport
 from .._wsgi import view
 from .._wsgi.hosted import Full
-from .._wsgi.takers import Environ, Untakeable, check_stream
+from .._wsgi.servers.refused import check_http2
+from .._wsgi.taken import Environ, Untakeable
 from .._wsgi.view import MAX_CONNECTIONS
 from ..errors import HandshakeError
 
@@ -228,7 +229,7 @@ class Upgrader(HandshakeOptions):
         except ValueError as exc:
             return self._refuse(Request("GET", "/"), _Refused(HTTPStatus.BAD_REQUEST, str(exc)))
         with self._refusing(request):
-            check_stream(environ)
+            check_http2(environ)
         return request
 
     @contextmanager

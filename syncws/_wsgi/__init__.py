@@ -2,7 +2,10 @@
 
 Floor 4: imports the folders of floors 0 to 3. `_client` and `_rooms` are on the same floor: none imports another.
 
-* `takers`: where each WSGI server keeps the socket of a request.
+* `taken`: what a server's taker tells of a request's connection.
+* `inside`: looking inside a server, through its streams and up its calls.
+* `servers`: a file for each WSGI server that is known: where it keeps the socket, and what is special about it.
+* `takers`: which server a request came by, and the takers that an application has added.
 * `foreign`: TLS that a server began, and connections that use a server's own socket.
 * `detach`: a connection that leaves its server.
 * `hosted`: the connections of this process inside other servers: how many there may be, and their end.

@@ -37,7 +37,7 @@ from typing import Any
 from .._base.green import is_green
 from .._net.transport import Buffer, Transport
 from .foreign import PORTION, SSLSocketTransport, TLSSocket
-from .takers import Taken
+from .taken import Taken
 
 #: Whether a descriptor can be given another socket.
 CAN_EXCHANGE = sys.platform != "win32" and hasattr(os, "dup2")

@@ -27,7 +27,7 @@ from typing import Any
 from .._conn.conn import Conn
 from .._conn.farewell import farewell
 from ..errors import CloseCode
-from .takers import Taken
+from .taken import Taken
 
 _log = logging.getLogger("syncws.wsgi")
 

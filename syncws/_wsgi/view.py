@@ -40,7 +40,8 @@ from ..errors import HandshakeError
 from .detach import CAN_EXCHANGE, DetachedTLSTransport, DetachedTransport, can_detach_tls, detach, detach_tls
 from .foreign import BorrowedTransport, SSLSocketTransport
 from .hosted import Full, Seat, hosted
-from .takers import Environ, Taken, Untakeable, find
+from .taken import Environ, Taken, Untakeable
+from .takers import find, http_version
 
 _log = logging.getLogger("syncws.wsgi")
 
@@ -53,17 +54,8 @@ _KEY = "syncws.request"
 #: What RFC 3986 allows in a path, beyond letters, digits and "_.-~".
 _PATH_SAFE = "/:@!$&'()*+,;="
 
-#: What holds the server's streams and sockets, and would keep them as long as a detached connection lives.
-_SERVER_KEYS = (
-    "wsgi.input",
-    "wsgi.errors",
-    "wsgi.file_wrapper",
-    "werkzeug.",
-    "gunicorn.",
-    "eventlet.",
-    "waitress.",
-    _KEY,
-)
+#: Under these keys any server keeps streams, which a detached connection would hold as long as it lives.
+_STREAM_KEYS = ("wsgi.input", "wsgi.errors", "wsgi.file_wrapper", _KEY)
 
 #: Sends the 101 on a transport that is its own from then on: `Upgrader.open`.
 Open = Callable[[Transport, bytes], Conn]
@@ -91,7 +83,7 @@ def request_of(environ: Environ) -> Request:
         environ["REQUEST_METHOD"],
         (quote(path.encode("latin-1", "replace"), safe=_PATH_SAFE) or "/") + (f"?{query}" if query else ""),
         Headers(_headers(environ)),
-        http_version=_http_version(environ),
+        http_version=http_version(environ),
         scheme=environ.get("wsgi.url_scheme", "http"),
         remote_address=_remote_address(environ),
         exchange=exchange,
@@ -108,12 +100,6 @@ def _headers(environ: Environ) -> Iterable[tuple[str, str]]:
             yield key[5:].replace("_", "-").title(), str(value)
         elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
             yield key.replace("_", "-").title(), str(value)
-
-
-def _http_version(environ: Environ) -> str:
-    if "eventlet.input" in environ:  # it says 1.0 of every request
-        return "1.1"
-    return str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")).removeprefix("HTTP/")
 
 
 def _remote_address(environ: Environ) -> Any:
@@ -187,7 +173,7 @@ def _transport(taken: Taken) -> DetachedTransport | BorrowedTransport:
 
 def _check_patched(taken: Taken) -> None:
     """A view that waits in a process of greenlets stops all of them, unless the process is patched."""
-    if type(taken.sock).__module__.startswith(("gevent", "eventlet")) and not is_green():
+    if taken.is_green and not is_green():
         raise Untakeable(
             f"{taken.server} runs views in greenlets, and a WebSocket that waits in one of them would stop all others",
             "call gevent.monkey.patch_all() (eventlet.monkey_patch()) first, or let the connection be detached",
@@ -303,15 +289,17 @@ def _serve_detached(
         raise Full("no thread can be started for this connection", str(exc)) from exc
     connection = None
     try:
+        server_keys = exchange.find().environ_keys
         connection = exchange.move()
-        request.environ = _without_server(request.environ)
+        request.environ = _without_server(request.environ, server_keys)
     finally:
         moved.put(connection)
     return switched()
 
 
-def _without_server(environ: Environ | None) -> Environ:
-    return {key: value for key, value in (environ or {}).items() if not key.startswith(_SERVER_KEYS)}
+def _without_server(environ: Environ | None, server_keys: tuple[str, ...]) -> Environ:
+    left_out = _STREAM_KEYS + server_keys
+    return {key: value for key, value in (environ or {}).items() if not key.startswith(left_out)}
 
 
 def _talk(request: Request, open_: Callable[[], Conn], call: Call, *, detached: bool) -> Callable[[], None]:

@@ -20,7 +20,7 @@ from unittest import mock
 from syncws._wsgi import detach as detach_module
 from syncws._wsgi.detach import DetachedTLSTransport, DetachedTransport, can_detach_tls, detach, detach_tls
 from syncws._wsgi.foreign import SSLSocketTransport
-from syncws._wsgi.takers import Taken
+from syncws._wsgi.taken import Taken
 from syncws.testing import LeakChecks, socketpair
 from tests.tasks import PATIENCE, Task
 from tests.wsgi import test_foreign
@@ -450,7 +450,7 @@ else:
     eventlet.monkey_patch()
 import _socket, socket, threading, time
 from syncws._wsgi.detach import detach
-from syncws._wsgi.takers import Taken
+from syncws._wsgi.taken import Taken
 
 listener = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(listener.getsockname())

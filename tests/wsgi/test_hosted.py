@@ -28,7 +28,7 @@ import syncws
 from syncws._conn.conn import Conn
 from syncws._wsgi import hosted as hosted_module
 from syncws._wsgi.hosted import Full, Hosted, Seat, _retires, _view_limit, hosted
-from syncws._wsgi.takers import Taken
+from syncws._wsgi.taken import Taken
 from syncws.errors import CloseError, WebSocketError
 from syncws.testing import LeakChecks, Peer, await_, peer
 from tests.tasks import PATIENCE, Task
@@ -590,7 +590,7 @@ class ProcessTests(LeakChecks):
         script = """
 import os, threading
 from syncws._wsgi import hosted as module
-from syncws._wsgi.takers import Taken
+from syncws._wsgi.taken import Taken
 parent = module.hosted()
 parent.admit(Taken(server="x", sock=None, fd=0), in_view=False, limit=None)
 held, gate = threading.Event(), threading.Event()

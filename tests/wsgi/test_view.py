@@ -19,7 +19,7 @@ from syncws._http.http11 import Request
 from syncws._http.wsgiresponse import refused
 from syncws._wsgi import view
 from syncws._wsgi.hosted import hosted
-from syncws._wsgi.takers import Taken, Untakeable
+from syncws._wsgi.taken import Taken, Untakeable
 from syncws.testing import LeakChecks, Peer, await_, running
 from tests.tasks import linger_briefly
 

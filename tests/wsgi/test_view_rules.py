@@ -27,10 +27,10 @@ from syncws._wsgi import view
 from syncws._wsgi.detach import DetachedTLSTransport, DetachedTransport
 from syncws._wsgi.foreign import BorrowedTransport, SSLSocketTransport
 from syncws._wsgi.hosted import hosted
-from syncws._wsgi.takers import Taken
+from syncws._wsgi.taken import Taken
 from syncws.testing import LeakChecks, Peer, await_, socketpair
 from tests.tasks import PATIENCE, Task, linger_briefly
-from tests.wsgi.servers import HANDSHAKE, contexts, receive_response, serving
+from tests.wsgi.serving import HANDSHAKE, contexts, receive_response, serving
 
 Environ = dict[str, Any]
 Handler = Callable[[syncws.Conn], object]

@@ -1,0 +1,79 @@
+"""What a server's taker tells of a request's connection: the socket, and how the server treats it.
+
+Everything that the rest of the package knows of a WSGI server is a field of its `Taken`: a value, or a callable that
+asks the server. `servers` fills them in, `takers` finds the server of a request; nobody else names one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Environ = dict[str, Any]
+
+#: Where the classes of sockets come from that suspend a greenlet, and not the thread, while they wait.
+_GREEN = ("gevent", "eventlet")
+
+
+class Untakeable(Exception):
+    """The server's socket cannot be taken over; ``advice`` says what the operator can do."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+def _no_mark() -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The socket of a request, as its server holds it.
+
+    Args:
+        server: its name, for people: "gunicorn gthread".
+        sock: its socket object. None: nothing is known but the descriptor.
+        fd: the descriptor.
+        read_early: gives, once and without waiting, what the server has received after the request.
+        detachable: whether a connection may outlive the view. It may where the server has the descriptor in no selector
+            while a view runs, and makes nothing of it when the client is gone as the view returns.
+        pool: how many requests the server serves at a time; None: not known, or as many as come.
+        swallow: the server logs a response that it cannot write: let it write into nothing.
+        mark: called before the view returns; tells the server that the response is none of its concern.
+        environ_keys: how the keys begin under which its environ holds streams, sockets and the like. The request of a
+            detached connection keeps none of them. (Those of WSGI itself need not be named.)
+        worker: gunicorn's Worker, where it can be found.
+        is_ending: tells whether the server is about to end, if it then waits for the views under way.
+    """
+
+    server: str
+    sock: Any
+    fd: int
+    read_early: Callable[[], bytes] = _no_bytes
+    detachable: bool = True
+    pool: int | None = None
+    swallow: bool = False
+    mark: Callable[[], None] = _no_mark
+    environ_keys: tuple[str, ...] = ()
+    worker: Any = None
+    is_ending: Callable[[], bool] | None = None
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the server itself speaks TLS on it."""
+        return getattr(self.sock, "_sslobj", None) is not None
+
+    @property
+    def is_green(self) -> bool:
+        """Whether it belongs to gevent or eventlet: then the view is a greenlet, beside others in one thread."""
+        return type(self.sock).__module__.startswith(_GREEN)
+
+
+#: Gives what it found, or None if the request is not of its server; raises `Untakeable`. It changes nothing.
+Taker = Callable[[Environ], Taken | None]

@@ -1,0 +1,58 @@
+"""cheroot.py: its reader, its pool, its end."""
+
+from __future__ import annotations
+
+import types
+import unittest
+from unittest import mock
+
+import cheroot.makefile
+import cheroot.ssl.pyopenssl
+
+from syncws._wsgi.taken import Environ, Taken, Untakeable
+from syncws._wsgi.takers import find
+from syncws.testing import socketpair
+from tests.wsgi.servers.cases import KeepAliveRules, ServerCase, TLSRules
+
+
+class CherootTests(TLSRules, KeepAliveRules, ServerCase):
+    """cheroot, with a pool of threads."""
+
+    server = "cheroot"
+    name = "Cheroot/"
+    pool = 4
+
+    def test_whether_it_is_ending(self) -> None:
+        """It can be asked whether it is about to stop."""
+        found: list[Taken] = []
+
+        def probe(environ: Environ) -> bool:
+            found.append(find(environ))
+            assert found[-1].is_ending is not None
+            return found[-1].is_ending()
+
+        self.assertIs(self.look(probe), False)
+        assert found[0].is_ending is not None
+        self.assertTrue(found[0].is_ending())
+
+    def test_no_server_that_is_known(self) -> None:
+        """Where none of the callers is its connection, the socket is found all the same."""
+        server, client = socketpair()
+        with server, client, cheroot.makefile.StreamReader(server) as reader:
+            taken = find({"wsgi.input": reader, "SERVER_SOFTWARE": "Cheroot/1"})
+        self.assertIs(taken.sock, server)
+        self.assertEqual((taken.pool, taken.is_ending), (None, None))
+
+    def test_pyopenssl(self) -> None:
+        """TLS of pyOpenSSL, as cheroot wraps it, is refused with the way out."""
+        connection = types.SimpleNamespace(fileno=lambda: 5)
+        wrapped = object.__new__(cheroot.ssl.pyopenssl.SSLConnection)
+        wrapped._ssl_conn, wrapped._lock = connection, mock.MagicMock()
+        reader = types.SimpleNamespace(raw=types.SimpleNamespace(_sock=wrapped))
+        with self.assertRaisesRegex(Untakeable, r"holds this connection in a cheroot\.") as caught:
+            find({"wsgi.input": reader, "SERVER_SOFTWARE": "Cheroot"})
+        self.assertIn("BuiltinSSLAdapter", caught.exception.advice)
+
+
+if __name__ == "__main__":
+    unittest.main()
