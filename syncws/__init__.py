@@ -85,8 +85,9 @@ from ._frames.protocol import format_close_message
 from ._frames.streams import MessageReader, MessageWriter, join_messages
 from ._http.handshake import is_websocket_upgrade, subprotocols
 from ._http.headers import Headers
-from ._http.http11 import Request, Response
 from ._http.httpclient import ReceivedResponse
+from ._http.request import Request
+from ._http.response import Response
 from ._net.tls import TLSTransport
 from ._net.transport import Transport
 from ._rooms.heartbeat import Heartbeat

@@ -50,7 +50,7 @@ ORDER = {
     "_base": ["options", "version", "green", "waker", "worker"],
     "_frames": ["masking", "deflate", "protocol", "prepared", "streams", "keepalive"],
     "_net": ["drain", "address", "waits", "transport", "tls", "listener", "connector"],
-    "_http": ["headers", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
+    "_http": ["headers", "request", "response", "head", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
     "_conn": ["wire", "ending", "inbound", "outbound", "conn", "outcome", "farewell"],
     "_client": ["proxy", "dialer", "reconnector"],
     "_rooms": ["heartbeat", "manager"],

@@ -14,7 +14,7 @@ from wsgiref.validate import validator
 
 import syncws
 from syncws import testing
-from syncws._http.http11 import Response
+from syncws._http.response import Response
 from syncws._net import drain as drain_module
 from syncws._net.transport import Transport
 from syncws._server.server import Server

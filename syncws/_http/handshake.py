@@ -20,8 +20,8 @@ from typing import Any
 
 from .._base.options import ConnOptions, check_integer, check_timeout, strings
 from .._frames.deflate import check_level
-from .headers import TOKEN
-from .http11 import Headers, Request
+from .headers import TOKEN, Headers
+from .request import Request
 
 #: RFC 6455 section 1.3.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

@@ -19,258 +19,25 @@ Whatever the peer sends, `HTTPConnection.read_request` and `Request.body` raise 
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from collections.abc import Callable
 from email.utils import formatdate
-from http import HTTPStatus
-from typing import Any, Protocol
-from urllib.parse import parse_qsl, unquote
+from typing import Any
 
 import h11
 
 from .._net.transport import Transport
-from ..errors import HandshakeError
-from .headers import Headers, HeaderSource, checked_headers
-
-__all__ = [
-    "BadRequest",
-    "HTTPConnection",
-    "HeaderSource",
-    "Headers",
-    "Hijacker",
-    "Request",
-    "Response",
-    "switching_protocols",
-]
+from .head import HeadScreen
+from .headers import Headers
+from .request import BadRequest, Request
+from .response import Response
 
 _RECEIVE_SIZE = 16384
 
 #: An answer in pieces leaves in system calls of at most so many bytes of its body.
 _SEND_SIZE = 1 << 16
 
-#: Written by the library alone: they say where a message ends, and whether the connection does.
-_LIBRARY_HEADERS = ("connection", "content-length", "date", "keep-alive", "transfer-encoding")
-
 #: What may have come before a request has begun: an empty line is nothing (RFC 9112 section 2.2).
 _NOTHING = (bytearray(), bytearray(b"\r\n"))
-
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
-
-# RFC 9112 section 3.2: path and query of a target; before them, in the absolute form, scheme and host.
-_ABSOLUTE_FORM = re.compile(r"https?://(?P<host>[^/?#@]+)(?P<rest>[/?].*)?", re.IGNORECASE)
-_ORIGIN_FORM = re.compile(r"(?P<path>/[^?#]*)(?:\?(?P<query>[^#]*))?")
-
-# RFC 3986 section 3.2.2, without asking what stands where; may be empty (RFC 9110 section 7.2).
-_HOST = re.compile(r"[-A-Za-z0-9._~!$&'()*+,;=%:\[\]]*")
-
-
-class BadRequest(Exception):
-    """A request that cannot be served: ``status`` is what to answer, ``str()`` says why.
-
-    400 malformed, 408 too slow, 413 the body is too large, 431 the head is, 501 not implemented, 505 HTTP version.
-    It never leaves the library's server, which answers it.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Hijacker(Protocol):
-    """The connection of a request, which can be taken over (Go's http.Hijacker)."""
-
-    @property
-    def taken_over(self) -> bool:
-        """Whether another protocol has the connection now."""
-
-    def take_over(self) -> tuple[Transport, bytes]:
-        """The transport, which is the caller's from now on, and what the peer sent behind the request."""
-
-    def read_body(self, limit: int, deadline: float | None) -> bytes:
-        """See `Request.body`."""
-
-
-class Request:
-    """An HTTP request (RFC 9112 section 3).
-
-    * ``method``, ``target``: as they came; ``path``: the target's, percent-decoded as UTF-8, ``*`` for ``OPTIONS *``;
-      ``query_string``: as it came, without the question mark; ``http_version``: "1.1" or "1.0";
-    * ``headers``: see `Headers`; values are decoded as Latin-1;
-    * ``scheme``: "http" or "https"; ``remote_address``, ``local_address``: as the socket gives them;
-    * ``exchange``: what an Upgrader takes over, None for a request whose connection cannot be;
-    * ``environ``: of a request that a WSGI server gave to an application, PEP 3333's; else None;
-    * ``conn``, ``refusal``: until the handler returns, the Conn it was upgraded to, or the HandshakeError; else None;
-    * ``on_upgrade``: the server's; called with the Conn;
-    * ``then``: what the connection's own thread calls once the WSGI application has returned, or None.
-
-    Raises ValueError for a target or a Host that HTTP does not allow. For one thread at a time.
-    """
-
-    __slots__ = (
-        "_authority",
-        "_data",
-        "conn",
-        "environ",
-        "exchange",
-        "headers",
-        "http_version",
-        "local_address",
-        "method",
-        "on_upgrade",
-        "path",
-        "query_string",
-        "refusal",
-        "remote_address",
-        "scheme",
-        "target",
-        "then",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        target: str,
-        headers: HeaderSource | None = None,
-        *,
-        http_version: str = "1.1",
-        scheme: str = "http",
-        remote_address: Any = "",
-        local_address: Any = "",
-        exchange: Hijacker | None = None,
-        environ: dict[str, Any] | None = None,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self._authority, raw_path, self.query_string = _split_target(method, target)
-        self.path = unquote(raw_path)
-        self.headers = headers if isinstance(headers, Headers) else Headers(headers)
-        self.http_version = http_version
-        self.scheme = scheme
-        self.remote_address = remote_address
-        self.local_address = local_address
-        self.exchange = exchange
-        self.environ = environ
-        self.then: Callable[[], None] | None = None
-        self.conn: Any = None  # a Conn, which is of a higher level
-        self.refusal: HandshakeError | None = None
-        self.on_upgrade: Callable[[Any], object] | None = None
-        self._data: dict[str, Any] | None = None
-        if not _HOST.fullmatch(self.host):
-            raise ValueError("the Host header is not a host")
-
-    @property
-    def host(self) -> str:
-        """Host and port the client asked for: those of an absolute target, else the Host header; maybe empty."""
-        return self.headers.get("Host", "") if self._authority is None else self._authority
-
-    @property
-    def raw_path(self) -> str:
-        """The target's path as it came, percent-encoded."""
-        return _split_target(self.method, self.target)[1]
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The parameters of the query string, decoded; of a repeated one the first value."""
-        query: dict[str, str] = {}
-        for name, value in parse_qsl(self.query_string, keep_blank_values=True):
-            query.setdefault(name, value)
-        return query
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        """The cookies of every Cookie line; of a repeated one the first, which is the more specific (RFC 6265)."""
-        cookies: dict[str, str] = {}
-        for line in self.headers.get_all("Cookie"):
-            for item in line.split(";"):
-                name, equals, value = item.partition("=")
-                if equals and name.strip():
-                    cookies.setdefault(name.strip(), _without_quotes(value.strip()))
-        return cookies
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """A place for the application: who logged in, what a hook found out."""
-        if self._data is None:
-            self._data = {}
-        return self._data
-
-    @property
-    def has_body(self) -> bool:
-        """Whether the head announces a body, read or not."""
-        return "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0").strip("0") != ""
-
-    def body(self, limit: int = 1 << 20, timeout: float | None = 30.0) -> bytes:
-        """The whole body, b"" if there is none; the first call reads it, later ones give it again.
-
-        At most limit bytes (else 413) within timeout seconds in all (else 408; None: no limit). Raises BadRequest,
-        which the server answers when the handler lets it escape; also when the connection is lost meanwhile. After a
-        413 or 408 what has come is kept, so a later call with a larger limit or more time goes on.
-        """
-        if self.exchange is None:
-            return b""
-        return self.exchange.read_body(limit, None if timeout is None else time.monotonic() + timeout)
-
-    def __repr__(self) -> str:
-        return f"<Request {self.method} {self.target}>"
-
-
-class Response:
-    """An HTTP response with its whole body.
-
-    A str body is sent as UTF-8, and as text/plain unless content_type or the headers say otherwise; bytes as
-    application/octet-stream. The library writes Content-Length, Transfer-Encoding, Connection, Keep-Alive and Date
-    itself. ``status``, ``headers``, ``body`` (bytes) and ``reason`` can be read.
-
-    Raises ValueError that names the header for a name or value that may not be sent, for a header that the library
-    writes, for a second Content-Type, and for a status outside 200 to 999; TypeError for a wrong type.
-    """
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(
-        self,
-        body: str | bytes = b"",
-        status: int = 200,
-        headers: HeaderSource | None = None,
-        content_type: str | None = None,
-    ) -> None:
-        if not isinstance(body, str | bytes | bytearray | memoryview):
-            raise TypeError(f"the body must be str or bytes, not {type(body).__name__}; see Response.json")
-        if not isinstance(status, int):
-            raise TypeError(f"the status must be an int, not {type(status).__name__}")
-        if not 200 <= status <= 999:
-            raise ValueError(f"the status must be from 200 to 999, not {status}")
-        given = checked_headers(headers)
-        for name in _LIBRARY_HEADERS:
-            if name in given:
-                raise ValueError(f"header {name!r}: the library writes it; leave it out")
-        self.body = body.encode() if isinstance(body, str) else bytes(body)
-        self.status = int(status)
-        self.headers = _with_content_type(given, content_type, body)
-
-    @classmethod
-    def json(cls, value: Any, status: int = 200, headers: HeaderSource | None = None) -> Response:
-        """A response with the value as JSON. Raises what json.dumps and the constructor raise."""
-        return cls(json.dumps(value), status, headers, "application/json")
-
-    @property
-    def reason(self) -> str:
-        """The status in words, "" if it has no name."""
-        return _REASONS.get(self.status, "")
-
-    def __repr__(self) -> str:
-        return f"<Response {self.status} {self.reason}, {len(self.body)} bytes>"
-
-
-def switching_protocols(headers: HeaderSource) -> bytes:
-    """The head of a 101 answer with these headers in this order (RFC 6455 section 4.2.2), ready to be sent.
-
-    Raises ValueError that names the header for a name or value that may not be sent, TypeError for a wrong type.
-    """
-    lines = [f"{name}: {value}\r\n" for name, value in checked_headers(headers)]
-    return "".join(["HTTP/1.1 101 Switching Protocols\r\n", *lines, "\r\n"]).encode("latin-1")
 
 
 class HTTPConnection:
@@ -476,7 +243,7 @@ class HTTPConnection:
 
     def _receive_head(self, deadline: float | None) -> bytes | None:
         """The bytes of a complete head, screened; None if the stream ends before one begins."""
-        screen = _HeadScreen(self._max_head, self._max_headers)
+        screen = HeadScreen(self._max_head, self._max_headers)
         while (end := screen.find_end(self._buffer)) is None:
             data = self._receive(deadline)
             if data:
@@ -608,101 +375,5 @@ def _h11_response(status: int, reason: str, headers: list[tuple[str, str]]) -> h
     )
 
 
-class _HeadScreen:
-    """Finds the end of a head in a buffer that grows, and refuses what h11 would let through.
-
-    Every byte is looked at once, however small the pieces are that it comes in.
-    """
-
-    __slots__ = ("_has_encoding", "_has_length", "_lines", "_max_head", "_max_headers", "_searched", "_start")
-
-    def __init__(self, max_head: int, max_headers: int) -> None:
-        self._max_head = max_head
-        self._max_headers = max_headers
-        self._start = 0  # of the line that is not complete
-        self._searched = 0  # there is no LF from _start up to here
-        self._lines = 0
-        self._has_length = False
-        self._has_encoding = False
-
-    def find_end(self, buffer: bytearray) -> int | None:
-        """How long the head is, the empty line included; None while it is not all there. Raises BadRequest."""
-        if buffer[:1] == b"\x16":
-            raise BadRequest(400, "this looks like TLS, and plain HTTP is spoken here")
-        while (newline := buffer.find(b"\n", self._searched)) >= 0:
-            line = bytes(buffer[self._start : newline + 1])
-            self._start = self._searched = newline + 1
-            self._check_size(newline + 1)
-            if self._take_line(line):
-                return newline + 1
-        self._searched = len(buffer)
-        self._check_size(len(buffer))
-        return None
-
-    def _check_size(self, size: int) -> None:
-        if size > self._max_head:
-            raise BadRequest(431, f"the request's head has more than {self._max_head} bytes")
-
-    def _take_line(self, line: bytes) -> bool:
-        """Check one line; True if it ends the head."""
-        if not line.endswith(b"\r\n"):
-            raise BadRequest(400, "a line of the request's head ends in LF instead of CR LF")
-        if line == b"\r\n":
-            # The very first line may be empty (RFC 9112 section 2.2); h11 refuses a head of two such.
-            return self._start > len(line)
-        if self._lines:
-            self._check_header(line)
-        self._lines += 1
-        return False
-
-    def _check_header(self, line: bytes) -> None:
-        if self._lines > self._max_headers:
-            raise BadRequest(431, f"the request has more than {self._max_headers} headers")
-        if line[:1] in (b" ", b"\t"):
-            raise BadRequest(400, "a header is folded over several lines")
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        if name == b"content-length":
-            if self._has_length or b"," in value:
-                raise BadRequest(400, "more than one Content-Length")
-            self._has_length = True
-        elif name == b"transfer-encoding":
-            self._has_encoding = True
-        if self._has_length and self._has_encoding:
-            raise BadRequest(400, "Content-Length beside Transfer-Encoding")
-
-
 def _too_slow() -> BadRequest:
     return BadRequest(408, "the request took too long")
-
-
-def _split_target(method: str, target: str) -> tuple[str | None, str, str]:
-    """Host (of an absolute target only), path and query string of a request target. Raises ValueError."""
-    if target == "*" and method == "OPTIONS":
-        return None, target, ""
-    host = None
-    if absolute := _ABSOLUTE_FORM.fullmatch(target):
-        host = absolute["host"]
-        target = absolute["rest"] or "/"
-        target = target if target.startswith("/") else f"/{target}"
-    parts = _ORIGIN_FORM.fullmatch(target)
-    if parts is None:
-        raise ValueError("the request's target is neither a path nor a URL of this server")
-    return host, parts["path"], parts["query"] or ""
-
-
-def _without_quotes(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
-
-
-def _with_content_type(headers: Headers, content_type: str | None, body: object) -> Headers:
-    """The headers with the content type in front, unless they have one or there is no body to speak of."""
-    if "Content-Type" in headers:
-        if content_type is not None:
-            raise ValueError("header 'Content-Type': given in headers and as content_type")
-        return headers
-    if content_type is None:
-        if not body:
-            return headers
-        content_type = "text/plain; charset=utf-8" if isinstance(body, str) else "application/octet-stream"
-    return Headers([*checked_headers({"Content-Type": content_type}), *headers])

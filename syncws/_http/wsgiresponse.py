@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from .http11 import Response
+from .response import Response
 
 #: What WSGI servers refuse from an application: it is theirs to say.
 _HOP_BY_HOP = ("connection", "upgrade")

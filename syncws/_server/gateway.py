@@ -36,7 +36,9 @@ from wsgiref.util import FileWrapper, is_hop_by_hop
 from .._base.version import __version__
 from .._base.worker import in_worker
 from .._http.headers import Headers, checked_headers
-from .._http.http11 import BadRequest, HTTPConnection, Request, Response
+from .._http.http11 import HTTPConnection
+from .._http.request import BadRequest, Request
+from .._http.response import Response
 from ..errors import HandshakeError
 
 _log = logging.getLogger("syncws.server")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._base.options import check_count, check_integer, check_timeout, check_unix_path, check_wait
-from .._http.http11 import Request, Response
+from .._http.request import Request
+from .._http.response import Response
 from .._net.listener import check_listener
 from .gateway import Application
 from .workers import check_workers

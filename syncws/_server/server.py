@@ -43,7 +43,9 @@ from .._base.waker import Waker
 from .._conn.conn import Conn
 from .._conn.farewell import CUT_GRACE, farewell
 from .._conn.outcome import end_handled
-from .._http.http11 import BadRequest, HTTPConnection, Request, Response
+from .._http.http11 import HTTPConnection
+from .._http.request import BadRequest, Request
+from .._http.response import Response
 from .._net.address import say_peer
 from .._net.listener import ACCEPT_ERRORS, SocketFile, listen_tcp, listen_unix
 from .._net.tls import TLSTransport

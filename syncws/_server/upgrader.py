@@ -30,7 +30,8 @@ from .._frames import deflate
 from .._http import handshake
 from .._http.handshake import HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
-from .._http.http11 import Request, Response, switching_protocols
+from .._http.request import Request
+from .._http.response import Response, switching_protocols
 from .._http.wsgiresponse import WSGIResponse, refused
 from .._net.address import say_peer
 from .._net.transport import Transport

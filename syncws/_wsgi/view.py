@@ -1,6 +1,6 @@
 """One WebSocket view of a WSGI application: from the environ to the connection, and the response that it returns.
 
-    request_of(environ)            an http11.Request, whose `exchange` takes the server's socket over
+    request_of(environ)            a Request, whose `exchange` takes the server's socket over
     serve(request, open_, call)    run a handler: detached, in the view, or on our own server
 
 **Detached** is the rule: the connection is taken away from its server (`detach`), the view returns at once, and the
@@ -32,7 +32,8 @@ from .._base.green import is_green
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.headers import Headers
-from .._http.http11 import HTTPConnection, Request
+from .._http.http11 import HTTPConnection
+from .._http.request import Request
 from .._http.wsgiresponse import WSGIResponse, switched
 from .._net.address import say_peer
 from .._net.transport import Transport

@@ -19,7 +19,7 @@ from syncws._client.dialer import Dialer
 from syncws._conn.conn import Conn
 from syncws._http.handshake import accept_for
 from syncws._http.headers import Headers
-from syncws._http.http11 import Request
+from syncws._http.request import Request
 from syncws._net.tls import TLSTransport
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader

@@ -15,7 +15,8 @@ from unittest import mock
 
 import syncws
 from syncws._frames.deflate import offer
-from syncws._http.http11 import Request, Response
+from syncws._http.request import Request
+from syncws._http.response import Response
 from syncws._server.server import Server
 from syncws.errors import BadHandshakeError, HandshakeError
 from syncws.testing import running

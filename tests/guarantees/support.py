@@ -23,7 +23,7 @@ from typing import Any, Self
 import trustme
 
 from syncws._conn.conn import Conn
-from syncws._http.http11 import Request
+from syncws._http.request import Request
 from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
 from syncws._server.server import Server

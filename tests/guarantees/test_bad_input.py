@@ -27,7 +27,8 @@ from syncws._conn.conn import Conn
 from syncws._frames.deflate import Agreement
 from syncws._frames.masking import mask
 from syncws._frames.protocol import Protocol
-from syncws._http.http11 import Request, Response
+from syncws._http.request import Request
+from syncws._http.response import Response
 from syncws._net.transport import Transport
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader

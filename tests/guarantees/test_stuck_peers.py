@@ -20,7 +20,7 @@ from typing import Any
 
 from syncws._base.options import ConnOptions
 from syncws._conn.conn import Conn
-from syncws._http.http11 import Request
+from syncws._http.request import Request
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws.errors import CloseError, ConnectionClosed, is_close_error

@@ -18,7 +18,8 @@ from syncws._http.handshake import (
     select_subprotocol,
     subprotocols,
 )
-from syncws._http.http11 import Headers, Request
+from syncws._http.headers import Headers
+from syncws._http.request import Request
 
 
 def request(*headers, host="example.com", target="/"):

@@ -8,7 +8,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
-from syncws._http.http11 import Response
+from syncws._http.response import Response
 from syncws._http.wsgiresponse import WSGIResponse, refused, switched
 from syncws.errors import CloseError
 from syncws.testing import LeakChecks, pair

@@ -23,11 +23,13 @@ import h11
 from syncws._base.version import __version__
 from syncws._http import http11
 from syncws._http.headers import Headers
-from syncws._http.http11 import BadRequest, HTTPConnection, Request, Response
+from syncws._http.http11 import HTTPConnection
+from syncws._http.request import BadRequest, Request
+from syncws._http.response import Response
 from syncws._server import gateway as gateway_module
 from syncws._server.gateway import ClientGone, Gateway, forget_connection
 from syncws.errors import HandshakeError
-from tests.http.test_http11 import NOTHING, SEEDS, UPGRADE, Wire, head, mutate
+from tests.http.cases import NOTHING, SEEDS, UPGRADE, Wire, head, mutate
 
 GET = head()
 TEXT = [("Content-Type", "text/plain")]

@@ -22,7 +22,8 @@ import trustme
 
 from syncws._conn import farewell as farewell_module
 from syncws._conn.conn import Conn
-from syncws._http.http11 import Request, Response
+from syncws._http.request import Request
+from syncws._http.response import Response
 from syncws._net.listener import ACCEPT_ERRORS
 from syncws._server import server as server_module
 from syncws._server.server import Server, serve

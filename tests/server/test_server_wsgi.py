@@ -26,7 +26,7 @@ import trustme
 
 import syncws
 from syncws._conn import farewell as farewell_module
-from syncws._http.http11 import Request
+from syncws._http.request import Request
 from syncws._server import gateway as gateway_module
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader

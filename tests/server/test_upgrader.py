@@ -8,7 +8,9 @@ import socket
 import unittest
 from typing import Any
 
-from syncws._http.http11 import HTTPConnection, Request, Response
+from syncws._http.http11 import HTTPConnection
+from syncws._http.request import Request
+from syncws._http.response import Response
 from syncws._net.transport import Transport
 from syncws._server.upgrader import Agreed, Upgrader
 from syncws.errors import HandshakeError, WriteTimeout

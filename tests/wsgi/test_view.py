@@ -15,7 +15,7 @@ from unittest import mock
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import syncws
-from syncws._http.http11 import Request
+from syncws._http.request import Request
 from syncws._http.wsgiresponse import refused
 from syncws._wsgi import view
 from syncws._wsgi.hosted import hosted

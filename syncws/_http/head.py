@@ -1,0 +1,69 @@
+"""Where the head of a request ends, and which heads are refused before h11 sees them."""
+
+from __future__ import annotations
+
+from .request import BadRequest
+
+
+class HeadScreen:
+    """Finds the end of a head in a buffer that grows, and refuses what h11 would let through.
+
+    Every byte is looked at once, however small the pieces are that it comes in.
+    """
+
+    __slots__ = ("_has_encoding", "_has_length", "_lines", "_max_head", "_max_headers", "_searched", "_start")
+
+    def __init__(self, max_head: int, max_headers: int) -> None:
+        self._max_head = max_head
+        self._max_headers = max_headers
+        self._start = 0  # of the line that is not complete
+        self._searched = 0  # there is no LF from _start up to here
+        self._lines = 0
+        self._has_length = False
+        self._has_encoding = False
+
+    def find_end(self, buffer: bytearray) -> int | None:
+        """How long the head is, the empty line included; None while it is not all there. Raises BadRequest."""
+        if buffer[:1] == b"\x16":
+            raise BadRequest(400, "this looks like TLS, and plain HTTP is spoken here")
+        while (newline := buffer.find(b"\n", self._searched)) >= 0:
+            line = bytes(buffer[self._start : newline + 1])
+            self._start = self._searched = newline + 1
+            self._check_size(newline + 1)
+            if self._take_line(line):
+                return newline + 1
+        self._searched = len(buffer)
+        self._check_size(len(buffer))
+        return None
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_head:
+            raise BadRequest(431, f"the request's head has more than {self._max_head} bytes")
+
+    def _take_line(self, line: bytes) -> bool:
+        """Check one line; True if it ends the head."""
+        if not line.endswith(b"\r\n"):
+            raise BadRequest(400, "a line of the request's head ends in LF instead of CR LF")
+        if line == b"\r\n":
+            # The very first line may be empty (RFC 9112 section 2.2); h11 refuses a head of two such.
+            return self._start > len(line)
+        if self._lines:
+            self._check_header(line)
+        self._lines += 1
+        return False
+
+    def _check_header(self, line: bytes) -> None:
+        if self._lines > self._max_headers:
+            raise BadRequest(431, f"the request has more than {self._max_headers} headers")
+        if line[:1] in (b" ", b"\t"):
+            raise BadRequest(400, "a header is folded over several lines")
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name == b"content-length":
+            if self._has_length or b"," in value:
+                raise BadRequest(400, "more than one Content-Length")
+            self._has_length = True
+        elif name == b"transfer-encoding":
+            self._has_encoding = True
+        if self._has_length and self._has_encoding:
+            raise BadRequest(400, "Content-Length beside Transfer-Encoding")
