@@ -115,7 +115,7 @@ def trace(connections: int, messages: int) -> None:
 
     server = syncws.Server(echo, port=0)
     server.start()
-    code = CLIENT.format(port=server.address[1], messages=messages)
+    code = CLIENT.format(port=server.port, messages=messages)
     with subprocess.Popen(
         [sys.executable, "-c", code], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as client:

@@ -27,7 +27,7 @@ def run_syncws(ways: Ways) -> None:
             manager.run(conn)
 
     server = syncws.Server(handler, port=0, ssl_context=ways.tls)
-    say(server.address[1])
+    say(server.port)
     server.serve_forever()
 
 

@@ -160,7 +160,7 @@ def main() -> int:
         return 1
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until serve_forever, which handles it
     try:
-        print(f"Django example on http://{options.host}:{server.address[1]}/ (press Ctrl-C to stop)", flush=True)
+        print(f"Django example on http://{options.host}:{server.port}/ (press Ctrl-C to stop)", flush=True)
         server.serve_forever()
     except KeyboardInterrupt:
         server.shutdown(timeout=0)

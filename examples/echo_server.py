@@ -95,7 +95,7 @@ def url(server: syncws.Server, options: argparse.Namespace) -> str:
     scheme = "https" if options.certfile else "http"
     # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
     host = "localhost" if options.host in ("", "0.0.0.0", "::") else options.host
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.address[1]}/"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/"
 
 
 def port(text: str) -> int:

@@ -128,6 +128,7 @@ class WebSocketResource:
 
         def run(conn: Conn) -> object:
             if conn.detached:  # else the request would keep the server's streams for as long as the handler runs
+                assert conn.request.environ is not None  # it came from there
                 req.env, req.stream = conn.request.environ, io.BytesIO()
             return self._handler(req, conn, **fields)
 

@@ -291,7 +291,7 @@ def _let_server_go(conn: Conn) -> None:
 
     But Flask's log is written to `wsgi.errors`, and whoever asks for a form finds none.
     """
-    if conn.detached and conn.request is not None and conn.request.environ is not None:
+    if conn.detached and conn.request.environ is not None:
         kept = {"wsgi.errors": request.environ["wsgi.errors"], "wsgi.input": io.BytesIO()}
         request.environ = {**conn.request.environ, **kept}
         request.headers = EnvironHeaders(request.environ)
@@ -304,7 +304,7 @@ def _say_too_late(conn: Conn, result: HTTPException | Response) -> None:
     _log.error(
         "%s: the WebSocket handler ends with a response, %s, which nobody gets: the handshake is over by then. A check "
         "such as @login_required has to run before it: @sock.route(rule, before=login_required(lambda: None))",
-        "" if conn.request is None else conn.request.path,
+        conn.request.path,
         status,
         exc_info=raised,
     )

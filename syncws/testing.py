@@ -27,8 +27,10 @@ from ._client.dialer import Dialer
 from ._conn.conn import Conn
 from ._frames.deflate import Agreement
 from ._frames.masking import mask
-from ._http.headers import HeaderSource
+from ._http.headers import Headers, HeaderSource
 from ._http.http11 import HTTPConnection
+from ._http.httpclient import ReceivedResponse
+from ._http.request import Request
 from ._net import drain
 from ._net.transport import Transport
 from ._server.gateway import Application, Gateway
@@ -38,6 +40,9 @@ from .errors import MessageType
 #: An agreement on permessage-deflate for both sides of a pair.
 DEFLATE = Agreement(outbound_bits=15, header="")
 
+#: What the client of a pair has for the answer to its handshake.
+_SWITCHED = ReceivedResponse(101, "Switching Protocols", Headers())
+
 
 @contextlib.contextmanager
 def pair(
@@ -46,19 +51,21 @@ def pair(
     buffer: int | None = None,
     server: dict[str, Any] | None = None,
     client: dict[str, Any] | None = None,
+    request: Request | None = None,
     **options: Any,
 ) -> Iterator[tuple[Conn, Conn]]:
     """(server, client): two connections that talk to each other; cut at the end of the block.
 
     options are those of `ConnOptions`, for both sides; server and client hold those of one side. buffer makes the
-    sockets' own buffers that many bytes, so that a peer which does not read is soon stuck.
+    sockets' own buffers that many bytes, so that a peer which does not read is soon stuck. request is what a handler
+    finds in ``conn.request``, by default ``Request("GET", "/")``.
     """
     of_server = ConnOptions(**{**options, **(server or {})})
     of_client = ConnOptions(**{**options, **(client or {})})
     agreement = DEFLATE if compression else None
     ours, theirs = map(Transport, socketpair(buffer))
-    near = Conn(ours, client=False, options=of_server, agreement=agreement)
-    far = Conn(theirs, client=True, options=of_client, agreement=agreement)
+    near = Conn(ours, client=False, options=of_server, agreement=agreement, request=request or Request("GET", "/"))
+    far = Conn(theirs, client=True, options=of_client, agreement=agreement, response=_SWITCHED)
     try:
         yield near, far
     finally:

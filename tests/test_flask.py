@@ -874,7 +874,7 @@ class ConfigTests(FlaskCase):
                 "SYNCWS_OPTIONS: 'limit' is no option of syncws.Upgrader; there are .*read",
             ),
             ("SYNCWS_OPTIONS", {"max_message_size": 1}, "SYNCWS_OPTIONS: .* of flask-sock; here it is 'read_limit'"),
-            ("SYNCWS_OPTIONS", {"read_limit": -1}, "SYNCWS_OPTIONS: read_limit is"),
+            ("SYNCWS_OPTIONS", {"read_limit": -1}, "SYNCWS_OPTIONS: read_limit must be at least 0"),
             ("SYNCWS_OPTIONS", {"subprotocols": "v1"}, "SYNCWS_OPTIONS: subprotocols is a list"),
             ("SYNCWS_DETACH", 1, "SYNCWS_DETACH is True, False or None"),
             ("SYNCWS_MAX_CONNECTIONS", "10", "SYNCWS_MAX_CONNECTIONS is an integer"),

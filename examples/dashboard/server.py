@@ -178,7 +178,7 @@ def url(server: syncws.Server, host: str) -> str:
     """The address to open in a browser on this machine."""
     # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
     host = "localhost" if host in ("", "0.0.0.0", "::") else host
-    return f"http://{f'[{host}]' if ':' in host else host}:{server.address[1]}/"
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
 
 
 def port(given: str) -> int:

@@ -250,7 +250,7 @@ def _say_address(server: Server, options: argparse.Namespace) -> str:
     scheme = "https" if options.certfile else "http"
     # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
     host = "localhost" if options.host in ("", "0.0.0.0", "::") else options.host or "127.0.0.1"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.address[1]}/"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/"
 
 
 def _port(text: str) -> int:

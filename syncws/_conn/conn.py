@@ -30,7 +30,10 @@ from .._frames.deflate import Agreement, check_level
 from .._frames.prepared import Compression, PreparedMessage, json_text, prepare
 from .._frames.protocol import Protocol, format_close_message, message_payload
 from .._frames.streams import MessageReader, MessageWriter
+from .._http.httpclient import ReceivedResponse
+from .._http.request import Request
 from .._http.wsgiresponse import WSGIResponse, switched
+from .._net.address import Address
 from .._net.transport import Transport
 from ..errors import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
 from .ending import Ending
@@ -63,9 +66,8 @@ class Conn:
     Reading is done per call: two threads that take turns are fine, two inside a read at once are a ConcurrencyError.
     Deadlines are instants of time.monotonic(); `timeout` arguments are seconds, and a TypeError if they are no number.
 
-    `request` is a server's: the Request it was made from; `response` a client's: the answer to its handshake; None on
-    the other side. `subprotocol` is the one agreed on, or None. An application may set
-    attributes of its own.
+    A server's has a `request`, a client's a `response`. `subprotocol` is the one agreed on, or None. An application may
+    set attributes of its own.
     """
 
     #: Whether it goes on after the WSGI view that it was made in has returned (`Upgrader.serve`).
@@ -82,10 +84,10 @@ class Conn:
         "_inbound",
         "_options",
         "_outbound",
+        "_request",
+        "_response",
         "_transport",
         "_wire",
-        "request",
-        "response",
         "subprotocol",
     )
 
@@ -100,8 +102,8 @@ class Conn:
         compression_level: int = 1,
         compression_threshold: int = 0,
         subprotocol: str | None = None,
-        request: Any = None,
-        response: Any = None,
+        request: Request | None = None,
+        response: ReceivedResponse | None = None,
     ) -> None:
         self._options = options = options or ConnOptions()
         self._transport = transport
@@ -109,8 +111,8 @@ class Conn:
         self._agreement = agreement
         self._id: str | None = None
         self.subprotocol = subprotocol
-        self.request = request
-        self.response = response
+        self._request = request
+        self._response = response
 
         read_turn = threading.Lock()
         self._ending = ending = Ending(transport, read_turn)
@@ -152,12 +154,30 @@ class Conn:
         return self._id
 
     @property
-    def local_address(self) -> Any:
+    def request(self) -> Request:
+        """The request that a server's connection was made from.
+
+        AttributeError on a client's, which has none. It is not None there, so that a handler, which only ever sees a
+        server's, writes ``conn.request.path`` and no check; ``hasattr(conn, "request")`` tells the two apart.
+        """
+        if self._request is None:
+            raise AttributeError("this connection was not made from a request: a client's has a response instead")
+        return self._request
+
+    @property
+    def response(self) -> ReceivedResponse:
+        """The answer to the handshake of a client's connection; AttributeError on a server's, which has a `request`."""
+        if self._response is None:
+            raise AttributeError("this connection was not made from a response: a server's has a request instead")
+        return self._response
+
+    @property
+    def local_address(self) -> Address:
         """This side's address, as socket.getsockname() gives it."""
         return self._transport.local_address
 
     @property
-    def remote_address(self) -> Any:
+    def remote_address(self) -> Address:
         """The peer's address, as socket.getpeername() gives it; of a proxy, where one is between."""
         return self._transport.remote_address
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
+from .._net.address import Address
 from .._net.transport import Transport
 from ..errors import HandshakeError
 from .headers import Headers, HeaderSource
@@ -90,8 +91,8 @@ class Request:
         *,
         http_version: str = "1.1",
         scheme: str = "http",
-        remote_address: Any = "",
-        local_address: Any = "",
+        remote_address: Address = "",
+        local_address: Address = "",
         exchange: Hijacker | None = None,
         environ: dict[str, Any] | None = None,
     ) -> None:

@@ -1,20 +1,30 @@
-"""The address of a socket: asked for without an error, and said in a log line."""
+"""The address of a socket: its type, asked for without an error, and said in a log line."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+#: Of TCP over IPv4, of TCP over IPv6, and of a Unix socket, "" if it has none.
+Address = tuple[str, int] | tuple[str, int, int, int] | str
 
-def ask_address(ask: Callable[[], Any]) -> Any:
-    """A socket's address, from its getsockname or getpeername: a tuple for TCP, a str for Unix ("" for none)."""
+
+def ask_address(ask: Callable[[], Any]) -> Address:
+    """A socket's address, from its getsockname or getpeername; "" for one that has none any more."""
     try:
-        return ask()
+        return as_address(ask())
     except OSError:  # the peer has already left
         return ""
 
 
-def say_peer(address: Any) -> str:
+def as_address(given: Any) -> Address:
+    """An address as a socket gives it; but a name in Linux's abstract namespace is a str, as it was written."""
+    address: Address = os.fsdecode(given) if isinstance(given, bytes) else given
+    return address
+
+
+def say_peer(address: Address) -> str:
     """A peer's address for a log line."""
     if isinstance(address, tuple) and len(address) >= 2:
         return f"[{address[0]}]:{address[1]}" if ":" in str(address[0]) else f"{address[0]}:{address[1]}"

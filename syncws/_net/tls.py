@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from .address import Address
 from .transport import Buffer, Transport
 from .waits import wait_for
 
@@ -61,8 +62,8 @@ class TLSTransport(Transport):
         early_data: bytes = b"",
         outer: TLSTransport | None = None,
         kernel_waits: bool | None = None,
-        local_address: Any = None,
-        remote_address: Any = None,
+        local_address: Address | None = None,
+        remote_address: Address | None = None,
     ) -> None:
         super().__init__(sock, kernel_waits=kernel_waits, local_address=local_address, remote_address=remote_address)
         self._codec = threading.Lock()

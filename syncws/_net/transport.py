@@ -37,11 +37,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from .._base.green import is_green
 from ..errors import WriteTimeout
-from .address import ask_address
+from .address import Address, ask_address
 from .waits import LONGEST_WAIT, Progress, wait_for
 
 try:  # Linux: bytes in the socket's send queue, which fall while a slow peer reads
@@ -79,8 +78,8 @@ class Transport:
         sock: socket.socket,
         *,
         kernel_waits: bool | None = None,
-        local_address: Any = None,
-        remote_address: Any = None,
+        local_address: Address | None = None,
+        remote_address: Address | None = None,
     ) -> None:
         if kernel_waits is None:
             kernel_waits = KERNEL_WAITS and not is_green()

@@ -46,7 +46,7 @@ from .._conn.outcome import end_handled
 from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest, Request
 from .._http.response import Response
-from .._net.address import say_peer
+from .._net.address import Address, as_address, say_peer
 from .._net.listener import ACCEPT_ERRORS, SocketFile, listen_tcp, listen_unix
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
@@ -94,7 +94,7 @@ class Server:
             done with the connection, which the server then closes: 1000, or 1011 if the handler raised. None if there
             is a wsgi_app.
         host: a name or address to listen on; "" for every IPv4 address, "::" for every IPv6 address.
-        port: 0 lets the system choose one; see ``address``.
+        port: 0 lets the system choose one; see ``port``.
         unix_path: listen on a Unix socket of this path instead. A socket file that nobody listens on is replaced;
             the file is removed at the end.
         ssl_context: serve TLS with it (``ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)`` and a certificate).
@@ -189,7 +189,7 @@ class Server:
         try:
             # A client may be gone between select and accept, which would then wait for the next one.
             self._listener.setblocking(False)
-            self._address: Any = self._listener.getsockname()
+            self._address = as_address(self._listener.getsockname())
             #: Of every connection; None where each has another.
             self._local_address = None if self._address[:1] in (("0.0.0.0",), ("::",)) else self._address
             self._waker = Waker()
@@ -198,9 +198,16 @@ class Server:
             raise
 
     @property
-    def address(self) -> Any:
+    def address(self) -> Address:
         """Where the server listens: ``(host, port)``, longer for IPv6, or the path of a Unix socket."""
         return self._address
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, also where the system chose one. AttributeError where there is only a Unix socket."""
+        if isinstance(self._address, str):
+            raise AttributeError(f"this server listens on a Unix socket, which has no port: {self._address!r}")
+        return self._address[1]
 
     def __repr__(self) -> str:
         with self._changed:
@@ -575,12 +582,17 @@ class _Connection:
     __slots__ = ("addresses", "conn", "deadline", "number", "request", "sock", "thread", "transport")
 
     def __init__(
-        self, sock: socket.socket, number: int, deadline: float | None, local_address: Any, remote_address: Any
+        self,
+        sock: socket.socket,
+        number: int,
+        deadline: float | None,
+        local_address: Address | None,
+        remote_address: Any,
     ) -> None:
         self.sock = sock
         self.number = number
         self.deadline = deadline  # of the TLS handshake and the first head
-        self.addresses = local_address, remote_address
+        self.addresses = local_address, as_address(remote_address)
         self.thread: int | None = None  # threading.get_ident(); set by its thread, which alone compares it to its own
         self.transport: Transport | None = None  # its own thread's
         # Guarded by Server._changed:

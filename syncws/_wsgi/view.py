@@ -25,7 +25,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 from .._base.green import is_green
@@ -35,7 +34,7 @@ from .._http.headers import Headers
 from .._http.http11 import HTTPConnection
 from .._http.request import Request
 from .._http.wsgiresponse import WSGIResponse, switched
-from .._net.address import say_peer
+from .._net.address import Address, say_peer
 from .._net.transport import Transport
 from ..errors import HandshakeError
 from .detach import CAN_EXCHANGE, DetachedTLSTransport, DetachedTransport, can_detach_tls, detach, detach_tls
@@ -103,7 +102,7 @@ def _headers(environ: Environ) -> Iterable[tuple[str, str]]:
             yield key.replace("_", "-").title(), str(value)
 
 
-def _remote_address(environ: Environ) -> Any:
+def _remote_address(environ: Environ) -> Address:
     address = environ.get("REMOTE_ADDR", "")
     port = str(environ.get("REMOTE_PORT", ""))
     return (address, int(port) if port.isdecimal() else 0) if address else ""

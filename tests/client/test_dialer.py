@@ -90,7 +90,7 @@ class TestConnection(DialCase):
         self.assertEqual((conn.response.http_version, conn.response.body), ("1.1", b""))
         self.assertEqual(conn.response.headers.get_all("X-Served-By"), ["a", "b"])
         self.assertEqual(repr(conn.response), "<ReceivedResponse 101 Switching Protocols, 0 bytes>")
-        self.assertIsNone(conn.request)
+        self.assertFalse(hasattr(conn, "request"))
 
     def test_gorillas_handshake(self) -> None:
         """An Origin of the same host passes, cookies of the 101 show, and one subprotocol is chosen (TestHandshake)."""

@@ -22,6 +22,7 @@ from syncws import (
     ConnOptions,
     ProtocolError,
     ReadTimeout,
+    Request,
 )
 from syncws._net.transport import Transport
 from syncws.testing import ScriptedSocket, await_, socketpair
@@ -52,6 +53,22 @@ class ServerIdentity(ConnCase):
             self.assertEqual((conn.subprotocol, conn.request, conn.response), ("chat", "q", "r"))
             self.assertFalse(conn.compression)
             conn.close_now()
+
+    def test_what_was_not_given(self) -> None:
+        """A request or a response that the connection does not have is an AttributeError, which says where to look."""
+        conn, _ = self.peer()
+        with self.assertRaisesRegex(AttributeError, "a client's has a response instead"):
+            _ = conn.request
+        with self.assertRaisesRegex(AttributeError, "a server's has a request instead"):
+            _ = conn.response
+        self.assertFalse(hasattr(conn, "request") or hasattr(conn, "response"))
+
+    def test_request_of_one_side_and_response_of_the_other(self) -> None:
+        """A pair's server has the request, its client the response, and neither the other's."""
+        conn, other = self.pair(request=Request("GET", "/?user=ann"))
+        server, client = (other, conn) if self.client else (conn, other)
+        self.assertEqual((server.request.query, client.response.status), ({"user": "ann"}, 101))
+        self.assertFalse(hasattr(server, "response") or hasattr(client, "request"))
 
     def test_end(self) -> None:
         """end is None until it is over, and then what every read raises."""

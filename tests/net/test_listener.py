@@ -108,7 +108,9 @@ class UnixTests(ServerTestCase):
         """A name in Linux's abstract namespace works; it has no file."""
         name = f"\0syncws-{os.getpid()}"
         with self.serving(hello, unix_path=name) as server, socket.socket(socket.AF_UNIX) as client:
-            self.assertEqual(server.address, name.encode())
+            self.assertEqual(server.address, name)
+            with self.assertRaisesRegex(AttributeError, "listens on a Unix socket, which has no port"):
+                _ = server.port
             client.connect(name)
             client.sendall(GET)
             self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"))

@@ -193,6 +193,11 @@ class ListeningTests(ServerTestCase):
         with Server(hello, "", 0) as server:
             self.assertEqual(server.address[0], "0.0.0.0")
 
+    def test_port(self) -> None:
+        """The port is the one that the system chose, of IPv6 too."""
+        with Server(hello, port=0) as server:
+            self.assertEqual(server.port, server.address[1])
+
     def test_ipv6(self) -> None:
         """An IPv6 address works where the system has it."""
         try:
@@ -200,6 +205,7 @@ class ListeningTests(ServerTestCase):
         except OSError as exc:
             self.skipTest(f"no IPv6 here: {exc}")
         with running(server), self.client(server) as client:
+            self.assertEqual(server.port, server.address[1])
             self.assertEqual(client.request()[2], b"hello /")
 
     def test_bad_options(self) -> None:
