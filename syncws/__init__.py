@@ -80,8 +80,8 @@ from ._client.dialer import Dialer, dial
 from ._client.proxy import proxy_from_environment
 from ._client.reconnector import Reconnector, reconnect
 from ._conn.conn import Conn
+from ._frames.payloads import format_close_message
 from ._frames.prepared import PreparedMessage
-from ._frames.protocol import format_close_message
 from ._frames.streams import MessageReader, MessageWriter, join_messages
 from ._http.handshake import is_websocket_upgrade, subprotocols
 from ._http.headers import Headers

@@ -27,7 +27,7 @@ from typing import Any
 
 from ._base.options import check_count, check_detach, check_wait
 from ._conn.conn import Conn
-from ._frames.protocol import format_close_message
+from ._frames.payloads import format_close_message
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
 from ._wsgi.hosted import hosted

@@ -48,7 +48,7 @@ FLOORS = {
 # which is that of all its modules.
 ORDER = {
     "_base": ["options", "version", "green", "waker", "worker"],
-    "_frames": ["masking", "deflate", "protocol", "prepared", "streams", "keepalive"],
+    "_frames": ["masking", "deflate", "frame", "payloads", "partial", "protocol", "prepared", "streams", "keepalive"],
     "_net": ["drain", "address", "waits", "transport", "tls", "listener", "connector"],
     "_http": ["headers", "request", "response", "head", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
     "_conn": ["wire", "ending", "inbound", "outbound", "conn", "outcome", "farewell"],

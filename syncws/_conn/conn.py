@@ -27,8 +27,9 @@ from typing import Any, TypeVar
 
 from .._base.options import ConnOptions, Overflow, check_call_timeout
 from .._frames.deflate import Agreement, check_level
+from .._frames.payloads import format_close_message, message_payload
 from .._frames.prepared import Compression, PreparedMessage, json_text, prepare
-from .._frames.protocol import Protocol, format_close_message, message_payload
+from .._frames.protocol import Protocol
 from .._frames.streams import MessageReader, MessageWriter
 from .._http.httpclient import ReceivedResponse
 from .._http.request import Request

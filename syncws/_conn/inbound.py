@@ -13,8 +13,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .._base.options import ConnOptions, check_call_timeout
+from .._frames.frame import MAX_HEADER
 from .._frames.keepalive import Keepalive
-from .._frames.protocol import MAX_HEADER, MAX_REASON, Protocol, format_close_message, is_sendable
+from .._frames.payloads import MAX_REASON, format_close_message, is_sendable
+from .._frames.protocol import Protocol
 from .._frames.streams import MessageReader
 from .._net.transport import Transport
 from ..errors import (

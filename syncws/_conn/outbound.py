@@ -11,8 +11,9 @@ from __future__ import annotations
 import threading
 
 from .._frames.deflate import Agreement, Deflater, check_level
+from .._frames.frame import CONTINUATION, FIN, MAX_CONTROL_PAYLOAD, RSV1
+from .._frames.payloads import format_close_message, parse_close_payload
 from .._frames.prepared import Compression, PreparedMessage, encode_payload
-from .._frames.protocol import CONTINUATION, FIN, MAX_CONTROL_PAYLOAD, RSV1, format_close_message, parse_close_payload
 from .._frames.streams import MessageWriter
 from ..errors import CloseCode, ConcurrencyError, MessageType, WriteTimeout
 from .ending import Ending

@@ -27,7 +27,8 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from .._base.options import Overflow
-from .._frames.protocol import FIN, encode, parse_close_payload
+from .._frames.frame import FIN, encode
+from .._frames.payloads import parse_close_payload
 from .._net.drain import drain
 from .._net.transport import Transport
 from ..errors import CloseCode, CloseError, CloseSentError, Closing, ConnectionClosed, MessageType, WriteTimeout

@@ -4,7 +4,10 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_net`, w
 
 * `masking`: a payload with a mask applied or removed.
 * `deflate`: permessage-deflate: what was agreed on, deflating, inflating within a limit.
-* `protocol`: where a frame begins and ends, which message it makes; how a frame is written. Begin here.
+* `frame`: the bits of a frame's header, and a frame written.
+* `payloads`: what a caller may put into a message or a close, and what its mistakes raise.
+* `partial`: a data frame that arrives in parts.
+* `protocol`: where a frame begins and ends, and which message it makes. Begin here.
 * `prepared`: a message that is encoded once for many connections.
 * `streams`: a message as a stream, for reading and for writing.
 * `keepalive`: when a silent peer is pinged, and when it is given up.

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import BINARY, TEXT, MessageType
 from .deflate import compress
-from .protocol import FIN, RSV1, encode, message_payload, no_message, parse_close_payload
+from .frame import FIN, RSV1, encode
+from .payloads import message_payload, no_message, parse_close_payload
 
 #: How a frame is compressed: (level, window bits); None for not at all.
 Compression = tuple[int, int] | None

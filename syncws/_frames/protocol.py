@@ -1,6 +1,6 @@
-"""WebSocket without I/O: bytes to events, events to bytes (RFC 6455 section 5). No socket, no thread, no clock.
+"""Reading WebSocket without I/O: bytes to events (RFC 6455 section 5). No socket, no thread, no clock.
 
-**Reading.** `Protocol` splits the stream into frames (two bytes and the length, no more), so it always knows where
+`Protocol` splits the stream into frames (two bytes and the length, no more), so it always knows where
 a frame ends, and picks one of four lanes for each:
 
 * *whole*: a final, unfragmented, uncompressed data frame that is all there. Decoded straight from the buffer. Nearly
@@ -17,19 +17,10 @@ verdict and its words do not depend on how the stream was cut. (A test holds it 
 
 **The read limit** holds for one message: by declared length where nothing is compressed, before a byte of it is
 kept; for compressed messages by their bytes on the wire (`deflate.wire_limit`) and by the inflated size.
-
-**Writing.** `encode` makes every outgoing frame, of both roles. A large payload is not copied: header and payload are
-two buffers for one system call. (Whole messages, masked client sends and compression levels cannot go through a
-wsproto connection without copies; what would be left is four lines, so it is not used for writing at all. A test
-holds the two encoders against each other.)
 """
 
 from __future__ import annotations
 
-import codecs
-import io
-import os
-import struct
 import sys
 from typing import Any, NoReturn
 
@@ -39,25 +30,12 @@ from wsproto.extensions import Extension
 
 from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
 from .deflate import InboundDeflate, decompress, wire_limit
-from .masking import mask, mask_into, unmask
+from .frame import CONTINUATION, FIN, MASKED, MAX_CONTROL_PAYLOAD, RSV1, WHOLE_BINARY, WHOLE_TEXT, is_minimal
+from .masking import unmask
+from .partial import PartialFrame
 
 #: What `Protocol.next_event` returns: TEXT with str, BINARY, PING and PONG with bytes, CLOSE with (code, reason).
 Event = tuple[MessageType, Any]
-
-FIN = 0x80
-RSV1 = 0x40  # "compressed", on the first frame of a message (RFC 7692 section 6)
-MASKED = 0x80
-CONTINUATION = 0x0
-WHOLE_TEXT = FIN | MessageType.TEXT
-WHOLE_BINARY = FIN | MessageType.BINARY
-
-MAX_HEADER = 14  # of any frame (RFC 6455 section 5.2): two bytes, eight of length, four of the mask
-MAX_CONTROL_PAYLOAD = 125  # RFC 6455 section 5.5
-MAX_REASON = MAX_CONTROL_PAYLOAD - 2
-
-# From this size on a payload is worth a second buffer rather than a copy, and a read straight into its place.
-LARGE = 1 << 14
-IN_PLACE = 1 << 16
 
 
 class Protocol:
@@ -100,7 +78,7 @@ class Protocol:
         self.idle = False
         self._elsewhere = False  # a frame or message is under way in another lane than "whole"; or an error is final
         self._error: ProtocolError | None = None
-        self.partial: _PartialFrame | None = None
+        self.partial: PartialFrame | None = None
         # The engine lane. Built on first need: most connections never see a frame for it.
         self._engine: Connection | None = None
         self._deflate: InboundDeflate | None = None
@@ -177,7 +155,7 @@ class Protocol:
             size = 2 if length == 126 else 8
             length = int.from_bytes(buffer[start + 2 : start + 2 + size])
             body += size
-            if start + 2 + size <= arrived and not _is_minimal(length, size):
+            if start + 2 + size <= arrived and not is_minimal(length, size):
                 return self._go_on(raw)
         end = body + length
         if end > arrived:
@@ -306,7 +284,7 @@ class Protocol:
             self._exceed(length)
         key = self._buffer[body - 4 : body] if self._mask_bit else None
         self._start = body
-        self.partial = _PartialFrame(TEXT if first == WHOLE_TEXT else BINARY, length, key)
+        self.partial = PartialFrame(TEXT if first == WHOLE_TEXT else BINARY, length, key)
         return self._go_on(raw)
 
     def _fill_partial(self, raw: bool) -> Event | None:
@@ -338,7 +316,7 @@ class Protocol:
         if arrived < 2 + size:
             return 0
         length = int.from_bytes(buffer[start + 2 : start + 2 + size]) if size else second & 0x7F
-        if size and not _is_minimal(length, size):
+        if size and not is_minimal(length, size):
             self._fail(CloseCode.PROTOCOL_ERROR, "a length that is not in its shortest form")
         head = 2 + size + (4 if self._mask_bit else 0)
         if arrived < head:
@@ -482,192 +460,3 @@ class Protocol:
         """Keep nothing of what was read: a connection between two messages, or an ended one, needs none of it."""
         self._buffer, self._start = b"", 0
         self._engine = self._deflate = None
-
-
-class _PartialFrame:
-    """A data frame that is arriving: what is there so far, unmasked and checked.
-
-    A BytesIO lends its buffer to be received and unmasked in, and gives it away as bytes without a copy.
-    """
-
-    __slots__ = ("_checker", "_data", "_key", "_size", "filled", "missing", "received", "type")
-
-    def __init__(self, type: MessageType, length: int, key: bytes | None) -> None:
-        self.type = type
-        self.missing = length  # bytes yet to come
-        self.received = 0  # bytes that came, those already taken included: the mask's position
-        self._data = io.BytesIO()  # the first `filled` bytes are there, the rest is room
-        self._size = 0  # of _data
-        self.filled = 0
-        self._key = key
-        self._checker = codecs.getincrementaldecoder("utf-8")() if type is TEXT else None
-
-    def room(self) -> memoryview | None:
-        """Room for three times as much again as is there, within the declared length; None while that is little."""
-        if self.filled == self._size:
-            spare = min(3 * self.filled, self.missing)
-            if spare < IN_PLACE:
-                return None
-            self._size += spare
-            self._data.seek(self._size - 1)
-            self._data.write(b"\0")
-        return self._data.getbuffer()[self.filled : self._size]
-
-    def add(self, piece: bytes) -> bool:
-        """Take bytes that were received elsewhere; as `absorb`."""
-        self._data.seek(self.filled)
-        self._data.write(piece)
-        self._size = max(self._size, self.filled + len(piece))
-        return self.absorb(len(piece))
-
-    def absorb(self, count: int) -> bool:
-        """Unmask and check count bytes that were put behind what was there; False for invalid UTF-8."""
-        start, self.filled = self.filled, self.filled + count
-        if self._key is not None or self._checker is not None:
-            with self._data.getbuffer() as data:
-                if self._key is not None:
-                    mask_into(data, start, self.filled, self._key, self.received)
-                if self._checker is not None and not self._check(data[start : self.filled], count == self.missing):
-                    return False
-        self.received += count
-        self.missing -= count
-        return True
-
-    def _check(self, piece: memoryview, final: bool) -> bool:
-        assert self._checker is not None
-        with piece:
-            try:
-                self._checker.decode(piece, final)
-            except UnicodeDecodeError:
-                return False
-        return True
-
-    def take(self) -> bytes:
-        """Hand out what is there; of TEXT only whole characters, so that what follows is text by itself."""
-        kept = len(self._checker.getstate()[0]) if self._checker is not None else 0
-        end = self.filled - kept
-        if end == 0:
-            return b""
-        taken = self._data.getvalue()  # uncopied
-        rest = taken[end : self.filled]
-        self._data = io.BytesIO()
-        self._data.write(rest)
-        self._size = self.filled = kept
-        return taken if end == len(taken) else taken[:end]
-
-
-def _is_minimal(length: int, size: int) -> bool:
-    """RFC 6455 section 5.2: the shortest of the three encodings, and no sign bit."""
-    return length > 125 if size == 2 else 0xFFFF < length < 1 << 63
-
-
-# Bytes out
-
-#: The three forms of a header, but for a client's mask (RFC 6455 section 5.2).
-_HEAD = struct.Struct("!BB").pack
-_HEAD_16 = struct.Struct("!BBH").pack
-_HEAD_64 = struct.Struct("!BBQ").pack
-
-
-def encode(first: int, payload: bytes, client: bool) -> tuple[bytes, bytes]:
-    """One frame as two buffers to be sent together: first is FIN, RSV1 and opcode; a client's payload is masked.
-
-    The second one is a large payload, uncopied, or empty.
-
-    The mask key is fresh for each frame, from the system's random source (RFC 6455 section 5.3).
-    """
-    length = len(payload)
-    second = MASKED if client else 0
-    if length < 126:
-        head = _HEAD(first, second | length)
-    elif length < 1 << 16:
-        head = _HEAD_16(first, second | 126, length)
-    else:
-        head = _HEAD_64(first, second | 127, length)
-    if client:
-        key = os.urandom(4)
-        head += key
-        payload = mask(payload, key)
-    if length < LARGE:
-        return head + payload, b""
-    return head, payload
-
-
-def format_close_message(code: int, reason: str = "") -> bytes:
-    """The payload of a close frame (gorilla's FormatCloseMessage); 1005 gives an empty one.
-
-    Raises ValueError for a code that may not be sent (RFC 6455 section 7.4) and for a reason over 123 bytes, TypeError
-    for a code that is no integer or a reason that is no str.
-    """
-    if not isinstance(code, int) or not isinstance(reason, str):
-        raise TypeError(f"a close has an integer code and a str reason, not {code!r} and {reason!r}")
-    if code == CloseCode.NO_STATUS_RECEIVED:
-        if reason:
-            raise ValueError("a close frame without a code (1005) cannot carry a reason")
-        return b""
-    if not is_sendable(code):
-        raise ValueError(f"close code {code} may not be sent: use 1000 to 1003, 1007 to 1013 or 3000 to 4999")
-    encoded = reason.encode()
-    if len(encoded) > MAX_REASON:
-        raise ValueError(f"a close reason has at most {MAX_REASON} bytes of UTF-8, not {len(encoded)}: shorten it")
-    return int(code).to_bytes(2) + encoded
-
-
-def parse_close_payload(payload: bytes) -> tuple[int, str]:
-    """(code, reason) of a payload the caller wants to send; ValueError where no peer may accept it."""
-    if not payload:
-        return CloseCode.NO_STATUS_RECEIVED, ""
-    if len(payload) == 1:
-        raise ValueError(
-            "the payload of a close frame is empty or begins with two bytes of code: see format_close_message"
-        )
-    code = int.from_bytes(payload[:2])
-    if code == CloseCode.NO_STATUS_RECEIVED:
-        raise ValueError("close code 1005 may not be sent: it stands for a close frame with an empty payload")
-    reason = payload[2:].decode()  # UnicodeDecodeError is a ValueError
-    format_close_message(code, reason)
-    return code, reason
-
-
-def is_sendable(code: int) -> bool:
-    """Whether a close frame may carry this code (RFC 6455 section 7.4, and 1012, 1013 of its registry)."""
-    return 1000 <= code <= 1003 or 1007 <= code <= 1013 or 3000 <= code <= 4999
-
-
-def no_message(data: object, json_method: str = "send_json") -> TypeError:
-    """What to raise for data that is no message: it names the method that sends such data, by default Conn's."""
-    kind = type(data).__name__
-    advice = (
-        "write_prepared sends it" if kind == "PreparedMessage" else f"{json_method} sends any value that JSON can hold"
-    )
-    return TypeError(f"a message is str or bytes, not {kind}: {advice}")
-
-
-def message_payload(message_type: int, data: str | bytes | bytearray | memoryview) -> bytes:
-    """The payload of a message of that type; raises before anything is written.
-
-    TypeError for TEXT that is not str or other types that are not bytes; ValueError for an unknown type, a control
-    payload over 125 bytes, or a str that UTF-8 cannot hold (a lone surrogate).
-    """
-    if message_type == TEXT:
-        if isinstance(data, str):
-            return data.encode()
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise no_message(data)
-        raise TypeError(f"a TEXT message is a str, not {type(data).__name__}: decode it, or send it as BINARY")
-    if message_type == BINARY and isinstance(data, bytes):
-        return data
-    if message_type not in (BINARY, MessageType.PING, MessageType.PONG, MessageType.CLOSE):
-        raise ValueError(f"no message type {message_type!r}: use TEXT, BINARY, PING, PONG or CLOSE")
-    if isinstance(data, str) and message_type == BINARY:
-        raise TypeError("a BINARY message is bytes, not str: encode it, or send it as TEXT")
-    if isinstance(data, str):
-        raise TypeError("a control frame carries bytes, not str: encode it")
-    if not isinstance(data, bytes | bytearray | memoryview):
-        if message_type != BINARY:
-            raise TypeError(f"a control frame carries bytes, not {type(data).__name__}")
-        raise no_message(data)
-    payload = data if isinstance(data, bytes) else bytes(data)
-    if message_type != BINARY and len(payload) > MAX_CONTROL_PAYLOAD:
-        raise ValueError(f"a control frame carries at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")
-    return payload

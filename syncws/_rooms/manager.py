@@ -32,8 +32,8 @@ from typing import Any, Literal
 from .._base.options import ConnOptions, Overflow
 from .._base.worker import in_worker
 from .._conn.conn import Conn, post_to_all
+from .._frames.payloads import format_close_message
 from .._frames.prepared import PreparedMessage, json_text, prepare
-from .._frames.protocol import format_close_message
 from ..errors import (
     CloseCode,
     CloseError,

@@ -20,7 +20,8 @@ import trustme
 
 from syncws._conn import wire as wire_module
 from syncws._conn.wire import Wire, acquire_until
-from syncws._frames.protocol import FIN, format_close_message
+from syncws._frames.frame import FIN
+from syncws._frames.payloads import format_close_message
 from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
 from syncws.errors import CloseCode, CloseError, CloseSentError, ConnectionClosed, MessageType, WriteTimeout

@@ -23,8 +23,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from syncws._frames.deflate import Deflater, wire_limit
+from syncws._frames.frame import FIN, MASKED, RSV1, encode
+from syncws._frames.partial import IN_PLACE
+from syncws._frames.payloads import format_close_message
 from syncws._frames.prepared import PreparedMessage, encode_payload
-from syncws._frames.protocol import FIN, IN_PLACE, MASKED, RSV1, Protocol, encode, format_close_message
+from syncws._frames.protocol import Protocol
 from syncws.errors import MessageType, ProtocolError
 from syncws.testing import LeakChecks
 from tests.interop.nodes import need

@@ -11,8 +11,8 @@ from wsproto.events import BytesMessage, TextMessage
 
 from syncws._frames import prepared
 from syncws._frames.deflate import InboundDeflate, compress
+from syncws._frames.frame import FIN, RSV1, encode
 from syncws._frames.prepared import PreparedMessage, encode_payload
-from syncws._frames.protocol import FIN, RSV1, encode
 from syncws.errors import MessageType
 from syncws.testing import LeakChecks, peer
 

@@ -1,173 +1,45 @@
-"""protocol.py: the same bytes give the same events, in all three lanes, both roles, and however the stream is cut."""
+"""protocol.py: the same bytes give the same events, in all lanes, both roles, and however the stream is cut."""
 
 from __future__ import annotations
 
-import itertools
 import random
 import time
 import tracemalloc
 import unittest
-import zlib
-from unittest import mock
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from syncws._frames.deflate import InboundDeflate, wire_limit
-from syncws._frames.protocol import (
-    FIN,
-    IN_PLACE,
-    LARGE,
-    RSV1,
-    Protocol,
-    encode,
-    format_close_message,
-    is_sendable,
-    message_payload,
-    parse_close_payload,
+from syncws._frames.partial import IN_PLACE
+from syncws._frames.payloads import format_close_message
+from syncws._frames.protocol import Protocol
+from syncws.errors import ProtocolError, ReadLimitError
+from tests.frames.cases import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    LETTERS,
+    PING,
+    PONG,
+    ROLE_NAMES,
+    ROLES,
+    TEXT,
+    ProtocolTestCase,
+    chunked,
+    cut_at,
+    cut_at_random,
+    deflated,
+    drain,
+    frame,
+    masked,
+    outcome,
+    outcome_in_place,
+    pieces,
+    protocol,
+    server,
+    some_cuts,
 )
-from syncws.errors import MessageType, ProtocolError, ReadLimitError
-
-CONTINUATION = 0
-TEXT, BINARY, CLOSE, PING, PONG = MessageType
-
-KEY = b"\x37\xfa\x21\x3d"
-ROLES = (False, True)  # values of client
-ROLE_NAMES = {False: "server", True: "client"}
-
-# One byte, two, three and four bytes in UTF-8.
-LETTERS = "aß€𝄞"
-
-
-# The peer: frames, and how they arrive
-
-
-def masked(data, key=KEY):
-    """RFC 6455 section 5.3, spelled out for short data and in one go for long."""
-    if len(data) < 64:
-        return bytes(byte ^ key[i % 4] for i, byte in enumerate(data))
-    keys = key * (len(data) // 4 + 1)
-    return (int.from_bytes(data) ^ int.from_bytes(keys[: len(data)])).to_bytes(len(data))
-
-
-def frame(opcode, payload=b"", *, to, fin=True, rsv=0, mask=None, length=None, form=None):
-    """One frame to a side: to is its value of client. length and form (0, 2 or 8 bytes) declare what is not so."""
-    data = payload.encode() if isinstance(payload, str) else payload
-    size = len(data) if length is None else length
-    if form is None:
-        form = 0 if size < 126 else 2 if size < 1 << 16 else 8
-    is_masked = not to if mask is None else mask
-    short = size if form == 0 else {2: 126, 8: 127}[form]
-    head = bytes([(FIN if fin else 0) | rsv << 4 | opcode, (0x80 if is_masked else 0) | short])
-    head += size.to_bytes(form) if form else b""
-    return head + KEY + masked(data) if is_masked else head + data
-
-
-def deflated(data):
-    """The payload of a compressed message (RFC 7692 section 7.2.1), by zlib alone."""
-    data = data.encode() if isinstance(data, str) else data
-    compressor = zlib.compressobj(wbits=-15)
-    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
-
-
-def chunked(data, size):
-    """The data in chunks of that many bytes."""
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-def cut_at(data, *places):
-    """The data cut at these places."""
-    edges = [0, *sorted(places), len(data)]
-    return [data[start:end] for start, end in itertools.pairwise(edges)]
-
-
-def cut_at_random(data, rng):
-    """The data cut at up to eight random places, near its beginning as often as anywhere."""
-    near = min(len(data), 40)
-    return cut_at(data, *(rng.randrange(rng.choice((near, len(data))) + 1) for _ in range(rng.randrange(9))))
-
-
-def some_cuts(data, rng, count=8):
-    """All at once, byte by byte, and a number of random cuts."""
-    yield [data]
-    yield chunked(data, 1)
-    for _ in range(count):
-        yield cut_at_random(data, rng)
-
-
-# This side: what a Protocol makes of it
-
-
-def server(**options):
-    """A server's Protocol, without a limit or compression unless told."""
-    return Protocol(**{"client": False, "read_limit": None, "compression": False, **options})
-
-
-def protocol(client, **options):
-    """A Protocol of either role."""
-    return server(client=client, **options)
-
-
-def drain(protocol):
-    """The events there are now."""
-    events = []
-    while (event := protocol.next_event()) is not None:
-        events.append(event)
-    return events
-
-
-def outcome(protocol, chunks):
-    """The events of a stream; the last is (error class, code, reason) where it fails."""
-    events = []
-    try:
-        for chunk in chunks:
-            protocol.receive(chunk)
-            while (event := protocol.next_event()) is not None:
-                events.append(event)
-    except ProtocolError as error:
-        events.append((type(error), error.code, error.reason))
-    return events
-
-
-def outcome_in_place(protocol, data, size):
-    """As outcome, receiving at most size bytes at a time, in place wherever that is possible; and how often it was."""
-    events, start, in_place = [], 0, 0
-    while start < len(data):
-        events += drain(protocol)
-        room = protocol.destination()
-        if room is None:
-            protocol.receive(data[start : start + size])
-            start += size
-        else:
-            in_place += 1
-            with room:
-                count = min(size, len(room), len(data) - start)
-                room[:count] = data[start : start + count]
-            protocol.received(count)
-            start += count
-    return events + drain(protocol), in_place
-
-
-def pieces(protocol, chunks):
-    """What next_piece gives for a stream: (type, data, final) tuples."""
-    found = []
-    for chunk in chunks:
-        protocol.receive(chunk)
-        while (piece := protocol.next_piece()) is not None:
-            found.append(piece)
-    return found
-
-
-class ProtocolTestCase(unittest.TestCase):
-    """Assertions in the words of the domain."""
-
-    def setUp(self):
-        self.random = random.Random(6455)
-
-    def assert_fails(self, chunks, protocol, code, reason, *, after=()):
-        """The stream gives the events `after`, and then fails with that code and reason."""
-        kind = ReadLimitError if code == 1009 else ProtocolError
-        self.assertEqual(outcome(protocol, chunks), [*after, (kind, code, reason)])
 
 
 class TestLanes(ProtocolTestCase):
@@ -206,7 +78,7 @@ class TestLanes(ProtocolTestCase):
         return data, [event for _, event in story if event is not None]
 
     def test_cut_at_every_offset(self):
-        """All three lanes, both roles: the events do not depend on the one place where the stream is cut."""
+        """All lanes, both roles: the events do not depend on the one place where the stream is cut."""
         for client in ROLES:
             data, events = self.conversation(client)
             for place in range(len(data) + 1):
@@ -946,165 +818,6 @@ class TestPieces(ProtocolTestCase):
             got += piece[1]
         self.assertEqual(got, message)
         self.assertGreater(in_place, 0)
-
-
-class TestEncode(ProtocolTestCase):
-    """encode makes every outgoing frame; wsproto's own encoder is the reference."""
-
-    SIZES = (0, 1, 2, 124, 125, 126, 127, 128, LARGE - 1, LARGE, 65534, 65535, 65536, 65537, 1 << 17)
-
-    def frames(self):
-        """(first byte, payload, the wsproto event that stands for the same frame)."""
-        for size in self.SIZES:
-            data = self.random.randbytes(size)
-            text = "x" * size
-            yield FIN | BINARY, data, BytesMessage(data)
-            yield FIN | TEXT, text.encode(), TextMessage(text)
-            yield BINARY, data, BytesMessage(data, message_finished=False)
-            if size <= 125:
-                yield FIN | PING, data, Ping(data)
-                yield FIN | PONG, data, Pong(data)
-        yield FIN | CLOSE, b"", CloseConnection(None)
-        yield FIN | CLOSE, format_close_message(1000), CloseConnection(1000)
-        yield FIN | CLOSE, format_close_message(4999, "grüß dich"), CloseConnection(4999, "grüß dich")
-
-    def test_server_frames_byte_for_byte(self):
-        """A server's frames are wsproto's, byte for byte."""
-        for first, payload, event in self.frames():
-            with self.subTest(first=first, size=len(payload)):
-                wanted = Connection(ConnectionType.SERVER).send(event)
-                self.assertEqual(b"".join(encode(first, payload, client=False)), wanted)
-
-    def test_client_frames(self):
-        """A client's frames are a server's with the mask bit set, a key, and the payload masked with it."""
-        for first, payload, event in self.frames():
-            with self.subTest(first=first, size=len(payload)):
-                plain = Connection(ConnectionType.SERVER).send(event)
-                head = len(plain) - len(payload)
-                data = b"".join(encode(first, payload, client=True))
-                key = data[head : head + 4]
-                self.assertEqual(data[:head], bytes([plain[0], plain[1] | 0x80]) + plain[2:head])
-                self.assertEqual(masked(data[head + 4 :], key), payload)
-
-    def test_wsproto_reads_them(self):
-        """What a client encodes, a wsproto server reads, and the other way round."""
-        for client in ROLES:
-            for first, payload, event in self.frames():
-                if not first & FIN:
-                    continue
-                reader = Connection(ConnectionType.SERVER if client else ConnectionType.CLIENT)
-                reader.receive_data(b"".join(encode(first, payload, client=client)))
-                [got] = reader.events()
-                self.assertIs(type(got), type(event))
-
-    def test_fragments_and_compression(self):
-        """The first byte is sent as it is given: continuation, RSV1."""
-        for first in (0, FIN, RSV1 | TEXT, FIN | RSV1 | BINARY):
-            self.assertEqual(b"".join(encode(first, b"data", client=False)), bytes([first, 4]) + b"data")
-
-    def test_mask_keys_are_fresh(self):
-        """RFC 6455 section 5.3: each frame has a new key, straight from the system's random source."""
-        keys = {b"".join(encode(FIN | TEXT, b"same", client=True))[2:6] for _ in range(1000)}
-        self.assertGreaterEqual(len(keys), 999)
-        with mock.patch("syncws._frames.protocol.os.urandom", side_effect=[b"1234", b"abcd"]) as urandom:
-            for key in (b"1234", b"abcd"):
-                self.assertEqual(b"".join(encode(FIN | PING, b"", client=True)), b"\x89\x80" + key)
-        urandom.assert_called_with(4)
-
-    def test_large_payloads_are_not_copied(self):
-        """A server's large payload is a buffer of its own; small frames are one buffer."""
-        small, large = bytes(LARGE - 1), bytes(LARGE)
-        self.assertEqual(encode(FIN | BINARY, small, client=False)[1], b"")
-        self.assertEqual(encode(FIN | BINARY, small, client=True)[1], b"")
-        head, payload = encode(FIN | BINARY, large, client=False)
-        self.assertIs(payload, large)
-        self.assertLess(len(head), 15)
-
-    def test_round_trip(self):
-        """What one side encodes the other side's Protocol reads."""
-        for client in ROLES:
-            for first, payload, _ in self.frames():
-                if first & FIN:
-                    [(kind, data)] = outcome(protocol(not client), encode(first, payload, client=client))
-                    if kind is CLOSE:
-                        data = format_close_message(*data)
-                    self.assertEqual((kind, data.encode() if kind is TEXT else data), (first & 0x0F, payload))
-
-
-class TestPayloads(ProtocolTestCase):
-    """What a caller may put into a message: mistakes raise before anything is written."""
-
-    GOOD_CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999)
-    BAD_CODES = (-1, 0, 1, 999, 1004, 1006, 1014, 1015, 1016, 1999, 2000, 2999, 5000, 65535, 65536)
-
-    def test_close_payload(self):
-        """Two bytes of code, then the reason in UTF-8; 1005 gives the empty payload (gorilla's FormatCloseMessage)."""
-        for code in self.GOOD_CODES:
-            self.assertTrue(is_sendable(code))
-            self.assertEqual(format_close_message(code), code.to_bytes(2))
-            self.assertEqual(format_close_message(code, "grüß"), code.to_bytes(2) + "grüß".encode())
-            self.assertEqual(parse_close_payload(format_close_message(code, "grüß")), (code, "grüß"))
-        self.assertEqual(format_close_message(1005), b"")
-        self.assertEqual(parse_close_payload(b""), (1005, ""))
-
-    def test_close_payload_of_wrong_types(self):
-        """A code that is no integer and a reason that is no str are a TypeError that shows both."""
-        for code, reason in (("bye", ""), (None, ""), (1000, None), (1000, b"bye")):
-            with self.subTest(code=code, reason=reason), self.assertRaisesRegex(TypeError, "an integer code and a str"):
-                format_close_message(code, reason)
-
-    def test_codes_that_may_not_be_sent(self):
-        """Codes that are reserved, or only tell this side what happened, are a ValueError that names the good ones."""
-        for code in self.BAD_CODES:
-            self.assertFalse(is_sendable(code))
-            with self.assertRaisesRegex(ValueError, f"close code {code} may not be sent: use 1000 to 1003"):
-                format_close_message(code)
-        for code in (*(code for code in self.BAD_CODES if 0 <= code < 1 << 16), 1005):
-            with self.assertRaisesRegex(ValueError, "may not be sent"):
-                parse_close_payload(code.to_bytes(2) + b"why")
-            with self.assertRaisesRegex(ValueError, "may not be sent"):
-                parse_close_payload(code.to_bytes(2))
-
-    def test_reasons_that_cannot_be_sent(self):
-        """A reason has at most 123 bytes, of UTF-8, and needs a code."""
-        self.assertEqual(len(format_close_message(1000, "x" * 123)), 125)
-        for code, reason in ((1000, "x" * 124), (1000, "€" * 42), (1005, "why"), (1000, "\ud800")):
-            with self.assertRaises(ValueError):
-                format_close_message(code, reason)
-        for payload in (b"\x03", b"\x03\xe8\xff", b"\x03\xe8" + b"x" * 124):
-            with self.assertRaises(ValueError):
-                parse_close_payload(payload)
-
-    def test_message_payload(self):
-        """TEXT is str and travels as UTF-8; the other types are bytes in any form, copied if they could change."""
-        self.assertEqual(message_payload(TEXT, "grüß"), "grüß".encode())
-        for kind in (BINARY, PING, PONG, CLOSE, 2):
-            for data in (b"data", bytearray(b"data"), memoryview(b"data"), memoryview(b"d_a_t_a_")[::2]):
-                payload = message_payload(kind, data)
-                self.assertIs(type(payload), bytes)
-                self.assertEqual(payload, b"data")
-        self.assertEqual(len(message_payload(PING, bytes(125))), 125)
-
-    def test_mistakes(self):
-        """The wrong kind of data is a TypeError, the wrong type or size a ValueError, each with the way out."""
-        numbers = memoryview(bytes(128)).cast("I")
-        for kind, data, error, words in (
-            (TEXT, b"data", TypeError, "decode it, or send it as BINARY"),
-            (TEXT, None, TypeError, "a message is str or bytes, not NoneType: send_json sends"),
-            (BINARY, "data", TypeError, "encode it, or send it as TEXT"),
-            (PING, "data", TypeError, "encode it"),
-            (BINARY, 5, TypeError, "not int"),
-            (BINARY, ["data"], TypeError, "not list"),
-            (TEXT, "\ud800", ValueError, "surrogates not allowed"),
-            (PING, bytes(126), ValueError, "at most 125 bytes, not 126"),
-            (PONG, numbers, ValueError, "at most 125 bytes, not 128"),
-            (CLOSE, bytes(126), ValueError, "at most 125 bytes"),
-            (0, b"data", ValueError, "no message type 0"),
-            (3, b"data", ValueError, "no message type 3"),
-            (11, b"data", ValueError, "no message type 11"),
-        ):
-            with self.subTest(kind=kind, data=data), self.assertRaisesRegex(error, words):
-                message_payload(kind, data)
 
 
 class TestAgainstWsproto(ProtocolTestCase):

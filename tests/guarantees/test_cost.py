@@ -16,7 +16,7 @@ from typing import Any
 
 from syncws._base.options import ConnOptions
 from syncws._conn.conn import Conn
-from syncws._frames.protocol import encode
+from syncws._frames.frame import encode
 from syncws._net.transport import Transport
 from syncws.errors import CloseError
 from syncws.testing import ScriptedSocket

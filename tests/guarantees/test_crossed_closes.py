@@ -20,7 +20,7 @@ from typing import Any
 from syncws._base.options import ConnOptions
 from syncws._conn.conn import Conn
 from syncws._frames.masking import mask
-from syncws._frames.protocol import format_close_message
+from syncws._frames.payloads import format_close_message
 from syncws._net.transport import Transport
 from syncws.errors import CloseError, ConnectionClosed
 from syncws.testing import Frame, peer, socketpair

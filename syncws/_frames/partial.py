@@ -1,0 +1,84 @@
+"""A data frame that arrives in parts: received in place, unmasked and checked as it comes."""
+
+from __future__ import annotations
+
+import codecs
+import io
+
+from ..errors import TEXT, MessageType
+from .masking import mask_into
+
+#: From this size on a payload is received straight into its place.
+IN_PLACE = 1 << 16
+
+
+class PartialFrame:
+    """A data frame that is arriving: what is there so far, unmasked and checked.
+
+    A BytesIO lends its buffer to be received and unmasked in, and gives it away as bytes without a copy.
+    """
+
+    __slots__ = ("_checker", "_data", "_key", "_size", "filled", "missing", "received", "type")
+
+    def __init__(self, type: MessageType, length: int, key: bytes | None) -> None:
+        self.type = type
+        self.missing = length  # bytes yet to come
+        self.received = 0  # bytes that came, those already taken included: the mask's position
+        self._data = io.BytesIO()  # the first `filled` bytes are there, the rest is room
+        self._size = 0  # of _data
+        self.filled = 0
+        self._key = key
+        self._checker = codecs.getincrementaldecoder("utf-8")() if type is TEXT else None
+
+    def room(self) -> memoryview | None:
+        """Room for three times as much again as is there, within the declared length; None while that is little."""
+        if self.filled == self._size:
+            spare = min(3 * self.filled, self.missing)
+            if spare < IN_PLACE:
+                return None
+            self._size += spare
+            self._data.seek(self._size - 1)
+            self._data.write(b"\0")
+        return self._data.getbuffer()[self.filled : self._size]
+
+    def add(self, piece: bytes) -> bool:
+        """Take bytes that were received elsewhere; as `absorb`."""
+        self._data.seek(self.filled)
+        self._data.write(piece)
+        self._size = max(self._size, self.filled + len(piece))
+        return self.absorb(len(piece))
+
+    def absorb(self, count: int) -> bool:
+        """Unmask and check count bytes that were put behind what was there; False for invalid UTF-8."""
+        start, self.filled = self.filled, self.filled + count
+        if self._key is not None or self._checker is not None:
+            with self._data.getbuffer() as data:
+                if self._key is not None:
+                    mask_into(data, start, self.filled, self._key, self.received)
+                if self._checker is not None and not self._check(data[start : self.filled], count == self.missing):
+                    return False
+        self.received += count
+        self.missing -= count
+        return True
+
+    def _check(self, piece: memoryview, final: bool) -> bool:
+        assert self._checker is not None
+        with piece:
+            try:
+                self._checker.decode(piece, final)
+            except UnicodeDecodeError:
+                return False
+        return True
+
+    def take(self) -> bytes:
+        """Hand out what is there; of TEXT only whole characters, so that what follows is text by itself."""
+        kept = len(self._checker.getstate()[0]) if self._checker is not None else 0
+        end = self.filled - kept
+        if end == 0:
+            return b""
+        taken = self._data.getvalue()  # uncopied
+        rest = taken[end : self.filled]
+        self._data = io.BytesIO()
+        self._data.write(rest)
+        self._size = self.filled = kept
+        return taken if end == len(taken) else taken[:end]

@@ -1,0 +1,88 @@
+"""What a caller may put into a frame: the payload of a message or a close. Mistakes raise before a byte is sent."""
+
+from __future__ import annotations
+
+from ..errors import BINARY, TEXT, CloseCode, MessageType
+from .frame import MAX_CONTROL_PAYLOAD
+
+MAX_REASON = MAX_CONTROL_PAYLOAD - 2  # bytes of a close reason: two are the code's
+
+
+def format_close_message(code: int, reason: str = "") -> bytes:
+    """The payload of a close frame (gorilla's FormatCloseMessage); 1005 gives an empty one.
+
+    Raises ValueError for a code that may not be sent (RFC 6455 section 7.4) and for a reason over 123 bytes, TypeError
+    for a code that is no integer or a reason that is no str.
+    """
+    if not isinstance(code, int) or not isinstance(reason, str):
+        raise TypeError(f"a close has an integer code and a str reason, not {code!r} and {reason!r}")
+    if code == CloseCode.NO_STATUS_RECEIVED:
+        if reason:
+            raise ValueError("a close frame without a code (1005) cannot carry a reason")
+        return b""
+    if not is_sendable(code):
+        raise ValueError(f"close code {code} may not be sent: use 1000 to 1003, 1007 to 1013 or 3000 to 4999")
+    encoded = reason.encode()
+    if len(encoded) > MAX_REASON:
+        raise ValueError(f"a close reason has at most {MAX_REASON} bytes of UTF-8, not {len(encoded)}: shorten it")
+    return int(code).to_bytes(2) + encoded
+
+
+def parse_close_payload(payload: bytes) -> tuple[int, str]:
+    """(code, reason) of a payload the caller wants to send; ValueError where no peer may accept it."""
+    if not payload:
+        return CloseCode.NO_STATUS_RECEIVED, ""
+    if len(payload) == 1:
+        raise ValueError(
+            "the payload of a close frame is empty or begins with two bytes of code: see format_close_message"
+        )
+    code = int.from_bytes(payload[:2])
+    if code == CloseCode.NO_STATUS_RECEIVED:
+        raise ValueError("close code 1005 may not be sent: it stands for a close frame with an empty payload")
+    reason = payload[2:].decode()  # UnicodeDecodeError is a ValueError
+    format_close_message(code, reason)
+    return code, reason
+
+
+def is_sendable(code: int) -> bool:
+    """Whether a close frame may carry this code (RFC 6455 section 7.4, and 1012, 1013 of its registry)."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1013 or 3000 <= code <= 4999
+
+
+def no_message(data: object, json_method: str = "send_json") -> TypeError:
+    """What to raise for data that is no message: it names the method that sends such data, by default Conn's."""
+    kind = type(data).__name__
+    advice = (
+        "write_prepared sends it" if kind == "PreparedMessage" else f"{json_method} sends any value that JSON can hold"
+    )
+    return TypeError(f"a message is str or bytes, not {kind}: {advice}")
+
+
+def message_payload(message_type: int, data: str | bytes | bytearray | memoryview) -> bytes:
+    """The payload of a message of that type; raises before anything is written.
+
+    TypeError for TEXT that is not str or other types that are not bytes; ValueError for an unknown type, a control
+    payload over 125 bytes, or a str that UTF-8 cannot hold (a lone surrogate).
+    """
+    if message_type == TEXT:
+        if isinstance(data, str):
+            return data.encode()
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise no_message(data)
+        raise TypeError(f"a TEXT message is a str, not {type(data).__name__}: decode it, or send it as BINARY")
+    if message_type == BINARY and isinstance(data, bytes):
+        return data
+    if message_type not in (BINARY, MessageType.PING, MessageType.PONG, MessageType.CLOSE):
+        raise ValueError(f"no message type {message_type!r}: use TEXT, BINARY, PING, PONG or CLOSE")
+    if isinstance(data, str) and message_type == BINARY:
+        raise TypeError("a BINARY message is bytes, not str: encode it, or send it as TEXT")
+    if isinstance(data, str):
+        raise TypeError("a control frame carries bytes, not str: encode it")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        if message_type != BINARY:
+            raise TypeError(f"a control frame carries bytes, not {type(data).__name__}")
+        raise no_message(data)
+    payload = data if isinstance(data, bytes) else bytes(data)
+    if message_type != BINARY and len(payload) > MAX_CONTROL_PAYLOAD:
+        raise ValueError(f"a control frame carries at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")
+    return payload
