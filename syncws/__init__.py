@@ -72,6 +72,7 @@ times out leaves the connection usable: the next read goes on where it stopped.
 `syncws.testing` has what tests need: a pair of connections, a raw peer, leak checks.
 """
 
+from dataclasses import fields, is_dataclass
 from typing import get_type_hints
 
 from ._base.options import ConnOptions, Overflow
@@ -193,6 +194,8 @@ def _say_where_to_import_from() -> None:
             # Resolved while the module that has the names they are written in is known (typing.get_type_hints).
             hints = get_type_hints(exported)
             exported.__annotations__ = {key: hints[key] for key in vars(exported)["__annotations__"]}
+            if is_dataclass(exported):  # its __init__ names the fields of its bases too, as they are written there
+                exported.__init__.__annotations__ |= {each.name: hints[each.name] for each in fields(exported)}
         exported.__module__ = "syncws"
 
 

@@ -19,11 +19,12 @@ import sys
 import threading
 import time
 import unittest
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple, Unpack
 
-from ._base.options import ConnOptions
-from ._client.dialer import Dialer
+from ._base.options import ConnKeywords, ConnOptions
+from ._client.dialer import Dialer, DialerKeywords
 from ._conn.conn import Conn
 from ._frames.deflate import Agreement
 from ._frames.masking import mask
@@ -49,10 +50,10 @@ def pair(
     *,
     compression: bool = False,
     buffer: int | None = None,
-    server: dict[str, Any] | None = None,
-    client: dict[str, Any] | None = None,
+    server: ConnKeywords | None = None,
+    client: ConnKeywords | None = None,
     request: Request | None = None,
-    **options: Any,
+    **options: Unpack[ConnKeywords],
 ) -> Iterator[tuple[Conn, Conn]]:
     """(server, client): two connections that talk to each other; cut at the end of the block.
 
@@ -60,8 +61,8 @@ def pair(
     sockets' own buffers that many bytes, so that a peer which does not read is soon stuck. request is what a handler
     finds in ``conn.request``, by default ``Request("GET", "/")``.
     """
-    of_server = ConnOptions(**{**options, **(server or {})})
-    of_client = ConnOptions(**{**options, **(client or {})})
+    of_server = replace(ConnOptions(**options), **(server or {}))
+    of_client = replace(ConnOptions(**options), **(client or {}))
     agreement = DEFLATE if compression else None
     ours, theirs = map(Transport, socketpair(buffer))
     near = Conn(ours, client=False, options=of_server, agreement=agreement, request=request or Request("GET", "/"))
@@ -75,7 +76,7 @@ def pair(
 
 @contextlib.contextmanager
 def peer(
-    *, client: bool = False, compression: bool = False, buffer: int | None = None, **options: Any
+    *, client: bool = False, compression: bool = False, buffer: int | None = None, **options: Unpack[ConnKeywords]
 ) -> Iterator[tuple[Conn, Peer]]:
     """(conn, peer): a connection (a client's, if client is set) and its raw opposite; both closed at the end."""
     own = ConnOptions(**options)
@@ -324,8 +325,7 @@ def connect(
     path: str = "/",
     *,
     headers: HeaderSource | None = None,
-    subprotocols: Sequence[str] = (),
-    **dialer_options: Any,
+    **dialer_options: Unpack[DialerKeywords],
 ) -> Iterator[Conn]:
     """A client's connection to a WebSocket view of a WSGI application; closed at the end of the block.
 
@@ -335,7 +335,7 @@ def connect(
     Args:
         path: with its query string, if there is one.
         headers: further ones for the request, such as Cookie, or Origin.
-        subprotocols, dialer_options: see Dialer. Its handshake_timeout is 10 seconds.
+        dialer_options: see Dialer. Its handshake_timeout is 10 seconds; it has no proxy.
 
     Raises:
         BadHandshakeError: the application refused; ``response`` is its answer.
@@ -344,8 +344,8 @@ def connect(
     """
     if not path.startswith("/"):
         raise ValueError(f'a path begins with a slash, such as "/echo", and {path!r} does not')
-    options = {"handshake_timeout": 10.0, **dialer_options}
-    dialer = Dialer(net_dial=lambda *_: theirs, proxy=None, subprotocols=subprotocols, **options)
+    options: DialerKeywords = {"handshake_timeout": 10.0, **dialer_options}
+    dialer = Dialer(net_dial=lambda *_: theirs, proxy=None, **options)  # type: ignore[misc]  # else it is a TypeError
     gateway = Gateway(app, max_body_size=None, body_timeout=10)
     theirs, ours = socket.socketpair()
     thread = threading.Thread(target=_host_one, args=(gateway, ours), name="syncws-testing", daemon=True)

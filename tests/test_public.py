@@ -10,8 +10,28 @@ import traceback
 import types
 import typing
 import unittest
+from collections.abc import Iterator
+from dataclasses import fields
+from inspect import signature
+from typing import Any
 
 import syncws
+from syncws._base.options import ConnKeywords
+from syncws._client.dialer import DialerKeywords
+from syncws._http.handshake import HandshakeKeywords, HandshakeOptions
+from syncws._server.options import ServeKeywords, ServerOptions
+
+
+def _with_annotations(name: str, exported: Any) -> Iterator[tuple[str, Any]]:
+    """Everything about something exported that may have annotations of its own."""
+    if isinstance(exported, type | types.FunctionType):
+        yield name, exported
+    if not isinstance(exported, type):
+        return
+    for attribute, value in vars(exported).items():
+        plain = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        if isinstance(plain, types.FunctionType):
+            yield f"{name}.{attribute}", plain
 
 
 class PublicTests(unittest.TestCase):
@@ -55,12 +75,31 @@ class PublicTests(unittest.TestCase):
                 self.assertEqual(repr(pickle.loads(pickled)), repr(value))
 
     def test_annotations(self) -> None:
-        """The annotations of each exported class can be resolved, which looks for names in the class's module."""
+        """What is exported can be asked for its types, which looks for their names in the module of each: a class, its
+        methods and properties, the __init__ that a dataclass is given, a function."""
         for name in syncws.__all__:
-            exported = getattr(syncws, name)
-            if isinstance(exported, type):
-                with self.subTest(name):
-                    typing.get_type_hints(exported)
+            for where, asked in _with_annotations(name, getattr(syncws, name)):
+                with self.subTest(where):
+                    typing.get_type_hints(asked)
+
+    def test_keywords(self) -> None:
+        """What `dial`, `reconnect` and `serve` tell an editor are the options that they have, with their types."""
+        for keywords, options in (
+            (ConnKeywords, syncws.ConnOptions),
+            (HandshakeKeywords, HandshakeOptions),
+            (DialerKeywords, syncws.Dialer),
+        ):
+            with self.subTest(keywords.__name__):
+                told, hints = typing.get_type_hints(keywords), typing.get_type_hints(options)
+                self.assertEqual(told, {field.name: hints[field.name] for field in fields(options)})
+
+    def test_keywords_of_serve(self) -> None:
+        """They are those of Server, except where it listens, its handler, and what only a WSGI application needs."""
+        others = {"self", "handler", "host", "port", "wsgi_app", "max_body_size", "body_timeout"}
+        told, hints = typing.get_type_hints(ServeKeywords), typing.get_type_hints(syncws.Server.__init__)
+        self.assertEqual(told, {name: hints[name] for name in hints if name not in {*others, "return"}})
+        self.assertLess(told.items(), typing.get_type_hints(ServerOptions).items())
+        self.assertEqual(set(signature(syncws.Server.__init__).parameters), told.keys() | others)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 #: What `Conn.send_nowait` does when the send queue is full.
 Overflow = Literal["close", "drop_oldest", "drop_newest"]
@@ -67,6 +67,20 @@ class ConnOptions:
     def names(cls) -> frozenset[str]:
         """The names of the options."""
         return frozenset(field.name for field in fields(cls))
+
+
+class ConnKeywords(TypedDict, total=False):
+    """The options of ConnOptions as keyword arguments, for type checkers and editors; a test compares the two."""
+
+    read_limit: int | None
+    ping_interval: float | None
+    ping_timeout: float | None
+    close_timeout: float
+    send_queue: int
+    send_queue_bytes: int
+    overflow: Overflow
+    read_buffer_size: int
+    write_buffer_size: int
 
 
 def check_integer(name: str, value: int | None, least: int, *, none: str = "") -> None:

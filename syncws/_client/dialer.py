@@ -25,14 +25,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import urlsplit, urlunsplit
 
 from .._base.options import check_timeout, check_unix_path
 from .._conn.conn import Conn
 from .._frames import deflate
 from .._http import handshake
-from .._http.handshake import HandshakeOptions
+from .._http.handshake import HandshakeKeywords, HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
 from .._http.httpclient import BadAnswer, Exchange, ReceivedResponse
 from .._http.url import ProxyURL, ServerURL, bracketed, parse_proxy_url, parse_server_url
@@ -366,7 +366,24 @@ class Dialer(HandshakeOptions):
         return deflate.accept_answer(answer)
 
 
-def dial(url: str, headers: HeaderSource | None = None, *, timeout: float | None = None, **options: Any) -> Conn:
+class DialerKeywords(HandshakeKeywords, total=False):
+    """The options of a Dialer as keyword arguments; see `ConnKeywords`."""
+
+    subprotocols: Sequence[str]
+    ssl_context: ssl.SSLContext | None
+    server_hostname: str | None
+    proxy: str | Callable[[str], str | None] | None
+    proxy_headers: HeaderSource | None
+    proxy_ssl_context: ssl.SSLContext | None
+    unix_path: str | os.PathLike[str] | None
+    cookie_jar: http.cookiejar.CookieJar | None
+    net_dial: NetDial | None
+    net_dial_tls: NetDialTLS | None
+
+
+def dial(
+    url: str, headers: HeaderSource | None = None, *, timeout: float | None = None, **options: Unpack[DialerKeywords]
+) -> Conn:
     """Connect to a WebSocket server: `Dialer.dial`, of a Dialer with these options.
 
     ``syncws.dial("wss://example.com/feed", subprotocols=["v1"])``; arguments, options and errors are those of `Dialer`

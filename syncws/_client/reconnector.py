@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Unpack
 
 from .._base.options import check_timeout
 from .._conn.conn import Conn
@@ -30,7 +30,7 @@ from .._http.url import parse_server_url
 from .._net.connector import Attempt, Stopped
 from .._net.drain import drain
 from ..errors import BadHandshakeError, ConcurrencyError, HandshakeError, ProxyError
-from .dialer import Dialer
+from .dialer import Dialer, DialerKeywords
 
 _log = logging.getLogger("syncws.reconnector")
 
@@ -205,7 +205,7 @@ def reconnect(
     attempts: int | None = None,
     timeout: float | None = None,
     dialer: Dialer | None = None,
-    **options: Any,
+    **options: Unpack[DialerKeywords],
 ) -> Reconnector:
     """An object to iterate: each turn gives a fresh connection to url, however long it takes to get one.
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._base.options import ConnOptions, check_integer, check_timeout, strings
+from .._base.options import ConnKeywords, ConnOptions, check_integer, check_timeout, strings
 from .._frames.deflate import check_level
 from .headers import TOKEN, Headers
 from .request import Request
@@ -75,6 +75,15 @@ class HandshakeOptions(ConnOptions):
             raise TypeError(f"enable_compression is True or False, not {self.enable_compression!r}")
         check_level(self.compression_level, "compression_level")
         check_integer("compression_threshold", self.compression_threshold, 0)
+
+
+class HandshakeKeywords(ConnKeywords, total=False):
+    """The options of HandshakeOptions as keyword arguments; see `ConnKeywords`."""
+
+    handshake_timeout: float | None
+    enable_compression: bool
+    compression_level: int
+    compression_threshold: int
 
 
 def checked_subprotocols(value: Any) -> tuple[str, ...]:

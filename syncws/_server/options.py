@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from .._base.options import check_count, check_integer, check_timeout, check_unix_path, check_wait
 from .._http.request import Request
@@ -55,6 +55,22 @@ class ServerOptions:
         check_workers(self.workers, self.pin)
         check_integer("max_body_size", self.max_body_size, 0, none="no limit")
         check_timeout("body_timeout", self.body_timeout)
+
+
+class ServeKeywords(TypedDict, total=False):
+    """The options of `serve` that it hands on to its Server; see `ConnKeywords`."""
+
+    unix_path: str | os.PathLike[str] | None
+    ssl_context: ssl.SSLContext | None
+    listener: socket.socket | None
+    max_connections: int | None
+    handshake_timeout: float | None
+    keep_alive_timeout: float | None
+    max_head_size: int
+    max_headers: int
+    shutdown_timeout: float
+    workers: int
+    pin: bool | None
 
 
 def _check_application(handler: object, wsgi_app: object) -> None:

@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from .._base.options import check_wait
 from .._base.waker import Waker
@@ -52,7 +52,7 @@ from .._net.tls import TLSTransport
 from .._net.transport import Transport
 from ..errors import CloseCode, ConcurrencyError, HandshakeError
 from .gateway import Application, Gateway, forget_connection
-from .options import Handler, ServerOptions
+from .options import Handler, ServeKeywords, ServerOptions
 from .upgrader import Upgrader
 from .workers import ENDING, Parent, Share, Workers
 
@@ -679,7 +679,7 @@ def serve(
     port: int = 8080,
     *,
     upgrader: Upgrader | None = None,
-    **options: Any,
+    **options: Unpack[ServeKeywords],
 ) -> None:
     """Serve WebSocket connections until SIGTERM or SIGINT: every request is upgraded, whatever its path.
 
@@ -689,7 +689,7 @@ def serve(
     Args:
         host, port: see Server.
         upgrader: decides who may connect, and how; None for ``Upgrader()``.
-        options: Server's.
+        options: Server's, except those of a wsgi_app.
 
     Raises:
         OSError: the address cannot be bound.
