@@ -1,4 +1,10 @@
-"""Where the head of a request ends, and which heads are refused before h11 sees them."""
+"""Where the head of a request ends, and which heads are refused before h11 sees them.
+
+h11 accepts four shapes that another HTTP speaker on the way may read differently, which is how requests are smuggled:
+lines that end in a bare LF, folded headers, a Content-Length that is repeated or a list, and Content-Length beside
+Transfer-Encoding. All four are refused here. Since the lines are looked at as they arrive, this is also the place that
+limits how long a head is, and how many headers it has.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +12,9 @@ from .request import BadRequest
 
 
 class HeadScreen:
-    """Finds the end of a head in a buffer that grows, and refuses what h11 would let through.
+    """Finds the end of one head in a buffer that grows, and refuses what h11 would let through.
 
-    Every byte is looked at once, however small the pieces are that it comes in.
+    Every byte is looked at once, however small the pieces are in which it comes. For one thread.
     """
 
     __slots__ = ("_has_encoding", "_has_length", "_lines", "_max_head", "_max_headers", "_searched", "_start")

@@ -1,18 +1,16 @@
-"""One HTTP/1.1 request and its response at a time, over a transport, with h11 as the parser.
+"""One HTTP/1.1 connection of a server: a request and its response at a time, over a transport, with h11 as the parser.
 
-    head = bytes up to the empty line   ->  screened here  ->  h11  ->  Request
-    what is behind it                   ->  stays here, until somebody reads the body or takes the connection over
+    bytes up to the empty line   ->  HeadScreen  ->  h11  ->  Request
+    what comes after it          ->  is kept here, until somebody reads the body or takes the connection over
 
 Three rules:
 
-* **h11 sees a head only when it is complete and harmless.** h11 accepts four shapes that another HTTP speaker on the
-  way may read differently, which is how requests are smuggled: lines that end in a bare LF, folded headers, a
-  Content-Length repeated or listed, Content-Length beside Transfer-Encoding. They are refused before. Looking at the
-  lines as they arrive, each byte once, also bounds the head and its number of headers.
-* **One h11 object for each request.** Nothing of one request can leak into the next, and none is left once a WebSocket
-  has taken over. Bytes behind a request are kept here in between.
+* **h11 sees a head only when it is complete and harmless**: see `head`.
+* **One h11 object for each request.** Nothing of one request can leak into the next, and no object is left once a
+  WebSocket has taken over. Bytes after a request are kept here in between.
 * **In doubt, the connection ends.** A further request is read only if the last one was well formed, read to its end,
-  and neither asked for an upgrade nor had a chunked body (h11 takes bare LFs in its trailers, too).
+  and neither asked for an upgrade nor had a chunked body (h11 takes bare LFs in its trailers, too). `_may_follow` is
+  the one place that decides this.
 
 Whatever the peer sends, `HTTPConnection.read_request` and `Request.body` raise nothing but `BadRequest` and OSError.
 """
@@ -36,6 +34,9 @@ _RECEIVE_SIZE = 16384
 #: An answer in pieces leaves in system calls of at most so many bytes of its body.
 _SEND_SIZE = 1 << 16
 
+#: Statuses whose answers have no body (RFC 9110 sections 15.3.5 and 15.4.5).
+_BODILESS = (204, 304)
+
 #: What may have come before a request has begun: an empty line is nothing (RFC 9112 section 2.2).
 _NOTHING = (bytearray(), bytearray(b"\r\n"))
 
@@ -43,7 +44,9 @@ _NOTHING = (bytearray(), bytearray(b"\r\n"))
 class HTTPConnection:
     """The server's side of HTTP on one transport, a request and its response at a time.
 
-    The head of a request is at most max_head bytes long and has at most max_headers headers. For one thread.
+    The head of a request is at most max_head bytes long and has at most max_headers headers.
+
+    Concurrency: for one thread at a time.
     """
 
     __slots__ = (
@@ -65,7 +68,7 @@ class HTTPConnection:
 
     def __init__(self, transport: Transport, *, max_head: int = 16384, max_headers: int = 128) -> None:
         self.transport = transport
-        #: Whether a request may be read: at first, and after an answer that did not say "close".
+        #: Whether a request may be read. True at first, and after an answer that did not say "close".
         self.keep_alive = True
         #: Whether another protocol has the transport now.
         self.taken_over = False
@@ -76,10 +79,10 @@ class HTTPConnection:
         self._last = True  # no further request, even if h11 sees no reason
         self._is_head = False  # that request is a HEAD
         self._declared = 0  # its Content-Length
-        self._body = bytearray()  # what has come of its body
-        self._taken = 0  # how many bytes of its body h11 has given
+        self._body = bytearray()  # what read_body has read
+        self._taken = 0  # how many bytes of its body were read, by either way
         self._head = b""  # of an answer in pieces, as long as it has not left
-        self._is_bodiless = False  # that answer has a head only
+        self._is_bodiless = False  # the answer has a head only
 
     def read_request(self, deadline: float | None) -> Request | None:
         """The next request, once its head is complete.
@@ -106,40 +109,27 @@ class HTTPConnection:
         self._is_head = event.method == b"HEAD"
         return self._accept(event)
 
+    # The body of a request: what is read of it, by either way, is read once
+
     def read_body(self, limit: int, deadline: float | None) -> bytes:
-        """The body of the last request; see `Request.body`. b"" once the connection is taken over."""
+        """The whole body of the last request; see `Request.body`. b"" once the connection is taken over.
+
+        What has been read is kept, and given again.
+        """
         if self._http is None:
             return b""
         if self._declared > limit:
             raise BadRequest(413, f"the body has {self._declared} bytes, and {limit} are allowed")
-        while len(self._body) <= limit and self._http.their_state is h11.SEND_BODY:
-            if not self._read_body_event():
-                self._feed_body(deadline)
+        while len(self._body) <= limit and (piece := self.read_body_piece(deadline)):
+            self._body += piece
         if len(self._body) > limit:
             raise BadRequest(413, f"the body has more than {limit} bytes")
-        if self._http.their_state is h11.ERROR:
-            raise BadRequest(400, "the body is malformed")
         return bytes(self._body)
-
-    def send_response(self, response: Response, *, deadline: float | None) -> None:
-        """Send the one answer to the last request, or to what `read_request` refused; then `keep_alive` is decided.
-
-        The answer to a HEAD, a 204 and a 304 go without body. Raises WriteTimeout and OSError, after which the
-        connection is good for nothing, and RuntimeError if there is nothing to answer (any more).
-        """
-        if self._http is None or self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            raise RuntimeError("there is no request to answer")
-        keep_alive = self._at_end_of_request()
-        head, *body = self._render(self._http, response, keep_alive)
-        self.transport.send(head, b"".join(body), deadline=deadline)
-        self.keep_alive = keep_alive
-
-    # A body and an answer in pieces: what a WSGI application reads and gives
 
     def read_body_piece(self, deadline: float | None) -> bytes:
         """What comes next of the last request's body; b"" at its end, and once the connection is taken over.
 
-        Raises BadRequest as `Request.body` does. Not to be mixed with `read_body`, which keeps what it has read.
+        Nothing of it is kept. Raises BadRequest as `Request.body` does.
         """
         while self._http is not None and self._http.their_state is h11.SEND_BODY:
             event = self._next_event()
@@ -151,24 +141,33 @@ class HTTPConnection:
             raise BadRequest(400, "the body is malformed")
         return b""
 
-    def begin_response(self, status: int, reason: str, headers: Headers, *, droppable: float) -> None:
-        """Begin the one answer to the last request, in place of `send_response`. For a HEAD, a 204 and a 304 it is all.
+    # The answer: whole, or in pieces
 
-        The head leaves with the first bytes of the body, or at the end. Without a Content-Length the body is chunked,
-        or to HTTP/1.0 ends with the connection. droppable is how many bytes of the request's body may be dropped at the
-        end, math.inf if somebody still reads it: with more to come the answer says that the connection will end.
-        Raises RuntimeError if there is nothing to answer (any more).
+    def send_response(self, response: Response, *, deadline: float | None) -> None:
+        """Send the one answer to the last request, or to what `read_request` refused; then `keep_alive` is decided.
+
+        The answer to a HEAD, a 204 and a 304 go without body. A body of the request that has not come whole is not
+        waited for: no further request is read then. Raises WriteTimeout and OSError, after which the connection is good
+        for nothing, and RuntimeError if there is nothing to answer (any more).
         """
-        if self._http is None or self._http.our_state is not h11.SEND_RESPONSE:
-            raise RuntimeError("there is no request to answer")
-        if not self._may_follow(droppable):
-            self._last = True
-        fields = [("Date", formatdate(usegmt=True))] if "Date" not in headers else []
-        fields += headers
-        if self._last:
-            fields.append(("Connection", "close"))
-        self._head = self._http.send(_h11_response(status, reason, fields))
-        self._is_bodiless = self._is_head or status in (204, 304)
+        headers = list(response.headers)
+        if response.status not in _BODILESS:
+            headers.append(("Content-Length", str(len(response.body))))
+        head = self._begin_answer(response.status, response.reason, headers, 0)
+        # h11 has the length from the head, and need not count the body.
+        self.transport.send(head, b"" if self._is_bodiless else response.body, deadline=deadline)
+        self.drop_body(0, None)
+
+    def begin_response(self, status: int, reason: str, headers: Headers, *, droppable: float) -> None:
+        """Begin the one answer to the last request, in pieces. For a HEAD, a 204 and a 304 it is all.
+
+        `send_data`, `end_response` and `drop_body` go on with it. The head leaves with the first bytes of the body, or
+        at the end. Without a Content-Length the body is chunked, or to HTTP/1.0 ends with the connection. droppable is
+        how many bytes of the request's body may be awaited and dropped at the end, math.inf if somebody still reads
+        it: with more to come the answer says that the connection will end. Raises RuntimeError if there is nothing to
+        answer (any more).
+        """
+        self._head = self._begin_answer(status, reason, list(headers), droppable)
 
     def send_data(self, data: bytes, *, stall: float | None) -> None:
         """Send a piece of the answer's body at once; nothing if it has none.
@@ -193,10 +192,10 @@ class HTTPConnection:
         if head or end:
             self.transport.send(head + end, stall=stall)
 
-    def drop_body(self, droppable: int, deadline: float) -> None:
-        """Once the answer has left, drop what is to come of the request's body, and decide `keep_alive`.
+    def drop_body(self, droppable: int, deadline: float | None) -> None:
+        """Once the answer has left, drop what nobody has read of the request's body, and decide `keep_alive`.
 
-        A further request may be read if not more than droppable bytes were to come, and did until the deadline.
+        A further request may be read if at most droppable bytes had yet to come, and came until the deadline.
         """
         if not self._may_follow(droppable):
             return
@@ -205,23 +204,30 @@ class HTTPConnection:
                 pass
         except BadRequest:
             return
+        # "Connection: close" leaves the request in MUST_CLOSE. h11 says so only at the end of the body.
         self.keep_alive = self._http is not None and self._http.their_state is h11.DONE
 
     def _may_follow(self, droppable: float) -> bool:
-        """Whether a further request may be read behind this one, if what is to come of its body comes."""
+        """Whether a further request may follow the last one, if what has yet to come of its body comes.
+
+        It is asked before the head of the answer leaves, which says "close" if not, and again when the answer has left:
+        by then more of the body may have come.
+        """
         assert self._http is not None
         if self._last:
             return False
-        if self._http.their_state is h11.SEND_BODY and self._taken == self._declared:
-            self._next_event()  # its end, for which nothing has to come
-        if self._http.their_state is h11.SEND_BODY:
-            # Whoever waits for consent and gets an answer instead may send the body, or not.
-            return not self._http.they_are_waiting_for_100_continue and self._declared - self._taken <= droppable
-        # See _at_end_of_request.
-        return self._http.their_state is h11.DONE
+        if self._http.their_state is not h11.SEND_BODY:
+            # An upgrade that was asked for leaves it in MIGHT_SWITCH_PROTOCOL, "Connection: close" in MUST_CLOSE.
+            return self._http.their_state is h11.DONE
+        here = len(self._http.trailing_data[0]) + len(self._buffer)
+        to_come = self._declared - self._taken - here
+        if to_come <= 0:
+            return True
+        # Whoever waits for consent and gets an answer instead may send the body, or not.
+        return to_come <= droppable and not self._http.they_are_waiting_for_100_continue
 
     def take_over(self) -> tuple[Transport, bytes]:
-        """Leave HTTP: the transport, and whatever the peer sent behind the request (gorilla's Hijack).
+        """Leave HTTP: the transport, and whatever the peer sent after the request (gorilla's Hijack).
 
         From now on the transport is the caller's, nothing here touches it. Raises RuntimeError the second time.
         """
@@ -242,7 +248,7 @@ class HTTPConnection:
     # Reading
 
     def _receive_head(self, deadline: float | None) -> bytes | None:
-        """The bytes of a complete head, screened; None if the stream ends before one begins."""
+        """The bytes of a complete head that may be given to h11; None if the stream ends before a head begins."""
         screen = HeadScreen(self._max_head, self._max_headers)
         while (end := screen.find_end(self._buffer)) is None:
             data = self._receive(deadline)
@@ -269,7 +275,7 @@ class HTTPConnection:
                 return data
 
     def _accept(self, event: h11.Request) -> Request:
-        """Our request from h11's, if it is one that we serve."""
+        """Make our Request of h11's. Raises BadRequest for one that is not served."""
         version = event.http_version.decode()
         if version not in ("1.0", "1.1"):
             raise BadRequest(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
@@ -297,7 +303,7 @@ class HTTPConnection:
         return request
 
     def _next_event(self) -> Any:
-        """h11's next event. At the end of a request, what h11 has received behind it comes back into the buffer."""
+        """h11's next event. At the end of a request, what h11 has received after it goes back into the buffer."""
         assert self._http is not None
         try:
             event = self._http.next_event()
@@ -309,15 +315,8 @@ class HTTPConnection:
             self._buffer[:0] = self._http.trailing_data[0]
         return event
 
-    def _read_body_event(self) -> bool:
-        """Move on in the body by one event; False if h11 needs more bytes."""
-        event = self._next_event()
-        if isinstance(event, h11.Data):
-            self._body += event.data
-        return event is not h11.NEED_DATA
-
     def _feed_body(self, deadline: float | None) -> None:
-        """Give h11 what is here; if nothing is, what the peer sends, who may wait for our consent first."""
+        """Give h11 the bytes that are here, or else those that the peer sends next. It may wait for our 100 first."""
         assert self._http is not None
         try:
             if not self._buffer and self._http.they_are_waiting_for_100_continue:
@@ -333,38 +332,21 @@ class HTTPConnection:
 
     # Writing
 
-    def _at_end_of_request(self) -> bool:
-        """Whether a further request may follow. An unread body is dropped as far as it is here; nothing is awaited."""
-        assert self._http is not None
+    def _begin_answer(self, status: int, reason: str, headers: list[tuple[str, str]], droppable: float) -> bytes:
+        """The head of an answer. From here on it is decided whether the connection ends behind it."""
+        if self._http is None or self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            raise RuntimeError("there is no request to answer")
+        self._last = not self._may_follow(droppable)
+        self._is_bodiless = self._is_head or status in _BODILESS
+        names = {name.lower() for name, _ in headers}
+        if "date" not in names:
+            headers.insert(0, ("Date", formatdate(usegmt=True)))
+        options = ["Upgrade"] if "upgrade" in names else []
         if self._last:
-            return False
-        try:
-            while self._http.their_state is h11.SEND_BODY:
-                if self._read_body_event():
-                    continue
-                if not self._buffer:
-                    return False
-                self._feed_body(None)
-        except BadRequest:
-            return False
-        # An upgrade that was asked for leaves it in MIGHT_SWITCH_PROTOCOL, "Connection: close" in MUST_CLOSE.
-        return self._http.their_state is h11.DONE
-
-    def _render(self, http: h11.Connection, response: Response, keep_alive: bool) -> list[bytes]:
-        """Head and body of a response. Its length is settled here, so h11 need not count the body."""
-        bodiless = response.status in (204, 304)
-        headers = [("Date", formatdate(usegmt=True)), *response.headers]
-        if not bodiless:
-            headers.append(("Content-Length", str(len(response.body))))
-        options = ["Upgrade"] if "Upgrade" in response.headers else []
-        if not keep_alive:
             options.append("close")
         if options:
             headers.append(("Connection", ", ".join(options)))
-        head = _h11_response(response.status, response.reason, headers)
-        if not response.body or bodiless or self._is_head:
-            return [http.send(head)]
-        return [http.send(head), response.body]
+        return self._http.send(_h11_response(status, reason, headers))
 
 
 def _h11_response(status: int, reason: str, headers: list[tuple[str, str]]) -> h11.Response:

@@ -10,6 +10,7 @@ from unittest import mock
 
 from syncws._http import http11
 from syncws._http import request as request_module
+from syncws._http.headers import Headers
 from syncws._http.http11 import HTTPConnection
 from syncws._http.request import BadRequest
 from syncws._http.response import Response
@@ -184,6 +185,15 @@ class BodyTests(HTTPCase):
             with self.subTest(data=data):
                 self.assertBodyRefused(400, head("Transfer-Encoding: chunked"), data)
 
+    def test_each_byte_is_read_once(self):
+        """What was read in pieces is no longer part of the whole, and the other way round."""
+        _, exchange = open_wire(head("Content-Length: 4"), b"ab", b"cd")
+        request = exchange.read_request(None)
+        self.assertEqual(exchange.read_body_piece(None), b"ab")
+        self.assertEqual(request.body(), b"cd")
+        self.assertEqual(exchange.read_body_piece(None), b"")
+        self.assertEqual(request.body(), b"cd")
+
     def test_expect_continue(self):
         """A client that waits for it gets 100 Continue once, when the body is read and not before."""
         wire, exchange = open_wire(head("Content-Length: 5", "Expect: 100-continue"), b"hel", b"lo")
@@ -245,6 +255,28 @@ class KeepAliveTests(HTTPCase):
         paths, wire = self.serve(post, b"c" + self.numbered(2))
         self.assertEqual((paths, len(wire.pieces)), (["/1"], 1))
         self.assertEqual(parse_answer(wire.sent)[1]["connection"], "close")
+
+    def begin(self, *lines, here, droppable):
+        """Answer in pieces a request whose body is here in part; the answer's headers, and whether another may come."""
+        wire, exchange = open_wire(head(*lines, start="POST / HTTP/1.1") + here, GET)
+        exchange.read_request(None)
+        exchange.begin_response(200, "OK", Headers({"Content-Length": "0"}), droppable=droppable)
+        exchange.end_response(stall=None)
+        headers = parse_answer(wire.sent)[1]
+        exchange.drop_body(0, None)
+        return headers.get("connection"), exchange.keep_alive
+
+    def test_only_what_has_yet_to_come_counts(self):
+        """Whichever way it is answered, bytes of a body that are here already may be dropped, however many they are."""
+        self.assertEqual(self.begin("Content-Length: 900", here=b"x" * 900, droppable=0), (None, True))
+        self.assertEqual(self.begin("Content-Length: 900", here=b"x" * 895, droppable=5), (None, False))
+        self.assertEqual(self.begin("Content-Length: 900", here=b"x" * 894, droppable=5), ("close", False))
+
+    def test_consent_that_is_no_longer_waited_for(self):
+        """A client that waited for consent, and sent its whole body without it, is read on."""
+        expect = "Expect: 100-continue"
+        self.assertEqual(self.begin("Content-Length: 3", expect, here=b"abc", droppable=0), (None, True))
+        self.assertEqual(self.begin("Content-Length: 3", expect, here=b"", droppable=9), ("close", False))
 
     def test_unread_body_with_expect(self):
         """A client that waits for consent and gets an answer instead is not asked for its body, and closed."""
