@@ -92,7 +92,9 @@ from ._http.response import Response
 from ._net.tls import TLSTransport
 from ._net.transport import Transport
 from ._rooms.heartbeat import Heartbeat
-from ._rooms.manager import Manager, ManagerStats, Member
+from ._rooms.manager import Manager
+from ._rooms.member import Member
+from ._rooms.stats import ManagerStats
 from ._server.server import Server, serve
 from ._server.upgrader import Upgrader
 from .errors import (

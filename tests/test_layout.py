@@ -53,7 +53,7 @@ ORDER = {
     "_http": ["headers", "request", "response", "head", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
     "_conn": ["wire", "ending", "inbound", "outbound", "conn", "outcome", "farewell"],
     "_client": ["proxy", "dialer", "reconnector"],
-    "_rooms": ["heartbeat", "manager"],
+    "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "manager"],
     "_wsgi": ["taken", "inside", "servers", "takers", "foreign", "detach", "hosted", "view"],
     "_wsgi.servers": [
         *("by_stream", "werkzeug", "waitress", "eventlet", "cheroot", "uwsgi", "gunicorn", "refused"),

@@ -1,0 +1,43 @@
+"""What callers of a `Manager` hand in, checked before anything has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from .._conn.conn import Conn
+from .member import Member
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that are to be changed: None leaves one as the connection has it."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def check_member(conn: Conn, id: Hashable, rooms: Iterable[Hashable]) -> list[Hashable]:
+    """The rooms, as a list. Raises TypeError for what cannot be registered."""
+    if not isinstance(conn, Conn):
+        raise TypeError(f"conn is a syncws.Conn, not {conn!r}")
+    if isinstance(id, Member):
+        raise TypeError("id is what a member is known by, not a Member")
+    hash(id)
+    if isinstance(rooms, str | bytes) or not isinstance(rooms, Iterable):
+        raise TypeError(f"rooms is a list of rooms, such as [{rooms!r}], not {rooms!r}")
+    checked = list(rooms)
+    for room in checked:
+        check_room(room)
+    return checked
+
+
+def check_room(room: Hashable) -> None:
+    """Raises TypeError for what is not the name of a room."""
+    if room is None:
+        raise TypeError("a room is any hashable except None, which stands for everybody")
+    hash(room)
+
+
+def check_exclude(exclude: Iterable[Hashable]) -> frozenset[Hashable]:
+    """The ids and Members that get no message. Raises TypeError for one that stands alone."""
+    if isinstance(exclude, str | bytes) or not isinstance(exclude, Iterable):
+        raise TypeError(f"exclude is a list of ids or Members, such as [member], not {exclude!r}")
+    return frozenset(exclude)

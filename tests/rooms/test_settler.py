@@ -1,0 +1,78 @@
+"""The settler: the thread that calls on_close of members which a send found lost."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import unittest
+from unittest import mock
+
+from syncws import Manager
+from syncws.testing import await_
+from tests.tasks import PATIENCE, Task
+
+from .support import ManagerCase
+
+
+class SettlerTests(ManagerCase):
+    """Members that a send found lost, and their on_close."""
+
+    def test_on_close_may_take_its_time(self) -> None:
+        """One that blocks holds up the on_close of other lost members, and no send."""
+        go_on = threading.Event()
+        manager = Manager(on_close=lambda member, error: (go_on.wait(PATIENCE), self.log.on_close(member, error)))
+        members = [self.join(manager, number)[0] for number in range(3)]
+        for member in members:
+            member.conn.close_now()
+        self.assertEqual([manager.broadcast("x") for _ in range(3)], [0, 0, 0])
+        self.assertEqual((len(manager), self.log.calls), (0, []))
+        go_on.set()
+        for _ in range(3):
+            self.wait(self.log.closed)
+        self.assertEqual(sorted(id for _, id, _ in self.log.calls), [0, 1, 2])
+
+    def test_no_thread_to_be_had(self) -> None:
+        """Where no thread can be started the on_close waits for the next occasion."""
+        manager = Manager(on_close=self.log.on_close)
+        for id in ("ann", "bob"):
+            self.join(manager, id)[0].conn.close_now()
+        with mock.patch("threading.Thread.start", side_effect=RuntimeError("no thread")):
+            with self.assertLogs("syncws.manager", "ERROR"):
+                self.assertFalse(manager.send("ann", "x"))
+        self.assertEqual(self.log.calls, [])
+        self.assertFalse(manager.send("bob", "x"))
+        self.wait(self.log.closed)
+        self.wait(self.log.closed)
+        self.assertEqual(len(self.log.calls), 2)
+
+    def test_an_on_close_that_exits(self) -> None:
+        """A SystemExit of an on_close is logged, and those behind it are told."""
+        manager = Manager(on_close=lambda member, error: (self.log.on_close(member, error), sys.exit(1)))
+        for id in ("ann", "bob"):
+            self.join(manager, id)[0].conn.close_now()
+        with self.assertLogs("syncws.manager", "ERROR"):
+            manager.broadcast("x")
+            self.wait(self.log.closed)
+            self.wait(self.log.closed)
+            self.assertTrue(await_(lambda: not manager._settler._running))
+        self.assertEqual((len(self.log.calls), manager._registry._leaving), (2, {}))
+
+    def test_each_lost_member_is_told_once(self) -> None:
+        """Many threads that find the same member lost in the same instant cause one on_close."""
+        manager = Manager(on_close=self.log.on_close)
+        member, _ = self.join(manager, "ann")
+        member.conn.close_now()
+        gate = threading.Barrier(8)
+
+        def send() -> None:
+            gate.wait()
+            manager.broadcast("x")
+
+        for task in [Task(send) for _ in range(8)]:
+            task.result()
+        self.wait(self.log.closed)
+        self.assertEqual(len(self.log.calls), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
