@@ -30,7 +30,7 @@ from ._conn.conn import Conn
 from ._frames.payloads import format_close_message
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
-from ._wsgi.hosted import hosted
+from ._wsgi.guests import guests
 from ._wsgi.taken import Environ, Taken, Taker, Untakeable
 from ._wsgi.takers import register_taker
 from ._wsgi.view import MAX_CONNECTIONS
@@ -89,7 +89,7 @@ def websocket(
 
 def open_connections() -> int:
     """How many WebSocket connections this process serves inside its WSGI server."""
-    return len(hosted())
+    return len(guests())
 
 
 def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float = 3.0) -> int:
@@ -113,7 +113,7 @@ def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float 
     """
     format_close_message(code, reason)
     check_wait("timeout", timeout)
-    return hosted().shutdown(code, reason, timeout)
+    return guests().shutdown(code, reason, timeout)
 
 
 def check_upgrader(upgrader: Upgrader | None) -> None:

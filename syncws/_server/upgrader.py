@@ -36,7 +36,7 @@ from .._http.wsgiresponse import WSGIResponse, refused
 from .._net.address import say_peer
 from .._net.transport import Transport
 from .._wsgi import view
-from .._wsgi.hosted import Full
+from .._wsgi.guests import Full
 from .._wsgi.servers.refused import check_http2
 from .._wsgi.taken import Environ, Untakeable
 from .._wsgi.view import MAX_CONNECTIONS

@@ -8,6 +8,6 @@ Floor 4: imports the folders of floors 0 to 3. `_client` and `_rooms` are on the
 * `takers`: which server a request came by, and the takers that an application has added.
 * `foreign`: TLS that a server began, and connections that use a server's own socket.
 * `detach`: a connection that leaves its server.
-* `hosted`: the connections of this process inside other servers: how many there may be, and their end.
+* `guests`: the connections of this process inside other servers: how many there may be, and their end.
 * `view`: one WebSocket view from its environ to its end. Begin here.
 """

@@ -28,7 +28,7 @@ def _no_bytes() -> bytes:
     return b""
 
 
-def _no_mark() -> None:
+def _nothing() -> None:
     pass
 
 
@@ -45,11 +45,15 @@ class Taken:
             while a view runs, and makes nothing of it when the client is gone as the view returns.
         pool: how many requests the server serves at a time; None: not known, or as many as come.
         swallow: the server logs a response that it cannot write: let it write into nothing.
-        mark: called before the view returns; tells the server that the response is none of its concern.
+        on_taken: called when the connection is taken, in the thread of the view; tells the server, or prepares what is
+            asked of it later.
         environ_keys: how the keys begin under which its environ holds streams, sockets and the like. The request of a
             detached connection keeps none of them. (Those of WSGI itself need not be named.)
-        worker: gunicorn's Worker, where it can be found.
-        is_ending: tells whether the server is about to end, if it then waits for the views under way.
+        is_ending: tells whether the server is about to end, if it then waits for the views under way. Asked a few
+            times a second while there are any, by another thread.
+        say_alive: called as often as that, for a server that takes a view that lasts for one that hangs.
+        is_replaced: tells, when the process ends, whether another one takes its place at once. Peers are told 1012
+            (service restart) then, and 1001 otherwise.
     """
 
     server: str
@@ -59,10 +63,11 @@ class Taken:
     detachable: bool = True
     pool: int | None = None
     swallow: bool = False
-    mark: Callable[[], None] = _no_mark
+    on_taken: Callable[[], object] = _nothing
     environ_keys: tuple[str, ...] = ()
-    worker: Any = None
     is_ending: Callable[[], bool] | None = None
+    say_alive: Callable[[], object] | None = None
+    is_replaced: Callable[[], bool] | None = None
 
     @property
     def is_tls(self) -> bool:

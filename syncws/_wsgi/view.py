@@ -39,7 +39,7 @@ from .._net.transport import Transport
 from ..errors import HandshakeError
 from .detach import CAN_EXCHANGE, DetachedTLSTransport, DetachedTransport, can_detach_tls, detach, detach_tls
 from .foreign import BorrowedTransport, SSLSocketTransport
-from .hosted import Full, Seat, hosted
+from .guests import Full, Seat, guests
 from .taken import Environ, Taken, Untakeable
 from .takers import find, http_version
 
@@ -130,20 +130,20 @@ class TakenConnection:
             self._taken = find(self._environ)
         return self._taken
 
-    def sit_down(self, *, in_view: bool, limit: int | None) -> Seat:
+    def take_seat(self, *, in_view: bool, limit: int | None) -> Seat:
         """Take a seat for it. Raises Untakeable, Full."""
-        self._seat = hosted().admit(self.find(), in_view=in_view, limit=limit)
+        self._seat = guests().admit(self.find(), in_view=in_view, limit=limit)
         return self._seat
 
     def opened(self, conn: Conn) -> None:
         """There is a connection now."""
         if self._seat is not None:
-            self._seat.seat(conn)
+            self._seat.connected(conn)
 
     def take_over(self) -> tuple[Transport, bytes]:
         """Take the connection for a Conn that is used in the view. Raises Untakeable, Full, OSError."""
         _check_patched(self.find())
-        seat = self.sit_down(in_view=True, limit=MAX_CONNECTIONS)
+        seat = self.take_seat(in_view=True, limit=MAX_CONNECTIONS)
         try:
             transport, early_data = self.move()
         except BaseException:
@@ -160,7 +160,7 @@ class TakenConnection:
         early_data = taken.read_early()
         transport = _transport(taken)
         self.taken_over = True
-        taken.mark()
+        taken.on_taken()
         self._environ, self._taken = {}, None  # they hold the server's streams
         return transport, early_data
 
@@ -234,7 +234,7 @@ def _serve_on_our_server(
 def _serve_in_view(
     request: Request, exchange: TakenConnection, open_: Open, call: Call, limit: int | None
 ) -> WSGIResponse:
-    seat = exchange.sit_down(in_view=True, limit=limit)
+    seat = exchange.take_seat(in_view=True, limit=limit)
     try:
         transport, early_data = exchange.move()
         end = _talk(request, partial(open_, transport, early_data), call, detached=False)
@@ -267,7 +267,7 @@ def _end_in_seat(end: Callable[[], None], seat: Seat) -> None:
 def _serve_detached(
     request: Request, exchange: TakenConnection, open_: Open, call: Call, limit: int | None
 ) -> WSGIResponse:
-    seat = exchange.sit_down(in_view=False, limit=limit)
+    seat = exchange.take_seat(in_view=False, limit=limit)
     moved: queue.SimpleQueue[tuple[Transport, bytes] | None] = queue.SimpleQueue()
 
     def run() -> None:

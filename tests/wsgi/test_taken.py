@@ -15,7 +15,7 @@ class TakenTests(unittest.TestCase):
         """A taker may know nothing but the descriptor: nothing is early, nobody is told, and TLS is not seen."""
         taken = Taken(server="x", sock=None, fd=5)
         self.assertEqual(taken.read_early(), b"")
-        self.assertIsNone(taken.mark())
+        self.assertIsNone(taken.on_taken())
         self.assertFalse(taken.is_tls)
         self.assertFalse(taken.is_green)
 

@@ -70,7 +70,6 @@ class CheckTests(RegisterCase):
         self.register(lambda environ: taken)
         self.assertIs(find({}), taken)
         self.assertEqual(taken.read_early(), b"")
-        self.assertIsNone(taken.mark())
 
 
 class RegisterTests(RegisterCase):

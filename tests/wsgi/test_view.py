@@ -18,7 +18,7 @@ import syncws
 from syncws._http.request import Request
 from syncws._http.wsgiresponse import refused
 from syncws._wsgi import view
-from syncws._wsgi.hosted import hosted
+from syncws._wsgi.guests import guests
 from syncws._wsgi.taken import Taken, Untakeable
 from syncws.testing import LeakChecks, Peer, await_, running
 from tests.tasks import linger_briefly
@@ -157,7 +157,7 @@ class ViewTestCase(LeakChecks):
         peer.socket.close()
 
     def ended(self) -> bool:
-        return await_(lambda: len(hosted()) == 0)
+        return await_(lambda: len(guests()) == 0)
 
 
 class WayTests(ViewTestCase):
@@ -322,7 +322,7 @@ class ObstacleTests(ViewTestCase):
             status, peer = self.ask(port)
         self.assertIn(b" 503 ", status)
         self.assertIn("can't start new thread", logs.output[0])
-        self.assertEqual(len(hosted()), 0)
+        self.assertEqual(len(guests()), 0)
         peer.socket.close()
 
     def test_no_descriptor(self) -> None:

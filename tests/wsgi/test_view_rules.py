@@ -26,7 +26,7 @@ from syncws._net.transport import Transport
 from syncws._wsgi import view
 from syncws._wsgi.detach import DetachedTLSTransport, DetachedTransport
 from syncws._wsgi.foreign import BorrowedTransport, SSLSocketTransport
-from syncws._wsgi.hosted import hosted
+from syncws._wsgi.guests import guests
 from syncws._wsgi.taken import Taken
 from syncws.testing import LeakChecks, Peer, await_, socketpair
 from tests.tasks import PATIENCE, Task, linger_briefly
@@ -56,7 +56,7 @@ class ByHandCase(LeakChecks):
         self.upgrader = syncws.Upgrader(close_timeout=PATIENCE)
 
     def check_seats(self) -> None:
-        self.assertTrue(await_(lambda: len(hosted()) == 0), "a seat was not given back")
+        self.assertTrue(await_(lambda: len(guests()) == 0), "a seat was not given back")
 
     def environ(self, server: Any, **more: Any) -> Environ:
         """The environ of a good handshake on this socket."""
@@ -362,7 +362,7 @@ class WayTests(ByHandCase):
         for detach in (None, False):
             marks: list[str] = []
             environ, _, peer = self.make()
-            with self.taking(mark=lambda marks=marks: marks.append("told")):  # type: ignore[misc]
+            with self.taking(on_taken=lambda marks=marks: marks.append("told")):  # type: ignore[misc]
                 task = Task(self.serve, environ, detach=detach)
                 task.result()
             self.assertEqual(marks, ["told"])
@@ -394,8 +394,8 @@ class EndTests(ByHandCase):
             environ, _, peer = make()
             self.assertEqual(self.serve(environ, detach=False).status, 101)
             self.opened(peer)
-            self.assertEqual(len(hosted()), 1)
-            self.assertEqual(hosted()._views, {})  # it counts no more for the server's pool
+            self.assertEqual(len(guests()), 1)
+            self.assertEqual(guests()._views, {})  # it counts no more for the server's pool
             self.assertEqual(peer.receive_close(), (1000, ""))
             peer.close()
             self.assertTrue(peer.at_end())
@@ -482,10 +482,10 @@ class UpgradeTests(ByHandCase):
         """It has a seat until it is closed."""
         environ, _, peer = self.make()
         conn = self.upgrade(environ, peer)
-        self.assertEqual(len(hosted()), 1)
+        self.assertEqual(len(guests()), 1)
         self.assertFalse(conn.detached)
         conn.close_now()
-        self.assertEqual(len(hosted()), 0)
+        self.assertEqual(len(guests()), 0)
 
     def test_a_connection_that_is_forgotten(self) -> None:
         """Or until it is collected, if nobody closes it."""
@@ -494,7 +494,7 @@ class UpgradeTests(ByHandCase):
         conn.socket.close()
         del conn, environ
         gc.collect()
-        self.assertEqual(len(hosted()), 0)
+        self.assertEqual(len(guests()), 0)
 
     def test_no_descriptor(self) -> None:
         """Without a descriptor it is refused, and its seat is given back."""
@@ -503,7 +503,7 @@ class UpgradeTests(ByHandCase):
         with none, self.assertLogs("syncws.server"), self.assertRaises(syncws.HandshakeError) as caught:
             self.upgrader.upgrade(environ)
         self.assertEqual(caught.exception.status, 503)
-        self.assertEqual(len(hosted()), 0)
+        self.assertEqual(len(guests()), 0)
         server.sendall(b"HTTP/1.1 503")
         self.assertEqual(peer.socket.recv(100), b"HTTP/1.1 503")
 

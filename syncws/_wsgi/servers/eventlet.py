@@ -25,7 +25,7 @@ def find(environ: Environ) -> Taken | None:
         fd=sock.fileno(),
         read_early=lambda: read_buffered(environ),
         swallow=True,
-        mark=mark_handled,
+        on_taken=mark_handled,
         environ_keys=ENVIRON_KEYS,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,19 +26,39 @@ def find(environ: Environ) -> Taken | None:
     sock = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")  # the latter by gevent_pywsgi
     if sock is None:
         return None
-    worker = _worker()
-    kind = "" if worker is None else _KINDS.get(type(worker).__name__, type(worker).__name__)
     taken = Taken(
-        server=f"gunicorn {kind}".rstrip(),
+        server="gunicorn",
         sock=sock,
         fd=sock.fileno(),
         read_early=lambda: _read_parsed(environ) or read_buffered(environ),
-        pool=_pool(kind, worker),
         environ_keys=("gunicorn.", *eventlet.ENVIRON_KEYS),
-        worker=worker,
-        is_ending=None if worker is None else lambda: not worker.alive,
     )
-    return replace(taken, swallow=True, mark=eventlet.mark_handled) if kind == "eventlet" else taken
+    worker = _worker()
+    return taken if worker is None else _of_worker(taken, worker)
+
+
+def _of_worker(taken: Taken, worker: Any) -> Taken:
+    kind = _KINDS.get(type(worker).__name__, type(worker).__name__)
+    taken = replace(
+        taken,
+        server=f"gunicorn {kind}",
+        is_ending=lambda: not worker.alive,
+        is_replaced=lambda: is_replaced(worker),
+        on_taken=lambda: _note_reloads(worker),
+    )
+    if kind == "sync":  # its one thread is in the view, and so cannot tell the arbiter that it lives
+        return replace(taken, pool=1, say_alive=worker.notify)
+    if kind == "gthread":
+        return replace(taken, pool=worker.cfg.threads)
+    return _of_eventlet(taken, worker) if kind == "eventlet" else taken
+
+
+def _of_eventlet(taken: Taken, worker: Any) -> Taken:
+    def on_taken() -> None:
+        _note_reloads(worker)
+        eventlet.mark_handled()
+
+    return replace(taken, swallow=True, on_taken=on_taken)
 
 
 def _worker() -> Any:
@@ -52,12 +73,6 @@ def _worker() -> Any:
     return None
 
 
-def _pool(kind: str, worker: Any) -> int | None:
-    if kind == "sync":
-        return 1
-    return int(worker.cfg.threads) if kind == "gthread" else None
-
-
 def _read_parsed(environ: Environ) -> bytes:
     """Take out what gunicorn's parser has read after the request. gevent_pywsgi parses by itself: b""."""
     unreader = next(filter(None, (getattr(stream, "unreader", None) for stream in streams(environ))), None)
@@ -68,3 +83,32 @@ def _read_parsed(environ: Environ) -> bytes:
     early = bytes(unreader.buf.getvalue())
     unreader.buf = type(unreader.buf)()
     return early
+
+
+# Why a worker ends: no hook tells
+
+
+class _NotedReload:
+    """What gunicorn's reloader calls when a file has changed, which ends the worker: noted, and passed on."""
+
+    def __init__(self, callback: Callable[[str], object]) -> None:
+        self._callback = callback
+        self.has_come = False
+
+    def __call__(self, file: str) -> None:
+        self.has_come = True
+        self._callback(file)
+
+
+def _note_reloads(worker: Any) -> None:
+    """From now on, note when the reloader ends this worker. Does nothing the second time, or without --reload."""
+    callback = getattr(worker.reloader, "_callback", None)
+    if callback is not None and not isinstance(callback, _NotedReload):
+        worker.reloader._callback = _NotedReload(callback)
+
+
+def is_replaced(worker: Any) -> bool:
+    """Whether this worker ends by itself, so that another takes its place: --max-requests, --reload."""
+    callback = getattr(worker.reloader, "_callback", None)
+    reloads = isinstance(callback, _NotedReload) and callback.has_come
+    return bool(reloads or worker.nr >= worker.max_requests)

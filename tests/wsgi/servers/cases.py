@@ -105,7 +105,7 @@ class ServerRules(_Case):
             self.assertFalse(taken.is_tls)
             self.assertFalse(taken.is_green)
             self.assertTrue(taken.detachable)
-            self.assertIsNone(taken.worker)
+            self.assertIsNone(taken.is_replaced)
             return taken.swallow, taken.pool
 
         self.assertEqual(self.look(probe), (self.swallow, self.pool))

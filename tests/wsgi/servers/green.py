@@ -43,7 +43,7 @@ def app(environ, start_response):
     })
     if sys.argv[1] == "eventlet":
         assert eventlet.wsgi.WSGI_LOCAL.already_handled is before
-        taken.mark()
+        taken.on_taken()
         assert eventlet.wsgi.WSGI_LOCAL.already_handled is True
         eventlet.wsgi.WSGI_LOCAL.already_handled = False
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])

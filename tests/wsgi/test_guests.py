@@ -1,33 +1,24 @@
-"""hosted.py: how many connections there may be inside a server, and how all of them end."""
+"""guests.py: how many connections there may be inside a server, and how all of them end."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import inspect
 import logging
 import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
-import types
 import unittest
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import gunicorn.reloader
-from gunicorn.workers.base import Worker
-from gunicorn.workers.gthread import ThreadWorker
-from gunicorn.workers.sync import SyncWorker
-
 import syncws
 from syncws._conn.conn import Conn
-from syncws._wsgi import hosted as hosted_module
-from syncws._wsgi.hosted import Full, Hosted, Seat, _retires, _view_limit, hosted
+from syncws._wsgi import guests as guests_module
+from syncws._wsgi.guests import Full, Guests, Seat, _view_limit, guests
 from syncws._wsgi.taken import Taken
 from syncws.errors import CloseError, WebSocketError
 from syncws.testing import LeakChecks, Peer, await_, peer
@@ -42,7 +33,7 @@ def taken(*, pool: int | None = None, **options: Any) -> Taken:
 class View(Task):
     """A thread that takes a seat, and has it until it is told to leave."""
 
-    def __init__(self, registry: Hosted, connection: Taken, *, in_view: bool = True, limit: int | None = None) -> None:
+    def __init__(self, registry: Guests, connection: Taken, *, in_view: bool = True, limit: int | None = None) -> None:
         self._registry = registry
         self._connection = connection
         self._in_view = in_view
@@ -74,12 +65,12 @@ class View(Task):
         self.result()
 
 
-class HostedCase(LeakChecks):
+class GuestsCase(LeakChecks):
     """A registry of its own for each test."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.registry = Hosted()
+        self.registry = Guests()
 
     def view(self, connection: Taken | None = None, **options: Any) -> View:
         view = View(self.registry, connection or taken(), **options)
@@ -97,7 +88,7 @@ class HostedCase(LeakChecks):
         def run() -> None:
             seat = self.registry.admit(taken(), in_view=in_view, limit=None)
             seat.thread = threading.get_ident()
-            seat.seat(conn)
+            seat.connected(conn)
             seated.set()
             try:
                 handle(conn)
@@ -120,7 +111,7 @@ def read(conn: Conn) -> None:
         conn.receive()
 
 
-class AdmitTests(HostedCase):
+class AdmitTests(GuestsCase):
     """Who gets a seat."""
 
     def test_seats_are_counted(self) -> None:
@@ -195,7 +186,7 @@ class AdmitTests(HostedCase):
         """A thread that serves its next view is out of the one before: what that has left open is cut."""
         conn, far = self.peer()
         seat = self.registry.admit(taken(pool=4), in_view=True, limit=None)
-        seat.seat(conn)
+        seat.connected(conn)
         other = self.registry.admit(taken(pool=4), in_view=True, limit=None)
         self.assertTrue(conn.closed)
         self.assertTrue(far.at_end())
@@ -213,7 +204,7 @@ class AdmitTests(HostedCase):
         seat = self.registry.admit(taken(), in_view=False, limit=None)
         self.assertIsNone(seat.conn)
         with peer() as (conn, _):
-            seat.seat(conn)
+            seat.connected(conn)
             self.assertIs(seat.conn, conn)
         del conn
         gc.collect()
@@ -221,7 +212,7 @@ class AdmitTests(HostedCase):
         seat.leave()
 
 
-class ShutdownTests(HostedCase):
+class ShutdownTests(GuestsCase):
     """The end of all of them."""
 
     def test_everybody_is_told(self) -> None:
@@ -244,16 +235,26 @@ class ShutdownTests(HostedCase):
         task = Task(self.registry.shutdown, 1001, "late", PATIENCE)
         self.assertTrue(await_(lambda: self.registry._closing is not None))
         conn, far = self.peer()
-        seat.seat(conn)
+        seat.connected(conn)
         self.assertEqual(far.receive_close(), (1001, "late"))
         self.assertFalse(task.done)
         seat.leave()
         self.assertEqual(task.result(), 0)
 
+    def test_the_connection_is_seen_by_who_shuts_the_door(self) -> None:
+        """A connection is in its seat before that looks whether everybody was told: one of the two finds the other."""
+        seat = self.registry.admit(taken(), in_view=False, limit=None)
+        conn, _ = self.peer()
+        seen: list[Conn | None] = []
+        with mock.patch.object(self.registry, "_tell_latecomer", lambda conn: seen.append(seat.conn)):
+            seat.connected(conn)
+        self.assertEqual(seen, [conn])
+        seat.leave()
+
     def test_many_are_told_in_portions(self) -> None:
         """Many are told over a second, or over half of the time that there is if that is less."""
         for timeout, spread in ((2.0, 1.0), (10.0, 1.0), (0.5, 0.25), (0.0, 0.0)):
-            with self.subTest(timeout=timeout), mock.patch.object(hosted_module, "farewell") as farewell:
+            with self.subTest(timeout=timeout), mock.patch.object(guests_module, "farewell") as farewell:
                 self.registry.shutdown(1001, "", timeout)
                 self.assertEqual(farewell.call_args.kwargs["spread"], spread)
 
@@ -313,7 +314,7 @@ class ShutdownTests(HostedCase):
 
     def test_an_error_on_the_way(self) -> None:
         """An interrupt does not leave newcomers refused."""
-        with mock.patch.object(hosted_module, "farewell", side_effect=KeyboardInterrupt):
+        with mock.patch.object(guests_module, "farewell", side_effect=KeyboardInterrupt):
             self.assertRaises(KeyboardInterrupt, self.registry.shutdown, 1001, "", 1.0)
         self.registry.admit(taken(), in_view=False, limit=None).leave()
 
@@ -343,13 +344,13 @@ class ShutdownTests(HostedCase):
         self.assertEqual(left, [0, 0])
 
 
-class AtExitTests(HostedCase):
+class AtExitTests(GuestsCase):
     """The end of the process."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.addCleanup(setattr, hosted_module, "EXIT_TIMEOUT", hosted_module.EXIT_TIMEOUT)
-        hosted_module.EXIT_TIMEOUT = 0.1
+        self.addCleanup(setattr, guests_module, "EXIT_TIMEOUT", guests_module.EXIT_TIMEOUT)
+        guests_module.EXIT_TIMEOUT = 0.1
 
     def test_peers_are_told(self) -> None:
         """Every peer gets 1001; handlers that do not end are worth a warning."""
@@ -383,23 +384,22 @@ class AtExitTests(HostedCase):
         Task(self.registry.at_exit).result()
         self.assertEqual(far.receive_close(), (1001, ""))
 
-    def test_a_worker_that_retires(self) -> None:
-        """Of a worker that is replaced the peers get 1012, service restart."""
-        worker = types.SimpleNamespace(nr=5, max_requests=5)
-        seat = self.registry.admit(taken(worker=worker), in_view=False, limit=None)
+    def test_a_process_that_is_replaced(self) -> None:
+        """Where another process takes this one's place the peers get 1012, service restart."""
+        seat = self.registry.admit(taken(is_replaced=lambda: True), in_view=False, limit=None)
         seat.leave()
-        far = self.serve(read)  # whose own Taken has none
+        far = self.serve(read)  # whose own Taken does not say so
         self.registry.at_exit()
         self.assertEqual(far.receive_close(), (1012, ""))
 
 
-class WatchTests(HostedCase):
+class WatchTests(GuestsCase):
     """Views under way, whose server waits for them when it ends."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.addCleanup(setattr, hosted_module, "_WATCH", hosted_module._WATCH)
-        hosted_module._WATCH = 0.01
+        self.addCleanup(setattr, guests_module, "_LOOK", guests_module._LOOK)
+        guests_module._LOOK = 0.01
         self.ending = threading.Event()
 
     def watchers(self) -> int:
@@ -417,18 +417,17 @@ class WatchTests(HostedCase):
             self.assertTrue(await_(lambda: self.watchers() == 0))
 
     def test_nothing_to_watch(self) -> None:
-        """None does for detached connections, or for a server that does not say whether it ends."""
-        with mock.patch.object(self.registry, "_start_watch") as start:
-            self.registry.admit(taken(is_ending=self.ending.is_set), in_view=False, limit=None).leave()
-            self.view(taken())
-        start.assert_not_called()
+        """None does for detached connections, or for a server that cannot be asked or told anything."""
+        self.registry.admit(taken(is_ending=self.ending.is_set), in_view=False, limit=None).leave()
+        self.view(taken())
+        self.assertEqual(self.watchers(), 0)
 
     def test_the_server_ends(self) -> None:
         """Once the server wants to go, the peers of all connections are told, and newcomers refused."""
         detached = self.serve(read)
         view = self.view(taken(is_ending=self.ending.is_set))
         conn, far = self.peer()
-        view.seat.seat(conn)
+        view.seat.connected(conn)
         self.ending.set()
         self.assertEqual(detached.receive_close(), (1001, ""))
         self.assertEqual(far.receive_close(), (1001, ""))
@@ -438,31 +437,25 @@ class WatchTests(HostedCase):
         view.leave()
         self.assertTrue(await_(lambda: self.watchers() == 0))
 
-    def test_a_worker_that_retires(self) -> None:
-        """The peers of a worker that is replaced get 1012."""
-        worker = types.SimpleNamespace(nr=0, max_requests=2)
-        view = self.view(taken(worker=worker, is_ending=lambda: worker.nr >= 2))
+    def test_a_server_that_is_replaced(self) -> None:
+        """The peers of a process that is replaced get 1012; whether it is, is asked when it ends."""
+        view = self.view(taken(is_replaced=self.ending.is_set, is_ending=self.ending.is_set))
         conn, far = self.peer()
-        view.seat.seat(conn)
-        worker.nr = 2
+        view.seat.connected(conn)
+        self.ending.set()
         self.assertEqual(far.receive_close(), (1012, ""))
         view.leave()
 
-    def test_a_sync_worker_is_kept_alive(self) -> None:
-        """gunicorn's sync worker is told that it lives while its one view lasts; a gthread worker does that itself."""
-        for kind, told in ((SyncWorker, True), (ThreadWorker, False)):
-            with self.subTest(kind):
-                registry = Hosted()
-                worker = object.__new__(kind)
-                beats = threading.Semaphore(0)
-                worker.notify = beats.release
-                looks = threading.Semaphore(0)
-                view = View(registry, taken(worker=worker, is_ending=lambda looks=looks: bool(looks.release())))  # type: ignore[misc]
-                for _ in range(3):
-                    self.assertTrue(looks.acquire(timeout=PATIENCE))
-                self.assertEqual(beats.acquire(blocking=False), told)
-                view.leave()
-                self.assertTrue(await_(lambda: self.watchers() == 0))
+    def test_the_server_is_told(self) -> None:
+        """A server that takes a view that lasts for one that hangs is told that it does not, until the view is over,
+        whether or not the server can be asked anything."""
+        for more in ({}, {"is_ending": lambda: False}):
+            told = threading.Semaphore(0)
+            view = self.view(taken(say_alive=told.release, **more))
+            for _ in range(3):
+                self.assertTrue(told.acquire(timeout=PATIENCE))
+            view.leave()
+            self.assertTrue(await_(lambda: self.watchers() == 0))
 
     def test_no_thread(self) -> None:
         """Without a thread to watch the connection is served all the same; the log says what that means, and the next
@@ -477,100 +470,48 @@ class WatchTests(HostedCase):
         seat.leave()
 
 
-class RetiresTests(LeakChecks):
-    """Whether gunicorn's worker ends to be replaced; the attributes are those of its own class."""
-
-    def worker(self, **attributes: Any) -> Worker:
-        """As its constructor leaves it."""
-        worker = object.__new__(ThreadWorker)
-        vars(worker).update({"nr": 0, "max_requests": sys.maxsize, "reloader": None, "alive": True, **attributes})
-        return worker
-
-    def test_its_attributes(self) -> None:
-        """The attributes that are looked at are those that the installed gunicorn has, and so is a name inside it."""
-        source = inspect.getsource(Worker.__init__)
-        for line in ("self.nr = 0", "self.max_requests =", "self.reloader = None", "self.alive = True"):
-            self.assertIn(line, source)
-        inner = [each for each in Worker.init_process.__code__.co_consts if inspect.iscode(each)]
-        self.assertIn("changed", [each.co_name for each in inner])
-        self.assertTrue(issubclass(gunicorn.reloader.Reloader, threading.Thread))
-
-    def test_max_requests(self) -> None:
-        """A worker that has served its --max-requests retires; one that has not, or has no such limit, does not."""
-        rows = [(0, sys.maxsize, False), (10**6, sys.maxsize, False), (4, 5, False), (5, 5, True), (9, 5, True)]
-        for served, most, retires in rows:
-            with self.subTest(served=served, most=most):
-                self.assertEqual(_retires(self.worker(nr=served, max_requests=most)), retires)
-
-    def test_no_worker(self) -> None:
-        """Outside of gunicorn, and of a class that looks otherwise, nothing is known."""
-        self.assertFalse(_retires(None))
-        self.assertFalse(_retires(object()))
-        self.assertFalse(_retires(self.worker(reloader=object())))
-
-    def test_a_reload(self) -> None:
-        """What gunicorn's reloader calls when a file has changed is noted on its way: then peers get 1012."""
-        files: list[str] = []
-        with tempfile.NamedTemporaryFile() as file:
-            reloader = QuietReloader(extra_files=[file.name], interval=0.01, callback=files.append)
-            registry = Hosted()
-            registry.admit(taken(worker=self.worker(reloader=reloader)), in_view=False, limit=None).leave()
-            self.assertFalse(registry._reloads)
-            reloader._callback(file.name)
-        self.assertTrue(registry._reloads)
-        self.assertEqual(files, [file.name])
-
-
-class QuietReloader(gunicorn.reloader.Reloader):
-    """Its SystemExit is no exception that nobody has seen."""
-
-    def run(self) -> None:
-        with contextlib.suppress(SystemExit):
-            super().run()
-
-
 class ProcessTests(LeakChecks):
     """One registry for each process."""
 
     def test_one_for_all_threads(self) -> None:
         """Every thread gets the same one, and it is registered to be told of the end of the process once."""
-        self.addCleanup(setattr, hosted_module, "_current", hosted_module._current)
-        hosted_module._current = None
+        self.addCleanup(setattr, guests_module, "_current", guests_module._current)
+        guests_module._current = None
         barrier = threading.Barrier(8)
 
-        def ask() -> Hosted:
+        def ask() -> Guests:
             barrier.wait(PATIENCE)
-            return hosted()
+            return guests()
 
         slow = mock.Mock(side_effect=lambda: await_(lambda: False, 0.05))  # the others come meanwhile
-        with mock.patch.object(hosted_module, "_prepare_process", slow) as prepare:
+        with mock.patch.object(guests_module, "_prepare_process", slow) as prepare:
             tasks = [Task(ask) for _ in range(8)]
             found = {id(task.result()) for task in tasks}
         self.assertEqual(len(found), 1)
         prepare.assert_called_once_with()
-        self.assertIs(hosted(), hosted())
+        self.assertIs(guests(), guests())
 
     def test_while_the_interpreter_stops(self) -> None:
         """Where the interpreter takes no such registrations any more, there is a registry all the same."""
-        self.addCleanup(setattr, hosted_module, "_current", hosted_module._current)
-        hosted_module._current = None
+        self.addCleanup(setattr, guests_module, "_current", guests_module._current)
+        guests_module._current = None
         refusing = mock.patch.object(threading, "_register_atexit", side_effect=RuntimeError("can't register atexit"))
         with refusing, mock.patch("atexit.register") as register:
-            self.assertEqual(len(hosted()), 0)
-        register.assert_called_once_with(hosted_module._at_exit, os.getpid())
+            self.assertEqual(len(guests()), 0)
+        register.assert_called_once_with(guests_module._at_exit, os.getpid())
 
     def test_another_process_ends(self) -> None:
         """What a parent has registered does nothing in a child that was forked."""
         registry = mock.Mock()
-        self.addCleanup(setattr, hosted_module, "_current", hosted_module._current)
-        hosted_module._current = (os.getpid(), registry)
-        hosted_module._at_exit(os.getpid() + 1)
+        self.addCleanup(setattr, guests_module, "_current", guests_module._current)
+        guests_module._current = (os.getpid(), registry)
+        guests_module._at_exit(os.getpid() + 1)
         registry.at_exit.assert_not_called()
-        hosted_module._current = (os.getpid() + 1, registry)
-        hosted_module._at_exit(os.getpid() + 1)
+        guests_module._current = (os.getpid() + 1, registry)
+        guests_module._at_exit(os.getpid() + 1)
         registry.at_exit.assert_not_called()
-        hosted_module._current = (os.getpid(), registry)
-        hosted_module._at_exit(os.getpid())
+        guests_module._current = (os.getpid(), registry)
+        guests_module._at_exit(os.getpid())
         registry.at_exit.assert_called_once_with()
 
     def run_script(self, script: str) -> str:
@@ -589,9 +530,9 @@ class ProcessTests(LeakChecks):
         """A child that is forked has a registry of its own, empty, even if another thread was just making one."""
         script = """
 import os, threading
-from syncws._wsgi import hosted as module
+from syncws._wsgi import guests as module
 from syncws._wsgi.taken import Taken
-parent = module.hosted()
+parent = module.guests()
 parent.admit(Taken(server="x", sock=None, fd=0), in_view=False, limit=None)
 held, gate = threading.Event(), threading.Event()
 def hold():
@@ -602,10 +543,10 @@ threading.Thread(target=hold, daemon=True).start()
 held.wait(60)
 pid = os.fork()
 if pid == 0:
-    child = module.hosted()
-    os._exit(10 + len(child) if child is not parent and child is module.hosted() else 1)
+    child = module.guests()
+    os._exit(10 + len(child) if child is not parent and child is module.guests() else 1)
 gate.set()
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(parent), module.hosted() is parent)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(parent), module.guests() is parent)
 for each in list(parent._seats):
     each.leave()
 """
@@ -614,8 +555,8 @@ for each in list(parent._seats):
     def test_importing_starts_nothing(self) -> None:
         """Importing makes no thread and no registry, so that a process may be forked after it."""
         script = (
-            "import threading, syncws, syncws.wsgi; from syncws._wsgi import hosted\n"
-            "print(threading.active_count(), hosted._current)\n"
+            "import threading, syncws, syncws.wsgi; from syncws._wsgi import guests\n"
+            "print(threading.active_count(), guests._current)\n"
         )
         self.assertEqual(self.run_script(script), "1 None")
 
