@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import threading
+import unittest
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,9 +21,25 @@ import syncws
 from syncws._net import connector
 from syncws.testing import LeakChecks
 
+from .source import Defined, locks, threads
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ALL_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "examples").rglob("*.md"))]
 
+# Pages that speak of the code by its names.
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+CODE_PAGES = [ARCHITECTURE, ROOT / "docs" / "glossary.md"]
+
+# Locks that are made in a function, and what the table calls them: who has it, or who makes it.
+PASSED_ON = {"Conn.__init__": "Inbound.turn", "Conn.close_read": "Conn.close_read"}
+
+# What those pages name that is not of this project: of Python, of the system, of what users write.
+FOREIGN = {"accept()", "atexit", "close", "environ", "recv", "select", "str", "str()"}
+
+_NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*(\(\))?")
+_PLACE = re.compile(r"`([A-Za-z_][\w.]*)` (?:in |\()`(syncws/[\w/]+\.py)`")
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 _HANDSHAKE = (
@@ -31,17 +48,13 @@ _HANDSHAKE = (
 )
 
 
-class DocsTests(LeakChecks):
+class PagesTests(unittest.TestCase):
+    """What the pages say of the project is there."""
+
     def test_every_page_has_been_found(self) -> None:
         """The pages are where this test looks for them, and README has code."""
         self.assertIn(ROOT / "docs" / "guide.md", PAGES)
         self.assertTrue(_BLOCK.findall((ROOT / "README.md").read_text()))
-
-    def test_blocks_run(self) -> None:
-        """Each page's blocks run in order, and each server they start serves."""
-        for page in PAGES:
-            with self.subTest(page=page.name):
-                self._run_page(page)
 
     def test_first_server_has_twelve_lines(self) -> None:
         """The first server of README has at most 12 lines of code."""
@@ -49,10 +62,82 @@ class DocsTests(LeakChecks):
         self.assertLessEqual(sum(1 for line in first.splitlines() if line.strip()), 12)
 
     def test_links_lead_somewhere(self) -> None:
-        """A link to a file of the project leads to a file that is there."""
+        """A link inside the project leads to a file that is there, and to a heading that it has."""
+        for page in ALL_PAGES:
+            for target, anchor in _links(page):
+                with self.subTest(f"{page.relative_to(ROOT)}: {target}#{anchor}"):
+                    there = (page.parent / target).resolve() if target else page
+                    self.assertTrue(there.exists(), "no such file")
+                    if anchor:
+                        self.assertIn(anchor, _anchors(there.read_text()), "no such heading")
+
+    def test_what_a_link_is(self) -> None:
+        """The helpers see files and headings as a reader's browser does; else the test above would prove nothing."""
+        self.assertLess(20, sum(1 for page in ALL_PAGES for _ in _links(page)))
+        self.assertTrue(any(anchor for page in ALL_PAGES for _, anchor in _links(page)))
+        text = "# A `b` (c), d\n## Same\n## Same\n```\n# no heading\n```\n"
+        self.assertEqual(_anchors(text), {"a-b-c-d", "same", "same-1"})
+
+    def test_named_files_are_there(self) -> None:
+        """A file of the project that a page names is there."""
+        for page in ALL_PAGES:
+            for name in re.findall(r"`((?:syncws|tests|benchmarks|examples|docs)/[\w./-]*)`", page.read_text()):
+                self.assertTrue((ROOT / name).exists(), f"{page.name}: {name}")
+
+    def test_named_code_is_there(self) -> None:
+        """What the glossary and the page on the architecture call by its name in the code is in the code."""
+        defined = Defined()
+        for page in CODE_PAGES:
+            for name in re.findall(r"`([^`\n]+)`", _FENCE.sub("", page.read_text())):
+                with self.subTest(f"{page.name}: {name}"):
+                    self.assertTrue(defined.has(name) or name in FOREIGN or not _NAME.fullmatch(name))
+
+    def test_named_code_is_where_a_page_says(self) -> None:
+        """A name that is given with its file, as "`Wire.post` in `syncws/_conn/wire.py`", is in that file."""
+        places = [place for page in ALL_PAGES for place in _PLACE.findall(page.read_text())]
+        self.assertLess(20, len(places))
+        for name, file in places:
+            with self.subTest(f"{name}: {file}"):
+                self.assertTrue(Defined(file).has(name))
+
+    def test_words_are_where_the_glossary_says(self) -> None:
+        """What a row of the glossary calls by its name in the code is in one of the files of that row."""
+        for row in re.findall(r"^\|.*`syncws/.*$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE):
+            *_, meaning, files, _ = row.split("|")
+            here = Defined(*re.findall(r"`(.*?)`", files))
+            for name in re.findall(r": `(\w[\w.]*)`|, `(\w[\w.]*)` *$", meaning):
+                with self.subTest(row):
+                    self.assertTrue(here.has("".join(name)))
+
+    def test_what_is_taken_for_code(self) -> None:
+        """The helper knows what is defined and what is not; else the test above would prove nothing."""
+        defined = Defined()
+        for name in ("Conn", "Conn.read_message", "Wire.frame_lock", "post_to_all", "_conn", "wire", "syncws.wsgi"):
+            self.assertTrue(defined.has(name), name)
+        for name in ("Conn.frame_lock", "Wire.no_such_thing", "no_such_thing", "NoSuchThing.close", "syncws.nothing"):
+            self.assertFalse(defined.has(name), name)
+
+    def test_every_lock_is_in_the_table(self) -> None:
+        """The table of locks has every lock that the package makes, and no other."""
+        section = ARCHITECTURE.read_text().partition("\n## The locks\n")[2].partition("\n## ")[0]
+        listed = {name for row in _first_cells(section) for name in re.findall(r"`([\w.]+)`", row)}
+        self.assertEqual({PASSED_ON.get(name, name) for name in locks()}, listed)
+        for name in PASSED_ON:
+            self.assertIn(name, locks())
+
+    def test_every_thread_is_in_the_table(self) -> None:
+        """The table of threads has every thread that the package starts, and no other."""
+        section = ARCHITECTURE.read_text().partition("\n## The threads of a process\n")[2].partition("\n## ")[0]
+        listed = {name for row in _first_cells(section) for name in re.findall(r"`(syncws-[^`]*)`", row)}
+        self.assertEqual({re.sub(r"<.*>", "", name) for name in listed}, threads())
+
+
+class BlocksTests(LeakChecks):
+    def test_blocks_run(self) -> None:
+        """Each page's blocks run in order, and each server they start serves."""
         for page in PAGES:
-            for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-                self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+            with self.subTest(page=page.name):
+                self._run_page(page)
 
     def _run_page(self, page: Path) -> None:
         self.addCleanup(setattr, logging.root, "handlers", logging.root.handlers[:])  # as does its first log line
@@ -103,3 +188,24 @@ def _ask(address: Any) -> None:
         if head.startswith(b"HTTP/1.1 101 "):
             return
     raise AssertionError(f"the server answered {head!r}")
+
+
+def _links(page: Path) -> list[tuple[str, str]]:
+    """(file, heading) of each link of a page to the project itself; either may be empty."""
+    return re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", page.read_text())
+
+
+def _anchors(text: str) -> set[str]:
+    """What the headings of a page are called in links."""
+    anchors: list[str] = []
+    for heading in re.findall(r"^#+ (.*)$", _FENCE.sub("", text), re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        anchor = re.sub(r"[^\w\- ]", "", plain.lower()).strip().replace(" ", "-")
+        before = sum(each == anchor or re.fullmatch(re.escape(anchor) + r"-\d+", each) is not None for each in anchors)
+        anchors.append(f"{anchor}-{before}" if before else anchor)
+    return set(anchors)
+
+
+def _first_cells(text: str) -> list[str]:
+    """The first cell of each row of a table, heading and line apart."""
+    return [row.split("|")[1] for row in text.splitlines() if row.startswith("|")][2:]
