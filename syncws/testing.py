@@ -35,7 +35,7 @@ from ._http.request import Request
 from ._net import drain
 from ._net.transport import Transport
 from ._server.gateway import Application, Gateway
-from ._server.server import Server, host
+from ._server.server import Server
 from .errors import MessageType
 
 #: An agreement on permessage-deflate for both sides of a pair.
@@ -376,7 +376,7 @@ def _host_one(gateway: Gateway, sock: socket.socket) -> None:
         request = http.read_request(time.monotonic() + 10)
         if request is not None:
             request.on_upgrade = conns.append
-            host(gateway, http, request, f"connect {request.path}")
+            gateway.serve(http, request, f"connect {request.path}")
     except OSError:  # the client is gone; it says why
         pass
     finally:

@@ -167,6 +167,10 @@ class Request:
             return b""
         return self.exchange.read_body(limit, None if timeout is None else time.monotonic() + timeout)
 
+    def _break_circles(self) -> None:
+        """Its handler is done: drop what refers back to it, which only the garbage collector could free otherwise."""
+        self.conn = self.refusal = self.on_upgrade = self.then = None
+
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"
 

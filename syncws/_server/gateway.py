@@ -35,6 +35,7 @@ from wsgiref.util import FileWrapper, is_hop_by_hop
 
 from .._base.version import __version__
 from .._base.worker import in_worker
+from .._conn.outcome import end_handled
 from .._http.headers import Headers, checked_headers
 from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest, Request
@@ -67,7 +68,7 @@ _DROP_TIMEOUT = 1.0
 _STATUS = re.compile(r"([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?", re.ASCII)
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
-#: What an environ holds of its connection. Behind the end of a request they would only keep it alive.
+#: What an environ holds of its connection, which would be kept alive by it after the end of the request.
 _OF_THE_CONNECTION = ("syncws.request", "wsgi.input")
 
 
@@ -87,7 +88,7 @@ class BodyError(OSError):
         self.status = status
 
 
-class BadAnswer(ValueError):
+class WSGIViolation(ValueError):
     """The application broke a rule of WSGI; the message says which."""
 
 
@@ -107,6 +108,30 @@ class Gateway:
         self._application = application
         self._max_body_size = math.inf if max_body_size is None else max_body_size
         self._body_timeout = math.inf if body_timeout is None else body_timeout
+
+    def serve(self, http: HTTPConnection, request: Request, who: object) -> None:
+        """Serve a request to its end: call the application, and then the handler of the WebSocket view that it led to.
+
+        ``who`` sent it, for the log. Raises OSError: the client is gone.
+        """
+        raised = None
+        try:
+            try:
+                self.answer(http, request, who)
+            except Exception as exc:
+                if not http.taken_over:
+                    raise
+                raised = exc
+            if raised is None and request.then is not None:
+                request.then()
+            if request.conn is not None:
+                end_handled(request.conn, raised, who, _log)
+            elif raised is not None and not isinstance(raised, HandshakeError):  # the Upgrader has logged a failed 101
+                _log.error("%s: the application raised", who, exc_info=raised)
+        finally:
+            if raised is not None:
+                raised.__traceback__ = None  # a connection keeps its end, and the end would keep the frames
+            _break_circles(request)
 
     def answer(self, http: HTTPConnection, request: Request, who: object) -> None:
         """Answer a request, which `who` sent (for the log); then ``http.keep_alive`` says whether another may follow.
@@ -132,7 +157,10 @@ class Gateway:
             request.then = None
             _explain(exc, answer, who)
         finally:
-            body.forget()  # however the call ended: the application may have kept wsgi.input, and read on
+            # In a finally: a failed call is answered with 500, and another request may follow on this connection. And
+            # before drop_body: whoever has kept wsgi.input (a thread, the traceback of an error) would read at the same
+            # time as it does, and after it the body of the next request.
+            body.forget()
         if answer.is_complete:
             http.drop_body(_DROPPABLE, time.monotonic() + _DROP_TIMEOUT)
         return None
@@ -153,9 +181,9 @@ class Gateway:
             _close(result, answer, who)
 
 
-def forget_connection(request: Request) -> None:
-    """Behind the end of a request: break the circles through its environ, and through its connection."""
-    request.then = None
+def _break_circles(request: Request) -> None:
+    """At the end of a request, drop what refers back to it, also from its environ, which the application may keep."""
+    request._break_circles()
     for key in _OF_THE_CONNECTION:
         if request.environ is not None:
             request.environ.pop(key, None)
@@ -313,7 +341,7 @@ class _Answer:
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None = None
     ) -> Callable[[bytes], object]:
-        """PEP 3333's. Raises BadAnswer; and what exc_info holds, if it is too late for another head."""
+        """PEP 3333's. Raises WSGIViolation; and what exc_info holds, if it is too late for another head."""
         if exc_info:
             try:
                 if self.has_begun:
@@ -321,24 +349,27 @@ class _Answer:
             finally:
                 exc_info = None  # a circle through this frame
         elif self._status:
-            raise BadAnswer("start_response was called twice: the second time it needs exc_info")
+            raise WSGIViolation("start_response was called twice: the second time it needs exc_info")
         code, self._reason = _checked_status(status)
         self._headers = _checked_answer_headers(headers)
         self._status = code
         return self.write
 
     def write(self, block: bytes) -> None:
-        """PEP 3333's write(). Raises ClientGone, BadAnswer."""
+        """PEP 3333's write(). Raises ClientGone, WSGIViolation."""
         if self._is_over:
-            raise BadAnswer("write() was called behind the end of the answer")
+            raise WSGIViolation("write() was called behind the end of the answer")
         if self.is_upgraded:
-            raise BadAnswer("write() was called, and the request has been upgraded")
+            raise WSGIViolation("write() was called, and the request has been upgraded")
         _check_block("write()", block)
         if block:
             self._send(block)
 
     def take(self, result: Iterable[bytes], who: object) -> None:
-        """Send what the application returned, block by block. Raises ClientGone, BadAnswer, and what result raises."""
+        """Send what the application returned, block by block.
+
+        Raises ClientGone, WSGIViolation, and what the result raises.
+        """
         is_only = _check_result(result) == 1
         for block in result:
             _check_block("the application", block)
@@ -372,14 +403,14 @@ class _Answer:
         # What the client has is whole, and has to look so.
         self._end()
         self.is_complete = False
-        raise BadAnswer("the body is longer than the application's Content-Length; the rest is left out")
+        raise WSGIViolation("the body is longer than the application's Content-Length; the rest is left out")
 
     def _begin(self, length: int | None) -> None:
         """Settle the head; length is that of the whole body, if it is known."""
         if not self._status:
-            raise BadAnswer("the application gave a body, or returned, and has not called start_response")
+            raise WSGIViolation("the application gave a body, or returned, and has not called start_response")
         if self._status < 200:
-            raise BadAnswer(
+            raise WSGIViolation(
                 f"the application answered {self._status}, and has not upgraded the request: only what syncws returns "
                 "for a WebSocket has such a status"
             )
@@ -403,7 +434,7 @@ class _Answer:
         if declared is None:
             return Headers([*self._headers, ("Content-Length", str(length))])
         if int(declared) != length and self._has_body:
-            raise BadAnswer(f"the body has {length} bytes, and the application's Content-Length says {declared}")
+            raise WSGIViolation(f"the body has {length} bytes, and the application's Content-Length says {declared}")
         return self._headers
 
     def _end(self) -> None:
@@ -412,7 +443,7 @@ class _Answer:
             # A HEAD's length is that of the body that it has not.
             self._begin(None if self.request.method == "HEAD" else 0)
         if self._left:
-            raise BadAnswer(f"the body is {self._left} bytes shorter than the application's Content-Length")
+            raise WSGIViolation(f"the body is {self._left} bytes shorter than the application's Content-Length")
         self._transmit(self.http.end_response)
         self.is_complete = True
 
@@ -429,23 +460,23 @@ class _Answer:
 def _checked_status(status: Any) -> tuple[int, str]:
     parts = _STATUS.fullmatch(status) if isinstance(status, str) else None
     if parts is None:
-        raise BadAnswer(f'start_response: the status is a str such as "200 OK", not {status!r:.100}')
+        raise WSGIViolation(f'start_response: the status is a str such as "200 OK", not {status!r:.100}')
     return int(parts[1]), parts[2] or ""
 
 
 def _checked_answer_headers(headers: Any) -> Headers:
     if not isinstance(headers, (list, tuple)):
-        raise BadAnswer(f"start_response: the headers are a list of (name, value), not {headers!r:.100}")
+        raise WSGIViolation(f"start_response: the headers are a list of (name, value), not {headers!r:.100}")
     try:
         checked = checked_headers(headers)
     except (TypeError, ValueError) as exc:
-        raise BadAnswer(f"start_response: {exc}") from None
+        raise WSGIViolation(f"start_response: {exc}") from None
     for name, _value in checked:
         if is_hop_by_hop(name):
-            raise BadAnswer(f"start_response: header {name!r} is the server's own to send (PEP 3333); leave it out")
+            raise WSGIViolation(f"start_response: header {name!r} is the server's own to send (PEP 3333); leave it out")
     lengths = checked.get_all("Content-Length")
     if lengths and not (len(lengths) == 1 and _LENGTH.fullmatch(lengths[0])):
-        raise BadAnswer(
+        raise WSGIViolation(
             f"start_response: header 'Content-Length' is one number of bytes, not {', '.join(lengths)!r:.100}"
         )
     return checked
@@ -454,13 +485,13 @@ def _checked_answer_headers(headers: Any) -> Headers:
 def _check_block(giver: str, block: Any) -> None:
     if not isinstance(block, bytes):
         advice = "; encode it" if isinstance(block, str) else ""
-        raise BadAnswer(f"{giver} has to give bytes, not {type(block).__name__}{advice}")
+        raise WSGIViolation(f"{giver} has to give bytes, not {type(block).__name__}{advice}")
 
 
 def _check_result(result: Any) -> int | None:
     """How many blocks there are, where that is known beforehand."""
     if isinstance(result, (str, bytes, bytearray)) or not hasattr(type(result), "__iter__"):
-        raise BadAnswer(f"the application has to return a list of bytes, or another iterable, not {result!r:.100}")
+        raise WSGIViolation(f"the application has to return a list of bytes, or another iterable, not {result!r:.100}")
     try:
         return len(result)
     except TypeError:
@@ -500,7 +531,7 @@ def _failure_response(exc: Exception, answer: _Answer, who: object) -> Response:
         return Response(f"{reason}\n", reason.status)
     if isinstance(exc, HandshakeError) and isinstance(exc.response, Response):  # the Upgrader has logged it
         return exc.response
-    if isinstance(exc, BadAnswer):
+    if isinstance(exc, WSGIViolation):
         _log.error("%s: %s: %s", who, what, exc)
     else:
         _log.error("%s: %s: the application raised", who, what, exc_info=exc)

@@ -51,7 +51,7 @@ from .._net.listener import ACCEPT_ERRORS, SocketFile, listen_tcp, listen_unix
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
 from ..errors import CloseCode, ConcurrencyError, HandshakeError
-from .gateway import Application, Gateway, forget_connection
+from .gateway import Application, Gateway
 from .options import Handler, ServeKeywords, ServerOptions
 from .upgrader import Upgrader
 from .workers import ENDING, Parent, Share, Workers
@@ -472,7 +472,7 @@ class Server:
         deadline = connection.deadline
         while (request := self._next_request(connection, http, deadline)) is not None:
             if self._gateway is not None:
-                host(self._gateway, http, request, connection)
+                self._gateway.serve(http, request, connection)
             else:
                 self._answer(connection, http, request)
             if http.taken_over:
@@ -531,8 +531,7 @@ class Server:
             elif not http.taken_over:
                 self._send(http, _valid_result(connection, request, result))
         finally:
-            # They refer back to the request: it and its connection would be left to the garbage collector.
-            request.on_upgrade = request.refusal = request.conn = None
+            request._break_circles()
 
     def _send(self, http: HTTPConnection, response: Response) -> None:
         http.send_response(response, deadline=_deadline(_RESPONSE_TIMEOUT))
@@ -645,32 +644,6 @@ class _Connection:
         else:
             self.sock.close()
         self.request = None
-
-
-def host(gateway: Gateway, http: HTTPConnection, request: Request, who: object) -> None:
-    """Answer a request by a WSGI application; or run the handler of the WebSocket view that it led to, to its end.
-
-    ``who`` sent it, for the log. Raises OSError: the client is gone.
-    """
-    raised = None
-    try:
-        try:
-            gateway.answer(http, request, who)
-        except Exception as exc:
-            if not http.taken_over:
-                raise
-            raised = exc
-        if raised is None and request.then is not None:
-            request.then()
-        if request.conn is not None:
-            end_handled(request.conn, raised, who, _log)
-        elif raised is not None and not isinstance(raised, HandshakeError):  # else: see Server._answer
-            _log.error("%s: the application raised", who, exc_info=raised)
-    finally:
-        if raised is not None:
-            raised.__traceback__ = None  # see Server._answer
-        forget_connection(request)
-        request.on_upgrade = request.refusal = request.conn = None
 
 
 def serve(

@@ -2,8 +2,8 @@
 
 Two steps, so that every way in shares the first:
 
-1. `Upgrader.negotiate` looks at a request, which is data, and either yields what was agreed (`Agreed`: the bytes of
-   the 101, the subprotocol, the compression) or raises HandshakeError with the HTTP answer in it. It does no I/O.
+1. `Upgrader.negotiate` looks at a request, which is data, and returns an `Accepted` (the bytes of the 101, the
+   subprotocol, the compression) or raises HandshakeError with the HTTP answer in it. It does no I/O.
 2. `Upgrader.open` takes a transport, sends the 101 on it and returns the `Conn`.
 
 `Upgrader.upgrade` is both, for a request whose connection can be taken over.
@@ -63,8 +63,8 @@ _PROXY_ADVICE = (
 
 
 @dataclass(frozen=True)
-class Agreed:
-    """What a request and an Upgrader agreed on; ``head`` is the whole 101, ready to be sent."""
+class Accepted:
+    """A request that may be upgraded, and how; ``head`` is the whole 101, ready to be sent."""
 
     head: bytes
     subprotocol: str | None
@@ -161,12 +161,12 @@ class Upgrader(HandshakeOptions):
         exchange = request.exchange
         if exchange is not None and exchange.taken_over:
             raise ValueError("this request was upgraded before; its connection is request.conn")
-        agreed = self.negotiate(request, response_headers)
+        accepted = self.negotiate(request, response_headers)
         if exchange is None:
             self._refuse(request, _no_connection())
         with self._refusing(request):
             transport, early_data = exchange.take_over()
-        return self.open(request, agreed, transport, early_data)
+        return self.open(request, accepted, transport, early_data)
 
     def serve(
         self,
@@ -208,11 +208,11 @@ class Upgrader(HandshakeOptions):
         check_count("max_connections", max_connections)
         try:
             request = self._request_of(environ)
-            agreed = self.negotiate(request, response_headers)
+            accepted = self.negotiate(request, response_headers)
             with self._refusing(request):
                 return view.serve(
                     request,
-                    partial(self.open, request, agreed),
+                    partial(self.open, request, accepted),
                     lambda conn: handler(conn, *args),
                     detach=detach,
                     limit=max_connections,
@@ -248,7 +248,7 @@ class Upgrader(HandshakeOptions):
             return
         self._refuse(request, refused)
 
-    def negotiate(self, request: Request, response_headers: HeaderSource | None = None) -> Agreed:
+    def negotiate(self, request: Request, response_headers: HeaderSource | None = None) -> Accepted:
         """Check a request and agree on subprotocol and compression, without any I/O: `upgrade`'s first step.
 
         Raises HandshakeError as `upgrade` does; it is ``request.refusal`` as well, and logged.
@@ -259,21 +259,21 @@ class Upgrader(HandshakeOptions):
             refused = exc.with_traceback(None)  # whose frames would hold it
         return self._refuse(request, refused)  # out here: _Refused is no part of what the program sees
 
-    def open(self, request: Request, agreed: Agreed, transport: Transport, early_data: bytes = b"") -> Conn:
+    def open(self, request: Request, accepted: Accepted, transport: Transport, early_data: bytes = b"") -> Conn:
         """Send the 101 and make the connection: `upgrade`'s second step, which owns the transport from here on.
 
         Raises HandshakeError if the 101 could not be sent; the transport is closed then.
         """
-        self._send_head(request, agreed.head, transport)
+        self._send_head(request, accepted.head, transport)
         conn = Conn(
             transport,
             client=False,
             options=self,
             early_data=early_data,
-            agreement=agreed.agreement,
+            agreement=accepted.agreement,
             compression_level=self.compression_level,
             compression_threshold=self.compression_threshold,
-            subprotocol=agreed.subprotocol,
+            subprotocol=accepted.subprotocol,
             request=request,
         )
         request.conn = conn
@@ -281,7 +281,7 @@ class Upgrader(HandshakeOptions):
             request.on_upgrade(conn)
         return conn
 
-    def _negotiate(self, request: Request, response_headers: HeaderSource | None) -> Agreed:
+    def _negotiate(self, request: Request, response_headers: HeaderSource | None) -> Accepted:
         for check in _CHECKS:
             check(request)
         extra = _valid_response_headers(response_headers)
@@ -290,7 +290,7 @@ class Upgrader(HandshakeOptions):
         subprotocol = self._choose_subprotocol(request, extra)
         agreement = self._choose_compression(request)
         head = _switching_protocols(handshake.accept_for(key), subprotocol, agreement, extra)
-        return Agreed(head, subprotocol, agreement)
+        return Accepted(head, subprotocol, agreement)
 
     def _check_origin(self, request: Request) -> None:
         """U-6 and U-14. A browser says which page opens the connection; anything else is not held back by this."""

@@ -27,7 +27,7 @@ from syncws._http.http11 import HTTPConnection
 from syncws._http.request import BadRequest, Request
 from syncws._http.response import Response
 from syncws._server import gateway as gateway_module
-from syncws._server.gateway import ClientGone, Gateway, forget_connection
+from syncws._server.gateway import ClientGone, Gateway, _break_circles
 from syncws.errors import HandshakeError
 from tests.http.cases import NOTHING, SEEDS, UPGRADE, Wire, head, mutate
 
@@ -1472,11 +1472,11 @@ class UpgradeTests(GatewayCase):
         app, _ = self.upgrading(then=True)
         request = self.host(app, UPGRADE).request
         assert request is not None and request.environ is not None
-        forget_connection(request)
+        _break_circles(request)
         self.assertIsNone(request.then)
         self.assertEqual(request.environ["PATH_INFO"], "/chat")
         self.assertFalse({"syncws.request", "wsgi.input"} & request.environ.keys())
-        forget_connection(Request("GET", "/"))
+        _break_circles(Request("GET", "/"))
 
 
 class PiecesTests(unittest.TestCase):

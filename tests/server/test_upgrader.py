@@ -12,7 +12,7 @@ from syncws._http.http11 import HTTPConnection
 from syncws._http.request import Request
 from syncws._http.response import Response
 from syncws._net.transport import Transport
-from syncws._server.upgrader import Agreed, Upgrader
+from syncws._server.upgrader import Accepted, Upgrader
 from syncws.errors import HandshakeError, WriteTimeout
 from syncws.testing import LeakChecks
 
@@ -34,9 +34,9 @@ def make_request(*more: tuple[str, str], without: str = "", method: str = "GET",
     return Request(method, "/chat", [*headers, *more], remote_address=("192.0.2.1", 4711), **changes)
 
 
-def head_of(agreed: Agreed) -> list[str]:
+def head_of(accepted: Accepted) -> list[str]:
     """The lines of the 101."""
-    head = agreed.head.decode("latin-1")
+    head = accepted.head.decode("latin-1")
     assert head.endswith("\r\n\r\n"), head
     return head[:-4].split("\r\n")
 
@@ -59,7 +59,7 @@ class ScriptedTransport(Transport):
 
 
 class UpgraderTestCase(unittest.TestCase):
-    def negotiate(self, upgrader: Upgrader, request: Request, response_headers: Any = None) -> Agreed:
+    def negotiate(self, upgrader: Upgrader, request: Request, response_headers: Any = None) -> Accepted:
         """An agreement, which must be there and must not be logged."""
         with self.assertNoLogs("syncws", logging.INFO):
             return upgrader.negotiate(request, response_headers)
@@ -337,11 +337,11 @@ class SubprotocolTests(UpgraderTestCase):
     def choose(self, upgrader: Upgrader, *offers: str, response_headers: Any = None) -> str | None:
         """The subprotocol agreed on, which the 101 must name, once, or not at all."""
         request = make_request(*(("Sec-WebSocket-Protocol", offer) for offer in offers))
-        agreed = self.negotiate(upgrader, request, response_headers)
-        lines = [line for line in head_of(agreed) if line.lower().startswith("sec-websocket-protocol")]
-        expected = [] if agreed.subprotocol is None else [f"Sec-WebSocket-Protocol: {agreed.subprotocol}"]
+        accepted = self.negotiate(upgrader, request, response_headers)
+        lines = [line for line in head_of(accepted) if line.lower().startswith("sec-websocket-protocol")]
+        expected = [] if accepted.subprotocol is None else [f"Sec-WebSocket-Protocol: {accepted.subprotocol}"]
         self.assertEqual(lines, expected)
-        return agreed.subprotocol
+        return accepted.subprotocol
 
     def test_client_order(self) -> None:
         """U-15: the first of the client's offers that the server speaks; case matters; none is no failure."""
@@ -423,9 +423,9 @@ class CompressionTests(UpgraderTestCase):
     def extensions(self, upgrader: Upgrader, *offers: str) -> list[str]:
         """The extension lines of the 101."""
         request = make_request(*(("Sec-WebSocket-Extensions", offer) for offer in offers))
-        agreed = self.negotiate(upgrader, request)
-        lines = [line for line in head_of(agreed) if line.startswith("Sec-WebSocket-Extensions")]
-        self.assertEqual(bool(lines), agreed.agreement is not None)
+        accepted = self.negotiate(upgrader, request)
+        lines = [line for line in head_of(accepted) if line.startswith("Sec-WebSocket-Extensions")]
+        self.assertEqual(bool(lines), accepted.agreement is not None)
         return lines
 
     def test_off_by_default(self) -> None:
