@@ -38,29 +38,37 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Concatenate, Unpack, overload
 
 import bottle  # type: ignore[import-untyped]
 
-from ._base.options import check_count, check_detach
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
+from ._server.views import Serve, ViewKeywords, check_before, check_handler, serving
 from ._wsgi.view import MAX_CONNECTIONS
-from .wsgi import check_upgrader
 
 __all__ = ["websocket"]
 
-Decorator = Callable[[Callable[..., object]], Callable[..., Any]]
+Handler = Callable[Concatenate[Conn, ...], object]
+View = Callable[..., Any]
+
+
+@overload
+def websocket(handler: Handler, **options: Unpack[ViewKeywords]) -> View: ...
+
+
+@overload
+def websocket(handler: None = None, **options: Unpack[ViewKeywords]) -> Callable[[Handler], View]: ...
 
 
 def websocket(
-    handler: Callable[..., object] | None = None,
+    handler: Handler | None = None,
     *,
     upgrader: Upgrader | None = None,
-    before: Callable[..., Any] | None = None,
+    before: Callable[..., object] | None = None,
     detach: bool | None = None,
     max_connections: int | None = MAX_CONNECTIONS,
-) -> Any:
+) -> View | Callable[[Handler], View]:
     """Make a Bottle callback of ``handler(conn, **wildcards)``: a decorator, below the route's or in its ``apply``.
 
     The connection is closed when the handler returns (1000) or raises (1011, logged on "syncws.wsgi"). For any thread.
@@ -74,17 +82,17 @@ def websocket(
 
     Raises ValueError, TypeError: an argument is wrong.
     """
-    if handler is None:
-        return functools.partial(
-            websocket, upgrader=upgrader, before=before, detach=detach, max_connections=max_connections
-        )
-    if not callable(handler):
-        raise TypeError(f"websocket decorates a handler(conn), not {handler!r}; the path belongs to @app.get(...)")
-    check_upgrader(upgrader)
-    check_detach(detach)
-    check_count("max_connections", max_connections)
-    serve = (upgrader if upgrader is not None else Upgrader()).serve
+    serve = serving(upgrader, detach=detach, max_connections=max_connections)
+    check_before(before)
 
+    def decorate(handler: Handler) -> View:
+        check_handler(handler, "websocket decorates", "conn")
+        return _view(handler, before, serve)
+
+    return decorate if handler is None else decorate(handler)
+
+
+def _view(handler: Handler, before: Callable[..., object] | None, serve: Serve) -> View:
     @functools.wraps(handler)
     def view(**wildcards: Any) -> Any:
         if before is not None:
@@ -99,7 +107,7 @@ def websocket(
 
         environ = bottle.request.environ
         cookies = [pair for pair in bottle.response.headerlist if pair[0].lower() == "set-cookie"]
-        answer = serve(environ, run, response_headers=cookies, detach=detach, max_connections=max_connections)
+        answer = serve(environ, run, response_headers=cookies)
         bottle.response.status = answer.status
         for name, value in answer.headers:
             put = bottle.response.add_header if name.lower() == "set-cookie" else bottle.response.set_header

@@ -47,12 +47,11 @@ view's, and all of its database connections and caches are closed when it ends.
 from __future__ import annotations
 
 import functools
-import inspect
 import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 from django.conf import settings  # type: ignore[import-untyped]
 from django.contrib.sessions.middleware import SessionMiddleware  # type: ignore[import-untyped]
@@ -60,27 +59,46 @@ from django.core.cache import close_caches  # type: ignore[import-untyped]
 from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
 from django.db import connections, reset_queries, transaction  # type: ignore[import-untyped]
 from django.http import HttpResponse  # type: ignore[import-untyped]
+from django.http.response import HttpResponseBase  # type: ignore[import-untyped]
 from django.urls import get_script_prefix, set_script_prefix  # type: ignore[import-untyped]
 from django.utils import timezone, translation  # type: ignore[import-untyped]
 from django.utils.module_loading import import_string  # type: ignore[import-untyped]
 
-from ._base.options import check_count, check_detach
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
+from ._server.views import Serve, ViewKeywords, check_before, check_handler, serving
 from ._wsgi.view import MAX_CONNECTIONS
-from .wsgi import check_upgrader
 
 __all__ = ["release_connections", "websocket_view"]
 
 
+HTTPRequest = TypeVar("HTTPRequest")
+URLArguments = ParamSpec("URLArguments")
+
+Handler = Callable[Concatenate[HTTPRequest, Conn, URLArguments], object]
+View = Callable[Concatenate[HTTPRequest, URLArguments], HttpResponseBase]
+
+
+@overload
 def websocket_view(
-    handler: Callable[..., object] | None = None,
+    handler: Handler[HTTPRequest, URLArguments], **options: Unpack[ViewKeywords]
+) -> View[HTTPRequest, URLArguments]: ...
+
+
+@overload
+def websocket_view(
+    handler: None = None, **options: Unpack[ViewKeywords]
+) -> Callable[[Handler[HTTPRequest, URLArguments]], View[HTTPRequest, URLArguments]]: ...
+
+
+def websocket_view(
+    handler: Handler[HTTPRequest, URLArguments] | None = None,
     *,
     upgrader: Upgrader | None = None,
-    before: Callable[..., Any] | None = None,
+    before: Callable[..., object] | None = None,
     detach: bool | None = None,
     max_connections: int | None = MAX_CONNECTIONS,
-) -> Any:
+) -> View[HTTPRequest, URLArguments] | Callable[[Handler[HTTPRequest, URLArguments]], View[HTTPRequest, URLArguments]]:
     """Make a Django view of ``handler(request, conn, *args, **kwargs)``: a decorator.
 
     The connection is closed when the handler returns (1000) or raises (1011, logged on "syncws.wsgi"). For any thread.
@@ -95,16 +113,17 @@ def websocket_view(
     Raises ValueError, TypeError: an argument is wrong; the handler is a coroutine function. The view itself raises
     ImproperlyConfigured under ASGI.
     """
-    if handler is None:
-        return functools.partial(
-            websocket_view, upgrader=upgrader, before=before, detach=detach, max_connections=max_connections
-        )
-    _check_handler(handler)
-    check_upgrader(upgrader)
-    check_detach(detach)
-    check_count("max_connections", max_connections)
-    serve = (upgrader if upgrader is not None else Upgrader()).serve
+    serve = serving(upgrader, detach=detach, max_connections=max_connections)
+    check_before(before)
 
+    def decorate(handler: Handler[HTTPRequest, URLArguments]) -> View[HTTPRequest, URLArguments]:
+        check_handler(handler, "websocket_view decorates", "request, conn, ...")
+        return _view(handler, before, serve)
+
+    return decorate if handler is None else decorate(handler)
+
+
+def _view(handler: Callable[..., object], before: Callable[..., object] | None, serve: Serve) -> Callable[..., Any]:
     @functools.wraps(handler)
     def view(request: Any, *args: Any, **kwargs: Any) -> Any:
         environ = _environ(request)
@@ -123,7 +142,7 @@ def websocket_view(
             with surroundings.of_handler(conn):
                 return handler(request, conn, *args, **kwargs)
 
-        answer = serve(environ, run, response_headers=session.cookies, detach=detach, max_connections=max_connections)
+        answer = serve(environ, run, response_headers=session.cookies)
         if not answer.is_websocket:
             session.restore()
             return _refusal(answer)
@@ -255,16 +274,6 @@ def _check_no_transaction() -> None:
                 "long as the WebSocket does: have no transaction.atomic around it, and under ATOMIC_REQUESTS only "
                 "decorators that use functools.wraps"
             )
-
-
-def _check_handler(handler: object) -> None:
-    if not callable(handler):
-        raise TypeError(f"websocket_view decorates a handler(request, conn, ...), not {handler!r}")
-    if inspect.iscoroutinefunction(handler):
-        raise TypeError(
-            f"websocket_view decorates plain functions, and {handler!r} is a coroutine function: write def, not "
-            "async def"
-        )
 
 
 def _environ(request: Any) -> dict[str, Any]:

@@ -38,26 +38,30 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Concatenate, TypeVarTuple
 
 import falcon
 
-from ._base.options import check_count, check_detach
 from ._conn.conn import Conn
+from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
+from ._server.views import check_before, check_handler, serving
 from ._wsgi.view import MAX_CONNECTIONS
-from .wsgi import check_upgrader
 
 __all__ = ["WebSocketResource", "serve"]
 
 _UPGRADER = Upgrader()
 
+Arguments = TypeVarTuple("Arguments")
+
+Handler = Callable[Concatenate[falcon.Request, Conn, ...], object]
+
 
 def serve(
     req: falcon.Request,
     resp: falcon.Response,
-    handler: Callable[..., object],
-    *args: Any,
+    handler: Callable[[Conn, *Arguments], object],
+    *args: *Arguments,
     upgrader: Upgrader | None = None,
     detach: bool | None = None,
     max_connections: int | None = MAX_CONNECTIONS,
@@ -79,10 +83,20 @@ def serve(
         req.env,
         handler,
         *args,
-        response_headers=[pair for pair in resp._wsgi_headers() if pair[0].lower() == "set-cookie"],
+        response_headers=_cookies(resp),
         detach=detach,
         max_connections=max_connections,
     )
+    _fill(resp, answer)
+
+
+def _cookies(resp: falcon.Response) -> list[tuple[str, str]]:
+    """Those that were set so far, for the 101."""
+    return [pair for pair in resp._wsgi_headers() if pair[0].lower() == "set-cookie"]
+
+
+def _fill(resp: falcon.Response, answer: WSGIResponse) -> None:
+    """Make the answer to a handshake the response of a responder."""
     resp.status = answer.status
     resp.data = answer.body
     for name, value in answer.headers:
@@ -101,23 +115,18 @@ class WebSocketResource:
 
     def __init__(
         self,
-        handler: Callable[..., object],
+        handler: Handler,
         *,
         upgrader: Upgrader | None = None,
         before: Callable[..., object] | None = None,
         detach: bool | None = None,
         max_connections: int | None = MAX_CONNECTIONS,
     ) -> None:
-        if not callable(handler):
-            raise TypeError(f"handler must be a callable that takes (req, conn), not {handler!r}")
-        check_upgrader(upgrader)
-        check_detach(detach)
-        check_count("max_connections", max_connections)
+        check_handler(handler, "WebSocketResource takes", "req, conn, ...")
+        check_before(before)
         self._handler = handler
-        self._upgrader = upgrader if upgrader is not None else Upgrader()
         self._before = before
-        self._detach = detach
-        self._max_connections = max_connections
+        self._serve = serving(upgrader, detach=detach, max_connections=max_connections)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, **fields: Any) -> None:
         """Called by Falcon."""
@@ -132,11 +141,4 @@ class WebSocketResource:
                 req.env, req.stream = conn.request.environ, io.BytesIO()
             return self._handler(req, conn, **fields)
 
-        serve(
-            req,
-            resp,
-            run,
-            upgrader=self._upgrader,
-            detach=self._detach,
-            max_connections=self._max_connections,
-        )
+        _fill(resp, self._serve(req.env, run, response_headers=_cookies(resp)))

@@ -55,13 +55,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-import inspect
 import io
 import logging
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Concatenate, NamedTuple, TypeVar
 
 from flask import Blueprint, Flask, copy_current_request_context, current_app, got_request_exception, request, session
 from werkzeug.datastructures import EnvironHeaders
@@ -71,15 +70,15 @@ from werkzeug.wrappers import Response
 from ._base.options import check_count, check_detach
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
+from ._server.views import check_before, check_handler, check_upgrader
 from ._wsgi.view import MAX_CONNECTIONS
 from .errors import CloseCode, ConnectionClosed, WebSocketError
-from .wsgi import check_upgrader
 
 __all__ = ["Sock"]
 
 _log = logging.getLogger("syncws.wsgi")
 
-Handler = TypeVar("Handler", bound=Callable[..., object])
+Handler = TypeVar("Handler", bound=Callable[Concatenate[Conn, ...], object])
 
 #: (rule, view, options): what add_url_rule takes.
 _Route = tuple[str, Callable[..., Any], dict[str, Any]]
@@ -240,17 +239,13 @@ def _check_route(rule: object, bp: object, before: object, options: Mapping[str,
         raise TypeError(f'a route is decorated with @sock.route("/path"), and {rule!r} is no path')
     if not (bp is None or isinstance(bp, Blueprint)):
         raise TypeError(f"bp is a Blueprint, not {bp!r}")
-    if not (before is None or callable(before)):
-        raise TypeError(f"before is a function that takes the variables of the rule, not {before!r}")
+    check_before(before)
     if options.get("websocket", True) is not True:
         raise TypeError("a route of a Sock has websocket=True; leave it out")
 
 
 def _check_handler(handler: object, options: Mapping[str, Any]) -> None:
-    if not callable(handler):
-        raise TypeError(f"a route decorates a handler(conn), not {handler!r}")
-    if inspect.iscoroutinefunction(handler):
-        raise TypeError(f"a route decorates plain functions, and {handler!r} is a coroutine function: write def")
+    check_handler(handler, "a route decorates", "conn")
     if not (hasattr(handler, "__name__") or options.get("endpoint")):
         raise TypeError(f"{handler!r} has no name: give its route an endpoint=")
 

@@ -34,27 +34,43 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, Unpack, overload
 
 from pyramid.response import Response  # type: ignore[import-untyped]
 
-from ._base.options import check_count, check_detach
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
+from ._server.views import Serve, ViewKeywords, check_before, check_handler, serving
 from ._wsgi.view import MAX_CONNECTIONS
-from .wsgi import check_upgrader
 
 __all__ = ["websocket_view"]
 
 
+#: What Pyramid calls a view with: a request, or an instance of a view class.
+Target = TypeVar("Target")
+
+Handler = Callable[[Target, Conn], object]
+View = Callable[[Target], Any]
+
+
+@overload
+def websocket_view(handler: Handler[Target], **options: Unpack[ViewKeywords]) -> View[Target]: ...
+
+
+@overload
 def websocket_view(
-    handler: Callable[..., object] | None = None,
+    handler: None = None, **options: Unpack[ViewKeywords]
+) -> Callable[[Handler[Target]], View[Target]]: ...
+
+
+def websocket_view(
+    handler: Handler[Target] | None = None,
     *,
     upgrader: Upgrader | None = None,
-    before: Callable[[Any], Any] | None = None,
+    before: Callable[..., object] | None = None,
     detach: bool | None = None,
     max_connections: int | None = MAX_CONNECTIONS,
-) -> Any:
+) -> View[Target] | Callable[[Handler[Target]], View[Target]]:
     """Make a Pyramid view of ``handler(request, conn)``: a decorator.
 
     The connection is closed when the handler returns (1000) or raises (1011, logged on "syncws.wsgi"). For any thread.
@@ -68,24 +84,24 @@ def websocket_view(
 
     Raises ValueError, TypeError: an argument is wrong.
     """
-    if handler is None:
-        return functools.partial(
-            websocket_view, upgrader=upgrader, before=before, detach=detach, max_connections=max_connections
-        )
-    if not callable(handler):
-        raise TypeError(f"websocket_view decorates a handler(request, conn), not {handler!r}")
-    check_upgrader(upgrader)
-    check_detach(detach)
-    check_count("max_connections", max_connections)
-    serve = (upgrader if upgrader is not None else Upgrader()).serve
+    serve = serving(upgrader, detach=detach, max_connections=max_connections)
+    check_before(before)
 
+    def decorate(handler: Handler[Target]) -> View[Target]:
+        check_handler(handler, "websocket_view decorates", "request, conn")
+        return _view(handler, before, serve)
+
+    return decorate if handler is None else decorate(handler)
+
+
+def _view(handler: Handler[Target], before: Callable[..., object] | None, serve: Serve) -> View[Target]:
     @functools.wraps(handler)
-    def view(target: Any) -> Any:
+    def view(target: Target) -> Any:
         if before is not None:
             refusal = before(target)
             if refusal is not None:
                 return refusal
-        request = getattr(target, "request", target)  # of an instance of a view class
+        request: Any = getattr(target, "request", target)  # of an instance of a view class
 
         def run(conn: Conn) -> object:
             if conn.detached:  # else the request would keep the server's streams for as long as the handler runs
@@ -93,7 +109,7 @@ def websocket_view(
             return handler(target, conn)
 
         cookies = _cookies(request)
-        answer = serve(request.environ, run, response_headers=cookies, detach=detach, max_connections=max_connections)
+        answer = serve(request.environ, run, response_headers=cookies)
         headers = answer.headers if answer.is_websocket else [*answer.headers, *cookies]
         body = [answer.body] if answer.body else []  # a 101 iterates as empty
         # With a list of headers WebOb leaves them as they are: it drops the Content-Type of a 101, which wsgiref needs.

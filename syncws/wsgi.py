@@ -23,13 +23,14 @@ wsgiref, waitress, cheroot, gevent, eventlet, uWSGI, `syncws.Server(wsgi_app=...
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Unpack, overload
 
-from ._base.options import check_count, check_detach, check_wait
+from ._base.options import check_wait
 from ._conn.conn import Conn
 from ._frames.payloads import format_close_message
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
+from ._server.views import ServingKeywords, check_handler, serving
 from ._wsgi.guests import guests
 from ._wsgi.taken import Environ, Taken, Taker, Untakeable
 from ._wsgi.takers import register_taker
@@ -48,7 +49,17 @@ __all__ = [
     "websocket",
 ]
 
-WSGIApplication = Callable[..., list[bytes]]
+WSGIApplication = Callable[[Environ, Callable[..., object]], list[bytes]]
+
+
+@overload
+def websocket(handler: Callable[[Conn], object], **options: Unpack[ServingKeywords]) -> WSGIApplication: ...
+
+
+@overload
+def websocket(
+    handler: None = None, **options: Unpack[ServingKeywords]
+) -> Callable[[Callable[[Conn], object]], WSGIApplication]: ...
 
 
 def websocket(
@@ -57,7 +68,7 @@ def websocket(
     upgrader: Upgrader | None = None,
     detach: bool | None = None,
     max_connections: int | None = MAX_CONNECTIONS,
-) -> Any:
+) -> WSGIApplication | Callable[[Callable[[Conn], object]], WSGIApplication]:
     """Make a WSGI application of handler(conn). Used as ``@websocket`` or ``@websocket(upgrader=...)``.
 
     The connection is closed when the handler returns (1000) or raises (1011).
@@ -69,18 +80,13 @@ def websocket(
     Raises:
         ValueError, TypeError: an argument is wrong.
     """
-    check_upgrader(upgrader)
-    check_detach(detach)
-    check_count("max_connections", max_connections)
-    chosen = Upgrader() if upgrader is None else upgrader
+    serve = serving(upgrader, detach=detach, max_connections=max_connections)
 
     def decorate(handler: Callable[[Conn], object]) -> WSGIApplication:
-        if not callable(handler):
-            raise TypeError(f"websocket decorates a callable that takes a Conn, not {handler!r}")
+        check_handler(handler, "websocket decorates", "conn")
 
         def application(environ: Environ, start_response: Callable[..., object]) -> list[bytes]:
-            response = chosen.serve(environ, handler, detach=detach, max_connections=max_connections)
-            return response(environ, start_response)
+            return serve(environ, handler)(environ, start_response)
 
         return application
 
@@ -114,9 +120,3 @@ def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float 
     format_close_message(code, reason)
     check_wait("timeout", timeout)
     return guests().shutdown(code, reason, timeout)
-
-
-def check_upgrader(upgrader: Upgrader | None) -> None:
-    """Raise TypeError unless it is an Upgrader, or None."""
-    if not (upgrader is None or isinstance(upgrader, Upgrader)):
-        raise TypeError(f"upgrader must be an Upgrader, such as Upgrader(), or None, not {upgrader!r}")

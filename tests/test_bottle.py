@@ -158,7 +158,10 @@ class BottleTests(WSGICase):
     def test_wrong_arguments(self) -> None:
         """What cannot be is said when the route is made."""
         for wrong, said in (
-            ({"handler": "/echo"}, "the path belongs to @app.get"),
+            (
+                {"handler": "/echo"},
+                r"decorates a handler\(conn\), not '/echo': a path belongs to",
+            ),
             ({"upgrader": "v1"}, "upgrader must be an Upgrader"),
             ({"detach": "yes"}, "detach must be True, False or None"),
             ({"max_connections": 0}, "max_connections must be at least 1"),

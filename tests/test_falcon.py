@@ -196,7 +196,7 @@ class FalconTests(WSGICase):
     def test_wrong_arguments(self) -> None:
         """What cannot be is said when the resource is made."""
         for wrong, said in (
-            ({"handler": "/echo"}, r"a callable that takes \(req, conn\)"),
+            ({"handler": "/echo"}, r"takes a handler\(req, conn, \.\.\.\)"),
             ({"upgrader": "v1"}, "upgrader must be an Upgrader"),
             ({"detach": "yes"}, "detach must be True, False or None"),
             ({"max_connections": 0}, "max_connections must be at least 1"),

@@ -293,7 +293,7 @@ class RouteTests(FlaskCase):
             (lambda: sock.route("/x")(handler), TypeError, "is a coroutine function: write def"),
             (lambda: sock.route("/x")(Nameless()), TypeError, "give its route an endpoint="),
             (lambda: sock.route("/x", bp="api"), TypeError, "bp is a Blueprint"),  # type: ignore[arg-type]
-            (lambda: sock.route("/x", before="login"), TypeError, "before is a function"),  # type: ignore[arg-type]
+            (lambda: sock.route("/x", before="login"), TypeError, "before must be a callable"),  # type: ignore[arg-type]
             (lambda: sock.route("/x", detach="yes"), TypeError, "detach must be True, False or None"),  # type: ignore[arg-type]
             (lambda: sock.route("/x", upgrader=syncws.Upgrader), TypeError, "upgrader must be an Upgrader"),  # type: ignore[arg-type]
             (lambda: sock.route("/x", websocket=False), TypeError, "leave it out"),

@@ -116,7 +116,7 @@ class DecoratorTests(HostedTestCase):
     def test_mistakes(self) -> None:
         """A wrong argument is one error, when the handler is decorated."""
         for arguments, options, message in (
-            (("echo",), {}, "decorates a callable"),
+            (("echo",), {}, r"decorates a handler\(conn\)"),
             ((echo,), {"upgrader": "me"}, "upgrader must be an Upgrader"),
             ((echo,), {"detach": 1}, "detach"),
             ((echo,), {"max_connections": True}, "max_connections is an integer"),

@@ -54,6 +54,7 @@ from ..errors import CloseCode, ConcurrencyError, HandshakeError
 from .gateway import Application, Gateway
 from .options import Handler, ServeKeywords, ServerOptions
 from .upgrader import Upgrader
+from .views import chosen_upgrader
 from .workers import ENDING, Parent, Share, Workers
 
 _log = logging.getLogger("syncws.server")
@@ -670,9 +671,7 @@ def serve(
     """
     if not callable(on_connection):
         raise TypeError(f"on_connection must be a callable that takes a Conn, not {on_connection!r}")
-    chosen = Upgrader() if upgrader is None else upgrader
-    if not isinstance(chosen, Upgrader):
-        raise TypeError(f"upgrader must be an Upgrader, such as Upgrader(), or None, not {upgrader!r}")
+    chosen = chosen_upgrader(upgrader)
     for name in options.keys() & (Upgrader.names() - {"handshake_timeout"}):  # which a Server has too
         raise TypeError(f"{name} is an Upgrader's: serve(..., upgrader=Upgrader({name}=...))")
 

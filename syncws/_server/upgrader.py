@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVarTuple
 
 from .._base.options import check_count, check_detach, strings
 from .._conn.conn import Conn
@@ -43,6 +43,8 @@ from .._wsgi.view import MAX_CONNECTIONS
 from ..errors import HandshakeError
 
 _log = logging.getLogger("syncws.server")
+
+Arguments = TypeVarTuple("Arguments")
 
 #: What the application may not put into a 101: the handshake's own headers, and those that announce a body.
 _RESERVED = frozenset(
@@ -171,8 +173,8 @@ class Upgrader(HandshakeOptions):
     def serve(
         self,
         environ: Environ,
-        handler: Callable[..., object],
-        *args: Any,
+        handler: Callable[[Conn, *Arguments], object],
+        *args: *Arguments,
         response_headers: HeaderSource | None = None,
         detach: bool | None = None,
         max_connections: int | None = MAX_CONNECTIONS,

@@ -1,0 +1,80 @@
+"""What the decorators of WebSocket views share, whatever the framework: options and handlers, checked at once.
+
+A view is made once and serves any number of requests, so a wrong argument is an error of the decorator, not of the
+first handshake.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypedDict
+
+from .._base.options import check_count, check_detach
+from .._conn.conn import Conn
+from .._http.headers import HeaderSource
+from .._http.wsgiresponse import WSGIResponse
+from .._wsgi.taken import Environ
+from .upgrader import Upgrader
+
+
+class ServingKeywords(TypedDict, total=False):
+    """The options of every such decorator, for type checkers and editors."""
+
+    upgrader: Upgrader | None
+    detach: bool | None
+    max_connections: int | None
+
+
+class ViewKeywords(ServingKeywords, total=False):
+    """Those of a framework's decorator, which has a hook before the handshake."""
+
+    before: Callable[..., object] | None
+
+
+class Serve(Protocol):
+    """`Upgrader.serve`, of one Upgrader and with options that hold for every request."""
+
+    def __call__(
+        self, environ: Environ, handler: Callable[[Conn], object], *, response_headers: HeaderSource | None = None
+    ) -> WSGIResponse: ...
+
+
+def serving(upgrader: Upgrader | None, *, detach: bool | None, max_connections: int | None) -> Serve:
+    """How to serve with these options. Raises ValueError or TypeError, which name the option that is wrong."""
+    check_detach(detach)
+    check_count("max_connections", max_connections)
+    return partial(chosen_upgrader(upgrader).serve, detach=detach, max_connections=max_connections)
+
+
+def chosen_upgrader(upgrader: Upgrader | None) -> Upgrader:
+    """The Upgrader that was given, or a default one for None. Raises TypeError for anything else."""
+    check_upgrader(upgrader)
+    return Upgrader() if upgrader is None else upgrader
+
+
+def check_upgrader(upgrader: Upgrader | None) -> None:
+    """Raise TypeError unless it is an Upgrader, or None."""
+    if not (upgrader is None or isinstance(upgrader, Upgrader)):
+        raise TypeError(f"upgrader must be an Upgrader, such as Upgrader(), or None, not {upgrader!r}")
+
+
+def check_handler(handler: object, taken_by: str, arguments: str) -> None:
+    """Raise TypeError unless it can be called, and does its work then; a coroutine function's call does nothing.
+
+    The text begins with taken_by ("websocket decorates") and tells the arguments that a handler gets.
+    """
+    if not callable(handler):
+        advice = ": a path belongs to the framework's own route" if isinstance(handler, str) else ""
+        raise TypeError(f"{taken_by} a handler({arguments}), not {handler!r}{advice}")
+    if inspect.iscoroutinefunction(handler):
+        raise TypeError(
+            f"{taken_by} plain functions, and {handler!r} is a coroutine function: write def, not async def"
+        )
+
+
+def check_before(before: object) -> None:
+    """Raise TypeError unless it can be called, or is None."""
+    if not (before is None or callable(before)):
+        raise TypeError(f"before must be a callable that takes the arguments of the view, or None, not {before!r}")
