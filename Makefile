@@ -1,21 +1,22 @@
-# make run: a virtual environment, the library in it, and the echo server. make test: the same for the tests.
+# make run: a virtual environment, the library in it, and the echo server. make test: the same for the tests, in at most
+# three minutes; make test-all: all of them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 NODE = tests/interop/node
 OLD_GUNICORN = tests/hosts/gunicorn23
 
-# Options for unittest: make test TESTFLAGS='--verbose -k origin'.
+# Options and names for the runner of the tests: make test TESTFLAGS='--verbose -k origin'; --help shows them.
 TESTFLAGS ?=
-
-# A socket that nobody closed and a deprecated call fail; if a test hangs, `kill -ABRT` shows where every thread is.
-STRICT = -X faulthandler -W error::ResourceWarning -W error::DeprecationWarning
 
 run: $(VENV)/.installed
 	$(BIN)/python examples/echo_server.py $(RUNFLAGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python $(STRICT) -m unittest $(TESTFLAGS)
+	$(BIN)/python -m tests $(TESTFLAGS)
+
+test-all: $(VENV)/.installed-test
+	$(BIN)/python -m tests --all $(TESTFLAGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -65,4 +66,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test lint bench compliance node old-gunicorn clean
+.PHONY: run test test-all lint bench compliance node old-gunicorn clean

@@ -90,4 +90,4 @@ def need(there: bool, missing: str) -> None:
 
 
 #: For tests that take long or drive a browser: SYNCWS_HEAVY=0 leaves them out.
-heavy = unittest.skipIf(os.environ.get("SYNCWS_HEAVY") == "0", "left out by SYNCWS_HEAVY=0")
+heavy = unittest.skipIf(os.environ.get("SYNCWS_HEAVY") == "0", "left out by SYNCWS_HEAVY=0: `make test-all` runs it")

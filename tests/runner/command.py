@@ -1,0 +1,74 @@
+"""The command line of the runner."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import unittest
+from collections.abc import Sequence
+
+from . import plan
+from .pool import Pool, Stopped
+from .report import Report
+
+#: Processes at the same time, for each processor: most tests wait more than they work.
+JOBS_PER_CPU = 2
+
+#: Seconds that a test may take. The longest takes 107, on purpose.
+LIMIT = 300.0
+
+DESCRIPTION = """
+Run the tests of the project. Without --all, what drives Node, a browser, Go, nginx and most WSGI servers is left out,
+and some tests are smaller; SYNCWS_HEAVY says how much, see CONTRIBUTING.md.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the arguments say; the exit code: 0 if all is well, 1 if not, 5 if there is nothing to run, 128 and the
+    number of the signal that ended it."""
+    options = _options(arguments)
+    os.environ.setdefault("SYNCWS_HEAVY", "full" if options.all else "0")
+    tests = plan.collect(options.names, options.patterns)
+    if broken := [test for test in tests if plan.is_broken(test)]:
+        return _say_broken(broken)
+    report = Report(len(tests), verbose=options.verbose)
+    pool = Pool(options.jobs, options.limit, failfast=options.failfast)
+
+    def looked() -> bool:
+        report.looked()
+        return not (options.failfast and report.failed)
+
+    try:
+        pool.run(plan.cut(tests, plan.measured()), report.noted, report.over, looked)
+    except Stopped as stopped:
+        report.close(stopped=f"ended by {stopped}")
+        return 128 + stopped.number
+    if options.durations:
+        report.show_slowest(options.durations)
+    report.close()
+    if options.measure:
+        plan.remember(report.seconds)
+    return 1 if report.failed else 0 if tests else 5
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests", description=DESCRIPTION)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a folder, module, class or test; else all")
+    parser.add_argument("-k", dest="patterns", action="append", metavar="PATTERN", help="only tests whose name matches")
+    parser.add_argument("-v", "--verbose", action="store_true", help="a line for each test")
+    parser.add_argument("-f", "--failfast", action="store_true", help="end with the first failure")
+    parser.add_argument("-j", dest="jobs", type=int, metavar="N", help="processes at the same time")
+    parser.add_argument("--all", action="store_true", help="leave nothing out")
+    parser.add_argument("--limit", type=float, default=LIMIT, metavar="S", help="seconds after which a test hangs")
+    parser.add_argument("--durations", type=int, metavar="N", help="show the N slowest tests")
+    parser.add_argument("--measure", action="store_true", help="write what each class took into the runner's table")
+    options = parser.parse_args(arguments)
+    options.patterns = options.patterns or []
+    options.jobs = options.jobs or JOBS_PER_CPU * (os.cpu_count() or 1)
+    return options
+
+
+def _say_broken(broken: Sequence[unittest.TestCase]) -> int:
+    """What could not be loaded is shown as unittest shows it, and nothing is run."""
+    result = unittest.TextTestRunner(verbosity=0).run(unittest.TestSuite(broken))
+    return int(not result.wasSuccessful())
