@@ -6,8 +6,10 @@ Floor 4: imports the folders of floors 0 to 3. `_client` and `_rooms` are on the
 * `inside`: looking inside a server, through its streams and up its calls.
 * `servers`: a file for each WSGI server that is known: where it keeps the socket, and what is special about it.
 * `takers`: which server a request came by, and the takers that an application has added.
-* `foreign`: TLS that a server began, and connections that use a server's own socket.
+* `foreign`: transports over connections that a server accepted, with a drawing of who holds which descriptor.
+* `borrow`: a server's own socket, used as it is while the view lasts.
 * `detach`: a connection that leaves its server.
+* `detach_tls`: the same, together with the TLS that the server began.
 * `guests`: the connections of this process inside other servers: how many there may be, and their end.
 * `view`: one WebSocket view from its environ to its end. Begin here.
 """

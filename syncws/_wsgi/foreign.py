@@ -1,18 +1,34 @@
-"""A transport over a TLS socket that is somebody else's: of a WSGI server that speaks TLS itself.
+"""Transports over a connection that a WSGI server accepted.
 
-Two threads inside one `SSLSocket` are not safe on every Python, and a wait inside of it has one timeout for both
-directions. So the socket is made non-blocking, every call into it is made under one short lock, and all waiting is done
-outside, with poll on the descriptor.
+Two questions tell them apart: is the connection *borrowed* from its server, or was it *detached*; and does TLS, which
+the server began, go through it. Who holds which descriptor, before and after:
 
-The socket stays the server's. It is never closed here: see `detach`. What ends it is `shutdown`, after which the
-server's own attempts to write find a client that is gone.
+                      the server's socket object      the client's connection       ours
+
+    before            7 --------------------------->  client
+    borrowed          7 --------------------------->  client  <-------------------  7, which the server closes
+    detached          7 --> dead socket               client  <-------------------  9, a copy of what 7 was
+    detached, TLS     9 --> dead socket               client  <-------------------  7, the number that OpenSSL knows
+
+A dead socket is one whose client has gone. The classes, and where they are:
+
+    Transport
+        ForeignTransport                 here; says when it is closed
+            BorrowedTransport            borrow
+            DetachedTransport            detach
+            ForeignTLSTransport          here; waits for the TLS of a ForeignTLSSocket
+                BorrowedTLSTransport     borrow: the TLS of the server's SSLSocket
+                DetachedTLSTransport     detach_tls: the TLS that was inside it
+
+**TLS.** Two threads inside one `SSLSocket` are not safe on every Python, and a wait inside it has one timeout for both
+directions. So its descriptor is non-blocking, every call into it is made under one short lock, and all waiting is done
+outside, with poll.
 """
 
 from __future__ import annotations
 
 import _socket
 import contextlib
-import errno
 import socket
 import ssl
 import threading
@@ -29,59 +45,73 @@ _READ = 1 << 16
 PORTION = 1 << 14  # one record: what the system does not take has to be offered again as it was
 
 
-class BorrowedTransport(Transport):
-    """A plain connection over a socket that stays its server's; `close` leaves it open."""
+class ForeignTransport(Transport):
+    """A connection that a server accepted.
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, kernel_waits=False)
+    Concurrency: as Transport.
+    """
+
+    #: Whether the descriptor is ours to close. If not, the server closes it.
+    is_ours = True
+
+    def __init__(self, sock: socket.socket, *, kernel_waits: bool | None = None) -> None:
+        super().__init__(sock, kernel_waits=kernel_waits)
         #: Called when it is closed.
-        self.on_closed: Callable[[], object] = _ignore
+        self.on_closed: Callable[[], object] = _nothing
 
     def close(self) -> None:
-        """Be done with it; the descriptor is the server's to close."""
-        with self._ending:
-            self._closed = True
+        """Give the descriptor back if it is ours. Only when no other thread is receiving or sending. Idempotent."""
+        if self.is_ours:
+            super().close()
+        else:
+            with self._ending:
+                self._closed = True
         self.on_closed()
 
 
-def _ignore() -> None:
+def _nothing() -> None:
     pass
 
 
-class SSLSocketTransport(BorrowedTransport):
-    """TLS over an `ssl.SSLSocket`, or gevent's or eventlet's, that stays its server's.
+class ForeignTLSTransport(ForeignTransport):
+    """The same through TLS that the server began.
 
-    Concurrency: as Transport. A lock of the `TLSSocket` guards its TLS, and is never held across a wait.
+    Concurrency: as Transport. A lock of the `ForeignTLSSocket` guards its TLS, and is never held across a wait.
     """
 
     is_tls = True
 
-    def __init__(self, sock: Any) -> None:
-        super().__init__(sock)
+    def __init__(self, sock: socket.socket, tls_socket: ForeignTLSSocket) -> None:
+        super().__init__(sock, kernel_waits=False)
         self._send_flags = 0  # it takes none
         self._deaf = False  # never goes back; an end of the stream is our own doing now
-        self.socket = TLSSocket(sock)  # type: ignore[assignment]
+        self._tls_socket = tls_socket
+        self.socket = tls_socket  # type: ignore[assignment]
 
     @property
     def ssl_object(self) -> Any:
         """What can be asked of its TLS: version(), cipher(), getpeercert()."""
-        return self.socket.tls  # type: ignore[attr-defined]
+        return self._tls_socket.tls
 
     # Reading: as much as is there, and what TLS itself needs for that, within one wait
 
     def receive(self, size: int, wait: float | None) -> bytes | None:
-        return self._read(lambda: self.socket.recv(min(size, _READ)), b"", wait)
+        return self._read(lambda: self._tls_socket.recv(min(size, _READ)), b"", wait)
 
     def receive_into(self, view: memoryview, wait: float | None) -> int | None:
-        return self._read(lambda: self.socket.recv_into(view), 0, wait)
+        return self._read(lambda: self._tls_socket.recv_into(view), 0, wait)
 
     def _read(self, ask: Callable[[], _T], end: _T, wait: float | None) -> _T | None:
-        """What ask gives; None when nothing came in time, as a whole: a peer that drips bytes gets no more time."""
+        """What ask gives; None if nothing has come when the whole wait is over.
+
+        A peer that sends a record byte by byte gets no more time for it.
+        """
         until = None if wait is None else time.monotonic() + wait
         self.heard_part = False
         while True:
-            if self._deaf and not self.socket.has_come():  # type: ignore[attr-defined]
-                # Not for OpenSSL: it would take it for a fault of the peer's, and encrypt nothing but an alert.
+            if self._deaf and not self._tls_socket.has_come():
+                # OpenSSL must not see this end: it would take it for a fault of the peer's, and from then on encrypt
+                # nothing but an alert.
                 return end
             with contextlib.suppress(BlockingIOError):
                 return ask()
@@ -94,7 +124,7 @@ class SSLSocketTransport(BorrowedTransport):
         self._deaf = True
         with self._ending:
             if not self._closed:
-                self.socket.shutdown_read()  # type: ignore[attr-defined]
+                self._tls_socket.shutdown_read()
 
     # Writing: what OpenSSL was offered once must be offered again, so it counts as taken
 
@@ -102,7 +132,7 @@ class SSLSocketTransport(BorrowedTransport):
         if self.pending:
             self.flush_until(deadline, stall)
         if deadline is not None:
-            # So a deadline that passes before there is room finds nothing offered.
+            # So that nothing was offered if the deadline passes before there is room.
             self._wait_until(self._has_room, deadline, stall)
         try:
             super().send(b"".join((head, body)), deadline=deadline, stall=stall)
@@ -120,68 +150,60 @@ class SSLSocketTransport(BorrowedTransport):
         return wait_for(self.socket, 0, write=True)
 
     def shutdown_write(self) -> None:
-        self.socket.say_goodbye()  # type: ignore[attr-defined]
+        self._tls_socket.say_goodbye()
         super().shutdown_write()
 
 
-class TLSSocket:
-    """An SSLSocket that says BlockingIOError where TLS has to wait, as a plain socket does.
+class ForeignTLSSocket:
+    """TLS in the hands of Python's ssl, as a socket that does not wait: it raises BlockingIOError instead.
 
-    Its own `shutdown` drops the TLS, and from then on it is a plain socket. What it receives then is ciphertext, or
-    forged: it is passed over up to the end of the stream. What it is given to send does not leave.
+    `tls` is what is asked about the connection, `_sock` the socket under it.
 
-    Concurrency: as `SSLSocketTransport`, whose `_codec` is here.
+    Concurrency: recv, send and shutdown are for any thread; `_codec` guards the TLS, which one thread at a time may be
+    inside of.
     """
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, tls: Any) -> None:
         self._sock = sock
-        self.tls = sock
+        self.tls = tls
         self._codec = threading.Lock()
 
     def recv(self, size: int) -> bytes:
-        with self._codec:
-            return self._without_raw(bytes(self._calling(self._sock.recv, size)))
+        """Up to size bytes; b"" at the end of the stream."""
+        raise NotImplementedError
 
     def recv_into(self, view: memoryview) -> int:
-        with self._codec:
-            return self._without_raw(int(self._calling(self._sock.recv_into, view)))
+        """The same into a buffer; how many."""
+        raise NotImplementedError
 
     def send(self, data: Buffer, _flags: int = 0) -> int:
-        with self._codec:
-            if self._sock._sslobj is None:
-                raise BrokenPipeError(errno.EPIPE, "TLS is over on this connection")
-            return int(self._calling(self._sock.send, memoryview(data)[:PORTION]))
+        """Encrypt and send a portion; how much of the data that was."""
+        raise NotImplementedError
 
     def say_goodbye(self) -> None:
-        """Put close_notify on the wire; the peer's is not waited for."""
-        with self._codec, contextlib.suppress(OSError, ValueError):
-            self._sock.unwrap()
+        """Put close_notify on the wire; the peer's is not waited for. Never raises."""
+        raise NotImplementedError
 
     def shutdown(self, how: int) -> None:
-        # The SSLSocket's own method drops its TLS, so that the server finds a client that is gone. Nobody may be
-        # inside of that.
+        """Shut the connection down while no thread is inside its TLS."""
         with self._codec:
             self._sock.shutdown(how)
 
     def shutdown_read(self) -> None:
-        """Past the SSLSocket's own method: what still waits is to leave encrypted. Never raises."""
+        """Let no more come, and leave the TLS alone: what waits to leave has yet to be encrypted. Never raises."""
         with self._codec, contextlib.suppress(OSError, ValueError), _system_socket(self._sock) as system:
             system.shutdown(socket.SHUT_RD)
 
     def has_come(self) -> bool:
-        """Whether anything is there to be read; for after `shutdown_read`. Never waits. Raises OSError."""
+        """Whether there is something to read; meant for after `shutdown_read`. Never waits. Raises OSError."""
         with self._codec, _system_socket(self._sock) as system:
             try:
                 return self.tls.pending() > 0 or bool(system.recv(1, socket.MSG_PEEK))
             except BlockingIOError:
                 return False
 
-    def _without_raw(self, came: _T) -> _T:
-        if came and self._sock._sslobj is None:
-            raise BlockingIOError
-        return came
-
-    def _calling(self, call: Any, *arguments: Any) -> Any:
+    def _call(self, call: Any, *arguments: Any) -> Any:
+        """Call into the TLS. Under the lock."""
         try:
             return call(*arguments)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):

@@ -37,8 +37,10 @@ from .._http.wsgiresponse import WSGIResponse, switched
 from .._net.address import Address, say_peer
 from .._net.transport import Transport
 from ..errors import HandshakeError
-from .detach import CAN_EXCHANGE, DetachedTLSTransport, DetachedTransport, can_detach_tls, detach, detach_tls
-from .foreign import BorrowedTransport, SSLSocketTransport
+from .borrow import BorrowedTLSTransport, BorrowedTransport
+from .detach import CAN_EXCHANGE, detach
+from .detach_tls import can_detach_tls, detach_tls
+from .foreign import ForeignTransport
 from .guests import Full, Seat, guests
 from .taken import Environ, Taken, Untakeable
 from .takers import find, http_version
@@ -154,7 +156,7 @@ class TakenConnection:
         finalizer.atexit = False  # it would run before the peers are told
         return transport, early_data
 
-    def move(self) -> tuple[DetachedTransport | BorrowedTransport, bytes]:
+    def move(self) -> tuple[ForeignTransport, bytes]:
         """Take the connection, for good. Raises OSError: nothing has changed then."""
         taken = self.find()
         early_data = taken.read_early()
@@ -165,10 +167,10 @@ class TakenConnection:
         return transport, early_data
 
 
-def _transport(taken: Taken) -> DetachedTransport | BorrowedTransport:
+def _transport(taken: Taken) -> ForeignTransport:
     if not _obstacle(taken):
-        return detach_tls(taken.sock) if taken.is_tls else detach(taken)
-    return SSLSocketTransport(taken.sock) if taken.is_tls else BorrowedTransport(taken.sock)
+        return detach_tls(taken) if taken.is_tls else detach(taken)
+    return BorrowedTLSTransport(taken.sock) if taken.is_tls else BorrowedTransport(taken.sock)
 
 
 def _check_patched(taken: Taken) -> None:
@@ -241,7 +243,7 @@ def _serve_in_view(
     except BaseException:
         seat.leave()
         raise
-    if isinstance(transport, (DetachedTransport, DetachedTLSTransport)):
+    if transport.is_ours:
         _end_behind_the_view(end, seat)
     else:  # the server's own socket: it has to be over before the server goes on with it
         _end_in_seat(end, seat)

@@ -1,4 +1,7 @@
-"""foreign.py: TLS over a socket that stays its server's, in both directions at once, and what of it is left after."""
+"""foreign.py: TLS that a server began, in both directions at once, and what of it is left afterwards.
+
+It is borrowed here; `tests/wsgi/test_detach_tls.py` puts what was detached through the same.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ from syncws._base.options import ConnOptions
 from syncws._conn.conn import Conn
 from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
-from syncws._wsgi.foreign import BorrowedTransport, SSLSocketTransport
+from syncws._wsgi.borrow import BorrowedTLSTransport
+from syncws._wsgi.foreign import ForeignTLSTransport
 from syncws.errors import CloseError, WriteTimeout
 from syncws.testing import LeakChecks, await_, socketpair
 from tests.tasks import PATIENCE, Task
@@ -110,19 +114,19 @@ class TLSCase(LeakChecks):
         task.result()
         return server, client
 
-    def over(self, server: ssl.SSLSocket) -> SSLSocketTransport:
+    def over(self, server: ssl.SSLSocket) -> ForeignTLSTransport:
         """The transport under test over a server's socket."""
-        transport = SSLSocketTransport(server)
+        transport = BorrowedTLSTransport(server)
         self.addCleanup(transport.close)
         return transport
 
     def make(
         self, buffer: int | None = None, version: ssl.TLSVersion | None = None
-    ) -> tuple[SSLSocketTransport, TLSTransport]:
+    ) -> tuple[ForeignTLSTransport, TLSTransport]:
         server, client = self.make_sockets(buffer, version)
         return self.over(server), client
 
-    def make_strict(self) -> tuple[SSLSocketTransport, ssl.SSLSocket]:
+    def make_strict(self) -> tuple[ForeignTLSTransport, ssl.SSLSocket]:
         """The client is Python's own, and raises SSLEOFError for an end without close_notify."""
         ours, theirs = socketpair()
         task = Task(contexts()[1].wrap_socket, theirs, server_hostname="localhost", suppress_ragged_eofs=False)
@@ -133,13 +137,13 @@ class TLSCase(LeakChecks):
         client.settimeout(PATIENCE)
         return self.over(server), client
 
-    def wait_for_bytes(self, transport: SSLSocketTransport) -> None:
+    def wait_for_bytes(self, transport: ForeignTLSTransport) -> None:
         """Wait until something has come in at the socket."""
         self.assertTrue(await_(lambda: bool(transport._wait_readable(0))))
 
 
 class TLSTests(TLSCase):
-    """What holds for every TLS that is taken over. `tests.wsgi.test_detach` puts its own through the same."""
+    """What holds for every TLS that is taken over. `test_detach_tls` puts its own through the same."""
 
     def test_both_ways(self) -> None:
         """Bytes of any size pass in both directions, in both versions of TLS."""
@@ -444,7 +448,7 @@ class TLSTests(TLSCase):
 
     def test_nothing_leaves_unencrypted(self) -> None:
         """What waits when the connection is cut is dropped, and later sends fail; none of it is on the wire."""
-        for end in (Transport.shutdown, SSLSocketTransport.shutdown_write):
+        for end in (Transport.shutdown, ForeignTLSTransport.shutdown_write):
             with self.subTest(end.__name__):
                 transport, client = self.make(SMALL)
                 transport.take(SECRET * (FULL // len(SECRET)))
@@ -478,7 +482,7 @@ class TLSTests(TLSCase):
 
     def test_nothing_raw_is_given(self) -> None:
         """Once it is cut, or closed for writing, one can wait for the end; what comes till then is never given raw."""
-        for end in (Transport.shutdown, SSLSocketTransport.shutdown_write):
+        for end in (Transport.shutdown, ForeignTLSTransport.shutdown_write):
             with self.subTest(end.__name__):
                 transport, client = self.make()
                 client.send(b"encrypted")
@@ -519,122 +523,8 @@ def interrupted_after(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-class SSLSocketTests(TLSCase):
-    """TLS in the server's own SSLSocket."""
-
-    def test_the_socket_stays_the_servers(self) -> None:
-        """close leaves the server's socket open, and ends nothing on the wire by itself."""
-        server, client = self.make_sockets()
-        transport = self.over(server)
-        transport.close()
-        transport.shutdown()
-        self.assertGreaterEqual(server.fileno(), 0)
-        client.send(b"still open")
-        server.setblocking(True)
-        self.assertEqual(server.recv(100), b"still open")
-
-    def test_what_the_server_writes_later(self) -> None:
-        """After the ending the server finds a client that has gone: it reads the end, and its writes fail quietly."""
-        server, client = self.make_sockets()
-        transport = self.over(server)
-        wiretap = Wiretap(client.socket)
-        transport.send(b"last")
-        transport.shutdown_write()
-        transport.shutdown()
-        transport.close()
-        with self.assertRaises(BrokenPipeError):
-            server.send(b"HTTP/1.1 101 Switching Protocols")
-        self.assertEqual(server.recv(100), b"")
-        self.assertNotIn(b"HTTP/1.1", wiretap.heard())
-
-    def test_no_tls_any_more(self) -> None:
-        """Once the server's socket has no TLS, whoever has dropped it, nothing leaves, and nothing raw is read."""
-        server, client = self.make_sockets()
-        transport = self.over(server)
-        wiretap = Wiretap(client.socket)
-        server._sslobj = None  # type: ignore[attr-defined]
-        with self.assertRaises(BrokenPipeError):
-            transport.send(SECRET)
-        client.socket.sendall(b"forged")
-        self.assertIsNone(transport.receive(100, 0.02))
-        self.assertIsNone(transport.receive_into(memoryview(bytearray(100)), 0.02))
-        transport.shutdown()
-        self.assertNotIn(SECRET[:22], wiretap.heard())
-
-    def test_tls_is_dropped_while_nobody_is_inside(self) -> None:
-        """shutdown, which drops the TLS, waits for a call into it to return."""
-        transport, _ = self.make()
-        with transport.socket._codec:  # type: ignore[attr-defined]
-            task = Task(transport.shutdown)
-            task.join(0.05)
-            self.assertFalse(task.done)
-        task.result()
-
-    def test_a_timeout_of_the_servers(self) -> None:
-        """A timeout that the server has set on its socket (cheroot's 10 s) plays no part."""
-        server, client = self.make_sockets()
-        server.settimeout(0.01)
-        transport = self.over(server)
-        task = Task(transport.receive, 100, None)
-        task.join(0.1)
-        self.assertFalse(task.done)
-        client.send(b"late")
-        self.assertEqual(task.result(), b"late")
-
-
-class BorrowedTests(LeakChecks):
-    """A plain socket that stays the server's."""
-
-    def make(self) -> tuple[BorrowedTransport, socket.socket, socket.socket]:
-        """(transport, the server's socket, the client's)"""
-        server, client = socketpair()
-        self.addCleanup(server.close)
-        self.addCleanup(client.close)
-        client.settimeout(PATIENCE)
-        return BorrowedTransport(server), server, client
-
-    def test_both_ways(self) -> None:
-        """It carries bytes both ways, whatever timeout the server has set."""
-        server, client = socketpair()
-        with server, client:
-            client.settimeout(PATIENCE)
-            server.settimeout(0.01)
-            transport = BorrowedTransport(server)
-            task = Task(transport.receive, 100, None)
-            task.join(0.1)
-            self.assertFalse(task.done)
-            client.sendall(b"late")
-            self.assertEqual(task.result(), b"late")
-            transport.send(b"answer")
-            self.assertEqual(client.recv(100), b"answer")
-
-    def test_close(self) -> None:
-        """close leaves the socket open and tells who wants to know; a shutdown after it does nothing."""
-        transport, server, client = self.make()
-        told: list[str] = []
-        transport.on_closed = lambda: told.append("closed")
-        transport.close()
-        self.assertTrue(transport.closed)
-        self.assertEqual(told, ["closed"])
-        transport.shutdown()
-        server.sendall(b"still open")
-        self.assertEqual(client.recv(100), b"still open")
-
-    def test_shutdown(self) -> None:
-        """After shutdown the server finds a client that has gone, and its own descriptor as it was."""
-        transport, server, client = self.make()
-        number = server.fileno()
-        transport.shutdown()
-        transport.close()
-        self.assertEqual(server.fileno(), number)
-        with self.assertRaises(BrokenPipeError):
-            server.send(b"HTTP/1.1 101 Switching Protocols")
-        self.assertEqual(server.recv(100), b"")
-        self.assertEqual(client.recv(100), b"")
-
-
 class ConnTests(TLSCase):
-    """A connection over TLS that was taken from a server. `tests.wsgi.test_detach` puts its own through the same."""
+    """A connection over TLS that was taken from a server. `test_detach_tls` puts its own through the same."""
 
     def make_conns(self, buffer: int | None = None, **options: Any) -> tuple[Conn, Conn]:
         """(server's, client's)"""

@@ -329,7 +329,7 @@ class ObstacleTests(ViewTestCase):
         """Without a descriptor the request is answered 503 as well; thread and seat are given back."""
         port = self.serve(lambda environ: syncws.Upgrader().serve(environ, print))
         with (
-            mock.patch("syncws._wsgi.detach._socketpair", side_effect=OSError(24, "Too many open files")),
+            mock.patch("_socket.socketpair", side_effect=OSError(24, "Too many open files")),
             self.assertLogs("syncws.server"),
         ):
             status, _ = self.ask(port)

@@ -24,8 +24,9 @@ from syncws._http.http11 import HTTPConnection
 from syncws._http.wsgiresponse import WSGIResponse
 from syncws._net.transport import Transport
 from syncws._wsgi import view
-from syncws._wsgi.detach import DetachedTLSTransport, DetachedTransport
-from syncws._wsgi.foreign import BorrowedTransport, SSLSocketTransport
+from syncws._wsgi.borrow import BorrowedTLSTransport, BorrowedTransport
+from syncws._wsgi.detach import DetachedTransport
+from syncws._wsgi.detach_tls import DetachedTLSTransport
 from syncws._wsgi.guests import guests
 from syncws._wsgi.taken import Taken
 from syncws.testing import LeakChecks, Peer, await_, socketpair
@@ -310,7 +311,7 @@ class WayTests(ByHandCase):
 
         environ, server, peer = self.make_tls()
         server.__class__ = Another
-        self.assertEqual(self.mode(environ, peer), (False, SSLSocketTransport))
+        self.assertEqual(self.mode(environ, peer), (False, BorrowedTLSTransport))
         with self.assertRaises(BrokenPipeError):
             server.send(b"HTTP/1.1 101 Switching Protocols")
         self.assertGreaterEqual(server.fileno(), 0)
@@ -499,7 +500,7 @@ class UpgradeTests(ByHandCase):
     def test_no_descriptor(self) -> None:
         """Without a descriptor it is refused, and its seat is given back."""
         environ, server, peer = self.make()
-        none = mock.patch("syncws._wsgi.detach._socketpair", side_effect=OSError(24, "Too many open files"))
+        none = mock.patch("_socket.socketpair", side_effect=OSError(24, "Too many open files"))
         with none, self.assertLogs("syncws.server"), self.assertRaises(syncws.HandshakeError) as caught:
             self.upgrader.upgrade(environ)
         self.assertEqual(caught.exception.status, 503)
@@ -542,7 +543,7 @@ class FullTests(ByHandCase):
     def test_no_descriptor_in_the_view(self) -> None:
         """Without a descriptor a view gives its seat back."""
         environ, server, peer = self.make()
-        with mock.patch("syncws._wsgi.detach._socketpair", side_effect=OSError(24, "Too many open files")):
+        with mock.patch("_socket.socketpair", side_effect=OSError(24, "Too many open files")):
             self.check_refused(environ, 503, "Too many open files", detach=False)
         server.sendall(b"HTTP/1.1 503")
         self.assertEqual(peer.socket.recv(100), b"HTTP/1.1 503")
@@ -675,7 +676,7 @@ class KeptAliveTests(LeakChecks):
 
     def test_no_descriptor(self) -> None:
         """Or no descriptor."""
-        none = mock.patch("syncws._wsgi.detach._socketpair", side_effect=OSError(24, "Too many open files"))
+        none = mock.patch("_socket.socketpair", side_effect=OSError(24, "Too many open files"))
         for server in ("runserver", "cheroot", "waitress"):
             for detach in (None, False):
                 with self.subTest(server, detach=detach), self.assertLogs("syncws.server", logging.WARNING), none:
