@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 
 class MessageType(IntEnum):
@@ -112,7 +112,21 @@ class ProxyError(HandshakeError):
 
 
 class ConnectionClosed(WebSocketError):
-    """Any way a connection can be over. Once it is, every read and write raises the same stored end."""
+    """Any way a connection can be over.
+
+    Once it is, every read and write raises the same end: the same class, code, reason and story, each time in an
+    exception of its own, since two threads may raise it at the same moment.
+    """
+
+    # Whose end it is; None where no connection has raised it. In a slot, as neither a pickle nor a copy is to have it.
+    __slots__ = ("_owner",)
+
+    _owner: object
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        made = super().__new__(cls, *args, **keywords)
+        made._owner = None
+        return made
 
 
 class CloseError(ConnectionClosed):

@@ -16,7 +16,7 @@ PATIENCE = 30.0
 
 def linger_briefly(test: unittest.TestCase) -> None:
     """Let no connection of a test wait a second for its peer to close TCP, nor linger so long behind its handler."""
-    test.enterContext(mock.patch("syncws._conn.conn._LINGER", 0.05))
+    test.enterContext(mock.patch("syncws._conn.closing._LINGER", 0.05))
 
 
 def written(log: IO[str]) -> str:
@@ -25,6 +25,14 @@ def written(log: IO[str]) -> str:
     Without a seek: the process has the same position in the file, and would go on writing where that leaves it.
     """
     return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode()
+
+
+def assert_same_end(test: unittest.TestCase, one: BaseException | None, other: BaseException | None) -> None:
+    """Both are the same end, and each an exception of its own: two threads that raise one object are not safe."""
+    test.assertIsNot(one, other)
+    assert one is not None and other is not None
+    test.assertEqual((type(one), one.args, str(one)), (type(other), other.args, str(other)))
+    test.assertIs(one.__cause__, other.__cause__)
 
 
 class Task(threading.Thread):

@@ -47,11 +47,11 @@ FLOORS = {
 # The order inside each folder: a module imports only those that stand before it. A folder inside has its place too,
 # which is that of all its modules.
 ORDER = {
-    "_base": ["options", "version", "green", "waker", "worker"],
+    "_base": ["copies", "options", "version", "green", "waker", "worker"],
     "_frames": ["masking", "deflate", "frame", "payloads", "partial", "protocol", "prepared", "streams", "keepalive"],
     "_net": ["drain", "address", "waits", "transport", "tls", "listener", "connector"],
     "_http": ["headers", "request", "response", "head", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
-    "_conn": ["wire", "ending", "inbound", "outbound", "conn", "outcome", "farewell"],
+    "_conn": ["states", "wire", "ending", "inbound", "closing", "outbound", "conn", "outcome", "farewell"],
     "_client": ["proxy", "dialer", "reconnector"],
     "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "manager"],
     "_wsgi": ["taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "guests", "view"],

@@ -2,9 +2,11 @@
 
 Floor 3: imports the folders of floors 0 to 2; for every folder above.
 
+* `states`: where a connection stands, from open to released, and what its reads and writes raise: a table.
 * `wire`: who may write, in which order frames leave, and what waits. The six rules stand at its top.
-* `ending`: how a connection ends: the stored end, the cut, who closes the file descriptor.
-* `inbound`: one reader; control frames, keepalive, deadlines.
+* `ending`: the end is stored, the socket is cut, the file descriptor is closed, and by whom.
+* `inbound`: one reader; control frames, keepalive, deadlines. Pings are answered here.
+* `closing`: the closing handshake.
 * `outbound`: whole messages, prepared ones, streamed ones.
 * `conn`: `Conn`: what a program calls, and how the closing handshake goes. Begin here.
 * `outcome`: what it means how a handler leaves its connection.

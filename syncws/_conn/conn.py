@@ -1,14 +1,12 @@
 """An open WebSocket connection, either role: gorilla's Conn, with a contract for threads.
 
-This is the surface: what a program calls, and how the closing handshake goes. Behind it are
+This is the surface: what a program calls. Behind it are
 
+* `states`: where the connection stands, and what reads and writes raise;
 * `inbound`: one reader at a time; `protocol` makes messages of bytes, `keepalive` judges silence;
 * `outbound`: whole messages, of any number of threads; `wire` puts their frames on the wire, and what waits to leave;
-* `ending`: the one stored end, the cut, the file descriptor;
+* `closing`: the closing handshake; `ending`: the end is stored, the socket cut, the file descriptor closed;
 * `transport`: the socket.
-
-**Closing.** The handshake is done by whichever thread reads; `close` waits for that thread, or reads itself if none
-does, and cuts the connection at its deadline.
 """
 
 from __future__ import annotations
@@ -37,9 +35,11 @@ from .._http.wsgiresponse import WSGIResponse, switched
 from .._net.address import Address
 from .._net.transport import Transport
 from ..errors import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
+from .closing import ClosingHandshake
 from .ending import Ending
 from .inbound import CloseHandler, Inbound, PingHandler, ignore
 from .outbound import Outbound
+from .states import Life, State
 from .wire import Wire, post_to_wires
 
 _logger = logging.getLogger("syncws.conn")
@@ -50,9 +50,6 @@ _Handler = TypeVar("_Handler", PingHandler | None, CloseHandler | None)
 
 #: Codes after which iterating over a connection simply ends.
 _NORMAL_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
-
-#: Seconds for the peer to close TCP once both close frames are through (RFC 6455 section 7.1.1).
-_LINGER = 1.0
 
 #: A deadline further off than this is no instant of time.monotonic(), but a duration or a date.
 _PLAUSIBLE_PAST = 60.0
@@ -83,6 +80,7 @@ class Conn:
         "_ending",
         "_id",
         "_inbound",
+        "_life",
         "_options",
         "_outbound",
         "_request",
@@ -116,23 +114,23 @@ class Conn:
         self._response = response
 
         read_turn = threading.Lock()
-        self._ending = ending = Ending(transport, read_turn)
+        self._life = life = Life()
         self._wire = wire = Wire(
             transport,
+            life,
             client=client,
             stall=options.stall_limit,
             queue_limit=options.send_queue,
             queue_bytes_limit=options.send_queue_bytes,
             overflow=options.overflow,
-            on_lost=ending.lose,
-            on_overflow=self._overflowed,
-            on_left=ending.close_socket,
         )
+        self._ending = ending = Ending(transport, life, wire, read_turn)
         protocol = Protocol(
             client=client, read_limit=options.read_limit, compression=agreement is not None, data=early_data
         )
-        self._inbound = Inbound(transport, wire, ending, read_turn, protocol, options, client=client)
+        self._inbound = Inbound(transport, life, wire, ending, read_turn, protocol, options, client=client)
         self._outbound = Outbound(
+            life,
             wire,
             ending,
             client=client,
@@ -142,7 +140,13 @@ class Conn:
             writer_size=options.write_buffer_size,
             close_timeout=options.close_timeout,
         )
-        ending.attach(wire, self._outbound.end_writer)
+        # Each part calls those made before it. Four calls go the other way; they are taken back when the fd is closed.
+        wire.set_callbacks(
+            on_stall=ending.finish_and_cut,  # a writer has found that the peer takes nothing any more
+            on_overflow=self._overflowed,  # the send queue is full, and the policy is to close
+            on_left=ending.release,  # a thread was inside the socket when it was cut, and has left it
+        )
+        ending.set_callback(self._outbound.end_writer)  # a message that is being written piece by piece has no use now
 
     # What it is
 
@@ -150,7 +154,7 @@ class Conn:
     def id(self) -> str:
         """A random id (32 hex digits), made on first use."""
         if self._id is None:
-            with self._wire.state_lock:
+            with self._life.lock:
                 self._id = self._id or uuid.uuid4().hex
         return self._id
 
@@ -200,12 +204,13 @@ class Conn:
     @property
     def closed(self) -> bool:
         """Whether the connection is over: reads and writes raise its end."""
-        return self._ending.end is not None
+        return self._life.end is not None
 
     @property
     def end(self) -> ConnectionClosed | None:
-        """What reads and writes raise once it is over; None until then."""
-        return self._ending.end
+        """What reads and writes raise once it is over, as an exception of its own each time; None until then."""
+        end = self._life.end
+        return None if end is None else end.exception()
 
     @property
     def latency(self) -> float | None:
@@ -228,10 +233,9 @@ class Conn:
         return switched(self)
 
     def __repr__(self) -> str:
-        end = self._ending.end
         role = "client" if self._client else "server"
-        state = f"over: {end}" if end is not None else "open" if self._wire.open else "closing"
-        return f"<syncws.Conn {role} {self.remote_address} {state}>"
+        state, end = self._life.state, self.end  # in this order: a state that says it is over has an end
+        return f"<syncws.Conn {role} {self.remote_address} {state}{'' if end is None else f': {end}'}>"
 
     # Reading
 
@@ -508,27 +512,23 @@ class Conn:
         check_call_timeout(timeout)
         if timeout is None:
             timeout = self._options.close_timeout
-        self._outbound.close(payload)
-        if self._ending.cut:
+        self._outbound.queue_close(payload)
+        if self._life.state >= State.CUT:
             return
         if timeout <= 0 or self._inbound.in_handler:
-            self._ending.cut_later(timeout if timeout > 0 else self._options.close_timeout)
+            self._ending.cut_after(timeout if timeout > 0 else self._options.close_timeout)
             return
-        if self._transport.torn:
-            timeout = min(timeout, _LINGER)  # our close cannot be said any more: only what has arrived is of interest
-        lingers = False
-        try:
-            lingers = self._finish_close(time.monotonic() + timeout)
-        finally:
-            if not lingers:
-                self._ending.cut_unanswered()
+        handshake = ClosingHandshake(
+            self._transport, self._life, self._wire, self._ending, self._inbound, client=self._client
+        )
+        handshake.perform(timeout)
 
     def close_now(self) -> None:
         """End the connection at once, without a handshake (gorilla's Close); the peer sees 1006.
 
         Idempotent, from any thread: a read or write under way is woken and raises the end.
         """
-        self._ending.shut_down(self._ending.vanished("this side cut the connection"))
+        self._ending.cut_now(self._life.vanished("this side cut the connection"))
 
     def __enter__(self) -> Conn:
         return self
@@ -540,45 +540,29 @@ class Conn:
         failed = kind is not None and not issubclass(kind, ConnectionClosed)
         self.close(CloseCode.INTERNAL_SERVER_ERROR if failed else CloseCode.NORMAL_CLOSURE)
 
-    def _finish_close(self, deadline: float) -> bool:
-        """Wait for the end, then for the peer to close TCP; whether that is waited for by nobody but a timer."""
-        if not self._inbound.finish(deadline):
-            return False
-        try:
-            if self._ending.dismissed:  # before the stream's end: behind that, whatever still comes is a reset
-                self._wire.flush(deadline, finish=False)
-                self._inbound.await_answer(min(deadline, time.monotonic() + _LINGER))
-            self._wire.flush(deadline, finish=not self._client)
-        except (ConnectionClosed, WriteTimeout):
-            return False
-        if self._transport.lingers_behind:
-            self._ending.cut_later(_LINGER)
-            return True
-        self._inbound.linger(min(deadline, time.monotonic() + _LINGER))
-        return False
-
     def _overflowed(self) -> None:
         """The send queue is full and the policy is to close: 1013 in our own story, as such a peer may never read."""
-        self._dismiss(CloseCode.TRY_AGAIN_LATER, "send queue full", drop=True)
+        self._end_without_peer(CloseCode.TRY_AGAIN_LATER, "send queue full", drop=True)
 
     def _start_close(self, code: int, reason: str) -> None:
-        """Send a close without waiting. The caller sees to the end: no timer of ours cuts what is not answered.
+        """Send a close without waiting. The caller sees to the end: no timer cuts what the peer does not answer.
 
         For the end of a process, where a thread that keeps a timer cannot be started any more.
         """
-        self._outbound.close(format_close_message(code, reason))
+        self._outbound.queue_close(format_close_message(code, reason))
 
-    def _dismiss(self, code: int, reason: str, *, drop: bool = False) -> None:
+    def _end_without_peer(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Be done with the peer without asking it: over at once, with the reader woken; our close may still leave.
 
         What waits in the send queue leaves before it, unless it is to be dropped.
         """
-        self._outbound.close(format_close_message(code, reason))
+        # The close is queued before the end is stored: after that no close is taken, and the peer would see 1006.
+        self._outbound.queue_close(format_close_message(code, reason))
         self._ending.dismiss(CloseError(code, reason), self._options.close_timeout, drop=drop)
 
     def _is_own_end(self, error: BaseException) -> bool:
         """Whether error is how this connection ended, for reads or for writes, and not another one."""
-        return isinstance(error, ConnectionClosed) and (error is self._ending.end or self._wire.is_refusal(error))
+        return self._life.is_own(error)
 
 
 def post_to_all(conns: Sequence[Conn], prepared: PreparedMessage) -> list[Conn]:

@@ -1,11 +1,18 @@
-"""How one connection ends: the stored end, the cut, and the file descriptor.
+"""How one connection ends: the end is stored, the socket is cut, the file descriptor is closed.
 
-There is one stored end, the first: the peer's close, its disappearance (1006), its breach of the protocol, or what
-this side gave up for. Every later read and write raises it.
+There is one end, the first: the peer's close, its disappearance (1006), its breach of the protocol, or why this side
+gave up. Every later read and write raises it. `states` has the table of what may follow what.
 
-Being over is not being cut: after the closing handshake the peer has yet to read our close. To *cut* is to shut the
-socket down, which wakes whoever is stuck in it. Only then is the fd closed, and only by a thread that holds both the
-read turn and the frame lock: closing an fd under a thread gives its number to the next socket.
+To *cut* is to shut the socket down, which wakes whoever is stuck in it. Only then is the fd closed, and only by a
+thread that holds both the read turn and the frame lock: closing an fd under a thread gives its number to the next
+socket. Every thread that lets go of one of these two locks looks whether the connection is over, and then whether the
+fd is for it to close.
+
+    finish          the end is stored                                 OVER
+    dismiss         and the reader is woken; the cut follows in time  DISMISSED
+    finish_and_cut  the end is stored and the socket shut down        CUT
+    cut_now         and the fd is closed, if nobody is inside         CUT, RELEASED
+    release         closes the fd, if nobody is inside                RELEASED
 """
 
 from __future__ import annotations
@@ -16,117 +23,115 @@ from collections.abc import Callable
 
 from .._net.drain import Timer, drain
 from .._net.transport import Transport
-from ..errors import CloseCode, CloseError, ConnectionClosed
+from ..errors import ConnectionClosed
+from .states import Life, State
 from .wire import Wire
 
 
 class Ending:
-    """The end of one connection.
+    """Ends one connection.
 
-    Concurrency: every method is for any thread. The wire's state_lock guards the end and the timer.
+    Concurrency: every method is for any thread. The state lock (`Life.lock`) guards the timer.
     """
 
-    __slots__ = ("_on_end", "_read_turn", "_timer", "_transport", "_wire", "cut", "dismissed", "end")
+    __slots__ = ("_life", "_on_end", "_read_turn", "_timer", "_transport", "_wire")
 
-    def __init__(self, transport: Transport, read_turn: threading.Lock) -> None:
+    def __init__(self, transport: Transport, life: Life, wire: Wire, read_turn: threading.Lock) -> None:
         self._transport = transport
-        self._read_turn = read_turn
-        self._wire: Wire
-        self._on_end: Callable[[], object]
-        self._timer: Timer | None = None  # guarded by state_lock
-        self.end: ConnectionClosed | None = None  # guarded by state_lock; set once
-        #: The socket was shut down, after the end was stored: whoever leaves it last closes the fd.
-        self.cut = False
-        #: The reader was woken by ourselves: from now on receiving does not wait.
-        self.dismissed = False
-
-    def attach(self, wire: Wire, on_end: Callable[[], object]) -> None:
-        """Complete it: the wire and whatever else has to know were made after it, since they call it.
-
-        on_end is called once the end is stored, maybe more than once; it must not wait.
-        """
+        self._life = life
         self._wire = wire
+        self._read_turn = read_turn
+        self._timer: Timer | None = None  # guarded by the state lock
+        self._on_end: Callable[[], object] = _ignore
+
+    def set_callback(self, on_end: Callable[[], object]) -> None:
+        """Say whom to tell that the end is stored, maybe more than once; on_end must not wait."""
         self._on_end = on_end
 
-    def store(self, end: ConnectionClosed, *, drop: bool = True) -> ConnectionClosed:
-        """It is over, for this reason unless there was one before; the one that counts, ready to be raised.
+    def finish(self, end: ConnectionClosed, *, drop: bool = True) -> None:
+        """It is over, for this reason unless there was one before.
 
-        What waits to leave is dropped, unless it is to be kept until the cut.
+        What waits to leave is dropped, or, with drop=False, kept until the cut; our close is kept in any case.
         """
-        with self._wire.state_lock:
-            if self.end is None:
-                self.end = end
-                self._wire.refuse(end, drop=drop)
+        life = self._life
+        with life.lock:
+            if life.finish(end) and drop:
+                self._wire.drop_waiting()
         self._on_end()
-        return self.end.with_traceback(None)
-
-    def give_up(self, end: ConnectionClosed) -> ConnectionClosed:
-        """It is over and cut, by a thread that is inside the socket: that one closes the fd when it leaves."""
-        end = self.store(end)
-        self.cut = True
-        self._wire.abandon()
-        self._transport.shutdown()
-        return end
 
     def dismiss(self, end: ConnectionClosed, seconds: float, *, drop: bool) -> None:
         """It is over, and the reader is woken; cut after so many seconds, so that what waits to leave may leave."""
-        self.store(end, drop=drop)
-        self.dismissed = True
+        self.finish(end, drop=drop)
+        with self._life.lock:
+            self._life.dismiss()
+        # After the state: a close that begins now must know why receiving does not wait any more.
         self._transport.shutdown_read()
-        self.cut_later(seconds)
+        self.cut_after(seconds)
 
-    def lose(self, end: ConnectionClosed) -> None:
-        """As `give_up`: for the wire, whose peer takes nothing any more."""
-        self.give_up(end)
+    def finish_and_cut(self, end: ConnectionClosed) -> None:
+        """It is over and cut, by a thread that is inside the socket and closes the fd when it leaves."""
+        self.finish(end)
+        # Before the shutdown, which wakes those who look at it: the last of them is to close the fd.
+        self._wire.mark_cut()
+        self._transport.shutdown()
 
-    def shut_down(self, end: ConnectionClosed) -> None:
-        """It is over, cut, and the fd is closed as soon as nobody is inside."""
-        self.give_up(end)
-        with self._wire.state_lock:
+    def cut_now(self, end: ConnectionClosed) -> None:
+        """It is over and cut, and the fd is closed as soon as nobody is inside."""
+        self.finish_and_cut(end)
+        with self._life.lock:
             timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-        self.close_socket()
+        self.release()
 
-    def cut_later(self, seconds: float) -> None:
-        """Cut after so many seconds what nobody waits for."""
+    def cut_after(self, seconds: float) -> None:
+        """Cut after so many seconds, unless it was cut by then or somebody asked for that before."""
         # Not under the lock: it may log, and a handler of the log may come back to this connection.
-        timer = drain.call_at(time.monotonic() + seconds, self.cut_unanswered)
-        with self._wire.state_lock:
-            if needed := self._timer is None and not self.cut:
+        timer = drain.call_at(time.monotonic() + seconds, self.cut_at_deadline)
+        with self._life.lock:
+            if needed := self._timer is None and self._life.state < State.CUT:
                 self._timer = timer
         if not needed:
             timer.cancel()
 
-    def cut_unanswered(self) -> None:
-        """This side has closed, and that is as long as it waits for the peer."""
-        self.shut_down(self.vanished("this side closed, and the peer did not answer in time"))
+    def cut_at_deadline(self) -> None:
+        """This side has closed, and waits for the peer no longer."""
+        self.cut_now(self._life.vanished("this side closed, and the peer did not answer in time"))
 
-    def vanished(self, reason: str, cause: BaseException | None = None) -> CloseError:
-        """The end of a connection whose peer did not close: 1006, with the story so far."""
-        with self._wire.state_lock:
-            end = CloseError(CloseCode.ABNORMAL_CLOSURE, reason, self._wire.closings)
-        end.__cause__ = cause
-        return end
+    def release_if_cut(self) -> None:
+        """`release`, if the connection is cut: for whoever has let go of the read turn and found that it is over.
 
-    def close_socket(self) -> None:
-        """Give the fd back, if no other thread is inside; else the one that is comes here when it leaves."""
+        A thread that lets go of the turn asks for the end only, which costs less. That is enough: the end is stored
+        before the state is CUT, and whoever cuts tries the turn after that. If the try fails, the turn's holder has
+        yet to let go of it, and then finds the end.
+        """
+        if self._life.state >= State.CUT:
+            self.release()
+
+    def release(self) -> None:
+        """Close the fd of a connection that is cut, if no other thread is inside; else the last one inside does it."""
         frame_lock = self._wire.frame_lock
         while not self._transport.closed and self._read_turn.acquire(blocking=False):
             try:
                 if frame_lock.acquire(blocking=False):
                     try:
-                        drain.forget(self._transport.fileno())
-                        self._transport.close()
-                        self._wire.detach()
-                        self._on_end = _ignore
+                        self._close_socket()
                     finally:
                         frame_lock.release()
             finally:
                 self._read_turn.release()
-            # A writer that left in between was kept out by our holding the turn: then it is up to us again.
+            # A writer that left in between found the turn taken, by us, and went: then the fd is ours to close again.
             if frame_lock.locked():
                 return
+
+    def _close_socket(self) -> None:
+        """The one place where the fd is closed. The caller holds the read turn and the frame lock."""
+        drain.forget(self._transport.fileno())  # before the fd is closed, and its number another socket's
+        self._transport.close()
+        with self._life.lock:
+            self._life.release()
+        self._wire.drop_callbacks()
+        self._on_end = _ignore
 
 
 def _ignore() -> None:

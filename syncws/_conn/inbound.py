@@ -1,7 +1,18 @@
 """The reading half of a connection: one reader at a time, control frames and their handlers, keepalive, deadlines.
 
-The caller's thread pulls: no thread and no queue of ours stands between the socket and the handler, and backpressure
-is TCP's own. In the steady state a read is one `recv` in the kernel and nothing else.
+The caller's thread pulls: no thread and no queue of this library stands between the socket and the handler, and
+backpressure is TCP's own. In the steady state a read is one `recv` in the kernel and nothing else.
+
+Whoever reads has the *turn*, and reads for one of three (`ReadsFor`): for the application, for `Conn.close_read`, or
+for a close, which passes over what the peer still sends. The last two never give the turn back to the application.
+
+A read goes down these steps, and each is written once, except that `message` has the usual case written out:
+
+    message, reader       what the application asks for
+      read                takes the turn, and lets go of it
+        _read_on          skips the rest of a message that was read as a stream; raises the end
+          _advance        asks the protocol; handles control frames on the way; receives as needed
+            _receive      waits for bytes once: deadline, keepalive, what the end of the stream means
 """
 
 from __future__ import annotations
@@ -10,8 +21,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, NoReturn
 
+from .._base.copies import copy_of
 from .._base.options import ConnOptions, check_call_timeout
 from .._frames.frame import MAX_HEADER
 from .._frames.keepalive import Keepalive
@@ -36,6 +49,7 @@ from ..errors import (
     WriteTimeout,
 )
 from .ending import Ending
+from .states import Life
 from .wire import Wire, acquire_until
 
 _logger = logging.getLogger("syncws.conn")
@@ -49,31 +63,36 @@ CloseHandler = Callable[[int, str], object]
 #: four times as much the next time, up to read_buffer_size and a header.
 _FIRST_READ = 448
 
-#: Seconds between two looks at a socket that cannot be waited for any more.
-_SLICE = 0.02
+
+class ReadsFor(Enum):
+    """Whom the holder of the turn reads for."""
+
+    APPLICATION = "messages go to the caller; its read deadline and its idle handler count"
+    CLOSE_READ = "control frames are handled; a message is the end"
+    CLOSE = "everything is passed over, until the end"
 
 
 class Inbound:
     """Reads a connection.
 
     Concurrency: one thread at a time, the one that holds the read turn; a second one is refused at once. The turn
-    guards everything here but the handlers and the read deadline, which may be set at any time.
+    guards everything here, except the handlers and the read deadline, which any thread may set at any time, and
+    `_is_closing`, which has the state lock (`Life.lock`).
     """
 
     __slots__ = (
         "_client",
-        "_closing",
         "_ending",
-        "_first_read",
         "_handling",
-        "_in_place",
+        "_is_closing",
         "_is_tls",
         "_keepalive",
+        "_life",
         "_looked",
         "_most",
-        "_options",
         "_read_size",
         "_reader",
+        "_reads_for",
         "_transport",
         "_wire",
         "close_handler",
@@ -90,6 +109,7 @@ class Inbound:
     def __init__(
         self,
         transport: Transport,
+        life: Life,
         wire: Wire,
         ending: Ending,
         turn: threading.Lock,
@@ -100,10 +120,10 @@ class Inbound:
     ) -> None:
         self._transport = transport
         self._is_tls = transport.is_tls
+        self._life = life
         self._wire = wire
         self._ending = ending
         self.turn = turn
-        self._options = options
         self._client = client
         self.protocol = protocol
         self._keepalive = Keepalive(options.ping_interval, options.ping_timeout)
@@ -112,10 +132,10 @@ class Inbound:
         self.latency: float | None = None  # seconds
         self.deadline: float | None = None  # the application's, an instant of time.monotonic()
         self._most = options.read_buffer_size + MAX_HEADER  # so that a message of just that size needs one read
-        self._first_read = self._read_size = min(_FIRST_READ, self._most)
+        self._read_size = min(_FIRST_READ, self._most)
         self._looked = False  # this read has looked at the socket, so that its timeout may end it
-        self._in_place = False  # close or close_read reads, in place of the application: its deadline plays no part
-        self._closing = False  # a thread inside close wants the turn, or has it: another reader waits for the end
+        self._reads_for = ReadsFor.APPLICATION
+        self._is_closing = False  # a close wants the turn, or has it; guarded by the state lock
         self._handling: int | None = None  # the thread that runs a handler now
         self.idle_handler: Callable[[], object] | None = None
         self.ping_handler: PingHandler | None = None
@@ -127,8 +147,8 @@ class Inbound:
     def message(self, timeout: float | None) -> tuple[MessageType, Any]:
         """The next message: (TEXT, str) or (BINARY, bytes).
 
-        Nearly always nothing is to be minded but the peer's silence, and one frame comes, or several at once. That case
-        is written out here; it is what `read`, `_advance` and `_receive` make of it, in half the steps.
+        The usual case is written out here: no deadline, a peer that was not silent, and one read that brings one whole
+        message. `read`, `_read_on`, `_advance` and `_receive` do the same in twice the steps, and everything else.
         """
         protocol = self.protocol
         message: tuple[MessageType, Any] | None
@@ -137,12 +157,12 @@ class Inbound:
             return message
         try:
             if (
-                self.deadline is not None
-                or self.idle_handler is not None
-                or self._keepalive.silent_since is not None
-                or self._reader is not None
-                or self.error is not None
-                or self._ending.end is not None
+                self.deadline is not None  # _receive: how long to wait
+                or self.idle_handler is not None  # _receive: it is called before the wait
+                or self._keepalive.silent_since is not None  # _receive: how long until silence is judged
+                or self._reader is not None  # _read_on: the rest of a streamed message is skipped
+                or self.error is not None  # _read_on: it is raised
+                or self._life.end is not None  # _read_on: it is raised
             ):
                 message = self._read_on(protocol.next_event, None, None)
                 return message
@@ -157,8 +177,8 @@ class Inbound:
             return message
         finally:
             self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
-            if self._ending.cut:
-                self._ending.close_socket()
+            if self._life.end is not None:
+                self._ending.release_if_cut()
 
     def reader(self, timeout: float | None) -> MessageReader:
         """The next message as a stream, once part of it is there."""
@@ -180,8 +200,8 @@ class Inbound:
             return self._read_on(step, deadline, reader)
         finally:
             self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
-            if self._ending.cut:
-                self._ending.close_socket()
+            if self._life.end is not None:
+                self._ending.release_if_cut()
 
     def _read_on(self, step: Callable[[], Any], deadline: float | None, reader: MessageReader | None) -> Any:
         """As `read`, by the holder of the turn."""
@@ -197,19 +217,21 @@ class Inbound:
         """Become the one reader. Raises ConcurrencyError, or the end; ReadTimeout while another thread closes."""
         if self.turn.acquire(blocking=False):
             return
-        if self._ending.end is not None:
-            raise (self.error or self._ending.end).with_traceback(None)  # whoever has the turn only tidies up
-        if not self._closing or self.in_handler:
+        if self._life.end is not None:
+            self._raise_end()  # whoever has the turn only tidies up
+        with self._life.lock:  # taken after the try that failed: the close has set the flag before it took the turn
+            is_closing = self._is_closing
+        if not is_closing or self.in_handler:
             raise ConcurrencyError("another thread is reading this connection: one thread reads at a time")
-        # The one who closes may be reading in our place. That ends at its deadline, and we get the same end.
+        # The close reads in place of this thread. It ends at its deadline, and this thread then finds the end.
         if not acquire_until(self.turn, deadline):
             raise ReadTimeout("the connection was still being closed when the timeout was over")
 
     def leave_turn(self) -> None:
         """Let another thread read."""
         self.turn.release()
-        if self._ending.cut:
-            self._ending.close_socket()
+        if self._life.end is not None:
+            self._ending.release_if_cut()
 
     def _open_reader(self) -> tuple[Any, ...] | None:
         piece = self.protocol.next_piece()
@@ -237,62 +259,24 @@ class Inbound:
 
     def read_control(self) -> None:
         """Handle control frames until the end, or a message, which is passed over. The caller has the turn."""
-        self._in_place = True
+        self._reads_for = ReadsFor.CLOSE_READ
         self._raise_end()
         self._advance(self.protocol.next_piece, None)
 
-    def finish(self, deadline: float) -> bool:
-        """Read until the end, whatever the peer still sends: in this thread, unless another one is reading already.
+    def take_turn_to_close(self, deadline: float) -> bool:
+        """Become the reader on behalf of a close; False when another thread still reads at the deadline.
 
-        False when that one has not ended by the deadline, an instant of time.monotonic().
+        The deadline is an instant of time.monotonic(). Give the turn back with `turn.release`: a close cuts afterwards.
         """
-        self._closing = True  # before the turn is asked for: a reader that finds it taken must know why
-        if not acquire_until(self.turn, deadline):
-            return False
-        try:
-            self._discard(deadline)
-        finally:
-            self.turn.release()
-        return True
+        with self._life.lock:  # before the turn is asked for: a reader that finds the turn taken must know why
+            self._is_closing = True
+        return acquire_until(self.turn, deadline)
 
-    def linger(self, deadline: float) -> None:
-        """Receive until the peer has closed TCP: closing with bytes unread would reset what it has yet to read."""
-        if not acquire_until(self.turn, deadline):
-            return
-        try:
-            while not self._ending.cut and (left := deadline - time.monotonic()) > 0:
-                if self._transport.receive(self._read_size, left) == b"":
-                    return
-        except OSError:
-            pass
-        finally:
-            self.turn.release()
-
-    def await_answer(self, deadline: float) -> None:
-        """After a dismissal: pass over what the peer still sends, until its close, or an instant.
-
-        In slices, as receiving does not wait any more.
-        """
-        if not acquire_until(self.turn, deadline):
-            return
-        try:
-            while not self._ending.cut and time.monotonic() < deadline:
-                if data := self._transport.receive(self._read_size, _SLICE):
-                    self.protocol.receive(data)
-                else:
-                    time.sleep(_SLICE)
-                while (event := self.protocol.next_piece()) is not None:
-                    if event[0] == CLOSE:
-                        return
-        except (OSError, ProtocolError):
-            pass
-        finally:
-            self.turn.release()
-
-    def _discard(self, deadline: float) -> None:
+    def pass_over(self, deadline: float) -> None:
+        """Read until the end, whatever the peer still sends, or until an instant. The caller has the turn."""
         assert self.turn.locked()
-        self._in_place = True
-        while self._ending.end is None and time.monotonic() < deadline:
+        self._reads_for = ReadsFor.CLOSE
+        while self._life.end is None and time.monotonic() < deadline:
             try:
                 self._advance(self.protocol.next_piece, deadline)
             except WebSocketError:
@@ -303,10 +287,10 @@ class Inbound:
     # The turn's holder
 
     def _raise_end(self) -> None:
-        """Raise what every read raises once it is over, or after a handler's exception; nothing before."""
-        error = self.error or self._ending.end
-        if error is not None:
-            raise error.with_traceback(None)
+        """Raise a handler's exception, or else the end; do nothing before either."""
+        if self.error is not None:
+            raise copy_of(self.error)
+        self._life.check_readable()
 
     def _advance(self, step: Callable[[], Any], deadline: float | None) -> Any:
         """What step gives next, past control frames, receiving as needed."""
@@ -320,24 +304,25 @@ class Inbound:
                     event = step()
             except ProtocolError as error:
                 # Not of a handler: that may be the end of another connection.
-                end = self._refuse_peer(error)
-                raise end from end.__cause__
+                error.__traceback__ = None  # the protocol keeps the error, and the frames know this connection
+                self._refuse_peer(error)
+                self._life.raise_end()
             kind = event[0]
             if kind is TEXT or kind is BINARY:
                 return event
             self._handle(kind, event[1])
 
-    def _refuse_peer(self, error: ProtocolError) -> ConnectionClosed:
+    def _refuse_peer(self, error: ProtocolError) -> None:
         """The peer broke the protocol: say so in a close frame (a code without reason for 1009, as gorilla does)."""
         reason = "" if isinstance(error, ReadLimitError) else error.reason[:MAX_REASON]
-        self._wire.close(format_close_message(error.code, reason))
-        return self._ending.store(error)
+        # Our close is queued before the end is stored: after that no close is taken, and the peer would see 1006.
+        self._wire.queue_close(format_close_message(error.code, reason))
+        self._ending.finish(error)
 
     def _receive(self, deadline: float | None) -> None:
         """Wait for bytes, once. Raises ReadTimeout, or the end."""
-        if self._ending.end is not None:
-            raise self._ending.end.with_traceback(None)
-        if self.idle_handler is not None and not self._in_place:
+        self._life.check_readable()
+        if self.idle_handler is not None and self._reads_for is ReadsFor.APPLICATION:
             self._call(self.idle_handler)
         keepalive = self._keepalive
         wait = keepalive.interval
@@ -354,7 +339,7 @@ class Inbound:
         try:
             data = self._transport.receive(self._read_size, wait)
         except OSError as error:
-            self._lose(error)
+            self._end_broken(error)
         if not data:
             self._nothing_came(data, wait or 0.0)
         elif len(data) == self._read_size:
@@ -371,7 +356,7 @@ class Inbound:
             try:
                 came = self._transport.receive_into(room, wait)
             except OSError as error:
-                self._lose(error)
+                self._end_broken(error)
         if came:
             self.protocol.received(came)
             if self._keepalive.silent_since is not None:
@@ -381,15 +366,15 @@ class Inbound:
         if self._is_tls and self._transport.pending:
             self._wire.nudge()
 
-    def _lose(self, error: OSError) -> NoReturn:
+    def _end_broken(self, error: OSError) -> NoReturn:
         """The socket is broken: that is the end."""
-        lost = self._ending.give_up(self._ending.vanished(str(error), error))
-        raise lost from lost.__cause__
+        self._ending.finish_and_cut(self._life.vanished(str(error), error))
+        self._life.raise_end()
 
     def _seconds_to_wait(self, deadline: float | None) -> float | None:
         """Raises ReadTimeout; but a call's own timeout only after one look at the socket, so that 0 is of use."""
         now = time.monotonic()
-        standing = None if self._in_place else self.deadline
+        standing = self.deadline if self._reads_for is ReadsFor.APPLICATION else None
         if (standing is not None and standing <= now) or (deadline is not None and deadline <= now and self._looked):
             raise ReadTimeout("no message came before the read deadline; the connection can still be used")
         self._looked = True
@@ -402,24 +387,24 @@ class Inbound:
     def _nothing_came(self, came: bytes | int | None, waited: float) -> None:
         """A wait ended without bytes: with nothing (None), or at the end of the stream."""
         if came is not None:
-            if self._ending.end is not None:  # and this side had woken us
-                raise self._ending.end.with_traceback(None)
+            self._life.check_readable()  # this side has woken the reader
             # No frame can follow, and a writer that is stuck would stay so: a peer may have closed one way only.
-            raise self._ending.give_up(self._ending.vanished("the peer left without a close frame"))
+            self._ending.finish_and_cut(self._life.vanished("the peer left without a close frame"))
+            self._life.raise_end()
         if self._transport.heard_part:
             self._keepalive.heard()  # a TLS record that arrives slowly is no silence
             return
-        self._read_size = self._first_read
+        self._read_size = min(_FIRST_READ, self._most)
         verdict = self._keepalive.nothing_came(time.monotonic(), waited, self._transport.taken_by_peer())
-        if verdict == "ping" and self._wire.open:
+        if verdict == "ping" and self._life.refusal is None:
             try:
                 self._wire.ping(b"")
             except (ConnectionClosed, WriteTimeout):
-                pass  # closed in this instant: the next read says how
+                pass  # closed since the look above: the next read says how
         elif verdict == "dead":
-            raise self._ending.give_up(
-                self._ending.vanished(f"no answer to a ping for {self._options.ping_timeout:g} s")
-            )
+            silence = f"no answer to a ping for {self._keepalive.timeout:g} s"
+            self._ending.finish_and_cut(self._life.vanished(silence))
+            self._life.raise_end()
 
     # Control frames
 
@@ -430,7 +415,7 @@ class Inbound:
 
     def answer_ping(self, data: bytes) -> None:
         """The default ping handler: a pong, as soon as the wire allows (RFC 6455 section 5.5.2)."""
-        if self._wire.open:
+        if self._life.refusal is None:
             self._wire.pong(data)
 
     def _handle(self, kind: MessageType, payload: Any) -> None:
@@ -443,19 +428,20 @@ class Inbound:
             self._peer_closed(*payload)
 
     def _peer_closed(self, code: int, reason: str) -> None:
-        with self._wire.state_lock:
-            self._wire.closings.append(("received", code, reason))
+        with self._life.lock:
+            self._life.closings.append(("received", code, reason))
         try:
             self._call(self.close_handler or ignore, code, reason)
         finally:
-            # The code comes back without the reason (gorilla's C-1); no code for no code.
-            self._wire.close(format_close_message(code) if is_sendable(code) else b"")
-            end = self._ending.store(CloseError(code, reason, self._wire.closings))
+            # The answer has the code and not the reason, as gorilla's default close handler answers; no code for none.
+            # It is queued before the end is stored: after that no close is taken, and the peer would wait for ours.
+            self._wire.queue_close(format_close_message(code) if is_sendable(code) else b"")
+            self._ending.finish(CloseError(code, reason, self._life.closings))
             if not self._client:
                 # The server ends TCP first, so that the client need not hold the port (section 7.1.1); at once, as
                 # the handler may take its time before it closes.
                 self._wire.half_close()
-        raise end
+        self._life.raise_end()
 
     def _call(self, handler: Callable[..., object], *arguments: Any) -> None:
         """Run a handler; `close` called by it knows that this thread is the reader."""
@@ -463,7 +449,8 @@ class Inbound:
         try:
             handler(*arguments)
         except Exception as error:
-            self.error = self.error or error
+            if self.error is None:
+                self.error = copy_of(error)  # without the traceback, whose frames know this connection
             raise
         finally:
             self._handling = None

@@ -17,6 +17,7 @@ from .._frames.prepared import Compression, PreparedMessage, encode_payload
 from .._frames.streams import MessageWriter
 from ..errors import CloseCode, ConcurrencyError, MessageType, WriteTimeout
 from .ending import Ending
+from .states import Life
 from .wire import Wire, acquire_until
 
 
@@ -31,6 +32,7 @@ class Outbound:
         "_client",
         "_close_timeout",
         "_ending",
+        "_life",
         "_message_lock",
         "_open_sink",
         "_threshold",
@@ -43,6 +45,7 @@ class Outbound:
 
     def __init__(
         self,
+        life: Life,
         wire: Wire,
         ending: Ending,
         *,
@@ -54,6 +57,7 @@ class Outbound:
         close_timeout: float,
     ) -> None:
         check_level(level)
+        self._life = life
         self._wire = wire
         self._ending = ending
         self._client = client
@@ -62,7 +66,7 @@ class Outbound:
         self._writer_size = writer_size
         self._close_timeout = close_timeout
         self._message_lock = threading.Lock()
-        self._open_sink: _MessageSink | None = None  # guarded by the wire's state_lock: of the next_writer that is open
+        self._open_sink: _MessageSink | None = None  # guarded by the state lock: of the next_writer that is open
         self.deadline: float | None = None  # the application's, an instant of time.monotonic()
         self.level = level
         self.compress = True
@@ -93,9 +97,13 @@ class Outbound:
         if message_type == MessageType.CLOSE:
             self.end_writer()
 
-    def close(self, payload: bytes) -> None:
-        """Let our close leave after what was posted; an open writer is ended."""
-        self._wire.close(payload)
+    def queue_close(self, payload: bytes) -> None:
+        """Let our close leave after what was posted; an open writer is ended.
+
+        In this order: the threads that wait for the writer's end are to find the connection closed. The other way one
+        of them could still send, or take the closed writer for one that was left without its end.
+        """
+        self._wire.queue_close(payload)
         self.end_writer()
 
     def writer(self, message_type: MessageType, deadline: float | None) -> MessageWriter:
@@ -109,17 +117,17 @@ class Outbound:
             self._message_lock.release()
             raise
         sink = _MessageSink(self, message_type)
-        with self._wire.state_lock:  # a close either refuses us here or finds the writer to end
-            if opened := self._wire.open:
+        with self._life.lock:  # a close has come before, and refuses this writer, or comes after, and ends it
+            if opened := self._life.refusal is None:
                 self._open_sink = sink
         if not opened:
             self._message_lock.release()
-            self._wire.check_open()
+            self._life.check_writable()
         return MessageWriter(message_type, self._writer_size, sink)
 
     def end_writer(self, sink: _MessageSink | None = None) -> None:
         """Let other messages pass: a writer is closed (its sink is given), or a close has left it no use."""
-        with self._wire.state_lock:
+        with self._life.lock:
             if self._open_sink is None or (sink is not None and sink is not self._open_sink):
                 return
             self._open_sink = None
@@ -138,7 +146,7 @@ class Outbound:
     def _send(self, first: int, payload: bytes, deadline: float | None) -> None:
         """Send a frame by the holder of the message lock, who should find no message open but its own."""
         if not self._wire.send(first, payload, deadline):
-            raise ConcurrencyError("a next_writer was left without its end: nothing can be sent behind it")
+            raise ConcurrencyError("a next_writer was left without its end: nothing can be sent after it")
 
     def _take_message_lock(self, deadline: float | None) -> None:
         if self._message_lock.acquire(blocking=False):
@@ -188,8 +196,8 @@ class _MessageSink:
         self._out.end_writer(self)
 
     def cut(self) -> None:
-        self._out.close(format_close_message(CloseCode.INTERNAL_SERVER_ERROR, "a message was cut short"))
-        self._out._ending.cut_later(self._out._close_timeout)
+        self._out.queue_close(format_close_message(CloseCode.INTERNAL_SERVER_ERROR, "a message was cut short"))
+        self._out._ending.cut_after(self._out._close_timeout)
 
 
 class _ControlSink:

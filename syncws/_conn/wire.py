@@ -1,7 +1,7 @@
 """The writing half of a connection: who may write, and what waits to leave. Six rules.
 
-1. What waits lives under the state lock: one control record (the latest ping to answer, our ping, our close) and the
-   send queue of whole frames.
+1. What waits lives under the state lock (`Life.lock`): one control record (the latest ping to answer, our ping, our
+   close) and the send queue of whole frames.
 2. The transport keeps the rest of a frame cut short, and nothing may pass it.
 3. Whoever holds the frame lock writes in this order: the transport's rest, pong and ping, the send queue, our close,
    then its own frame. So one thread's posts and writes keep their order, and what was posted before a close leaves
@@ -12,8 +12,23 @@
    no wake-up is lost. What is left goes to the drain thread only when the *socket* was full.
 6. The drain thread takes the frame lock by try only and never waits in a send.
 
-After our close nothing leaves any more. A write that failed in the middle of a frame is final for all later writes: the
-*refusal* is what they raise. It is set once, but that a close of ours gives way to the reason why it could not be kept.
+After our close nothing leaves any more. A write that failed in the middle of a frame is final for all later writes.
+`states` has the table of what they then raise.
+
+**Rule 5 rests on one flag,** `_look_again`: there is something to do for whoever lets go of the frame lock.
+
+| who sets it, under the state lock     | what is to be done                                       |
+|---------------------------------------|----------------------------------------------------------|
+| `pong`, `ping`, `queue_close`, `post` | what waits is to leave                                   |
+| `nudge`                               | the reader has left bytes of its own in the transport    |
+| `mark_cut`                            | the fd is to be closed by the last thread inside         |
+
+`_next_frame` alone clears it, under both locks, once nothing waits and the connection is not cut.
+
+It is read without a lock: by who has just let go of the frame lock, and as a hint before the lock is tried. That is
+safe, with the GIL and without: a thread sets the flag first and then tries the frame lock; a holder lets go of the lock
+first and then reads the flag. Locks order memory on every Python. So if the try fails, the holder has yet to let go,
+and then sees the flag.
 """
 
 from __future__ import annotations
@@ -31,7 +46,8 @@ from .._frames.frame import FIN, encode
 from .._frames.payloads import parse_close_payload
 from .._net.drain import drain
 from .._net.transport import Transport
-from ..errors import CloseCode, CloseError, CloseSentError, Closing, ConnectionClosed, MessageType, WriteTimeout
+from ..errors import CloseCode, CloseError, Closing, ConnectionClosed, MessageType, WriteTimeout
+from .states import End, Life, State
 
 _logger = logging.getLogger("syncws.conn")
 
@@ -47,53 +63,90 @@ class Wire:
     """Writes frames to a transport, for any number of threads at the same time.
 
     Concurrency: every method is for any thread. `frame_lock` guards the transport's writing side and `_message_open`,
-    and is held while one frame is written; `state_lock` guards what waits and the record of who closed, and is never
-    held across I/O. Order: frame lock, then state lock.
+    and is held while one frame is written; the state lock, `Life.lock`, guards what waits and is never held across I/O.
+    Order: frame lock, then state lock.
     """
+
+    __slots__ = (
+        "_client",
+        "_close",
+        "_dropped",
+        "_life",
+        "_look_again",
+        "_message_open",
+        "_on_left",
+        "_on_overflow",
+        "_on_stall",
+        "_overflow",
+        "_ping",
+        "_ping_left",
+        "_pong",
+        "_queue",
+        "_queue_bytes",
+        "_queue_bytes_limit",
+        "_queue_limit",
+        "_stall",
+        "_transport",
+        "_turned_away",
+        "frame_lock",
+    )
+
+    _on_stall: Callable[[ConnectionClosed], object]
+    _on_overflow: Callable[[], object]
+    _on_left: Callable[[], object]
 
     def __init__(
         self,
         transport: Transport,
+        life: Life,
         *,
         client: bool,
         stall: float | None,
         queue_limit: int,
         queue_bytes_limit: int,
         overflow: Overflow,
-        on_lost: Callable[[ConnectionClosed], None],
-        on_overflow: Callable[[], None],
-        on_left: Callable[[], None],
     ) -> None:
         self._transport = transport
+        self._life = life
         self._client = client
         self._stall = stall
-        self._queue_limit = queue_limit  # guarded by state_lock, as the next two
+        self._queue_limit = queue_limit  # guarded by the state lock, as the next two
         self._queue_bytes_limit = queue_bytes_limit
         self._overflow = overflow
-        self._on_lost = on_lost
-        self._on_overflow = on_overflow
-        self._on_left = on_left
+        self.drop_callbacks()
 
         self.frame_lock = threading.Lock()
         self._message_open = False  # guarded by frame_lock: a fragmented message has begun and not ended
 
-        self.state_lock = threading.Lock()
-        self._pong: bytes | None = None  # guarded by state_lock: answer to the latest ping (RFC 6455 section 5.5.3)
-        self._ping: bytes | None = None  # guarded by state_lock
-        self._close: bytes | None = None  # guarded by state_lock
-        self._queue = _NO_FRAMES  # guarded by state_lock
-        self._queue_bytes = 0  # guarded by state_lock
-        self._dropped = 0  # guarded by state_lock
-        self.closings: list[Closing] = []  # guarded by state_lock: who closed, in order
-        # Set under state_lock, looked at under frame_lock: why nothing may be written any more.
-        self._refusal: ConnectionClosed | WriteTimeout | None = None
-        # Whether there is anything to look at when the frame lock is let go: set under state_lock; read without it, as
-        # a hint that rule 5 makes good.
-        self._waiting = False
-        # The drain thread found the frame lock taken and lets the socket be: whoever holds the lock looks again.
+        # Guarded by the state lock:
+        self._pong: bytes | None = None  # the answer to the latest ping (RFC 6455 section 5.5.3)
+        self._ping: bytes | None = None
+        self._close: bytes | None = None
+        self._queue = _NO_FRAMES
+        self._queue_bytes = 0
+        self._dropped = 0
+        self._ping_left: tuple[bytes, float] | None = None  # our latest ping on its way, and when it left
+        #: Whoever lets go of the frame lock has something to do; see the top of this module.
+        self._look_again = False
+        # The drain thread found the frame lock taken and left the socket alone: the lock's holder looks again. Set by
+        # the drain thread, cleared under the frame lock.
         self._turned_away = False
-        self._abandoned = False  # guarded by state_lock: the socket was cut
-        self._ping_left: tuple[bytes, float] | None = None  # guarded by state_lock: our latest ping on its way
+
+    def set_callbacks(
+        self,
+        *,
+        on_stall: Callable[[ConnectionClosed], object],
+        on_overflow: Callable[[], object],
+        on_left: Callable[[], object],
+    ) -> None:
+        """Say whom to tell: of a peer that takes nothing any more, of a queue that is full where the policy is to
+        close, and of the last thread that leaves a socket which was cut. Before any other method is called.
+        """
+        self._on_stall, self._on_overflow, self._on_left = on_stall, on_overflow, on_left
+
+    def drop_callbacks(self) -> None:
+        """Tell nobody anything any more: the fd is closed, and the connection is to be freed without a collection."""
+        self._on_stall = self._on_overflow = self._on_left = _ignore
 
     # Blocking writes
 
@@ -108,10 +161,10 @@ class Wire:
         if not self.frame_lock.acquire(False):
             self._wait_for_frame_lock(deadline)
         try:
-            if self._waiting or self._transport.rest:
+            if self._look_again or self._transport.rest:
                 self._flush_until(deadline)
-            if self._refusal is not None:
-                raise self._refusal.with_traceback(None)
+            if self._life.refusal is not None:
+                raise self._life.refusal.exception()
             if self._message_open and 0 < first & 0x0F < 0x8:
                 return False
             begun = True
@@ -124,12 +177,12 @@ class Wire:
             return True
         except BaseException as error:
             if begun and not isinstance(error, Exception):
-                # Maybe behind the last byte: then the peer has a frame (a close!) that nobody here knows of.
+                # Maybe after the last byte: then the peer has a frame (a close!) that nobody here knows of.
                 self._transport.torn = True
-            self._fail(error)
+            self._raise_failure(error)
         finally:
             self.frame_lock.release()
-            if self._waiting or self._transport.rest:  # _look_again
+            if self._look_again or self._transport.rest:  # rule 5, as in flush_if_needed
                 self.flush_soon()
 
     def flush(self, deadline: float, finish: bool) -> None:
@@ -143,17 +196,17 @@ class Wire:
             if finish and not self._transport.closed:
                 self._transport.shutdown_write()
         except BaseException as error:
-            self._fail(error)
+            self._raise_failure(error)
         finally:
             self.frame_lock.release()
-            self._look_again()
+            self.flush_if_needed()
 
     def wait_for_turn(self, deadline: float | None) -> None:
         """Wait until nobody who came before is writing. Raises WriteTimeout."""
         if self.frame_lock.locked():
             self._wait_for_frame_lock(deadline)
             self.frame_lock.release()
-            self._look_again()
+            self.flush_if_needed()
 
     def _wait_for_frame_lock(self, deadline: float | None) -> None:
         if not acquire_until(self.frame_lock, deadline):
@@ -166,12 +219,12 @@ class Wire:
 
         Raises ConnectionClosed or WriteTimeout when nothing may be written any more.
         """
-        if not self._waiting and self.frame_lock.acquire(blocking=False):
+        if not self._look_again and self.frame_lock.acquire(blocking=False):
             try:
                 taken = self._try_post(frame)
             finally:
                 self.frame_lock.release()
-                self._look_again()
+                self.flush_if_needed()
             if taken:
                 return True
         return self._enqueue(frame)
@@ -182,30 +235,28 @@ class Wire:
 
     def pong(self, payload: bytes) -> None:
         """Answer a ping as soon as the wire allows; a later ping's answer replaces one that still waits."""
-        with self.state_lock:
-            if self._refusal is not None:
+        with self._life.lock:
+            if self._life.refusal is not None:
                 return  # closed since the caller looked: a pong must not follow a close
             self._pong = payload
-            self._waiting = True
+            self._look_again = True
         self.flush_soon()
 
     def ping(self, payload: bytes) -> None:
         """Ping as soon as the wire allows. Raises ConnectionClosed when nothing may be written any more."""
-        with self.state_lock:
-            if self._refusal is not None:
-                raise self._refusal.with_traceback(None)
+        with self._life.lock:
+            self._life.check_writable()
             self._ping = payload
-            self._waiting = True
+            self._look_again = True
         self.flush_soon()
 
-    def close(self, payload: bytes) -> None:
+    def queue_close(self, payload: bytes) -> None:
         """Let our close leave after what was posted; from now on writes are refused. The first close counts."""
-        with self.state_lock:
-            if self._refusal is not None:
+        with self._life.lock:
+            if not self._life.queue_close():
                 return
-            self._refusal = CloseSentError()
             self._close = payload
-            self._waiting = True
+            self._look_again = True
         self.flush_soon()
 
     def half_close(self) -> None:
@@ -217,28 +268,31 @@ class Wire:
                 self._transport.shutdown_write()
         finally:
             self.frame_lock.release()
-            self._look_again()
+            self.flush_if_needed()
 
-    def refuse(self, end: ConnectionClosed, *, drop: bool = True) -> None:
-        """Let no write succeed any more: each raises end. What waits is dropped, but for our close."""
-        assert self.state_lock.locked()
-        self._refusal = end
-        if drop:
-            self._drop_waiting()
+    def drop_waiting(self) -> None:
+        """Drop what waits, except our close. The caller holds the state lock."""
+        assert self._life.lock.locked()
+        self._dropped += len(self._queue)
+        self._queue = _NO_FRAMES
+        self._queue_bytes = 0
+        self._pong = self._ping = None
 
-    def abandon(self) -> None:
-        """The socket was cut: nothing leaves any more, and who is inside a write says so when leaving (on_left)."""
-        with self.state_lock:
-            self._abandoned = self._waiting = True
-            self._drop_waiting()
+    def mark_cut(self) -> None:
+        """Nothing leaves any more; a thread that is inside a write calls on_left when it leaves. Before the cut itself.
 
-    def detach(self) -> None:
-        """The fd is closed: nobody is told anything any more, so that the connection is freed without a collection."""
-        self._on_lost = self._on_overflow = self._on_left = _ignore
+        The state comes before the flag: whoever sees the flag without a lock is to find the state.
+        """
+        with self._life.lock:
+            self._life.cut()
+            # Else a writer whose send succeeds all the same would not look again: then nobody closes the fd.
+            self._look_again = True
+            self.drop_waiting()
 
     def flush_soon(self) -> None:
         """Send what can leave without waiting, unless somebody is writing: that one does it then (rule 5)."""
-        while not self._abandoned and self._can_leave() and self.frame_lock.acquire(blocking=False):
+        life = self._life
+        while life.state < State.CUT and self._can_leave() and self.frame_lock.acquire(blocking=False):
             try:
                 self._turned_away = False
                 flushed = self._try_flush()
@@ -246,26 +300,27 @@ class Wire:
                 self.frame_lock.release()  # the loop looks again
             if not flushed and not self._turned_away:
                 break
-        if self._abandoned:  # maybe while we held the lock, so that the one who cut could not close the fd
+        if life.state >= State.CUT:  # maybe while we held the lock, so that the one who cut could not close the fd
             self._on_left()
 
     def nudge(self) -> None:
         """The reader has left bytes of its own in the transport (TLS): they leave now, or by whoever is writing."""
-        with self.state_lock:
-            self._waiting = True
+        with self._life.lock:
+            self._look_again = True
         self.flush_soon()
 
-    def _look_again(self) -> None:
+    def flush_if_needed(self) -> None:
         """Rule 5, for whoever has just let go of the frame lock.
 
-        The release itself stands in each `finally`: a KeyboardInterrupt may come as this function is entered.
+        The release itself stands in each `finally`: a KeyboardInterrupt may come as this function is entered. `send`
+        and `post_to_wires` have these two lines written out, as every message passes them.
         """
-        if self._waiting or self._transport.rest:
+        if self._look_again or self._transport.rest:
             self.flush_soon()
 
     def set_queue(self, limit: int, bytes_limit: int, overflow: Overflow) -> None:
         """Change the limits of the send queue, and what happens at them."""
-        with self.state_lock:
+        with self._life.lock:
             self._queue_limit, self._queue_bytes_limit, self._overflow = limit, bytes_limit, overflow
 
     # What is known of it
@@ -273,7 +328,7 @@ class Wire:
     @property
     def queued(self) -> tuple[int, int]:
         """(messages, bytes) in the send queue."""
-        with self.state_lock:
+        with self._life.lock:
             return len(self._queue), self._queue_bytes
 
     @property
@@ -281,23 +336,9 @@ class Wire:
         """Messages that were dropped: by the overflow policy, or from the queue at the end."""
         return self._dropped
 
-    @property
-    def open(self) -> bool:
-        """Whether data may be written."""
-        return self._refusal is None
-
-    def is_refusal(self, error: BaseException) -> bool:
-        """Whether error is what writes raise."""
-        return error is self._refusal
-
-    def check_open(self) -> None:
-        """Raise why nothing may be written any more, if so."""
-        if self._refusal is not None:
-            raise self._refusal.with_traceback(None)
-
     def round_trip(self, payload: bytes) -> float | None:
         """Seconds since our latest ping left, if payload is its answer."""
-        with self.state_lock:
+        with self._life.lock:
             if self._ping_left is None or self._ping_left[0] != payload:
                 return None
             left_at = self._ping_left[1]
@@ -326,7 +367,7 @@ class Wire:
 
     def _next_frame(self) -> bytes | None:
         """What leaves next; it is taken, not looked at, so that nobody drops it."""
-        with self.state_lock:
+        with self._life.lock:
             if self._pong is not None:
                 first, payload, self._pong = _PONG, self._pong, None
             elif self._ping is not None:
@@ -341,7 +382,7 @@ class Wire:
                 self._record_close(payload)
                 self._end_writing()
             else:
-                self._waiting = bool(self._queue) or self._abandoned
+                self._look_again = bool(self._queue) or self._life.state >= State.CUT
                 if not self._queue:
                     self._queue = _NO_FRAMES
                 return None
@@ -349,23 +390,23 @@ class Wire:
 
     def _send_close(self, frame: bytes, payload: bytes, deadline: float | None) -> None:
         """Write our close. Raises as `Transport.send`; after a WriteTimeout that tore nothing it was never sent."""
-        with self.state_lock:
+        with self._life.lock:
             closing = self._record_close(payload)
         try:
             self._transport.send(frame, b"", deadline, self._stall)
         except WriteTimeout:
             if not self._transport.torn:
-                with self.state_lock:
-                    self.closings.remove(closing)
+                with self._life.lock:
+                    self._life.closings.remove(closing)
             raise
-        with self.state_lock:
+        with self._life.lock:
             self._end_writing()
 
     def _record_close(self, payload: bytes) -> Closing:
-        """Put our close on record before it leaves: its answer may be read before the system's call returns."""
-        assert self.state_lock.locked()
+        """Tell our close before it leaves: the peer's answer may be read before the system's call returns."""
+        assert self._life.lock.locked()
         closing: Closing = ("sent", *parse_close_payload(payload))
-        self.closings.append(closing)
+        self._life.closings.append(closing)
         return closing
 
     def _end_writing(self) -> None:
@@ -373,19 +414,9 @@ class Wire:
 
         The reader may have left either of these here while a close of `send` was on its way.
         """
-        assert self.state_lock.locked()
-        if self._refusal is None:
-            self._refusal = CloseSentError()
+        self._life.close_left()
         self._close = None
-        self._drop_waiting()
-
-    def _drop_waiting(self) -> None:
-        """Drop what waits, but for our close."""
-        assert self.state_lock.locked()
-        self._dropped += len(self._queue)
-        self._queue = _NO_FRAMES
-        self._queue_bytes = 0
-        self._pong = self._ping = None
+        self.drop_waiting()
 
     def _try_flush(self) -> bool:
         """As `_flush`; what a full socket leaves behind goes to the drain thread. Errors become the refusal."""
@@ -393,7 +424,7 @@ class Wire:
             if self._flush():
                 return True
         except BaseException as error:
-            self._judge(error)
+            self._failure(error)
             if not isinstance(error, OSError):
                 raise
             return True
@@ -410,7 +441,7 @@ class Wire:
         try:
             done = self._flush()
         except BaseException as error:
-            self._judge(error)
+            self._failure(error)
             if not isinstance(error, OSError):
                 raise
             done = True
@@ -421,14 +452,14 @@ class Wire:
         return done
 
     def _try_post(self, frame: bytes) -> bool:
-        if self._refusal is not None:
-            raise self._refusal.with_traceback(None)
-        if self._waiting or self._message_open:
+        if self._life.refusal is not None:
+            raise self._life.refusal.exception()
+        if self._look_again or self._message_open:
             return False
         try:
             taken = self._transport.try_send(frame)
         except BaseException as error:
-            self._fail(error)
+            self._raise_failure(error)
         if self._transport.pending:
             drain.watch(self._transport.fileno(), self._continue)
         return taken
@@ -444,48 +475,54 @@ class Wire:
             or transport.pending
         )
 
-    def _fail(self, error: BaseException) -> NoReturn:
+    def _raise_failure(self, error: BaseException) -> NoReturn:
         """Raise what a failed write means to its caller."""
-        failure = self._judge(error)
-        if failure is error:
-            raise error
-        raise failure.with_traceback(None) from failure.__cause__  # a stored end keeps the cause it has
+        failure = self._failure(error)
+        try:
+            if failure is error:
+                raise error
+            raise failure from failure.__cause__  # an end keeps the cause it has
+        finally:
+            del failure, error  # else they and this frame, which is in their traceback, would be a cycle
 
-    def _judge(self, error: BaseException) -> BaseException:
-        """Make a failed write final where it must be; what the caller is to raise."""
+    def _failure(self, error: BaseException) -> BaseException:
+        """What a failed write means to its caller. A failure that nothing may follow becomes final for all writes."""
         if isinstance(error, ConnectionClosed):
             return error
         if isinstance(error, OSError) and not isinstance(error, WriteTimeout):
-            return self._lose(error)
+            return self._socket_failure(error)
         if self._transport.torn:
-            self._set_refusal(error if isinstance(error, WriteTimeout) else _gone("a write was interrupted", error))
+            self._lose_writes(error if isinstance(error, WriteTimeout) else _gone("a write was interrupted", error))
         return error
 
-    def _lose(self, error: OSError) -> ConnectionClosed | WriteTimeout:
-        """The socket is broken for writing. Reads go on, since the peer's close may have arrived before that."""
-        reason = "the peer takes no data" if error.errno == errno.ETIMEDOUT else "the connection is lost"
-        lost = _gone(reason, error)
-        refusal = self._set_refusal(lost)
-        if error.errno == errno.ETIMEDOUT:
-            self._on_lost(lost)
-        return refusal
+    def _socket_failure(self, error: OSError) -> BaseException:
+        """As `_failure`, of a socket that is broken for writing.
 
-    def _set_refusal(self, why: ConnectionClosed | WriteTimeout) -> ConnectionClosed | WriteTimeout:
-        """Nothing can leave any more; the refusal that holds: why, unless the connection was over already."""
-        with self.state_lock:
-            if self._refusal is None or isinstance(self._refusal, CloseSentError):
-                self._refusal = why
+        Reads go on, since the peer's close may have arrived before; except from a peer that takes nothing any more.
+        """
+        stalled = error.errno == errno.ETIMEDOUT
+        lost = _gone("the peer takes no data" if stalled else "the connection is lost", error)
+        refusal = self._lose_writes(lost)
+        if stalled:
+            self._on_stall(lost)
+        return refusal.exception()
+
+    def _lose_writes(self, why: ConnectionClosed | WriteTimeout) -> End[ConnectionClosed | WriteTimeout]:
+        """Nothing can leave any more; what writes raise from now on: why, unless the connection was over already."""
+        with self._life.lock:
+            self._life.lose_writes(why)
             self._close = None
-            self._drop_waiting()
-            return self._refusal
+            self.drop_waiting()
+            assert self._life.refusal is not None
+            return self._life.refusal
 
     # The send queue
 
     def _enqueue(self, frame: bytes) -> bool:
         refused = False
-        with self.state_lock:
-            if self._refusal is not None:
-                raise self._refusal.with_traceback(None)
+        with self._life.lock:
+            if self._life.refusal is not None:
+                raise self._life.refusal.exception()
             dropped_before = self._dropped
             if self._overflow == "drop_oldest":
                 while self._is_full(frame):
@@ -499,7 +536,7 @@ class Wire:
                     self._queue = deque()
                 self._queue.append(frame)
                 self._queue_bytes += len(frame)
-                self._waiting = True
+                self._look_again = True
             dropped = self._dropped
         if dropped.bit_length() != dropped_before.bit_length():  # 1, 2, 4, 8...: a full queue must not flood the log
             _logger.info("the send queue is full (overflow=%s): %d messages dropped so far", self._overflow, dropped)
@@ -524,21 +561,21 @@ def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:
     """
     left = []
     for number, wire in enumerate(wires):
-        if wire._waiting or not wire.frame_lock.acquire(False):
+        if wire._look_again or not wire.frame_lock.acquire(False):
             left.append(number)
             continue
         try:
-            busy = wire._waiting or wire._message_open or wire._refusal is not None
+            busy = wire._look_again or wire._message_open or wire._life.refusal is not None
             if busy or not wire._transport.try_send(frame):
                 left.append(number)
         except BaseException as error:
-            wire._judge(error)
+            wire._failure(error)
             if not isinstance(error, OSError):
                 raise
             left.append(number)
         finally:
             wire.frame_lock.release()
-            if wire._waiting or wire._transport.rest:  # _look_again: what the socket did not take is left to it
+            if wire._look_again or wire._transport.rest:  # rule 5: what the socket did not take is left to it
                 wire.flush_soon()
     return left
 

@@ -211,7 +211,7 @@ class Manager:
             self._registry.take_out(member, None)
             self._settle(member)
             if member._in_run:
-                member.conn._dismiss(CloseCode.NORMAL_CLOSURE, "")
+                member.conn._end_without_peer(CloseCode.NORMAL_CLOSURE, "")
         return bool(members)
 
     # Who is there
@@ -343,7 +343,7 @@ class Manager:
         for member in members:
             self._registry.take_out(member, CloseError(code, reason))
             if member._in_run:
-                member.conn._dismiss(code, reason)
+                member.conn._end_without_peer(code, reason)
             else:
                 member.conn.close(code, reason, timeout=0)
         for member in members:  # once all have been told
@@ -384,7 +384,7 @@ class Manager:
         """
         until = time.monotonic() + _PATIENCE
         for older in predecessors.replaced:
-            older.conn._dismiss(REPLACED, _REPLACED)
+            older.conn._end_without_peer(REPLACED, _REPLACED)
         for older in predecessors.leaving:  # those that this thread replaced, and lost ones, ahead of their turn
             self._settle(older)
         for older, settled in self._registry.expect_settled(predecessors.leaving):
@@ -407,7 +407,7 @@ class Manager:
             try:
                 message = conn.receive(timeout)
             except ReadTimeout:
-                conn._dismiss(CloseCode.POLICY_VIOLATION, "no message came in time")
+                conn._end_without_peer(CloseCode.POLICY_VIOLATION, "no message came in time")
                 continue  # to that end, which is raised
             # After the read, which may have waited while the member was taken out: what came since is not delivered.
             # No lock: whoever takes it out sees on_message begin before that, or not at all.

@@ -537,7 +537,7 @@ class StopTests(ReconnectorTestCase):
         """It waits for no lock of the connection's, which the thread that a signal interrupted may hold."""
         made = self.reconnect()
         conn = next(made)
-        with conn._wire.state_lock, conn._wire.frame_lock:
+        with conn._life.lock, conn._wire.frame_lock:
             Task(made.stop).result()
         self.assertEqual(self.ends.get(timeout=PATIENCE).code, 1000)
         conn.close()

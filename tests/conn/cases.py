@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -88,7 +88,9 @@ class Clock:
 def moved_clock() -> Iterator[Clock]:
     """Give the connection a clock that can be moved, for the length of the block."""
     clock = Clock()
-    with mock.patch("syncws._conn.conn.time", clock), mock.patch("syncws._conn.inbound.time", clock):
+    with ExitStack() as patches:
+        for module in ("conn", "inbound", "closing"):
+            patches.enter_context(mock.patch(f"syncws._conn.{module}.time", clock))
         yield clock
 
 

@@ -27,6 +27,7 @@ from syncws import (
 from syncws._net.transport import Transport
 from syncws.testing import ScriptedSocket, await_, socketpair
 from tests.conn.cases import ConnCase, elapsed, moved_clock
+from tests.tasks import assert_same_end
 
 
 class ServerIdentity(ConnCase):
@@ -77,7 +78,7 @@ class ServerIdentity(ConnCase):
         conn.close_now()
         with self.assertRaises(ConnectionClosed) as caught:
             conn.receive()
-        self.assertIs(conn.end, caught.exception)
+        assert_same_end(self, conn.end, caught.exception)
 
     def test_id(self) -> None:
         """The id is a random one of 32 hex digits, the same for every thread that asks."""
@@ -88,17 +89,18 @@ class ServerIdentity(ConnCase):
         self.assertNotEqual(conn.id, self.peer()[0].id)
 
     def test_repr(self) -> None:
-        """repr tells role, peer and state: open, closing, over and how."""
+        """repr tells role, peer and state: open, close sent, over and how, released."""
         conn, peer = self.peer()
         role = "client" if self.client else "server"
         self.assertEqual(repr(conn), f"<syncws.Conn {role} {conn.remote_address} open>")
         conn.close(timeout=0)
-        self.assertTrue(repr(conn).endswith(" closing>"))
+        self.assertTrue(repr(conn).endswith(" close sent>"))
         peer.close(4000, "bye")
         self.assert_ends(conn.receive, 4000, CloseError)
         self.assertIn("over: sent 1000 (normal closure); then received 4000: bye", repr(conn))
         peer.socket.shutdown(1)
         conn.close()
+        self.assertIn(" released: sent 1000", repr(conn))
 
     def test_new_connection(self) -> None:
         """A new connection is open, has measured nothing, queued nothing and dropped nothing."""
@@ -248,10 +250,13 @@ class ServerHandlers(ConnCase):
             conn.set_ping_handler(handler)
             conn.set_pong_handler(handler)
             peer.send(peer.frame(opcode) + peer.frame(TEXT, "m"))
+            with self.assertRaises(ZeroDivisionError) as caught:
+                conn.receive()
+            self.assertIs(caught.exception, error)
             for read in (conn.receive, conn.read_message, conn.next_reader, lambda c=conn: next(iter(c))):
                 with self.assertRaises(ZeroDivisionError) as caught:
                     read()
-                self.assertIs(caught.exception, error)
+                assert_same_end(self, caught.exception, error)
             self.assertFalse(conn.closed)
             conn.send("still fine")
             self.assertEqual(peer.receive_frame()[:2], (TEXT, b"still fine"))
@@ -384,7 +389,7 @@ class ServerKeepingAlive(ConnCase):
         end = self.assert_ends(conn.receive, 1006, CloseError)
         self.assertTrue(0.15 < time.monotonic() - began < 5)
         self.assertIn("no answer to a ping for 0.1 s", str(end))
-        self.assertIs(self.assert_ends(lambda: conn.send("x"), 1006, CloseError), end)
+        assert_same_end(self, self.assert_ends(lambda: conn.send("x"), 1006, CloseError), end)
         self.assertEqual(peer.receive_frame().opcode, PING)
         self.assertTrue(peer.at_end())
         self.assert_released(conn)
@@ -468,7 +473,7 @@ class ServerKeepingAlive(ConnCase):
         conn, _ = self.peer(buffer=1 << 14, ping_interval=0.15, ping_timeout=0.15)
         writing = self.start_stuck_write(conn)
         end = self.assert_ends(conn.receive, 1006, CloseError)
-        self.assertIs(writing.error(), end)
+        assert_same_end(self, writing.error(), end)
 
 
 class ClientKeepingAlive(ServerKeepingAlive):

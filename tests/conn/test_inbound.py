@@ -14,6 +14,7 @@ import zlib
 
 from syncws import BINARY, TEXT, CloseError, ConcurrencyError, ProtocolError, ReadLimitError, ReadTimeout, join_messages
 from tests.conn.cases import ConnCase, deflate, elapsed, moved_clock
+from tests.tasks import assert_same_end
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
 
@@ -211,7 +212,7 @@ class ServerStreams(ConnCase):
         self.assertEqual(reader.read(10), b"a")
         end = self.assert_ends(lambda: reader.read(10), 1001, CloseError)
         for read in (reader.read, conn.next_reader, conn.read_message, conn.receive):
-            self.assertIs(self.assert_ends(read, 1001, CloseError), end)
+            assert_same_end(self, self.assert_ends(read, 1001, CloseError), end)
 
 
 class ClientStreams(ServerStreams):
@@ -236,7 +237,7 @@ class ServerEnds(ConnCase):
                     peer.socket.close()
                     read = (lambda c=conn: c.next_reader().read()) if streamed else conn.read_message
                     end = self.assert_ends(read, 1006, CloseError)
-                    self.assertIs(self.assert_ends(conn.next_reader, 1006, CloseError), end)
+                    assert_same_end(self, self.assert_ends(conn.next_reader, 1006, CloseError), end)
                     conn.close()
 
     def test_end_while_skipping(self) -> None:
@@ -280,7 +281,7 @@ class ServerEnds(ConnCase):
             lambda: conn.next_writer(TEXT),
         )
         for call in calls * 2:
-            self.assertIs(self.assert_ends(call, 1007, ProtocolError), end)
+            assert_same_end(self, self.assert_ends(call, 1007, ProtocolError), end)
 
     def test_reading_on_after_the_end_never_hangs(self) -> None:
         """TestFailedConnectionReadPanic, R-5: a loop that ignores the end gets it at once, thousands of times."""
@@ -311,8 +312,8 @@ class ServerBadInput(ConnCase):
             conn, peer = self.peer(compression=compression)
             peer.send(data, cut=cut)
             end = self.assert_ends(conn.read_message, code, ProtocolError)
-            self.assertIs(self.assert_ends(conn.read_message, code, ProtocolError), end)
-            self.assertIs(self.assert_ends(lambda c=conn: c.send("x"), code, ProtocolError), end)
+            assert_same_end(self, self.assert_ends(conn.read_message, code, ProtocolError), end)
+            assert_same_end(self, self.assert_ends(lambda c=conn: c.send("x"), code, ProtocolError), end)
             self.assertEqual(peer.receive_close(), (code, end.reason))
             self.assertNotEqual(conn.socket.fileno(), -1)  # R-14: TCP stays until the application closes
             peer.socket.close()
@@ -473,7 +474,7 @@ class ServerLimits(ConnCase):
         self.assertEqual(len(reader.read(100)), 60)
         peer.send(peer.frame(0, length=41))
         end = self.assert_ends(lambda: reader.read(100), 1009, ReadLimitError)
-        self.assertIs(self.assert_ends(conn.next_reader, 1009, ReadLimitError), end)
+        assert_same_end(self, self.assert_ends(conn.next_reader, 1009, ReadLimitError), end)
 
     def test_over_the_limit(self) -> None:
         """R-22: over the limit the peer gets 1009 without a reason, and TCP stays until the application closes."""

@@ -25,8 +25,10 @@ from syncws import (
     format_close_message,
 )
 from syncws._conn.conn import post_to_all
+from syncws._conn.states import State
 from syncws.testing import await_
 from tests.conn.cases import ConnCase, deflate, elapsed, inflate
+from tests.tasks import assert_same_end
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
 _BUFFER = 1 << 14  # small enough that a peer which does not read is soon stuck
@@ -396,7 +398,7 @@ class ServerControl(ConnCase):
         if conn._transport.torn:
             self.assertRaises(WriteTimeout, conn.send, "x")
         else:  # nothing of the last one had left (T-11): it did not stick
-            self.assertTrue(conn._wire.open)
+            self.assertIs(conn._life.state, State.OPEN)
 
     def test_many_threads_write_control_frames(self) -> None:
         """TestConcurrencyWriteControl: ten threads with ten pongs each, among messages; all arrive, whole."""
@@ -475,7 +477,7 @@ class ServerDeadlines(ConnCase):
         ):
             with self.assertRaises(WriteTimeout) as again:
                 write()
-            self.assertIs(again.exception, caught.exception)
+            assert_same_end(self, again.exception, caught.exception)
         peer.send_frame(TEXT, "m")
         self.assertEqual(conn.receive(), "m")
 
@@ -512,7 +514,7 @@ class ServerDeadlines(ConnCase):
         began = time.monotonic()
         end = self.assert_ends(lambda: conn.write_message(BINARY, bytes(16 << 20)), 1006, CloseError)
         self.assertTrue(0.25 < time.monotonic() - began < 3)
-        self.assertIs(self.assert_ends(conn.receive, 1006, CloseError), end)
+        assert_same_end(self, self.assert_ends(conn.receive, 1006, CloseError), end)
         self.assert_released(conn)
 
     def test_slow_peer_is_not_stalled(self) -> None:
@@ -671,10 +673,10 @@ class ServerQueue(ConnCase):
         began = time.monotonic()
         end = self.assert_ends(lambda: conn.send_nowait("x"), 1013, CloseError)
         self.assertTrue(conn.closed)
-        self.assertIs(reading.error(), end)
+        assert_same_end(self, reading.error(), end)
         self.assertLess(time.monotonic() - began, 2)
         for call in (lambda: conn.send("x"), conn.receive, conn.ping):
-            self.assertIs(self.assert_ends(call, 1013, CloseError), end)
+            assert_same_end(self, self.assert_ends(call, 1013, CloseError), end)
         self.assertIn("send queue full", str(end))
         self.assert_released(conn)
         conn.close()
@@ -685,7 +687,7 @@ class ServerQueue(ConnCase):
         reading = self.start_reading(conn)
         with self.assertLogs("syncws.conn", "INFO"):
             self._fill(conn)
-        self.assertIs(reading.error(), conn.end)
+        assert_same_end(self, reading.error(), conn.end)
         while (frame := peer.receive_frame()).opcode != CLOSE:
             pass
         self.assertEqual(frame.payload, format_close_message(1013, "send queue full"))

@@ -19,6 +19,7 @@ from unittest import mock
 import trustme
 
 from syncws._conn import wire as wire_module
+from syncws._conn.states import Life, State
 from syncws._conn.wire import Wire, acquire_until
 from syncws._frames.frame import FIN
 from syncws._frames.payloads import format_close_message
@@ -26,7 +27,7 @@ from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
 from syncws.errors import CloseCode, CloseError, CloseSentError, ConnectionClosed, MessageType, WriteTimeout
 from syncws.testing import Frame, LeakChecks, Peer, ScriptedSocket, await_, socketpair
-from tests.tasks import Task
+from tests.tasks import Task, assert_same_end
 
 BINARY = FIN | MessageType.BINARY
 PING = FIN | MessageType.PING
@@ -130,18 +131,20 @@ class Cases(LeakChecks):
     """Wires over scripted and over real sockets."""
 
     def make_wire(self, transport, **options):
-        self.lost, self.overflowed, self.left = [], [], []
+        self.stalled, self.overflowed, self.left = [], [], []
         defaults = {
             "client": False,
             "stall": None,
             "queue_limit": 10_000,
             "queue_bytes_limit": 1 << 30,
             "overflow": "close",
-            "on_lost": self.lost.append,
-            "on_overflow": lambda: self.overflowed.append(True),
-            "on_left": lambda: self.left.append(threading.current_thread()),
         }
-        wire = Wire(transport, **{**defaults, **options})
+        wire = Wire(transport, Life(), **{**defaults, **options})
+        wire.set_callbacks(
+            on_stall=self.stalled.append,
+            on_overflow=lambda: self.overflowed.append(True),
+            on_left=lambda: self.left.append(threading.current_thread()),
+        )
         # What a connection does at its end; a descriptor is forgotten before it is closed.
         self.addCleanup(transport.close)
         self.addCleanup(lambda: wire_module.drain.forget(transport.fileno()))
@@ -212,12 +215,12 @@ class WhatWaitsTests(Cases):
         """A second close changes nothing, before or after the first has left."""
         wire, sock = self.scripted()
         with wire.frame_lock:
-            wire.close(BYE)
-            wire.close(format_close_message(1001))
+            wire.queue_close(BYE)
+            wire.queue_close(format_close_message(1001))
         wire.flush_soon()
-        wire.close(format_close_message(1002))
+        wire.queue_close(format_close_message(1002))
         self.assertEqual(frames_in(sock.sent), [closing()])
-        self.assertEqual(wire.closings, [("sent", 1000, "bye")])
+        self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
 
     def test_queue_is_counted(self):
         """queued tells how many messages and bytes wait."""
@@ -269,7 +272,7 @@ class RestTests(Cases):
                 else:
                     self.assertTrue(wire.post(frame(payload)))
                 expected.append(data(payload))
-            self.assertTrue(await_(lambda wire=wire: not wire._transport.pending and not wire._waiting))
+            self.assertTrue(await_(lambda wire=wire: not wire._transport.pending and not wire._look_again))
             with wire.frame_lock:
                 self.assertEqual(frames_in(sock.sent), expected)
             self.assertTrue(await_(lambda: not wire_module.drain._watched))  # none of the next round's descriptors
@@ -286,7 +289,7 @@ class OrderTests(Cases):
             wire.post(frame(b"2"))
             wire.ping(b"ping")
             wire.pong(b"pong")
-            wire.close(BYE)
+            wire.queue_close(BYE)
         wire.flush_soon()
         self.assertEqual(frames_in(sock.sent), [pong(b"pong"), ping(b"ping"), data(b"1"), data(b"2"), closing()])
 
@@ -307,11 +310,11 @@ class OrderTests(Cases):
         wire, peer = self.stuck()
         for number in range(5):
             wire.post(frame(b"%d" % number))
-        wire.close(BYE)
+        wire.queue_close(BYE)
         with self.assertRaises(CloseSentError):
             wire.post(frame(b"late"))
         self.expect(peer, data(LARGE), *[data(b"%d" % number) for number in range(5)], closing())
-        self.assertTrue(await_(lambda: wire.closings))
+        self.assertTrue(await_(lambda: wire._life.closings))
 
     def test_a_waiting_writer_is_refused_by_a_close(self):
         """A writer that waits for another's frame when this side closes sends the close, not its frame."""
@@ -320,7 +323,7 @@ class OrderTests(Cases):
         first = Task(wire.send, BINARY, b"first", None)
         self.assertTrue(sock.inside.wait(10))
         second = Task(wire.send, BINARY, b"second", None)
-        wire.close(BYE)
+        wire.queue_close(BYE)
         sock.go_on.set()
         first.result()
         self.assertRaises(CloseSentError, second.result)
@@ -421,7 +424,7 @@ class OpenMessageTests(Cases):
         wire, sock = self.scripted()
         wire.send(BEGIN, b"a", None)
         wire.post(frame(b"post"))
-        wire.close(BYE)
+        wire.queue_close(BYE)
         self.assertEqual(frames_in(sock.sent), [Frame(2, b"a", fin=False), closing()])
         self.assertEqual(wire.queued, (0, 0))
         with self.assertRaises(CloseSentError):
@@ -457,7 +460,7 @@ class LostWakeUpTests(Cases):
                 data(b"post"): lambda wire: self.assertTrue(wire.post(frame(b"post"))),
                 pong(b"pong"): lambda wire: wire.pong(b"pong"),
                 ping(b"ping"): lambda wire: wire.ping(b"ping"),
-                closing(): lambda wire: wire.close(BYE),
+                closing(): lambda wire: wire.queue_close(BYE),
             }.items():
                 with self.subTest(holder=name, came=came), self.no_drain():
                     wire, sock = self.scripted()
@@ -481,7 +484,7 @@ class LostWakeUpTests(Cases):
                 wire.frame_lock.release()
                 self.assertRaises(WriteTimeout, writer.result)
                 self.expect(peer, data(LARGE), *[data(b"post")] * waiting)
-                self.assertTrue(wire.open)
+                self.assertIs(wire._life.state, State.OPEN)
 
     def test_interrupted_writer(self):
         """So does a writer that is interrupted while it waits for the others' rest."""
@@ -496,7 +499,7 @@ class LostWakeUpTests(Cases):
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with self.assertRaises(KeyboardInterrupt):
             wire.send(BINARY, b"own", None)
-        self.assertTrue(wire.open)
+        self.assertIs(wire._life.state, State.OPEN)
         self.assertTrue(wire.post(frame(b"post")))
         self.expect(peer, data(LARGE), data(b"post"))
 
@@ -582,7 +585,7 @@ class DrainThreadTests(Cases):
         self.assertTrue(wire.post(frame(b"post")))
         wire.ping(b"ping")
         wire.pong(b"pong")
-        wire.close(BYE)
+        wire.queue_close(BYE)
         wire.half_close()
         self.assertLess(time.monotonic() - before, 1)
         self.expect(peer, data(LARGE), pong(b"pong"), ping(b"ping"), data(b"post"), closing())
@@ -642,8 +645,8 @@ class OverflowTests(Cases):
         wire, _ = self.scripted(queue_limit=3)
 
         def overflowed():
-            self.assertFalse(wire.state_lock.locked())
-            wire.close(format_close_message(CloseCode.TRY_AGAIN_LATER))
+            self.assertFalse(wire._life.lock.locked())
+            wire.queue_close(format_close_message(CloseCode.TRY_AGAIN_LATER))
 
         wire._on_overflow = overflowed
         with wire.frame_lock, self.assertLogs("syncws.conn", "INFO") as logged:
@@ -745,7 +748,7 @@ class DeadlineTests(Cases):
         wire, sock = self.scripted(room=[EAGAIN] * 5)
         with self.assertRaises(WriteTimeout):
             wire.send(BINARY, b"refused", instant(-1))
-        self.assertTrue(wire.open)
+        self.assertIs(wire._life.state, State.OPEN)
         sock.room.clear()
         wire.send(BINARY, b"next", instant(-1))
         self.assertEqual(frames_in(sock.sent), [data(b"next")])
@@ -760,16 +763,16 @@ class DeadlineTests(Cases):
             lambda: wire.send(PING, b"x", None),
             lambda: wire.post(frame(b"x")),
             lambda: wire.ping(b"x"),
-            wire.check_open,
+            wire._life.check_writable,
         ):
             with self.assertRaises(WriteTimeout) as again:
                 call()
-            self.assertIs(again.exception, caught.exception)
+            assert_same_end(self, again.exception, caught.exception)
         wire.pong(b"x")
-        wire.close(BYE)
-        self.assertFalse(wire.open)
+        wire.queue_close(BYE)
+        self.assertIsNot(wire._life.state, State.OPEN)
         self.assertEqual(len(sock.sent), 3)
-        self.assertEqual(wire.closings, [])
+        self.assertEqual(wire._life.closings, [])
         wire.flush(instant(1), finish=True)  # all that is left to do
         self.assertEqual(sock.calls[-1], "shutdown")
 
@@ -780,19 +783,19 @@ class DeadlineTests(Cases):
         writer = Task(wire.send, BINARY, b"torn", instant(0))
         self.assertTrue(sock.inside.wait(10))
         self.assertTrue(wire.post(frame(b"post")))
-        wire.close(BYE)
+        wire.queue_close(BYE)
         sock.go_on.set()
         self.assertRaises(WriteTimeout, writer.result)
         self.assertEqual(wire.queued, (0, 0))
         self.assertEqual(len(sock.sent), 3)
-        self.assertRaises(WriteTimeout, wire.check_open)  # the close could not be kept
+        self.assertRaises(WriteTimeout, wire._life.check_writable)  # the close could not be kept
 
     def test_older_rest(self):
         """A deadline that passes while an older rest waits costs nothing, and the rest leaves."""
         wire, peer = self.stuck()
         with self.assertRaises(WriteTimeout):
             wire.send(BINARY, b"refused", instant(0.05))
-        self.assertTrue(wire.open)
+        self.assertIs(wire._life.state, State.OPEN)
         self.expect(peer, data(LARGE))
 
     def test_in_the_middle_of_others_posts(self):
@@ -805,15 +808,15 @@ class DeadlineTests(Cases):
                     self.assertTrue(wire.post(frame(b"post %d" % number)))
             with self.assertRaises(WriteTimeout):
                 wire.send(BINARY, b"refused", instant(-1))
-            self.assertTrue(wire.open)
-            self.assertTrue(await_(lambda wire=wire: not wire._transport.pending and not wire._waiting))
+            self.assertIs(wire._life.state, State.OPEN)
+            self.assertTrue(await_(lambda wire=wire: not wire._transport.pending and not wire._look_again))
             self.assertEqual(frames_in(sock.sent), [ping(b"ping"), *[data(b"post %d" % number) for number in range(3)]])
 
     def test_flush(self):
         """flush gives up at its deadline as well, costs nothing, and can be called again."""
         wire, peer = self.stuck()
         wire.post(frame(b"post"))
-        wire.close(BYE)
+        wire.queue_close(BYE)
         with self.assertRaises(WriteTimeout):
             wire.flush(instant(0.05), finish=True)
         flushing = Task(wire.flush, instant(20), finish=True)
@@ -829,11 +832,12 @@ class DeadlineTests(Cases):
         self.assertEqual(caught.exception.code, CloseCode.ABNORMAL_CLOSURE)
         self.assertIn("takes no data", str(caught.exception))
         self.assertEqual(caught.exception.__cause__.errno, errno.ETIMEDOUT)
-        self.assertEqual(self.lost, [caught.exception])
+        self.assertEqual(len(self.stalled), 1)
+        assert_same_end(self, self.stalled[0], caught.exception)
         with self.assertRaises(CloseError) as again:
             wire.send(BINARY, b"x", None)
-        self.assertIs(again.exception, caught.exception)
-        self.assertEqual(len(self.lost), 1)
+        assert_same_end(self, again.exception, caught.exception)
+        self.assertEqual(len(self.stalled), 1)
 
 
 class ClosingTests(Cases):
@@ -845,13 +849,13 @@ class ClosingTests(Cases):
             wire, sock = self.scripted()
             if wait:
                 wire.frame_lock.acquire()
-            wire.close(BYE)
-            self.assertFalse(wire.open)
+            wire.queue_close(BYE)
+            self.assertIsNot(wire._life.state, State.OPEN)
             wire.pong(b"late")
             for call in (
                 lambda wire=wire: wire.post(frame(b"late")),
                 lambda wire=wire: wire.ping(b"late"),
-                wire.check_open,
+                wire._life.check_writable,
             ):
                 self.assertRaises(CloseSentError, call)
             if wait:
@@ -870,24 +874,24 @@ class ClosingTests(Cases):
         wire.post(frame(b"post"))
         wire.ping(b"ping")
         wire.pong(b"pong")
-        wire.close(format_close_message(1001))
+        wire.queue_close(format_close_message(1001))
         sock.go_on.set()
         writer.result()
         wire.flush_soon()
         self.assertEqual(frames_in(sock.sent)[1:], [closing()])
-        self.assertEqual(wire.closings, [("sent", 1000, "bye")])
+        self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
 
     def test_a_close_is_on_record_before_it_leaves(self):
         """While the system's call sends our close it is on record already: the answer may come before it returns."""
-        for close in (lambda wire: wire.close(BYE), lambda wire: wire.send(CLOSE, BYE, None)):
+        for close in (lambda wire: wire.queue_close(BYE), lambda wire: wire.send(CLOSE, BYE, None)):
             wire, sock = self.scripted()
             sock.stop_next = True
             task = Task(close, wire)
             self.assertTrue(sock.inside.wait(10))
-            self.assertEqual(wire.closings, [("sent", 1000, "bye")])
+            self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
             sock.go_on.set()
             task.result()
-            self.assertEqual(wire.closings, [("sent", 1000, "bye")])
+            self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
 
     def test_a_close_that_did_not_leave(self):
         """A close whose deadline passes before a byte of it has left is on no record, and can be sent later."""
@@ -895,26 +899,26 @@ class ClosingTests(Cases):
         with self.assertRaises(WriteTimeout):
             wire.send(CLOSE, BYE, instant(-1))
         sock.room.clear()
-        self.assertEqual(wire.closings, [])
-        self.assertTrue(wire.open)
+        self.assertEqual(wire._life.closings, [])
+        self.assertIs(wire._life.state, State.OPEN)
         wire.send(CLOSE, BYE, None)
         self.assertEqual(frames_in(sock.sent), [closing()])
-        self.assertEqual(wire.closings, [("sent", 1000, "bye")])
+        self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
 
     def test_close_waits_for_a_stuck_writer(self):
         """A close while another thread is stuck in a write leaves when that one is done, without a thread of ours."""
         wire, peer = self.real()
         writer = Task(wire.send, BINARY, LARGE, None)
         self.assertTrue(await_(lambda: wire._transport.pending))
-        wire.close(BYE)
-        self.assertEqual(wire.closings, [])
+        wire.queue_close(BYE)
+        self.assertEqual(wire._life.closings, [])
         self.expect(peer, data(LARGE), closing())
         writer.result()
 
     def test_half_close(self):
         """half_close ends the stream once our close has left, and does nothing before, nor while somebody writes."""
         wire, peer = self.stuck()
-        wire.close(BYE)
+        wire.queue_close(BYE)
         wire.half_close()  # the close still waits
         self.expect(peer, data(LARGE), closing())
         self.assertTrue(await_(lambda: not wire._transport.pending))
@@ -931,14 +935,15 @@ class ClosingTests(Cases):
             wire.post(frame(b"post"))
             wire.ping(b"ping")
             wire.pong(b"pong")
-            wire.close(BYE)
-            with wire.state_lock:
-                wire.refuse(end)
+            wire.queue_close(BYE)
+            with wire._life.lock:
+                wire._life.finish(end)
+                wire.drop_waiting()
         wire.flush_soon()
         self.assertEqual(frames_in(sock.sent), [closing()])
         with self.assertRaises(CloseError) as caught:
             wire.send(BINARY, b"x", None)
-        self.assertIs(caught.exception, end)
+        assert_same_end(self, caught.exception, end)
         self.assertIsNone(end.__cause__)
 
     def test_finish(self):
@@ -946,7 +951,7 @@ class ClosingTests(Cases):
         wire, peer = self.real()
         with wire.frame_lock:
             wire.post(frame(b"post"))
-            wire.close(BYE)
+            wire.queue_close(BYE)
         wire.flush(instant(10), finish=True)
         self.expect(peer, data(b"post"), closing())
         self.assertTrue(peer.at_end())
@@ -957,9 +962,9 @@ class ClosingTests(Cases):
         wire._on_left = lambda: self.left.append((threading.current_thread(), wire.frame_lock.locked()))
         writer = Task(wire.send, BINARY, LARGE, None)
         self.assertTrue(await_(lambda: wire._transport.pending))
-        with wire.state_lock:
-            wire.refuse(CloseError(CloseCode.ABNORMAL_CLOSURE, "cut"))
-        wire.abandon()
+        with wire._life.lock:
+            wire._life.finish(CloseError(CloseCode.ABNORMAL_CLOSURE, "cut"))
+        wire.mark_cut()
         self.assertEqual(self.left, [])
         wire._transport.shutdown()
         with self.assertRaises(CloseError) as caught:
@@ -971,13 +976,15 @@ class ClosingTests(Cases):
             leave()
             self.assertEqual(self.left, [(threading.current_thread(), False)])
 
-    def test_abandoned_rest(self):
+    def test_rest_of_a_wire_that_is_cut(self):
         """A rest that the drain thread had is given up by it, which says so as well."""
         wire, _ = self.stuck()
-        wire.abandon()
+        with wire._life.lock:
+            wire._life.finish(CloseError(CloseCode.ABNORMAL_CLOSURE, "cut"))
+        wire.mark_cut()
         wire._transport.shutdown()
         self.assertTrue(await_(lambda: self.left))
-        self.assertFalse(wire.open)
+        self.assertIsNot(wire._life.state, State.OPEN)
 
 
 class FailureTests(Cases):
@@ -997,15 +1004,19 @@ class FailureTests(Cases):
                 call(wire)
             self.assertEqual(caught.exception.code, CloseCode.ABNORMAL_CLOSURE)
             self.assertIs(caught.exception.__cause__, self.BROKEN)
-            for again in (lambda wire=wire: wire.post(frame(b"y")), lambda wire=wire: wire.ping(b"y"), wire.check_open):
+            for again in (
+                lambda wire=wire: wire.post(frame(b"y")),
+                lambda wire=wire: wire.ping(b"y"),
+                wire._life.check_writable,
+            ):
                 with self.assertRaises(CloseError) as later:
                     again()
-                self.assertIs(later.exception, caught.exception)
-            self.assertEqual(self.lost, [])  # reads go on: the peer's close may have arrived before
+                assert_same_end(self, later.exception, caught.exception)
+            self.assertEqual(self.stalled, [])  # reads go on: the peer's close may have arrived before
 
     def test_broken_for_one_who_does_not_wait(self):
         """A pong, a ping or a close that finds the socket broken raises nothing; the next write does."""
-        for call in (lambda wire: wire.pong(b"x"), lambda wire: wire.ping(b"x"), lambda wire: wire.close(BYE)):
+        for call in (lambda wire: wire.pong(b"x"), lambda wire: wire.ping(b"x"), lambda wire: wire.queue_close(BYE)):
             wire, _ = self.scripted(room=[self.BROKEN])
             call(wire)
             with self.assertRaises(CloseError) as caught:
@@ -1019,12 +1030,13 @@ class FailureTests(Cases):
         end = CloseError(CloseCode.ABNORMAL_CLOSURE, "first")
         end.__cause__ = cause
         with wire.frame_lock:
-            wire.close(BYE)
-            with wire.state_lock:
-                wire.refuse(end)
+            wire.queue_close(BYE)
+            with wire._life.lock:
+                wire._life.finish(end)
+                wire.drop_waiting()
         with self.assertRaises(CloseError) as caught:
             wire.flush(instant(5), finish=True)
-        self.assertIs(caught.exception, end)
+        assert_same_end(self, caught.exception, end)
         self.assertIs(end.__cause__, cause)
 
     def test_rest_that_never_leaves(self):
@@ -1039,14 +1051,14 @@ class FailureTests(Cases):
                 wire._transport.shutdown()
                 match ending:
                     case "drain":
-                        self.assertTrue(await_(lambda wire=wire: not wire.open))
+                        self.assertTrue(await_(lambda wire=wire: wire._life.state is not State.OPEN))
                     case "pong":
                         wire.pong(b"")
                     case "post":
                         wire.post(frame(b"2"))
                     case "send":
                         self.assertRaises(CloseError, wire.send, BINARY, b"2", None)
-                self.assertRaises(CloseError, wire.check_open)
+                self.assertRaises(CloseError, wire._life.check_writable)
                 self.assertEqual(wire.queued, (0, 0))
                 wire.flush_soon()
                 self.assertTrue(await_(lambda: not wire_module.drain._watched))
@@ -1058,7 +1070,7 @@ class FailureTests(Cases):
             lambda wire: wire.post(frame(b"x")),
             lambda wire: wire.pong(b"x"),
             lambda wire: wire.ping(b"x"),
-            lambda wire: wire.close(BYE),
+            lambda wire: wire.queue_close(BYE),
         ):
             interrupt = KeyboardInterrupt()
             wire, sock = self.scripted(room=[interrupt])
@@ -1129,7 +1141,7 @@ class CallCountTests(Cases):
             wire.send(BINARY, b"same", None)
         wire.pong(b"same")
         with wire.frame_lock:
-            wire.close(BYE)
+            wire.queue_close(BYE)
         wire.flush_soon()
         self.assertEqual(frames_in(sock.sent), [data(b"same")] * 4 + [pong(b"same"), closing()])
         keys = {bytes(sock.sent[at + 2 : at + 6]) for at in range(0, 50, 10)}
@@ -1174,11 +1186,11 @@ class Stress:
         writers = [Task(self.write, number) for number in range(self.THREADS)]
         for writer in writers:
             writer.result(60)
-        self.wire.close(BYE)
+        self.wire.queue_close(BYE)
         self.wire.flush(instant(30), finish=True)
         seen, closes = reader.result(60)
         self.case.assertEqual(closes, 1)
-        self.case.assertEqual(self.wire.closings, [("sent", 1000, "bye")])
+        self.case.assertEqual(self.wire._life.closings, [("sent", 1000, "bye")])
         self.case.assertEqual(seen, self.accepted)
         self.case.assertEqual(self.wire.queued, (0, 0))
 
@@ -1201,7 +1213,7 @@ class Stress:
             self.accepted[number] = count + 1
         if closes_at is not None:
             with self.message_lock:  # so that no message is open, and all that was posted leaves
-                self.wire.close(BYE)
+                self.wire.queue_close(BYE)
 
     def step(self, number, count, script):
         payload = b"%d:%d:" % (number, count) + b"." * script.choice([0, 0, 10, 200, 5000, 20_000])

@@ -13,6 +13,7 @@ from unittest import mock
 
 import syncws
 from syncws import CloseCode, CloseError, Heartbeat, Manager, Member
+from syncws._conn.states import State
 from syncws._rooms import manager as manager_module
 from syncws.testing import Peer, await_, peer
 from tests.tasks import PATIENCE, Task
@@ -452,7 +453,7 @@ class CloseTests(ManagerCase):
     def test_all_are_told_before_the_first_callback(self) -> None:
         """close_all closes every connection before it calls the on_close of a registered one."""
         told = []
-        manager = Manager(on_close=lambda member, error: told.extend(conn._wire.open for conn in conns))
+        manager = Manager(on_close=lambda member, error: told.extend(conn._life.state is State.OPEN for conn in conns))
         conns = [self.connect()[0] for _ in range(3)]
         for conn in conns:
             manager.register(conn)

@@ -49,7 +49,7 @@ def listen(handler=handler, **options):
     return server
 
 upgrader = syncws.Upgrader()
-syncws._conn.conn._LINGER = 0.05
+syncws._conn.closing._LINGER = 0.05
 pause, syncws._server.workers._PAUSE = syncws._server.workers._PAUSE, 0.05
 syncws._server.server._HESITATION = 0.1  # a worker is to have its share also where other programs keep its core busy
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")

@@ -1,0 +1,74 @@
+"""copies.py: an exception that was kept is raised as a copy, of whatever class it is."""
+
+from __future__ import annotations
+
+import unittest
+
+from syncws._base.copies import copy_of
+
+
+class Strange(Exception):
+    """Its __init__ takes other arguments than it passes on, so that copy.copy fails."""
+
+    def __init__(self, code: int, *, why: str) -> None:
+        super().__init__(f"{code} {why}")
+        self.code = code
+
+
+class Only(Exception):
+    """Makes one instance and no second one."""
+
+    made = False
+
+    def __new__(cls, *args: object) -> Only:
+        if cls.made:
+            raise RuntimeError("there is one")
+        cls.made = True
+        return super().__new__(cls, *args)
+
+
+class CopyTests(unittest.TestCase):
+    def assert_copied(self, error: BaseException) -> None:
+        made = copy_of(error)
+        self.assertIsNot(made, error)
+        self.assertEqual((type(made), made.args, str(made)), (type(error), error.args, str(error)))
+        self.assertEqual(vars(made), vars(error))
+        self.assertIsNone(made.__traceback__)
+        self.assertIs(made.__cause__, error.__cause__)
+        self.assertIs(made.__context__, error.__context__)
+        self.assertIs(made.__suppress_context__, error.__suppress_context__)
+
+    def raised(self, error: Exception) -> BaseException:
+        """The exception, raised from another one while a third was handled."""
+        try:
+            try:
+                raise KeyError("context")
+            except KeyError:
+                raise error from ValueError("cause")
+        except Exception as caught:
+            return caught
+
+    def test_any_class(self) -> None:
+        """Class, arguments, attributes, notes and chain are those of the original; the traceback is not."""
+        noted = ZeroDivisionError("division")
+        noted.add_note("a note")
+        errors = (noted, OSError(2, "No such file", "name"), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"))
+        for error in (*errors, Strange(5, why="so"), KeyError(), Exception(1, 2)):
+            with self.subTest(repr(error)):
+                self.assert_copied(self.raised(error))
+
+    def test_chain_that_was_never_suppressed(self) -> None:
+        """An exception without a cause shows its context, and so does the copy."""
+        try:
+            try:
+                raise KeyError("context")
+            except KeyError:
+                int("x")
+        except ValueError as error:
+            self.assertFalse(error.__suppress_context__)
+            self.assert_copied(error)
+
+    def test_one_that_cannot_be_copied(self) -> None:
+        """Of a class that makes one instance only, the original is raised."""
+        error = Only("one")
+        self.assertIs(copy_of(error), error)

@@ -1,0 +1,209 @@
+"""states.py: the table of states: each step goes forward, and says what reads and writes raise from then on."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+import threading
+import unittest
+from collections.abc import Callable
+
+from syncws import CloseError, CloseSentError, ConnectionClosed, ProtocolError, ReadLimitError, WriteTimeout
+from syncws._conn.states import End, Life, State
+from tests.tasks import Task, assert_same_end
+
+BYE = CloseError(1000, "bye", [("received", 1000, "bye")])
+LOST = CloseError(1006, "the connection is lost")
+
+#: Every step there is, with the state that it leads to from OPEN. Those that need an end store it first.
+STEPS: dict[str, Callable[[Life], object]] = {
+    "queue_close": lambda life: life.queue_close(),
+    "close_left": lambda life: life.close_left(),
+    "lose_writes": lambda life: life.lose_writes(LOST),
+    "finish": lambda life: life.finish(BYE),
+    "dismiss": lambda life: (life.finish(BYE), life.dismiss()),
+    "cut": lambda life: (life.finish(BYE), life.cut()),
+    "release": lambda life: (life.finish(BYE), life.cut(), life.release()),
+}
+LEADS_TO = dict(zip(STEPS, list(State)[1:], strict=True))
+
+
+def after(*steps: str) -> Life:
+    """A connection's life after these steps."""
+    life = Life()
+    with life.lock:
+        for step in steps:
+            STEPS[step](life)
+    return life
+
+
+class StateTests(unittest.TestCase):
+    def test_each_step(self) -> None:
+        """From OPEN each step leads to its line of the table."""
+        self.assertIs(Life().state, State.OPEN)
+        for step, state in LEADS_TO.items():
+            with self.subTest(step):
+                self.assertIs(after(step).state, state)
+
+    def test_never_back(self) -> None:
+        """Whatever steps come in whatever order, the state is the furthest that they lead to."""
+        for steps in itertools.product(STEPS, repeat=3):
+            with self.subTest(steps):
+                self.assertIs(after(*steps).state, max(LEADS_TO[step] for step in steps))
+
+    def test_what_reads_and_writes_raise(self) -> None:
+        """In every state reads raise the end from OVER on, and writes raise from CLOSING on."""
+        for steps in itertools.product(STEPS, repeat=3):
+            for number in range(len(steps) + 1):
+                life = after(*steps[:number])
+                with self.subTest(steps[:number]):
+                    self.assertIs(life.end is not None, life.state >= State.OVER)
+                    self.assertIs(life.refusal is not None, life.state > State.OPEN)
+                    if life.end is not None:
+                        self.assertIs(life.refusal, life.end)
+
+    def test_what_a_refused_write_says(self) -> None:
+        """After our close it is a CloseSentError; after a lost write why that was; after the end, the end."""
+        for steps, kind in (
+            (["queue_close"], CloseSentError),
+            (["close_left"], CloseSentError),
+            (["queue_close", "close_left"], CloseSentError),
+            (["lose_writes"], CloseError),
+            (["queue_close", "lose_writes"], CloseError),
+            (["lose_writes", "queue_close"], CloseError),
+            (["close_left", "finish"], CloseError),
+        ):
+            with self.subTest(steps), self.assertRaises(ConnectionClosed) as caught:
+                after(*steps).check_writable()
+            self.assertIs(type(caught.exception), kind)
+
+    def test_first_counts(self) -> None:
+        """The first end is the end, the first close the close, the first lost write the reason."""
+        life = Life()
+        with life.lock:
+            self.assertTrue(life.queue_close())
+            self.assertFalse(life.queue_close())
+            life.lose_writes(LOST)
+            life.lose_writes(CloseError(1006, "later"))
+        with self.assertRaisesRegex(CloseError, "the connection is lost"):
+            life.check_writable()
+        with life.lock:
+            self.assertTrue(life.finish(BYE))
+            self.assertFalse(life.finish(LOST))
+            self.assertFalse(life.queue_close())
+        for check in (life.check_writable, life.check_readable):
+            with self.assertRaises(CloseError) as caught:
+                check()
+            self.assertEqual(caught.exception.code, 1000)
+
+    def test_open(self) -> None:
+        """While OPEN neither check raises; until OVER reads go on."""
+        life = Life()
+        life.check_readable()
+        life.check_writable()
+        for steps in (["queue_close"], ["close_left"], ["lose_writes"]):
+            after(*steps).check_readable()
+
+    def test_steps_want_the_lock(self) -> None:
+        """A step without the lock is a mistake of this library, and is found."""
+        for step in STEPS.values():
+            self.assertRaises(AssertionError, step, Life())
+
+    def test_steps_that_want_an_end(self) -> None:
+        """A connection is not dismissed or cut before its end is stored, nor released before it is cut."""
+        life = Life()
+        with life.lock:
+            for step in (life.dismiss, life.cut, life.release):
+                self.assertRaises(AssertionError, step)
+            life.finish(BYE)
+            self.assertRaises(AssertionError, life.release)
+
+    def test_names(self) -> None:
+        """A state is said in words."""
+        self.assertEqual([str(state) for state in State][:4], ["open", "closing", "close sent", "write lost"])
+
+    def test_vanished(self) -> None:
+        """A peer that left without a close is 1006, with the story so far and the cause."""
+        life = Life()
+        life.closings.append(("sent", 1000, ""))
+        cause = OSError(32, "Broken pipe")
+        end = life.vanished("gone", cause)
+        self.assertEqual(str(end), "sent 1000 (normal closure); then 1006 (abnormal closure): gone")
+        self.assertIs(end.__cause__, cause)
+
+
+class EndTests(unittest.TestCase):
+    def test_exceptions(self) -> None:
+        """Each exception of an end is its own object, with the class, arguments, text, attributes and cause."""
+        closed = CloseError(1000, "bye", BYE.closings)
+        for error in (
+            closed,
+            ProtocolError(1002, "no"),
+            ReadLimitError("5 of 4"),
+            CloseSentError(),
+            WriteTimeout("slow"),
+        ):
+            error.__cause__ = OSError(32, "Broken pipe")
+            error.add_note("a note")
+            end = End(error, object())
+            with self.subTest(repr(error)):
+                first, second = end.exception(), end.exception()
+                assert_same_end(self, first, second)
+                assert_same_end(self, first, error)
+                self.assertEqual(vars(first), vars(error))
+                self.assertIn(repr(error), repr(end))
+
+    def test_raised_by_many_threads(self) -> None:
+        """Threads that raise one end at the same moment have a traceback each, which shows their own frames only."""
+        life = after("finish")
+        start = threading.Barrier(8)
+
+        def deep(levels: int) -> None:
+            if levels:
+                deep(levels - 1)
+            else:
+                life.check_readable()
+
+        def depths(levels: int) -> set[int]:
+            start.wait()
+            found = set()
+            for _ in range(200):
+                try:
+                    deep(levels)
+                except CloseError as error:
+                    trace, depth = error.__traceback__, 0
+                    while trace is not None:
+                        trace, depth = trace.tb_next, depth + 1
+                    found.add(depth - levels)
+            return found
+
+        tasks = [Task(depths, levels) for levels in range(8)]
+        self.assertEqual([task.result() for task in tasks], [{3}] * 8)  # depths, deep, check_readable
+
+    def test_whose_it_is(self) -> None:
+        """What a connection raised, for reads or writes, at any time, is its own; an equal one of another is not."""
+        one, other = after("close_left"), after("close_left")
+        for life in (one, other):
+            with life.lock:
+                life.finish(BYE)
+        assert one.end is not None and one.refusal is not None
+        sent = after("queue_close")
+        with self.assertRaises(CloseSentError) as caught:
+            sent.check_writable()
+        with sent.lock:
+            sent.finish(BYE)
+        for error in (one.end.exception(), one.refusal.exception()):
+            self.assertEqual((one.is_own(error), other.is_own(error)), (True, False))
+        self.assertTrue(sent.is_own(caught.exception))
+        for error in (BYE, ValueError(), WriteTimeout("x")):
+            self.assertFalse(one.is_own(error))
+
+    def test_pickles_and_copies(self) -> None:
+        """A pickle and a copy of what was raised are the same exception, and nobody's own."""
+        life = after("finish")
+        assert life.end is not None
+        error = life.end.exception()
+        for made in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert_same_end(self, made, error)
+            self.assertFalse(life.is_own(made))
