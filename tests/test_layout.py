@@ -58,7 +58,7 @@ ORDER = {
     "_wsgi.servers": [
         *("by_stream", "werkzeug", "waitress", "eventlet", "cheroot", "uwsgi", "gunicorn", "refused"),
     ],
-    "_server": ["upgrader", "views", "workers", "gateway", "options", "server"],
+    "_server": ["upgrader", "views", "workers", "gateway", "options", "registry", "connection", "acceptor", "server"],
     "_cli": ["serve"],
 }
 

@@ -26,7 +26,7 @@ import syncws
 from syncws._base.version import __version__
 from syncws._cli import serve as cli
 from syncws.testing import LeakChecks
-from tests.server.test_server import Client
+from tests.server.cases import Client
 from tests.tasks import PATIENCE, written
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -325,7 +325,7 @@ class OptionTests(CommandCase):
             ("::1", "http", "http://[::1]:5/"),
             ("example.com", "https", "https://example.com:5/"),
         ]:
-            server: Any = mock.Mock(address=("x", 5))
+            server: Any = mock.Mock(address=("x", 5), port=5)
             options: Any = mock.Mock(unix=None, host=host, certfile="c" if scheme == "https" else None)
             self.assertEqual(cli._say_address(server, options), expected)
 

@@ -14,7 +14,7 @@ from syncws._net.listener import ACCEPT_ERRORS, check_listener, listen_tcp
 from syncws._server.server import Server
 from syncws.errors import MessageType
 from syncws.testing import LeakChecks
-from tests.server.test_server import GET, ServerTestCase, hello
+from tests.server.cases import GET, ServerTestCase, hello
 
 TEXT = MessageType.TEXT
 

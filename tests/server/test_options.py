@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import typing
 import unittest
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -37,9 +38,17 @@ STRANGE: tuple[object, ...] = ("1", b"1", [])
 def numbers(kind: type) -> Iterator[tuple[str, set[str]]]:
     """The options of a class that are numbers, by name, with the types that they may have."""
     for name, parameter in inspect.signature(kind).parameters.items():
-        allowed = set(parameter.annotation.split(" | "))
+        allowed = types_of(parameter.annotation)
         if allowed & {"int", "float"}:
             yield name, allowed
+
+
+def types_of(annotation: Any) -> set[str]:
+    """The names of the types that an annotation allows. It may still be text."""
+    if isinstance(annotation, str):
+        return set(annotation.split(" | "))
+    each = typing.get_args(annotation) or (annotation,)
+    return {"None" if one is type(None) else getattr(one, "__name__", str(one)) for one in each}
 
 
 class NumberTests(unittest.TestCase):
@@ -47,7 +56,7 @@ class NumberTests(unittest.TestCase):
 
     def setUp(self) -> None:
         # An option that is refused after the socket is bound would leave the socket open.
-        self.listen = self.enterContext(mock.patch("syncws._server.server.listen_tcp", side_effect=AssertionError))
+        self.listen = self.enterContext(mock.patch("syncws._server.acceptor.listen_tcp", side_effect=AssertionError))
 
     def each(self) -> Iterator[tuple[Callable[..., Any], str, set[str]]]:
         for kind, make in MAKERS.items():

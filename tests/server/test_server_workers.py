@@ -20,7 +20,7 @@ from typing import Any
 import trustme
 
 from syncws.testing import LeakChecks, Peer, await_
-from tests.server.test_server import Client
+from tests.server.cases import Client
 from tests.tasks import PATIENCE, Task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def listen(handler=handler, **options):
 upgrader = syncws.Upgrader()
 syncws._conn.closing._LINGER = 0.05
 pause, syncws._server.workers._PAUSE = syncws._server.workers._PAUSE, 0.05
-syncws._server.server._HESITATION = 0.1  # a worker is to have its share also where other programs keep its core busy
+syncws._server.acceptor._HESITATION = 0.1  # a worker is to have its share also where other programs keep its core busy
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 os.register_at_fork(after_in_child=lambda: say("worker", os.getpid()))
 """
@@ -314,7 +314,7 @@ listen(push).serve_forever()
         """What a thread of the parent holds when a worker is forked does not stop the worker."""
         program = self.run_program("""
 def hold():
-    with server._changed, server._waker._lock:
+    with server._registry.changed, server._waker._lock:
         held.set()
         forked.wait()
 
@@ -526,10 +526,10 @@ listen().serve_forever()
     def test_it_fails(self) -> None:
         """A worker that fails logs why."""
         program = self.run_program("""
-def accept(server, over):
+def accept(acceptor, over):
     raise OSError("nothing listens")
 
-syncws.Server._accept_until = accept
+syncws._server.acceptor.Acceptor.run = accept
 listen().serve_forever()
 """)
         program.said("ERROR worker [01] failed", 2)

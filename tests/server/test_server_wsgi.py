@@ -33,7 +33,7 @@ from syncws._server.upgrader import Upgrader
 from syncws.errors import BadHandshakeError, CloseError
 from syncws.testing import LeakChecks, await_, running
 from syncws.wsgi import websocket
-from tests.server.test_server import GET, UPGRADE, Client
+from tests.server.cases import GET, UPGRADE, Client
 from tests.tasks import PATIENCE, Task
 
 TEXT = [("Content-Type", "text/plain")]

@@ -1,0 +1,285 @@
+"""One connection of a server, from its accept to the end of its thread: HTTP, and then maybe a WebSocket.
+
+    Connection.run            its own thread
+      _serve                  the TLS handshake and the first head, under one deadline; then keep-alive
+        _next_request         None if there will be none
+        _answer               the handler, and what its outcome means
+          Upgrader.upgrade    (called by the handler) HTTP ends, a Conn begins
+        Gateway.serve         or a WSGI application, and the handler of its WebSocket view
+
+Other threads only end it: `start_close` and `cut`, when the server shuts down.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+
+from .._conn.conn import Conn
+from .._conn.outcome import end_handled
+from .._http.http11 import HTTPConnection
+from .._http.request import BadRequest, Request
+from .._http.response import Response
+from .._net.address import Address, say_peer
+from .._net.tls import TLSTransport
+from .._net.transport import Transport
+from ..errors import CloseCode, HandshakeError
+from .gateway import Gateway
+from .options import ServerOptions
+from .registry import Registry
+
+_log = logging.getLogger("syncws.server")
+
+#: Seconds that one plain HTTP response may take to leave.
+_RESPONSE_TIMEOUT = 60.0
+
+#: Seconds for which a connection that this side ends is still read, lest unread bytes turn the end into a reset that
+#: destroys the response on its way (RFC 9112 section 9.6).
+_LINGER = 1.0
+
+#: What the two commonest errors of a TLS handshake mean, as OpenSSL's own words do not tell.
+_TLS_ADVICE = {
+    "HTTP_REQUEST": ": the client speaks plain HTTP, and this server TLS (https:, wss:)",
+    "NO_SHARED_CIPHER": ": has ssl_context a certificate (load_cert_chain)?",
+}
+
+
+class Connection:
+    """What a server knows of one connection.
+
+    Concurrency: `run` is for its own thread. `start_close` and `cut` are for any thread.
+    """
+
+    __slots__ = (
+        "_addresses",
+        "_conn",
+        "_deadline",
+        "_gateway",
+        "_options",
+        "_registry",
+        "_request",
+        "_transport",
+        "number",
+        "sock",
+        "thread",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        number: int,
+        options: ServerOptions,
+        registry: Registry,
+        gateway: Gateway | None,
+        *,
+        deadline: float | None,
+        local_address: Address | None,
+        remote_address: Address,
+    ) -> None:
+        self.sock = sock
+        self.number = number
+        self._options = options
+        self._registry = registry
+        self._gateway = gateway
+        self._deadline = deadline  # of the TLS handshake and the first head
+        self._addresses = local_address, remote_address
+        #: threading.get_ident() of its own thread, which sets it. Others may see None: they ask whether it is theirs.
+        self.thread: int | None = None
+        self._transport: Transport | None = None  # set once, by its own thread
+        # Set by its own thread under Registry.changed, together with a look at `closing`. `start_close` and `cut` read
+        # them without it, once the registry is closed: a request no longer begins then, and a Conn is told by whoever
+        # made it.
+        self._request: Request | None = None  # while a handler has it
+        self._conn: Conn | None = None  # once upgraded
+
+    def __str__(self) -> str:
+        peer = say_peer(self._transport.remote_address) if self._transport else "?"
+        return f"{peer} (connection {self.number})"
+
+    # Its own thread
+
+    def run(self) -> None:
+        """Serve it to its end, and leave the registry. Raises nothing that an application may raise."""
+        self.thread = threading.get_ident()
+        try:
+            self._serve()
+        except OSError as exc:  # TimeoutError is one, and ssl.SSLError
+            advice = _TLS_ADVICE.get(exc.reason, "") if isinstance(exc, ssl.SSLError) else ""
+            _log.info("%s: %s%s", self, exc, advice)
+        except SystemExit:  # of a handler: it ends the thread, as in any thread
+            _log.debug("%s: the handler exited", self)
+        except Exception:
+            _log.exception("%s: a defect of syncws", self)
+        finally:
+            try:
+                self._release()
+            finally:
+                self._registry.leave(self)
+
+    def _serve(self) -> None:
+        self._transport = transport = self._open()
+        _log.debug("%s: connected", self)
+        deadline = self._deadline
+        transport.handshake(deadline)
+        options = self._options
+        http = HTTPConnection(transport, max_head=options.max_head_size, max_headers=options.max_headers)
+        while (request := self._next_request(http, deadline)) is not None:
+            if self._gateway is not None:
+                self._gateway.serve(http, request, self)
+            else:
+                self._answer(http, request)
+            if http.taken_over:
+                return
+            if not http.keep_alive:
+                break
+            deadline = _from_now(options.keep_alive_timeout)
+        _linger(transport)
+
+    def _open(self) -> Transport:
+        local, remote = self._addresses
+        context = self._options.ssl_context
+        if context is None:
+            return Transport(self.sock, local_address=local, remote_address=remote)
+        return TLSTransport(self.sock, context, server_side=True, local_address=local, remote_address=remote)
+
+    def _next_request(self, http: HTTPConnection, deadline: float | None) -> Request | None:
+        """The next request; None if none will come, or if what came was answered with an error."""
+        with self._registry.changed:
+            self._request = None
+            if self._registry.closing:
+                return None
+        try:
+            request = http.read_request(deadline)
+        except BadRequest as exc:
+            if not self._registry.closing:  # else it is the shutdown that has cut it short
+                _send(http, self._refused(exc))
+            return None
+        if request is None:
+            return None
+        request.on_upgrade = self._on_upgrade
+        with self._registry.changed:
+            # From here on a shutdown lets the handler finish. A request that arrives after it began was cut already.
+            self._request = request
+            return None if self._registry.closing else request
+
+    def _on_upgrade(self, conn: Conn) -> None:
+        """An Upgrader has made a Conn of the request."""
+        with self._registry.changed:
+            self._conn = conn
+            closing = self._registry.closing
+        if closing:  # everybody was told, and this one was not there yet
+            self.start_close(CloseCode.GOING_AWAY, "")
+
+    def _answer(self, http: HTTPConnection, request: Request) -> None:
+        """Run the handler; then end its WebSocket connection, or send its response."""
+        assert self._options.handler is not None
+        try:
+            result = self._options.handler(request)
+        except Exception as exc:
+            if self._conn is not None:
+                end_handled(self._conn, exc, self, _log)
+            elif not http.taken_over:
+                _send(http, self._failed(exc))
+            elif not isinstance(exc, HandshakeError):  # else: the 101 could not be sent, and the Upgrader said so
+                _log.exception("%s: the handler raised", self)
+            exc.__traceback__ = None  # a connection keeps its end, which would keep the frames that it passed through
+        else:
+            if self._conn is not None:
+                if result is not None:
+                    _log.error("%s: the handler upgraded the request, so its %r is ignored", self, result)
+                end_handled(self._conn, None, self, _log)
+            elif not http.taken_over:
+                _send(http, self._returned(request, result))
+        finally:
+            request._break_circles()
+
+    # What is answered, by what the handler did; each logs what is wrong
+
+    def _failed(self, exc: Exception) -> Response:
+        """The response for a handler that raised before it had upgraded the request."""
+        if isinstance(exc, HandshakeError):  # the Upgrader has logged it
+            return exc.response if isinstance(exc.response, Response) else Response(f"{exc}\n", exc.status)
+        if isinstance(exc, BadRequest):  # from request.body()
+            return self._refused(exc)
+        _log.exception("%s: the handler raised", self)
+        return _server_error()
+
+    def _refused(self, exc: BadRequest) -> Response:
+        """The response for a request that cannot be served."""
+        _log.info("%s: %d %s", self, exc.status, exc)
+        return Response(f"{exc}\n", exc.status)
+
+    def _returned(self, request: Request, result: object) -> Response:
+        """The response for a handler that returned, and has not upgraded the request."""
+        if isinstance(result, Response):
+            return result
+        refused = None if request.refusal is None else request.refusal.response
+        if result is None and isinstance(refused, Response):
+            return refused
+        if result is None:
+            _log.error("%s: the handler returned None, but has neither upgraded nor refused the request", self)
+        else:
+            _log.error("%s: the handler must return a Response or None, not %r", self, result)
+        return _server_error()
+
+    # The end
+
+    def start_close(self, code: int, reason: str) -> None:
+        """Ask it to end, without waiting. A request under way is left alone, and no further one is read.
+
+        Only once the registry is closed.
+        """
+        if self._conn is not None:
+            try:
+                self._conn.close(code, reason, timeout=0)
+            except Exception:
+                _log.exception("%s: closing failed", self)
+        elif self._request is None:
+            self.cut()
+
+    def cut(self) -> None:
+        """End it now, whatever its thread is doing."""
+        if self._conn is not None:
+            self._conn.close_now()
+        elif self._transport is not None:
+            self._transport.shutdown()
+        else:  # its thread has not made the transport yet, and nobody closes the raw socket before that
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+    def _release(self) -> None:
+        """Give everything back, at the end of its thread."""
+        if self._conn is not None:
+            self._conn.close_now()
+        elif self._transport is not None:
+            self._transport.close()
+        else:
+            self.sock.close()
+        self._request = None
+
+
+def _send(http: HTTPConnection, response: Response) -> None:
+    http.send_response(response, deadline=_from_now(_RESPONSE_TIMEOUT))
+
+
+def _server_error() -> Response:
+    return Response("Internal Server Error\n", 500)
+
+
+def _linger(transport: Transport) -> None:
+    """End an HTTP connection: no more bytes from here, and those of the peer are read for a moment."""
+    transport.shutdown_write()
+    deadline = time.monotonic() + _LINGER
+    with suppress(OSError):
+        while (wait := deadline - time.monotonic()) > 0:
+            if not transport.receive(65536, wait):
+                return
+
+
+def _from_now(seconds: float | None) -> float | None:
+    """An instant of time.monotonic() so many seconds from now; None for none."""
+    return None if seconds is None else time.monotonic() + seconds

@@ -1,0 +1,103 @@
+"""Who is connected to a server, and whether that server is closing.
+
+Every connection is in the registry or closed, at every instant: that is what makes a shutdown complete. So it enters
+before its thread starts, since a thread that entered by itself could be late, and a shutdown in between would neither
+tell it nor wait for it.
+
+Once the registry is closed nothing enters. Whoever brings something in later (a request, a Conn) looks at `closing`
+under the same lock, and tells it himself.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Literal
+
+from .._conn.farewell import Leaving, farewell
+from .workers import Share
+
+
+class Registry:
+    """The connections of one server, in this process; at most so many as the limit says.
+
+    Concurrency: every method is for any thread. `changed` guards everything here, and what a Server and its Connections
+    say it guards. While it is held nobody is called, and nothing but the Waker's lock is taken: snapshot, let go, act.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._connections: set[Leaving] = set()
+        self._closing = False  # never goes back
+        self._share: Share | None = None  # in one of several workers, while it accepts
+        self.changed = _new_condition()
+
+    def begin_anew(self) -> None:
+        """In the child of a fork: another thread may have held the lock."""
+        self.changed = _new_condition()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing enters any more. May be read without the lock: it never goes back to False."""
+        return self._closing
+
+    def enter(self, connection: Leaving) -> Literal["entered", "full", "closing"]:
+        """Let a connection in, if there is room and the registry is open; what happened."""
+        with self.changed:
+            if self._closing:
+                return "closing"
+            if self._is_full():
+                return "full"
+            self._connections.add(connection)
+            self._note_share()
+            return "entered"
+
+    def leave(self, connection: Leaving) -> None:
+        """A connection is closed, and its thread does no more for it."""
+        with self.changed:
+            self._connections.discard(connection)
+            self._note_share()
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """From here on nothing enters."""
+        with self.changed:
+            self._closing = True
+
+    def farewell(self, code: int, reason: str, deadline: float) -> int:
+        """End all connections, once the registry is closed; how many handlers are still running. See `farewell`."""
+        return farewell(self._connections, self.changed, code, reason, deadline=deadline, tell_own=True)
+
+    # In one of several workers
+
+    def begin_sharing(self, share: Share) -> None:
+        """This worker accepts from now on; how many connections it has is noted for the others."""
+        with self.changed:
+            self._share = share
+
+    def end_sharing(self) -> None:
+        """This worker accepts no more."""
+        with self.changed:
+            if self._share is not None:
+                self._share.give_up()
+            self._share = None
+
+    @property
+    def should_hesitate(self) -> bool:
+        """Whether a new connection had better go to another worker. A hint: it is read without the lock."""
+        return self._share is not None and (self._share.is_large() or self._is_full())
+
+    def _is_full(self) -> bool:
+        return self._limit is not None and len(self._connections) >= self._limit
+
+    def _note_share(self) -> None:
+        """Under the lock, or an old number could take the place of a new one."""
+        if self._share is not None:
+            self._share.note(len(self._connections))
+
+
+def _new_condition() -> threading.Condition:
+    # Reentrant: an application's own signal handler may call Server.shutdown while its thread is inside.
+    return threading.Condition(threading.RLock())

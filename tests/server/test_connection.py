@@ -1,0 +1,449 @@
+"""connection.py: HTTP and WebSocket in one connection's thread, and what a handler's outcome means."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import ssl
+import threading
+import time
+import unittest
+import weakref
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import trustme
+
+from syncws._conn.conn import Conn
+from syncws._http.request import Request
+from syncws._http.response import Response
+from syncws.errors import CloseError, HandshakeError, ReadLimitError, ReadTimeout
+from syncws.testing import Peer, await_
+from tests.server.cases import GET, TEXT, UPGRADE, WAIT, ServerTestCase, echo, hello, upgrader
+
+
+class HTTPTests(ServerTestCase):
+    def test_a_page_beside_websocket(self) -> None:
+        """A handler answers what is no upgrade with a Response."""
+
+        def handler(request: Request) -> Response | None:
+            return echo(request) if request.path == "/chat" else hello(request)
+
+        with self.serving(handler) as server:
+            with self.client(server) as client:
+                status, headers, body = client.request()
+                self.assertEqual((status, body), (200, b"hello /"))
+                self.assertEqual(headers["content-type"], "text/plain; charset=utf-8")
+            with self.client(server) as client:
+                client.upgrade()
+
+    def test_keep_alive(self) -> None:
+        """Several requests on one connection, pipelined too, and an upgrade after them; early frames are kept."""
+
+        def handler(request: Request) -> Response | None:
+            return echo(request) if request.path == "/chat" else hello(request)
+
+        with self.serving(handler) as server, self.client(server) as client:
+            self.assertEqual(client.request()[0], 200)
+            self.assertEqual(client.request(GET + GET)[0], 200)
+            self.assertEqual(client.response()[0], 200)
+            client.socket.sendall(UPGRADE + client.peer.frame(TEXT, "early"))
+            self.assertEqual(client.upgraded().receive_frame().payload, b"early")
+
+    def test_keep_alive_ends(self) -> None:
+        """An idle connection is closed after keep_alive_timeout, without a word."""
+        with self.serving(hello, keep_alive_timeout=0.05) as server, self.client(server) as client:
+            self.assertEqual(client.request()[0], 200)
+            self.assertTrue(client.at_end())
+
+    def test_limits_of_a_head(self) -> None:
+        """A head over max_head_size, or with more lines than max_headers, is 431."""
+        for limits in ({"max_head_size": len(GET) - 1}, {"max_headers": 1}):
+            request = GET.replace(b"\r\n\r\n", b"\r\nA: 1\r\n\r\n") if "max_headers" in limits else GET
+            with self.subTest(**limits), self.serving(hello, **limits) as server, self.client(server) as client:
+                self.assertEqual(client.request(request)[0], 431)
+
+    def test_connection_close(self) -> None:
+        """The connection ends after a response to a request that asks for it."""
+        with self.serving(hello) as server, self.client(server) as client:
+            request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            self.assertEqual(client.request(request)[0], 200)
+            self.assertTrue(client.at_end())
+
+    def test_an_unread_body_does_not_destroy_the_response(self) -> None:
+        """A handler that answers without reading a large body is heard: the rest is read for a moment."""
+        with self.serving(hello) as server, self.client(server) as client:
+            head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n"
+            self.assertEqual(client.request(head + b"x" * 400000)[0], 200)
+            self.assertTrue(client.at_end())
+
+    def test_bad_requests(self) -> None:
+        """What is malformed gets its status, one INFO line without traceback, and the end."""
+        rows = [
+            (400, b"GET / HTTP/1.1\nHost: a\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"),
+            (400, b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            (400, b"nonsense\r\n\r\n"),
+            (431, b"GET / HTTP/1.1\r\nX: " + b"x" * 20000),
+        ]
+        with self.serving(hello) as server:
+            for status, request in rows:
+                with (
+                    self.subTest(request=request[:40]),
+                    self.assertLogs("syncws.server", logging.INFO) as logs,
+                    self.client(server) as client,
+                ):
+                    self.assertEqual(client.request(request)[0], status)
+                    self.assertTrue(client.at_end())
+                self.assertEqual([record.levelname for record in logs.records], ["INFO"])
+                self.assertIsNone(logs.records[0].exc_info)
+
+    def test_a_body_over_the_limit(self) -> None:
+        """request.body() that escapes as an BadRequest is answered with its status."""
+        with (
+            self.serving(lambda request: Response(request.body(limit=3))) as server,
+            self.assertLogs("syncws.server", logging.INFO) as logs,
+            self.client(server) as client,
+        ):
+            request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
+            self.assertEqual(client.request(request)[0], 413)
+        self.assertEqual(logs.records[0].levelname, "INFO")
+
+    def test_a_client_that_leaves(self) -> None:
+        """Connecting and leaving, as browsers and health checks do, is not worth a line."""
+        done = threading.Event()
+        with self.assertNoLogs("syncws", logging.INFO), self.serving(hello) as server:
+            with mock.patch.object(server._registry, "leave", side_effect=lambda each: done.set()):
+                with self.client(server):
+                    pass
+                self.wait(done)
+            with server._registry.changed:
+                server._registry._connections.clear()
+
+    def test_handler_returns_none(self) -> None:
+        """None without an upgrade or a refusal is the application's mistake: 500, logged."""
+        with (
+            self.serving(lambda request: None) as server,
+            self.assertLogs("syncws.server", logging.ERROR) as logs,
+            self.client(server) as client,
+        ):
+            self.assertEqual(client.request()[0], 500)
+        self.assertIn("returned None", logs.output[0])
+
+    def test_handler_returns_something_else(self) -> None:
+        """Anything but a Response or None is the application's mistake: 500, logged."""
+        with (
+            self.serving(lambda request: "page") as server,
+            self.assertLogs("syncws.server", logging.ERROR) as logs,
+            self.client(server) as client,
+        ):
+            self.assertEqual(client.request()[0], 500)
+        self.assertIn("'page'", logs.output[0])
+
+    def test_handler_crashes(self) -> None:
+        """An exception is 500 without its text, and a traceback in the log; the next request is served."""
+        crashes = [ZeroDivisionError("secret")]
+
+        def handler(request: Request) -> Response:
+            if crashes:
+                raise crashes.pop()
+            return hello(request)
+
+        with self.serving(handler) as server, self.client(server) as client:
+            with self.assertLogs("syncws.server", logging.ERROR) as logs:
+                status, _, body = client.request()
+            self.assertEqual(status, 500)
+            self.assertNotIn(b"secret", body)
+            self.assertIs(logs.records[0].exc_info[0], ZeroDivisionError)  # type: ignore[index]
+            self.assertEqual(client.request()[0], 200)
+
+    def test_a_refusal_that_escapes(self) -> None:
+        """The response of a HandshakeError that leaves the handler is sent; the Upgrader's one line is the log."""
+        with (
+            self.serving(echo) as server,
+            self.assertLogs("syncws.server", logging.INFO) as logs,
+            self.client(server) as client,
+        ):
+            status, headers, _ = client.request()
+            self.assertEqual((status, headers["sec-websocket-version"]), (400, "13"))
+        self.assertEqual(len(logs.records), 1)
+
+    def test_a_refusal_that_the_handler_swallows(self) -> None:
+        """The response is sent as well if the handler returns None after it; its own Response goes first."""
+        answers: list[Response | None] = [None, Response("own", 418)]
+
+        def handler(request: Request) -> Response | None:
+            with contextlib.suppress(HandshakeError):
+                upgrader.upgrade(request)
+            return answers.pop(0)
+
+        with self.assertLogs("syncws.server"), self.serving(handler) as server:
+            for status in (400, 418):
+                with self.client(server) as client:
+                    self.assertEqual(client.request()[0], status)
+
+    def test_a_handshake_error_of_the_application(self) -> None:
+        """A HandshakeError without a response is answered with its status and text."""
+
+        def handler(request: Request) -> None:
+            raise HandshakeError("log in first", 401)
+
+        with self.serving(handler) as server, self.client(server) as client:
+            status, _, body = client.request(UPGRADE)
+            self.assertEqual((status, body), (401, b"log in first\n"))
+
+    def test_auth_before_the_101(self) -> None:
+        """A handler may answer an upgrade request with any Response instead of upgrading."""
+        with self.serving(lambda request: Response("who are you?", 401)) as server, self.client(server) as client:
+            self.assertEqual(client.request(UPGRADE)[0], 401)
+            self.assertTrue(client.at_end())
+
+
+class TimeoutTests(ServerTestCase):
+    def test_a_silent_client(self) -> None:
+        """A client that says nothing is let go after handshake_timeout, without an answer."""
+        with (
+            self.assertNoLogs("syncws", logging.INFO),
+            self.serving(hello, handshake_timeout=0.05) as server,
+            self.client(server) as client,
+        ):
+            self.assertTrue(client.at_end())
+
+    def test_a_slow_head(self) -> None:
+        """A head that is not complete in time is 408."""
+        with (
+            self.serving(hello, handshake_timeout=0.05) as server,
+            self.assertLogs("syncws.server", logging.INFO),
+            self.client(server) as client,
+        ):
+            self.assertEqual(client.request(GET[:-2])[0], 408)
+            self.assertTrue(client.at_end())
+
+    def test_drops_do_not_renew_the_deadline(self) -> None:
+        """handshake_timeout is one deadline for the whole head, however often a byte comes."""
+        with (
+            self.serving(hello, handshake_timeout=0.2) as server,
+            self.assertLogs("syncws.server", logging.INFO),
+            self.client(server) as client,
+        ):
+            started = time.monotonic()
+            client.socket.sendall(b"GET / HTTP/1.1\r\nX: ")
+            client.socket.settimeout(0.01)
+            while time.monotonic() < started + WAIT:
+                try:
+                    received = client.socket.recv(4096)
+                    break
+                except TimeoutError:
+                    client.socket.sendall(b"x")
+            self.assertTrue(received.startswith(b"HTTP/1.1 408 "))
+            self.assertLess(time.monotonic() - started, 2)
+
+
+class TLSTests(ServerTestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        authority = trustme.CA()
+        cls.server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(cls.server_context)
+        cls.client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        authority.configure_trust(cls.client_context)
+
+    def test_echo(self) -> None:
+        """wss:// and https:// are served with an ssl_context, and the request knows it."""
+        schemes: list[str] = []
+
+        def handler(request: Request) -> None:
+            schemes.append(request.scheme)
+            echo(request)
+
+        with (
+            self.serving(handler, ssl_context=self.server_context) as server,
+            self.client(server, tls=self.client_context) as client,
+        ):
+            peer = client.upgrade()
+            peer.send_frame(TEXT, "hi")
+            self.assertEqual(peer.receive_frame().payload, b"hi")
+            peer.close()
+            self.assertEqual(peer.receive_close(), (1000, ""))
+        self.assertEqual(schemes, ["https"])
+
+    def test_a_client_that_speaks_no_tls(self) -> None:
+        """Plain HTTP on a TLS port costs one INFO line, which says so."""
+        with (
+            self.serving(ssl_context=self.server_context) as server,
+            self.assertLogs("syncws.server", logging.INFO) as logs,
+            self.client(server) as client,
+        ):
+            client.socket.sendall(GET)
+            while client.socket.recv(4096):
+                pass
+        self.assertEqual([(each.levelname, each.exc_info) for each in logs.records], [("INFO", None)])
+        self.assertIn("the client speaks plain HTTP", logs.output[0])
+
+    def test_a_silent_client(self) -> None:
+        """handshake_timeout covers the TLS handshake."""
+        with (
+            self.serving(ssl_context=self.server_context, handshake_timeout=0.05) as server,
+            self.assertLogs("syncws.server", logging.INFO),
+            self.client(server) as client,
+        ):
+            self.assertTrue(client.at_end())
+
+    def test_one_client_does_not_hold_up_another(self) -> None:
+        """A client in the middle of its TLS handshake keeps nobody else waiting."""
+        with (
+            self.serving(hello, ssl_context=self.server_context) as server,
+            self.client(server),
+            self.client(server, tls=self.client_context) as client,
+        ):
+            self.assertEqual(client.request()[0], 200)
+
+    def test_a_full_server(self) -> None:
+        """Over max_connections a TLS client is closed: there is nothing to say it in."""
+        with (
+            self.serving(ssl_context=self.server_context, max_connections=1) as server,
+            self.client(server, tls=self.client_context) as client,
+        ):
+            client.upgrade()
+            with self.assertLogs("syncws.server", logging.WARNING), self.client(server) as another:
+                self.assertTrue(another.at_end())
+
+
+class OutcomeTests(ServerTestCase):
+    """What the way a handler leaves its WebSocket connection means."""
+
+    def closed_with(self, handler: Callable[[Conn], Any]) -> tuple[int | None, str]:
+        """The close that a client gets which does nothing but answer it."""
+
+        def upgrading(request: Request) -> Any:
+            return handler(upgrader.upgrade(request))
+
+        with self.serving(upgrading) as server, self.client(server) as client:
+            peer = client.upgrade()
+            close = peer.receive_close()
+            peer.close(close[0])
+            self.assertTrue(peer.at_end())
+            return close
+
+    def test_freed_at_once(self) -> None:
+        """A connection that ended, whichever way, is freed without a run of the garbage collector."""
+        made: list[weakref.ref[Conn]] = []
+
+        def reading(conn: Conn) -> None:
+            made.append(weakref.ref(conn))
+            while True:
+                conn.receive()
+
+        def iterating(conn: Conn) -> None:
+            made.append(weakref.ref(conn))
+            for _ in conn:
+                pass
+
+        ends: list[Callable[[Peer], object]] = [Peer.close, lambda peer: peer.send(b"\xff\xff"), lambda peer: None]
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for handler in (reading, iterating):
+            for end in ends:
+                with self.serving(lambda request: handler(upgrader.upgrade(request))) as server:  # noqa: B023
+                    with self.client(server) as client:
+                        end(client.upgrade())
+                self.assertTrue(await_(lambda: made[-1]() is None))
+        self.assertEqual(len(made), 6)
+
+    def test_return(self) -> None:
+        """A handler that returns is done: 1000."""
+        with self.assertNoLogs("syncws", logging.INFO):
+            self.assertEqual(self.closed_with(lambda conn: None), (1000, ""))
+
+    def test_exception(self) -> None:
+        """A handler that raises is a crash: 1011, and its traceback in the log."""
+        with self.assertLogs("syncws.server", logging.ERROR) as logs:
+            self.assertEqual(self.closed_with(lambda conn: 1 / 0), (1011, ""))
+        self.assertEqual(len(logs.records), 1)
+        self.assertIs(logs.records[0].exc_info[0], ZeroDivisionError)  # type: ignore[index]
+
+    def test_a_response_after_an_upgrade(self) -> None:
+        """A Response can no longer be sent: it is ignored, with an error in the log, and the close is normal."""
+        with self.assertLogs("syncws.server", logging.ERROR) as logs:
+            self.assertEqual(self.closed_with(lambda conn: Response("too late")), (1000, ""))
+        self.assertIn("ignored", logs.output[0])
+
+    def test_connection_closed(self) -> None:
+        """ConnectionClosed that escapes ends the handler quietly."""
+
+        def handler(conn: Conn) -> None:
+            raise CloseError(1006, "somebody left")
+
+        with self.assertNoLogs("syncws.server", logging.INFO):
+            self.assertEqual(self.closed_with(handler), (1000, ""))
+
+    def test_a_breach_of_the_protocol(self) -> None:
+        """A ProtocolError that escapes is the peer's fault: one INFO line, no traceback."""
+
+        def handler(conn: Conn) -> None:
+            raise ReadLimitError("2 bytes are over the limit of 1")
+
+        with self.assertLogs("syncws.server", logging.INFO) as logs:
+            self.closed_with(handler)
+        self.assertEqual([(each.levelname, each.exc_info) for each in logs.records], [("INFO", None)])
+        self.assertIn("over the limit of 1", logs.output[0])
+
+    def test_the_peer_leaves(self) -> None:
+        """A peer that vanishes under a blocked read is not worth a line of the server's."""
+        ended = threading.Event()
+
+        def handler(request: Request) -> None:
+            try:
+                upgrader.upgrade(request).read_message()
+            finally:
+                ended.set()
+
+        with self.assertNoLogs("syncws.server", logging.INFO), self.serving(handler) as server:
+            with self.client(server) as client:
+                client.upgrade()
+            self.wait(ended)
+
+    def test_a_timeout_of_the_peer(self) -> None:
+        """A ReadTimeout that escapes is the peer's fault: one INFO line, no traceback; 1011."""
+
+        def handler(conn: Conn) -> None:
+            raise ReadTimeout("nothing came")
+
+        with self.assertLogs("syncws.server", logging.INFO) as logs:
+            self.assertEqual(self.closed_with(handler)[0], 1011)
+        self.assertEqual([(each.levelname, each.exc_info) for each in logs.records], [("INFO", None)])
+
+    def test_the_handler_closed_already(self) -> None:
+        """What the handler closed with stays."""
+        self.assertEqual(self.closed_with(lambda conn: conn.close(4401, "log in")), (4401, "log in"))
+
+    def test_system_exit(self) -> None:
+        """SystemExit ends the handler's thread, and its connection with it."""
+
+        def handler(request: Request) -> None:
+            upgrader.upgrade(request)
+            raise SystemExit
+
+        with self.serving(handler) as server, self.client(server) as client:
+            self.assertTrue(client.upgrade().at_end())
+
+    def test_the_101_could_not_be_sent(self) -> None:
+        """If the upgrade failed on the wire there is nobody to answer, and the log has the Upgrader's line alone."""
+        with (
+            mock.patch("syncws._net.transport.Transport.send", side_effect=BrokenPipeError("gone")),
+            self.assertLogs("syncws", logging.INFO) as logs,
+            self.serving(echo) as server,
+            self.client(server) as client,
+        ):
+            client.socket.sendall(UPGRADE)
+            self.assertTrue(client.at_end())
+        self.assertEqual(len(logs.records), 1)
+        self.assertIn("101 could not be sent", logs.output[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
