@@ -16,9 +16,13 @@ from .masking import mask
 FIN = 0x80
 RSV1 = 0x40  # "compressed", on the first frame of a message (RFC 7692 section 6)
 MASKED = 0x80
+
+# The opcodes as plain integers: looking up a member of MessageType, and comparing with it, takes several times as long.
 CONTINUATION = 0x0
-WHOLE_TEXT = FIN | MessageType.TEXT
-WHOLE_BINARY = FIN | MessageType.BINARY
+OP_TEXT, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG = map(int, MessageType)
+
+WHOLE_TEXT = FIN | OP_TEXT
+WHOLE_BINARY = FIN | OP_BINARY
 
 MAX_HEADER = 14  # of any frame: two bytes, eight of length, four of the mask
 MAX_CONTROL_PAYLOAD = 125  # RFC 6455 section 5.5

@@ -11,6 +11,9 @@ from .masking import mask_into
 #: From this size on a payload is received straight into its place.
 IN_PLACE = 1 << 16
 
+# Looked up once: asking for it by name takes as long as the rest of beginning a frame.
+_new_checker = codecs.getincrementaldecoder("utf-8")
+
 
 class PartialFrame:
     """A data frame that is arriving: what is there so far, unmasked and checked.
@@ -28,7 +31,7 @@ class PartialFrame:
         self._size = 0  # of _data
         self.filled = 0
         self._key = key
-        self._checker = codecs.getincrementaldecoder("utf-8")() if type is TEXT else None
+        self._checker = _new_checker() if type is TEXT else None
 
     def room(self) -> memoryview | None:
         """Room for three times as much again as is there, within the declared length; None while that is little."""

@@ -1,7 +1,7 @@
 """Reading WebSocket without I/O: bytes to events (RFC 6455 section 5). No socket, no thread, no clock.
 
-`Protocol` splits the stream into frames (two bytes and the length, no more), so it always knows where
-a frame ends, and picks one of four lanes for each:
+`Protocol` splits the stream into frames (two bytes and the length, no more), so it always knows where a frame ends, and
+picks a lane for each:
 
 * *whole*: a final, unfragmented, uncompressed data frame that is all there. Decoded straight from the buffer. Nearly
   every message in practice, and the reason a message costs microseconds.
@@ -10,10 +10,24 @@ a frame ends, and picks one of four lanes for each:
   arrived: a header that declares a gigabyte costs nothing.
 * *compressed*: a whole compressed message that is all there. Inflated at once, by what inflates for the next lane.
 * *engine*: everything else (control frames, fragments, compressed frames that come in parts) goes as it arrives into
-  wsproto, which judges it. The other lanes stay shut until a fragmented message has ended.
+  wsproto, which judges it.
+
+`_lane` says where the stream stands. Three more values have no frame in them:
+
+| lane | the next byte is | then |
+|---|---|---|
+| whole | the first of a frame, between two messages | any lane, by the frame's header |
+| partial | of the payload that `partial` collects | whole, once the frame is all there |
+| compressed | the first of a frame that is all there | whole, in the same step |
+| engine | of a frame of which wsproto lacks `_owed` bytes | `_after`: whole, fragmented or closed |
+| fragmented | the first of a frame, inside a fragmented message | engine |
+| closed | after the peer's close, so it does not count (RFC 6455 section 5.5.1) | - |
+| failed | after a breach, which is raised by every later call | - |
 
 A header that breaks the rules is refused here, at its first two bytes or its length, before wsproto sees it: then the
 verdict and its words do not depend on how the stream was cut. (A test holds it against wsproto's own verdict.)
+`_begin_frame` is where headers are judged. `next_event` and `only` each have a fast copy of it, for uncompressed
+messages in one frame: beside each of their conditions stands the slow line that it takes the place of.
 
 **The read limit** holds for one message: by declared length where nothing is compressed, before a byte of it is
 kept; for compressed messages by their bytes on the wire (`deflate.wire_limit`) and by the inflated size.
@@ -21,21 +35,36 @@ kept; for compressed messages by their bytes on the wire (`deflate.wire_limit`) 
 
 from __future__ import annotations
 
-import sys
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.events import Event as EngineEvent
 from wsproto.extensions import Extension
 
 from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
 from .deflate import InboundDeflate, decompress, wire_limit
-from .frame import CONTINUATION, FIN, MASKED, MAX_CONTROL_PAYLOAD, RSV1, WHOLE_BINARY, WHOLE_TEXT, is_minimal
+from .frame import (
+    CONTINUATION,
+    FIN,
+    MASKED,
+    MAX_CONTROL_PAYLOAD,
+    OP_BINARY,
+    OP_CLOSE,
+    OP_PONG,
+    RSV1,
+    WHOLE_BINARY,
+    WHOLE_TEXT,
+    is_minimal,
+)
 from .masking import unmask
 from .partial import PartialFrame
 
 #: What `Protocol.next_event` returns: TEXT with str, BINARY, PING and PONG with bytes, CLOSE with (code, reason).
 Event = tuple[MessageType, Any]
+
+#: Where the stream stands: see the table above. Strings, as comparing them counts no reference and looks up no name.
+Lane = Literal["whole", "partial", "compressed", "engine", "fragmented", "closed", "failed"]
 
 
 class Protocol:
@@ -45,23 +74,23 @@ class Protocol:
     """
 
     __slots__ = (
+        "_after",
         "_buffer",
         "_compressed",
         "_compression",
         "_deflate",
-        "_elsewhere",
         "_engine",
-        "_error",
-        "_fed_to_engine",
-        "_fragmented",
+        "_failure",
         "_head",
         "_head_size",
+        "_lane",
         "_limit",
         "_mask_bit",
         "_message",
         "_message_size",
         "_message_type",
         "_opcode",
+        "_owed",
         "_start",
         "idle",
         "partial",
@@ -74,21 +103,25 @@ class Protocol:
         self._limit = read_limit or None
         self._buffer = data  # received, not yet consumed from _start on
         self._start = 0
-        #: Nothing is there to be handed out: bytes are needed, whatever is asked for. (False does not deny that.)
-        self.idle = False
-        self._elsewhere = False  # a frame or message is under way in another lane than "whole"; or an error is final
-        self._error: ProtocolError | None = None
-        self.partial: PartialFrame | None = None
-        # The engine lane. Built on first need: most connections never see a frame for it.
+        #: True: the stream stands between two messages, and no byte of the next one is there. So there is nothing to
+        #: ask `next_event` for before bytes have come, and they may be given to `only`. False: ask `next_event`, which
+        #: sets this where it finds the stream so.
+        self.idle = not data
+        self._lane: Lane = "whole"
+        self._failure: ProtocolError | None = None  # why the lane is "failed"
+        self.partial: PartialFrame | None = None  # what the lane "partial" collects
+        # The lane "engine". Built on first need: most connections never see a frame for it.
         self._engine: Connection | None = None
         self._deflate: InboundDeflate | None = None
-        self._fed_to_engine = 0  # bytes of the current frame that the engine has yet to get
-        self._fragmented = False  # a fragmented message is open
-        self._compressed = False  # the open message is compressed
+        self._owed = 0  # bytes of the current frame that the engine has yet to get
+        self._after: Lane = "whole"  # the lane once it has got them
+        # The message at hand: the one that a fragmented message or the current data frame belongs to.
+        self._compressed = False
         self._message_type = BINARY
-        self._message = bytearray()  # what has arrived of the open message and was not handed out
+        self._message = bytearray()  # what has arrived of it in fragments and was not handed out
         self._message_size = 0  # its declared bytes so far
-        self._opcode = 0  # of the current frame
+        # The frame at hand, unless it went through the lane "whole".
+        self._opcode = 0
         self._head = 0  # bytes of its header
 
     @property
@@ -123,9 +156,10 @@ class Protocol:
         return self.partial.room() if self.partial is not None else None
 
     def received(self, count: int) -> None:
-        """Say that count bytes were received into `destination`."""
+        """Say that count bytes were received into `destination`. Raises ProtocolError for text that is not UTF-8."""
         assert self.partial is not None
-        self._judge_text(self.partial.absorb(count))
+        if not self.partial.absorb(count):
+            self._refuse_text()
 
     # Events out
 
@@ -134,19 +168,21 @@ class Protocol:
 
         With raw, TEXT comes as (valid) UTF-8 bytes instead of str. Of a message that `next_piece` has begun to hand
         out, the rest. After CLOSE there is nothing more, whatever the peer still sends. Raises ProtocolError or
-        ReadLimitError, and the same again ever after.
+        ReadLimitError, and an equal one at every later call.
         """
-        if self._elsewhere:
+        if self._lane != "whole":
             return self._go_on(raw)
         buffer = self._buffer
         start = self._start
         arrived = len(buffer)
-        if arrived - start < 2:
-            if start == arrived and arrived:
+        if arrived - start < 2:  # _begin_frame: the first two bytes
+            if start == arrived and not self.idle:
                 self._forget()
+                self.idle = True
             return None
         first = buffer[start]
         second = buffer[start + 1]
+        # _begin_frame: not a message in one frame; or compressed; or _fault finds a fault in these bytes
         if (first != WHOLE_TEXT and first != WHOLE_BINARY) or second & MASKED != self._mask_bit:
             return self._go_on(raw)
         length = second & 0x7F
@@ -155,18 +191,18 @@ class Protocol:
             size = 2 if length == 126 else 8
             length = int.from_bytes(buffer[start + 2 : start + 2 + size])
             body += size
-            if start + 2 + size <= arrived and not is_minimal(length, size):
+            if not is_minimal(length, size):  # _begin_frame: the length is not all there, or not in its shortest form
                 return self._go_on(raw)
         end = body + length
         if end > arrived:
             return self._begin_partial(first, length, body, raw)
-        if self._limit is not None and length > self._limit:
+        if self._limit is not None and length > self._limit:  # _count
             self._exceed(length)
         payload = buffer[body:end] if not self._mask_bit else unmask(buffer, body, end)
         if end == arrived:
             self._buffer = b""
             self._start = 0
-            self.idle = self._engine is None  # else: see _forget
+            self.idle = self._engine is None  # else the next call lets the engine go, and sets it
         else:
             self._start = end
         if first == WHOLE_BINARY:
@@ -176,26 +212,29 @@ class Protocol:
         except UnicodeDecodeError:
             text = None
         if text is None:  # out here, so that the stored error does not hold on to that one, which holds the payload
-            self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
+            self._refuse_text()
         return TEXT, payload if raw else text
 
     def only(self, data: bytes) -> Event | None:
         """The message, if data is one frame of it, whole and nothing else, and at most 64 KiB. None: `receive` it.
 
         To be asked while `idle`. It is what `receive` and `next_event` make of such data, in half their steps: nearly
-        every read brings just that.
+        every read brings just that. Whatever it does not take is judged by them; it raises nothing.
         """
-        length = data[1] ^ self._mask_bit if len(data) > 1 else 0x80  # as is the sum if the mask is not as it must be
+        # _begin_frame: the first two bytes are there. _fault: the mask is as it must be, else length is over 127 now.
+        length = data[1] ^ self._mask_bit if len(data) > 1 else 0x80
         body = self._head_size
         if length == 126:
             length = int.from_bytes(data[2:4])
             body += 2
-            if length < 126:
+            if length < 126:  # is_minimal
                 return None
         elif length > 126:
             return None
+        # _begin_frame: the frame is all there (and nothing behind it). _count: the limit.
         if length + body != len(data) or (self._limit is not None and length > self._limit):
             return None
+        # _begin_frame: a message in one frame that is not compressed. _fault: opcode and reserved bits.
         first = data[0]
         if first == WHOLE_BINARY:
             return BINARY, unmask(data, body, len(data)) if self._mask_bit else data[body:]
@@ -203,7 +242,7 @@ class Protocol:
             return None
         try:
             return TEXT, (unmask(data, body, len(data)) if self._mask_bit else data[body:]).decode()
-        except UnicodeDecodeError:
+        except UnicodeDecodeError:  # _refuse_text
             return None
 
     def next_piece(self) -> tuple[MessageType, Any, bool] | None:
@@ -226,43 +265,137 @@ class Protocol:
     # The lanes other than "whole"
 
     def _go_on(self, raw: bool) -> Event | None:
-        """Feed what has arrived to the lane of the current frame, until there is an event or no byte is left."""
-        self._elsewhere = True
-        event = self._feed_lanes(raw)
-        self._elsewhere = self.partial is not None or self._fed_to_engine > 0 or self._fragmented
-        return event
-
-    def _feed_lanes(self, raw: bool) -> Event | None:
-        if self._error is not None:
-            raise self._error.with_traceback(None)
-        if self.partial is not None:
-            return self._fill_partial(raw)
+        """Take what has arrived through the lane of the current frame, until there is an event or no byte is left."""
         while True:
-            if not self._fed_to_engine:
-                if raw and self._message:
-                    return None  # `next_piece` hands it out before a control frame that follows
-                self._fed_to_engine = self._judge_header()
-                if self._is_whole_compressed():
+            match self._lane:
+                case "partial":
+                    return self._fill_partial(raw)
+                case "compressed":
                     return self._inflate_whole(raw)
-            if not self._fed_to_engine or self._start == len(self._buffer):
-                return None
-            event = self._feed(raw)
-            if event is not None:
-                return event
+                case "engine":
+                    if self._start == len(self._buffer):
+                        return None
+                    event = self._feed(raw)
+                    if event is not None:
+                        return event
+                case "whole" | "fragmented":
+                    if raw and self._message:
+                        return None  # `next_piece` hands it out before a control frame that follows
+                    if not self._begin_frame():
+                        return None
+                case "closed":
+                    self._forget()
+                    return None
+                case "failed":
+                    self._raise_failure()
 
-    def _is_whole_compressed(self) -> bool:
-        """Whether the frame whose header was just judged is a whole compressed message, and all there."""
-        return (
-            self._compressed
-            and not self._fragmented
-            and CONTINUATION < self._opcode < MessageType.CLOSE
-            and 0 < self._fed_to_engine <= len(self._buffer) - self._start
-        )
+    def _begin_partial(self, first: int, length: int, body: int, raw: bool) -> Event | None:
+        """Begin to collect a message in one frame, of which `next_event` has judged all but what is judged here."""
+        if body > len(self._buffer):
+            return None  # _begin_frame: the header is not all there
+        if self._limit is not None and length > self._limit:  # _count
+            self._exceed(length)
+        key = self._buffer[body - 4 : body] if self._mask_bit else None
+        self._start = body
+        self.partial = PartialFrame(TEXT if first == WHOLE_TEXT else BINARY, length, key)
+        self._lane = "partial"
+        return self._fill_partial(raw)
+
+    def _begin_frame(self) -> bool:
+        """Judge the header of the next frame and pick the frame's lane; False while the header is not all there.
+
+        An uncompressed message in one frame comes here only if there is a fault in its header: see `next_event`.
+        """
+        buffer, start = self._buffer, self._start
+        arrived = len(buffer) - start
+        if arrived < 2:
+            return False
+        first, second = buffer[start], buffer[start + 1]
+        fault = self._fault(first, second)
+        if fault is not None:
+            self._fail(CloseCode.PROTOCOL_ERROR, fault)
+        length, size = second & 0x7F, 0
+        if length > 125:
+            size = 2 if length == 126 else 8
+            if arrived < 2 + size:
+                return False
+            length = int.from_bytes(buffer[start + 2 : start + 2 + size])
+            if not is_minimal(length, size):
+                self._fail(CloseCode.PROTOCOL_ERROR, "a length that is not in its shortest form")
+        head = self._head_size + size
+        if arrived < head:
+            return False
+        self._head = head
+        self._owed = head + length
+        self._opcode = opcode = first & 0x0F
+        if opcode >= OP_CLOSE:
+            self._after, self._lane = self._lane, "engine"
+            return True
+        self._count(first, length)
+        self._after = "whole" if first & FIN else "fragmented"
+        # A frame with RSV1 is the first of its message (_fault); with FIN it is all of it.
+        at_once = first & RSV1 and first & FIN and arrived >= self._owed
+        self._lane = "compressed" if at_once else "engine"
+        return True
+
+    def _fault(self, first: int, second: int) -> str | None:
+        """What is wrong with a frame that begins with these two bytes (RFC 6455 section 5.2, RFC 7692 section 6)."""
+        opcode = first & 0x0F
+        reserved = 0x70
+        if opcode >= OP_CLOSE:
+            if opcode > OP_PONG:
+                return f"unknown opcode {opcode}"
+            if not first & FIN:
+                return "a fragmented control frame"
+            if second & 0x7F > MAX_CONTROL_PAYLOAD:
+                return f"a control frame of over {MAX_CONTROL_PAYLOAD} bytes"
+        elif opcode == CONTINUATION:
+            if self._lane != "fragmented":
+                return "a continuation of no message"
+        elif opcode > OP_BINARY:
+            return f"unknown opcode {opcode}"
+        elif self._lane == "fragmented":
+            return "a message inside a fragmented one"
+        elif self._compression:
+            reserved ^= RSV1
+        if first & reserved:
+            return "reserved bits set"
+        if second & MASKED != self._mask_bit:
+            return "an unmasked frame from a client" if self._mask_bit else "a masked frame from a server"
+        return None
+
+    def _count(self, first: int, length: int) -> None:
+        """Hold a data frame against the read limit by its declared length; keep what its first byte says."""
+        opcode = first & 0x0F
+        if opcode != CONTINUATION:
+            self._message_type = BINARY if opcode == OP_BINARY else TEXT
+            self._compressed = bool(first & RSV1)
+            self._message_size = 0
+        self._message_size += length
+        if self._limit is None:
+            return
+        if self._message_size > (wire_limit(self._limit) if self._compressed else self._limit):
+            self._exceed(self._message_size)
+
+    def _fill_partial(self, raw: bool) -> Event | None:
+        partial = self.partial
+        assert partial is not None
+        if self._start < len(self._buffer):
+            piece = self._take(partial.missing)
+            if not partial.add(piece):
+                self._refuse_text()
+        if partial.missing:
+            return None
+        self.partial = None
+        self._lane = "whole"
+        data = partial.take()
+        return partial.type, data.decode() if partial.type is TEXT and not raw else data
 
     def _inflate_whole(self, raw: bool) -> Event:
         head = self._head
-        frame = self._take(self._fed_to_engine)
-        self._fed_to_engine = 0
+        frame = self._take(self._owed)
+        self._owed = 0
+        self._lane = "whole"
         payload = unmask(frame, head, len(frame)) if self._mask_bit else frame[head:]
         inflated = decompress(payload, self._limit)
         if not isinstance(inflated, bytes):
@@ -277,94 +410,7 @@ class Protocol:
             self._complain(CloseCode.INVALID_FRAME_PAYLOAD_DATA)
         return TEXT, inflated if raw else text
 
-    def _begin_partial(self, first: int, length: int, body: int, raw: bool) -> Event | None:
-        if body > len(self._buffer):
-            return None  # the header itself is not all there
-        if self._limit is not None and length > self._limit:
-            self._exceed(length)
-        key = self._buffer[body - 4 : body] if self._mask_bit else None
-        self._start = body
-        self.partial = PartialFrame(TEXT if first == WHOLE_TEXT else BINARY, length, key)
-        return self._go_on(raw)
-
-    def _fill_partial(self, raw: bool) -> Event | None:
-        partial = self.partial
-        assert partial is not None
-        if self._start < len(self._buffer):
-            self._judge_text(partial.add(self._take(partial.missing)))
-        if partial.missing:
-            return None
-        self.partial = None
-        data = partial.take()
-        return partial.type, data.decode() if partial.type is TEXT and not raw else data
-
-    def _judge_text(self, valid: bool) -> None:
-        if not valid:
-            self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
-
-    def _judge_header(self) -> int:
-        """Refuse a bad header; the size of a good one's frame, or 0 while the header is not all there."""
-        buffer, start = self._buffer, self._start
-        arrived = len(buffer) - start
-        if arrived < 2:
-            return 0
-        first, second = buffer[start], buffer[start + 1]
-        fault = self._fault(first, second)
-        if fault is not None:
-            self._fail(CloseCode.PROTOCOL_ERROR, fault)
-        size = {126: 2, 127: 8}.get(second & 0x7F, 0)
-        if arrived < 2 + size:
-            return 0
-        length = int.from_bytes(buffer[start + 2 : start + 2 + size]) if size else second & 0x7F
-        if size and not is_minimal(length, size):
-            self._fail(CloseCode.PROTOCOL_ERROR, "a length that is not in its shortest form")
-        head = 2 + size + (4 if self._mask_bit else 0)
-        if arrived < head:
-            return 0
-        self._head = head
-        self._opcode = first & 0x0F
-        if self._opcode < MessageType.CLOSE:
-            self._count(first, length)
-        return head + length
-
-    def _fault(self, first: int, second: int) -> str | None:
-        """What is wrong with a frame that begins with these two bytes (RFC 6455 section 5.2, RFC 7692 section 6)."""
-        opcode = first & 0x0F
-        reserved = 0x70
-        if opcode >= MessageType.CLOSE:
-            if opcode > MessageType.PONG:
-                return f"unknown opcode {opcode}"
-            if not first & FIN:
-                return "a fragmented control frame"
-            if second & 0x7F > MAX_CONTROL_PAYLOAD:
-                return f"a control frame of over {MAX_CONTROL_PAYLOAD} bytes"
-        elif opcode == CONTINUATION:
-            if not self._fragmented:
-                return "a continuation of no message"
-        elif opcode > BINARY:
-            return f"unknown opcode {opcode}"
-        elif self._fragmented:
-            return "a message inside a fragmented one"
-        elif self._compression:
-            reserved ^= RSV1
-        if first & reserved:
-            return "reserved bits set"
-        if second & MASKED != self._mask_bit:
-            return "an unmasked frame from a client" if self._mask_bit else "a masked frame from a server"
-        return None
-
-    def _count(self, first: int, length: int) -> None:
-        """Hold a data frame against the read limit by its declared length; keep what its first byte says."""
-        if first & 0x0F != CONTINUATION:
-            self._message_type = MessageType(first & 0x0F)
-            self._compressed = bool(first & RSV1)
-            self._message_size = 0
-        self._fragmented = not first & FIN
-        self._message_size += length
-        if self._limit is None:
-            return
-        if self._message_size > (wire_limit(self._limit) if self._compressed else self._limit):
-            self._exceed(self._message_size)
+    # The lane "engine"
 
     def _feed(self, raw: bool) -> Event | None:
         """Hand what is there of the current frame to wsproto, and turn what it makes of it into an event of ours.
@@ -372,29 +418,37 @@ class Protocol:
         One frame makes at most one event to return; data of an unfinished message is kept in _message.
         """
         engine = self._engine or self._build_engine()
-        piece = self._take(self._fed_to_engine)
-        self._fed_to_engine -= len(piece)
+        piece = self._take(self._owed)
+        self._owed -= len(piece)
         engine.receive_data(piece)
         finished: Event | None = None
         for event in engine.events():
-            match event:
-                case TextMessage() | BytesMessage():
-                    finished = self._collect(event, raw)
-                case Ping():
-                    finished = MessageType.PING, bytes(event.payload)
-                case Pong():
-                    finished = MessageType.PONG, bytes(event.payload)
-                case CloseConnection():
-                    # Our engine never sends, so it is still OPEN when it complains of the peer itself, and
-                    # REMOTE_CLOSING when the peer closed.
-                    if engine.state is ConnectionState.OPEN:
-                        self._complain(event.code)
-                    self._fed_to_engine = sys.maxsize  # it swallows all that still comes (RFC 6455 section 5.5.1)
-                    self._message.clear()
-                    finished = MessageType.CLOSE, (int(event.code), event.reason or "")
+            finished = self._translate(event, raw)
+        if not self._owed:
+            self._lane = self._after
         return finished
 
+    def _translate(self, event: EngineEvent, raw: bool) -> Event | None:
+        """wsproto's event as ours; None for a part of a message."""
+        match event:
+            case TextMessage() | BytesMessage():
+                return self._collect(event, raw)
+            case Ping():
+                return MessageType.PING, bytes(event.payload)
+            case Pong():
+                return MessageType.PONG, bytes(event.payload)
+            case _:
+                assert isinstance(event, CloseConnection) and self._engine is not None
+                # Our engine never sends, so it is still OPEN when it complains of the peer itself, and
+                # REMOTE_CLOSING when the peer closed.
+                if self._engine.state is ConnectionState.OPEN:
+                    self._complain(event.code)
+                self._after = "closed"
+                self._message.clear()
+                return MessageType.CLOSE, (int(event.code), event.reason or "")
+
     def _collect(self, event: TextMessage | BytesMessage, raw: bool) -> Event | None:
+        """Add a part to the message at hand; the message, if it was the last."""
         data = event.data
         kind = TEXT if isinstance(data, str) else BINARY
         if event.message_finished and not self._message:
@@ -418,6 +472,7 @@ class Protocol:
         return self._engine
 
     def _take(self, most: int) -> bytes:
+        """Consume up to that many bytes of what has come."""
         piece = self._buffer[self._start : self._start + most]
         self._start += len(piece)
         return piece
@@ -431,7 +486,7 @@ class Protocol:
         self._fail(code, self._reason(code))
 
     def _reason(self, code: int) -> str:
-        if self._opcode == MessageType.CLOSE:
+        if self._opcode == OP_CLOSE:
             if code == CloseCode.INVALID_FRAME_PAYLOAD_DATA:
                 return "a close reason that is not UTF-8"
             return "a close frame with an invalid code or length"
@@ -439,6 +494,9 @@ class Protocol:
             return "text that is not UTF-8"
         # Which of the two shows first depends on the cut.
         return f"compressed data that is corrupt{', or text that is not UTF-8' if self._message_type is TEXT else ''}"
+
+    def _refuse_text(self) -> NoReturn:
+        self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
 
     def _exceed(self, size: int | None) -> NoReturn:
         over = f"{size} bytes are over" if size is not None else "the inflated message is over"
@@ -448,13 +506,19 @@ class Protocol:
         self._end_with(ProtocolError(int(code), reason))
 
     def _end_with(self, error: ProtocolError) -> NoReturn:
-        """Raise it, now and ever after. What has come is let go: an ended connection may be kept for long."""
-        self._error = error
-        self._elsewhere = True
+        """Raise it, and from now on an equal one. What has come is let go: an ended connection may be kept for long."""
+        self._failure = error
+        self._lane = "failed"
         self._forget()
+        self.idle = False
         self.partial = None
         self._message = bytearray()
-        raise error
+        self._raise_failure()
+
+    def _raise_failure(self) -> NoReturn:
+        # A new one each time: an exception that two threads raise is corrupted where Python has no GIL.
+        assert self._failure is not None
+        raise type(self._failure)(*self._failure.args)
 
     def _forget(self) -> None:
         """Keep nothing of what was read: a connection between two messages, or an ended one, needs none of it."""
