@@ -42,7 +42,7 @@ from .._net.transport import Transport
 from ..errors import BadHandshakeError
 from .proxy import USER_AGENT, open_http_tunnel, open_socks_tunnel, proxy_from_environment
 
-#: Headers of the handshake itself (gorilla D-3), and those that announce a body.
+#: Headers of the handshake itself (as in gorilla), and those that announce a body.
 _RESERVED = frozenset(
     {
         "connection",
@@ -241,7 +241,7 @@ class Dialer(HandshakeOptions):
     def check_headers(self, source: HeaderSource | None) -> Headers:
         """What `dial` was given as headers. Raises ValueError, TypeError: one cannot be sent, or is not the caller's.
 
-        Without regard to case, where gorilla sees only its own spelling (D-3).
+        Without regard to case, where gorilla sees only its own spelling.
         """
         extra = _checked("headers", source)
         for name, _value in extra:
@@ -313,7 +313,7 @@ class Dialer(HandshakeOptions):
             sock,
             self.ssl_context or _default_context(),
             server_side=False,
-            # Never the Host header (D-13). A zone belongs to this machine, not to the server's name.
+            # Never the Host header. A zone belongs to this machine, not to the server's name.
             server_hostname=self.server_hostname or server.host.partition("%")[0],
             early_data=early_data,
             outer=outer,
@@ -356,7 +356,7 @@ class Dialer(HandshakeOptions):
             raise BadHandshakeError(f"no WebSocket at {server}: {error}", response) from None
 
     def _agreed_compression(self, response: ReceivedResponse) -> deflate.Agreement | None:
-        """Z-2 and Z-3: an extension that was not offered fails the handshake."""
+        """An extension that was not offered fails the handshake."""
         lines = response.headers.get_all("Sec-WebSocket-Extensions")
         answer = handshake.parse_extensions(lines)
         if not answer and any(line.strip() for line in lines):
@@ -455,7 +455,7 @@ def _without_secrets(location: str) -> str:
 
 
 def _agreed_subprotocol(request: Headers, response: ReceivedResponse) -> str | None:
-    """D-8: one that was offered, or none."""
+    """One that was offered, or none."""
     chosen = response.headers.get_all("Sec-WebSocket-Protocol")
     if not chosen:
         return None

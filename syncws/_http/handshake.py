@@ -96,7 +96,7 @@ def checked_subprotocols(value: Any) -> tuple[str, ...]:
 
 
 def parse_tokens(values: Iterable[str]) -> list[str]:
-    """The tokens of comma-separated lists, one list a line, in order (RFC 9110 section 5.6.1); gorilla U-12."""
+    """The tokens of comma-separated lists, one list a line, in order (RFC 9110 section 5.6.1), as in gorilla."""
     return [match[1] for line in values for match in _elements(_LISTED_TOKEN, line)]
 
 
@@ -107,7 +107,7 @@ def has_token(headers: Headers, name: str, token: str) -> bool:
 
 
 def parse_extensions(values: Iterable[str]) -> list[tuple[str, list[tuple[str, str | None]]]]:
-    """Extensions with their parameters, one list a line (RFC 6455 section 9.1); gorilla U-22.
+    """Extensions with their parameters, one list a line (RFC 6455 section 9.1), as in gorilla.
 
     Each is ``(name, [(parameter, value), ...])``. A value may be quoted, and comes without its quotes and backslashes;
     it is None for a parameter without one.
@@ -163,12 +163,12 @@ def subprotocols(request: Request) -> list[str]:
 
 
 def select_subprotocol(offered: Iterable[str], supported: Sequence[str]) -> str | None:
-    """The first of the client's offers that is supported, None if none is; gorilla U-15. Case matters."""
+    """The first of the client's offers that is supported, None if none is, as in gorilla. Case matters."""
     return next((name for name in offered if name in supported), None)
 
 
 def is_same_origin(request: Request) -> bool:
-    """Whether the page that opens the connection came from the host it connects to; gorilla U-14.
+    """Whether the page that opens the connection came from the host it connects to, as in gorilla.
 
     Host and port of the (first) Origin must be those of the request: the host without regard to ASCII case, the port
     as it is written. The scheme does not count, since TLS may end at a proxy. A request without an Origin passes: no

@@ -18,7 +18,7 @@ from .._net.transport import Transport
 from ..errors import WriteTimeout
 from .headers import Headers
 
-#: Bytes of a refusal's body that are kept (gorilla D-6), and seconds they are waited for.
+#: Bytes of a refusal's body that are kept (as in gorilla), and seconds they are waited for.
 BODY_LIMIT = 1024
 _BODY_TIMEOUT = 1.0
 

@@ -60,7 +60,7 @@ class ProxyURL:
 
 
 def parse_server_url(url: str) -> ServerURL:
-    """Take a ws or wss URL apart (gorilla D-1, D-2, D-12). A fragment is dropped.
+    """Take a ws or wss URL apart (as in gorilla). A fragment is dropped.
 
     Letters outside ASCII become IDNA in the host and percent-encoded UTF-8 in path and query. Raises TypeError, and
     ValueError for another scheme, for credentials in the URL and for what is no URL.

@@ -295,7 +295,7 @@ class Upgrader(HandshakeOptions):
         return Accepted(head, subprotocol, agreement)
 
     def _check_origin(self, request: Request) -> None:
-        """U-6 and U-14. A browser says which page opens the connection; anything else is not held back by this."""
+        """A browser says which page opens the connection; anything else is not held back by this."""
         if self.check_origin is not None:
             allowed, setting = self.check_origin(request), "check_origin returned False"
         else:
@@ -313,7 +313,7 @@ class Upgrader(HandshakeOptions):
 
     def _choose_subprotocol(self, request: Request, extra: Headers) -> str | None:
         if self.subprotocols is None:
-            return extra.get("Sec-WebSocket-Protocol")  # U-16: as the application wrote it
+            return extra.get("Sec-WebSocket-Protocol")  # as the application wrote it
         offered = handshake.subprotocols(request)
         if not callable(self.subprotocols):
             return handshake.select_subprotocol(offered, self.subprotocols)
@@ -373,7 +373,7 @@ class Upgrader(HandshakeOptions):
         return _with_upgrade_header(response)
 
 
-# The checks, in gorilla's order (U-1 to U-4), each for one rule. Those of HTTP/1.1 and of the body are ours.
+# The checks, in gorilla's order, each for one rule. Those of HTTP/1.1 and of the body are ours.
 
 
 def _check_connection(request: Request) -> None:
@@ -404,7 +404,7 @@ def _check_method(request: Request) -> None:
 
 
 def _check_http_version(request: Request) -> None:
-    """RFC 6455 section 4.2.1 item 1 (gorilla does not look: U-11)."""
+    """RFC 6455 section 4.2.1 item 1 (gorilla does not look)."""
     if request.http_version != "1.1":
         raise _Refused(
             HTTPStatus.BAD_REQUEST,
@@ -436,7 +436,7 @@ _CHECKS: tuple[Callable[[Request], None], ...] = (
 
 
 def _check_key(request: Request) -> str:
-    """U-7; and one key, or two parsers could each believe in another."""
+    """A key of 16 bytes, as gorilla asks for; and one key, or two parsers could each believe in another."""
     keys = request.headers.get_all("Sec-WebSocket-Key")
     if len(keys) != 1:
         raise _Refused(HTTPStatus.BAD_REQUEST, f"a WebSocket handshake has one Sec-WebSocket-Key, not {len(keys)}")
@@ -446,7 +446,7 @@ def _check_key(request: Request) -> str:
 
 
 def _valid_response_headers(source: HeaderSource | None) -> Headers:
-    """The application's headers for the 101 (U-5, U-18), or a refusal that says which cannot be sent."""
+    """The application's headers for the 101, or a refusal that says which cannot be sent."""
     try:
         extra = checked_headers(source)
     except (TypeError, ValueError) as exc:
@@ -464,7 +464,7 @@ def _application_error(message: str) -> _Refused:
 
 
 def _no_connection() -> _Refused:
-    """U-8: gorilla's "response does not implement http.Hijacker"."""
+    """Gorilla's "response does not implement http.Hijacker"."""
     return _Refused(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "the connection of this request cannot be taken over",
@@ -480,7 +480,7 @@ def _default_response(refused: _Refused) -> Response:
 
 
 def _with_upgrade_header(response: Response) -> Response:
-    """A 426 names the protocol to upgrade to (RFC 9110 section 15.5.22), also one made by the application (U-13)."""
+    """A 426 names the protocol to upgrade to (RFC 9110 section 15.5.22), also one made by the application."""
     if response.status != HTTPStatus.UPGRADE_REQUIRED or "Upgrade" in response.headers:
         return response
     return Response(response.body, response.status, [*response.headers, ("Upgrade", "websocket")])
@@ -489,13 +489,13 @@ def _with_upgrade_header(response: Response) -> Response:
 def _switching_protocols(
     accept: str, subprotocol: str | None, agreement: deflate.Agreement | None, extra: Headers
 ) -> bytes:
-    """The 101 (RFC 6455 section 4.2.2 item 5), in gorilla's order (U-17)."""
+    """The 101 (RFC 6455 section 4.2.2 item 5), in gorilla's order."""
     headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
     if subprotocol is not None:
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     if agreement is not None:
         headers.append(("Sec-WebSocket-Extensions", agreement.header))
-    # The application's Sec-WebSocket-Protocol is above already, or the Upgrader's subprotocols override it (U-16).
+    # The application's Sec-WebSocket-Protocol is above already, or the Upgrader's subprotocols override it.
     headers.extend(pair for pair in extra if pair[0].lower() != "sec-websocket-protocol")
     return switching_protocols(headers)
 

@@ -84,7 +84,7 @@ class TestConnection(DialCase):
                 self.assertIn(len(large.payload), size)
 
     def test_its_answer(self) -> None:
-        """conn.response is the 101, with its headers; the client has no request (D-7)."""
+        """conn.response is the 101, with its headers; the client has no request."""
         conn = self.dial(self.bad_server(accepting("X-Served-By: a", "x-served-by: b")).url)
         self.assertEqual((conn.response.status, conn.response.reason), (101, "Switching Protocols"))
         self.assertEqual((conn.response.http_version, conn.response.body), ("1.1", b""))
@@ -155,7 +155,7 @@ class TestConnection(DialCase):
         self.assertIsInstance(reading.error(), CloseError)
 
     def test_frames_behind_the_answer(self) -> None:
-        """Messages in the same segment as the 101 are delivered, and then those behind them (D-7)."""
+        """Messages in the same segment as the 101 are delivered, and then those behind them."""
         server = self.bad_server(accepting(behind=frame(b"one") + frame(b"two")))
         conn = self.dial(server.url)
         self.assertEqual([conn.receive(timeout=PATIENCE) for _ in range(2)], ["one", "two"])
@@ -221,7 +221,7 @@ class TestRequest(DialCase):
         return server.request
 
     def test_a_bare_request(self) -> None:
-        """Nothing but what RFC 6455 demands and a User-Agent is sent, Host first (D-2)."""
+        """Nothing but what RFC 6455 demands and a User-Agent is sent, Host first."""
         server = self.bad_server(accepting())
         self.dial(server.url)
         asked = server.request
@@ -266,7 +266,7 @@ class TestRequest(DialCase):
         self.assertEqual([len(base64.b64decode(key, validate=True)) for key in keys], [16] * 3)
 
     def test_the_target(self) -> None:
-        """Path and query go out as they are, the fragment does not, and no path is "/" (D-2)."""
+        """Path and query go out as they are, the fragment does not, and no path is "/"."""
         for path, target in (
             ("", "/"),
             ("?a=b", "/?a=b"),
@@ -279,7 +279,7 @@ class TestRequest(DialCase):
                 self.assertEqual(self.ask(path=path).line, f"GET {target} HTTP/1.1")
 
     def test_the_host_of_a_name(self) -> None:
-        """Host is the URL's, in ASCII, and without the port where that is the scheme's own (D-12)."""
+        """Host is the URL's, in ASCII, and without the port where that is the scheme's own."""
         for url, host in (
             ("ws://example.com", "example.com"),
             ("ws://example.com:80/", "example.com"),
@@ -294,7 +294,7 @@ class TestRequest(DialCase):
                 self.assertEqual(server.request.headers.get_all("Host"), [host])
 
     def test_subprotocols_in_headers(self) -> None:
-        """Without subprotocols the header is the caller's: each value is a line of its own (D-4)."""
+        """Without subprotocols the header is the caller's: each value is a line of its own."""
         asked = self.ask([("Sec-WebSocket-Protocol", "a, b"), ("sec-websocket-protocol", "c")])
         self.assertEqual(asked.headers.get_all("Sec-WebSocket-Protocol"), ["a, b", "c"])
 
@@ -314,7 +314,7 @@ class TestRequest(DialCase):
         self.assertEqual(self.ask({"X-Name": "Jürgen"}).headers["X-Name"], "Jürgen")
 
     def test_a_host_header(self) -> None:
-        """A Host of the caller's, in any case, takes the place of the URL's, and nothing else changes (D-3)."""
+        """A Host of the caller's, in any case, takes the place of the URL's, and nothing else changes."""
         server = self.bad_server(accepting())
         self.dial(server.url, {"hOST": "elsewhere.example"})
         self.assertEqual(server.request.lines[0], "Host: elsewhere.example")
@@ -356,13 +356,13 @@ class TestCookies(DialCase):
         self.assertEqual([request.headers.get("Cookie") for request in server.requests], [None, "id=1234"])
 
     def test_of_a_refusal(self) -> None:
-        """Set-Cookie of a refusal is stored as well, be its status or its 101 at fault (D-18)."""
+        """Set-Cookie of a refusal is stored as well, be its status or its 101 at fault."""
         self.refused(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nSet-Cookie: a=1\r\n\r\n", cookie_jar=self.jar)
         self.refused(accepting("Set-Cookie: b=2", accept=None), cookie_jar=self.jar)
         self.assertEqual(self.in_jar(), {"a": "1", "b": "2"})
 
     def test_the_callers_cookie_replaces(self) -> None:
-        """A Cookie header of the caller's, in any case, is sent alone (D-18)."""
+        """A Cookie header of the caller's, in any case, is sent alone."""
         server = self.bad_server(accepting("Set-Cookie: a=1"))
         self.visit(server)
         self.visit(server, {"cookie": "b=2"})
@@ -447,7 +447,7 @@ class TestMistakes(DialCase):
         return f"{type(caught.exception).__name__}: {caught.exception}"
 
     def test_urls(self) -> None:
-        """A URL that is none of a WebSocket server says so (D-1, TestDialBadScheme); credentials are not repeated."""
+        """A URL that is none of a WebSocket server says so (TestDialBadScheme); credentials are not repeated."""
         for url, message in (
             ("http://x/", "must begin with ws:// or wss://, not http:"),
             ("localhost:8080", "must begin with ws:// or wss://"),
@@ -468,7 +468,7 @@ class TestMistakes(DialCase):
                 self.assertNotIn("secret", found)
 
     def test_headers_of_the_handshake(self) -> None:
-        """Headers of the handshake are refused in any case, and the error names them (D-3, TestDialBadHeader)."""
+        """Headers of the handshake are refused in any case, and the error names them (gorilla's TestDialBadHeader)."""
         for name in (*HANDSHAKE_HEADERS, "Content-Length", "Transfer-Encoding"):
             for spelling in (name, name.lower(), name.upper(), name.swapcase()):
                 with self.subTest(spelling):
@@ -480,7 +480,7 @@ class TestMistakes(DialCase):
         self.assertIn("enable_compression", found)
 
     def test_subprotocols_twice(self) -> None:
-        """Sec-WebSocket-Protocol is refused, in any case, if the Dialer has subprotocols (D-3)."""
+        """Sec-WebSocket-Protocol is refused, in any case, if the Dialer has subprotocols."""
         for spelling in ("Sec-WebSocket-Protocol", "sec-websocket-protocol"):
             found = self.mistake(self.server.url, {spelling: "v1"}, subprotocols=["v1"])
             self.assertIn("headers: Sec-WebSocket-Protocol is there already: the Dialer has subprotocols", found)
@@ -536,7 +536,7 @@ class TestMistakes(DialCase):
             dial(self.server.url, compression=True)
 
     def test_the_url_comes_first(self) -> None:
-        """The URL is looked at first, then the headers, then the proxy is asked for (D-1)."""
+        """The URL is looked at first, then the headers, then the proxy is asked for."""
         asked: list[str] = []
 
         def proxy(url: str) -> None:

@@ -37,7 +37,7 @@ class TestSwitching(DialCase):
         return self.dial(self.bad_server(answer).url, headers, **options)
 
     def test_extra_tokens(self) -> None:
-        """Upgrade and Connection may list other tokens, in any case, over lines (D-9)."""
+        """Upgrade and Connection may list other tokens, in any case, over lines."""
         for instead in (
             {"upgrade": "Upgrade: foo, websocket"},
             {"upgrade": "UPGRADE: WebSocket, foo/1"},
@@ -127,7 +127,7 @@ class TestSwitching(DialCase):
 
 
 class TestSubprotocols(DialCase):
-    """The one subprotocol that a server may choose (D-8)."""
+    """The one subprotocol that a server may choose."""
 
     def choice(self, *chosen: str, headers: Any = None, **options: Any) -> str | None:
         lines = (f"Sec-WebSocket-Protocol: {name}" for name in chosen)
@@ -176,7 +176,7 @@ class TestSubprotocols(DialCase):
 
 
 class TestExtensions(DialCase):
-    """Which compression a server may agree to (Z-1 to Z-3)."""
+    """Which compression a server may agree to."""
 
     def agreed(self, *values: str) -> syncws.Conn:
         lines = (f"Sec-WebSocket-Extensions: {value}" for value in values)
@@ -187,7 +187,7 @@ class TestExtensions(DialCase):
         return self.refused(accepting(*lines), enable_compression=enable_compression)
 
     def test_the_offer(self) -> None:
-        """Without context takeover, and the server may limit our window (Z-1)."""
+        """Without context takeover, and the server may limit our window."""
         conn = self.agreed(_DEFLATE)
         self.assertEqual(conn.response.headers["Sec-WebSocket-Extensions"], _DEFLATE)
         self.assertEqual(
@@ -214,7 +214,7 @@ class TestExtensions(DialCase):
                 self.assertFalse(self.agreed(*values).compression)
 
     def test_none_was_offered(self) -> None:
-        """Any extension is refused if none was offered (Z-3)."""
+        """Any extension is refused if none was offered."""
         for value, name in ((_DEFLATE, "permessage-deflate"), ("x-foo; a=b", "x-foo"), ("a, b", "a")):
             with self.subTest(value):
                 found = self.refused_extensions(value, enable_compression=False)
@@ -228,7 +228,7 @@ class TestExtensions(DialCase):
         self.assertIn("2 extensions; one was offered", self.refused_extensions(_DEFLATE, _DEFLATE))
 
     def test_bad_parameters(self) -> None:
-        """Parameters that are unknown, there twice, or of a wrong value are refused, and named (Z-2)."""
+        """Parameters that are unknown, there twice, or of a wrong value are refused, and named."""
         for parameter in (
             "foo",
             "server_no_context_takeover",  # twice, then
@@ -244,7 +244,7 @@ class TestExtensions(DialCase):
                 self.assertIn(parameter.partition("=")[0], self.refused_extensions(f"{_DEFLATE}; {parameter}"))
 
     def test_context_takeover(self) -> None:
-        """An answer by which the server keeps its context is refused: our inflater forgets (Z-2)."""
+        """An answer by which the server keeps its context is refused: our inflater forgets."""
         for value in ("permessage-deflate", "permessage-deflate; client_no_context_takeover"):
             self.assertIn("without server_no_context_takeover", self.refused_extensions(value))
 
@@ -304,7 +304,7 @@ class TestRefusals(DialCase):
         self.assertNotIn("secret", str(caught.exception))
 
     def test_a_redirect(self) -> None:
-        """A redirect is not followed, and the message says where it leads (D-5)."""
+        """A redirect is not followed, and the message says where it leads."""
         other = self.bad_server(accepting())
         for status in ("301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 P"):
             location = f"Location: {other.url}"
@@ -348,13 +348,13 @@ class TestRefusals(DialCase):
         self.assertEqual(self.refused(answering("403 " + "x" * 5000)), f"the answer is 403 {'x' * 200}")
 
     def test_no_reason(self) -> None:
-        """A status line without a reason is understood, and HTTP's own reason shown (gorilla panics: D-15)."""
+        """A status line without a reason is understood, and HTTP's own reason shown (gorilla panics)."""
         for line in (b"HTTP/1.1 404\r\n", b"HTTP/1.1 404 \r\n"):
             found = self.refused(line + b"Content-Length: 0\r\n\r\n")
             self.assertEqual(found, "the answer is 404 Not Found")
 
     def test_the_beginning_of_a_body(self) -> None:
-        """1024 bytes of a body are kept, however it comes (D-6)."""
+        """1024 bytes of a body are kept, however it comes."""
         body = bytes(range(256)) * 8
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:10], body[10:1500], body[1500:]))
         head = b"HTTP/1.1 403 Forbidden\r\n"
@@ -375,7 +375,7 @@ class TestRefusals(DialCase):
             self.assertEqual(self.refusal(server).response.body, b"no")
 
     def test_a_body_that_does_not_come(self) -> None:
-        """A body that stops is not waited for longer than a moment, without any timeout too (D-6)."""
+        """A body that stops is not waited for longer than a moment, without any timeout too."""
         answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2000\r\n\r\nten bytes."
         with mock.patch("syncws._http.httpclient._BODY_TIMEOUT", 0.1):
             error = self.refusal(self.bad_server(answer), handshake_timeout=None)
@@ -401,7 +401,7 @@ class TestNoAnswer(DialCase):
     """What is no HTTP, or nothing: an error without an answer, or the network's own."""
 
     def test_a_hang_up(self) -> None:
-        """A server that hangs up instead of answering is said to (D-10); there is no response."""
+        """A server that hangs up instead of answering is said to; there is no response."""
         server = self.bad_server(b"", hang_up=True)
         error = self.refusal(server)
         self.assertEqual(str(error), f"no WebSocket at {server.url}: it closed the connection without an answer")

@@ -98,7 +98,7 @@ class TestTunnels(ProxyCase):
             conn.close()
 
     def test_frames_behind_the_answer(self) -> None:
-        """Messages right behind the 101 are delivered through each combination (D-7)."""
+        """Messages right behind the 101 are delivered through each combination."""
         for proxy_tls, server_tls in COMBINATIONS:
             with self.subTest(proxy_tls=proxy_tls, server_tls=server_tls):
                 tls = serving_tls(BACKEND) if server_tls else None
@@ -108,7 +108,7 @@ class TestTunnels(ProxyCase):
                 self.assertEqual([conn.receive(timeout=PATIENCE) for _ in range(2)], ["one", "two"])
 
     def test_bytes_behind_the_consent(self) -> None:
-        """What comes right behind the proxy's 200 is the server's (D-19): an answer for ws, TLS for wss."""
+        """What comes right behind the proxy's 200 is the server's: an answer for ws, TLS for wss."""
         for proxy_tls in (False, True):
             with self.subTest(proxy_tls=proxy_tls):
                 answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
@@ -157,7 +157,7 @@ class TestTunnels(ProxyCase):
                 self.assertEqual((target, headers["Host"]), (destination, destination))
 
     def test_credentials(self) -> None:
-        """Credentials of the proxy's URL are sent as Basic, percent-encoded ones and an empty password too (D-15)."""
+        """Credentials of the proxy's URL are sent as Basic, percent-encoded ones and an empty password too."""
         for user, password, written in (
             ("user", "pass", "user:pass"),
             ("user", "p@ss:w/rd", "user:p%40ss%3Aw%2Frd"),
@@ -223,7 +223,7 @@ class TestChoice(ProxyCase):
         self.assertEqual(proxy.connections, 1)
 
     def test_a_callable_that_raises(self) -> None:
-        """What a callable raises leaves as it is, and nothing is dialed (D-17, TestProxyFnErrorIsPropagated)."""
+        """What a callable raises leaves as it is, and nothing is dialed (gorilla's TestProxyFnErrorIsPropagated)."""
         hook = mock.Mock(side_effect=AssertionError("dialed"))
         for error in (RuntimeError("no"), OSError("no"), KeyboardInterrupt()):
             with self.assertRaises(type(error)) as caught:
@@ -251,7 +251,7 @@ class TestChoice(ProxyCase):
         return mock.patch.dict(os.environ, variables)
 
     def test_the_environment(self) -> None:
-        """By default http_proxy is for ws and https_proxy for wss, in either case of letters (D-17)."""
+        """By default http_proxy is for ws and https_proxy for wss, in either case of letters."""
         for name, tls in (("http_proxy", False), ("https_proxy", True), ("HTTPS_PROXY", True), ("all_proxy", False)):
             proxy, (_, url) = self.proxy(), self.backend(tls=tls)
             with self.subTest(name), self.environment(**{name: proxy.url}):
@@ -296,7 +296,7 @@ class TestChoice(ProxyCase):
 
 
 class TestHooks(ProxyCase):
-    """Hooks connect to the first hop: the proxy, where there is one (D-14, TestNetDialConnect)."""
+    """Hooks connect to the first hop: the proxy, where there is one (gorilla's TestNetDialConnect)."""
 
     def test_net_dial(self) -> None:
         """net_dial gets the proxy's host and port, once; TLS is done behind it, for both hops."""
@@ -402,7 +402,7 @@ class TestRefusals(ProxyCase):
     """What a proxy's refusal tells; nothing is left of it."""
 
     def test_no_credentials(self) -> None:
-        """A 407 says how credentials are given, or that these are not accepted, and repeats none (D-15)."""
+        """A 407 says how credentials are given, or that these are not accepted, and repeats none."""
         proxy = self.proxy(auth=("user", "right"))
         error = self.proxy_error(proxy)
         self.assertEqual(error.status, 407)
@@ -435,7 +435,7 @@ class TestRefusals(ProxyCase):
         self.assertEqual(self.proxy_error(self.proxy()).status, 502)
 
     def test_no_reason(self) -> None:
-        """A status line without a reason is an error like any other; gorilla panics (D-15)."""
+        """A status line without a reason is an error like any other; gorilla panics."""
         error = self.proxy_error(self.proxy(answer=b"HTTP/1.1 403\r\n\r\n"))
         self.assertTrue(str(error).endswith(": 403 Forbidden"))
 
@@ -532,7 +532,7 @@ class TestTime(ProxyCase):
 
 
 class TestSocks(ProxyCase):
-    """SOCKS5, by python-socks (D-16)."""
+    """SOCKS5, by python-socks."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -77,19 +77,19 @@ class TestTLS(DialCase):
         self.assert_echo(conn, "hello" * 10000)
 
     def test_frames_behind_the_answer(self) -> None:
-        """Messages in the same record as the 101 are delivered (D-7)."""
+        """Messages in the same record as the 101 are delivered."""
         server = self.bad_server(accepting(behind=frame(b"one") + frame(b"two")), tls=serving_tls())
         conn = self.dial(server.url, ssl_context=trusting())
         self.assertEqual([conn.receive(timeout=PATIENCE) for _ in range(2)], ["one", "two"])
 
     def test_the_name_is_the_urls(self) -> None:
-        """The server is asked for the URL's host, and its certificate must be for that (D-13)."""
+        """The server is asked for the URL's host, and its certificate must be for that."""
         server, names = self.secure("localhost")
         self.assert_echo(self.dial(f"wss://localhost:{server.port}/", ssl_context=trusting()))
         self.assertEqual(names, ["localhost"])
 
     def test_the_host_header_is_no_name(self) -> None:
-        """A Host header changes neither the name in TLS nor the address (D-3, TestHost)."""
+        """A Host header changes neither the name in TLS nor the address (gorilla's TestHost)."""
         server, names = self.secure("localhost")
         self.dial(f"wss://localhost:{server.port}/", {"Host": "elsewhere.example"}, ssl_context=trusting())
         self.assertEqual((names, server.request.host), (["localhost"], "elsewhere.example"))
@@ -219,7 +219,7 @@ class TestTLS(DialCase):
 
 
 class TestHooks(DialCase):
-    """net_dial and net_dial_tls: which is called, with what, and what they may return (D-14)."""
+    """net_dial and net_dial_tls: which is called, with what, and what they may return."""
 
     def test_precedence(self) -> None:
         """Who connects to the server: net_dial_tls for wss, else net_dial, else we (TestNetDialConnect)."""
@@ -424,7 +424,7 @@ class Due(Attempt):
 
 
 class TestDeadline(DialCase):
-    """One deadline over the whole dial, and none over what comes after (D-10)."""
+    """One deadline over the whole dial, and none over what comes after."""
 
     def assert_times_out(self, url: str, step: str, begins: str = "", **options: Any) -> None:
         """A dial takes too long in a step; time runs from that one on, or from an earlier one."""
@@ -522,7 +522,7 @@ class TestDeadline(DialCase):
         self.assertEqual(ours.fileno(), -1)
 
     def test_a_body_that_drips(self) -> None:
-        """The body of a refusal is under the deadline too, and then the refusal counts, not the time (D-6)."""
+        """The body of a refusal is under the deadline too, and then the refusal counts, not the time."""
 
         def script(sock: socket.socket, asked: Asked) -> None:
             sock.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2000\r\n\r\n")

@@ -227,7 +227,7 @@ class HTTPTests(Cases):
         self.assertTrue(self.asked().startswith(b"CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\n"))
 
     def test_consent(self) -> None:
-        """Any 2xx is consent, in HTTP/1.0 too, with or without a reason; what comes behind it is kept (D-19)."""
+        """Any 2xx is consent, in HTTP/1.0 too, with or without a reason; what comes behind it is kept."""
         for head in (
             b"HTTP/1.1 200 Connection established\r\n",
             b"HTTP/1.0 200 Connection established\r\nProxy-Agent: a\r\n",
@@ -253,7 +253,7 @@ class HTTPTests(Cases):
         """Anything else is a ProxyError with status and headers, whose text says which proxy, where to and why."""
         for line, status, shown in (
             (b"HTTP/1.1 403 Filtered", 403, "403 Filtered"),
-            (b"HTTP/1.1 403", 403, "403 Forbidden"),  # where gorilla panics (D-15)
+            (b"HTTP/1.1 403", 403, "403 Forbidden"),  # where gorilla panics
             (b"HTTP/1.1 403 ", 403, "403 Forbidden"),
             (b"HTTP/1.0 502 Bad Gateway", 502, "502 Bad Gateway"),
             (b"HTTP/1.1 302 Found", 302, "302 Found"),
@@ -473,7 +473,7 @@ class SocksTests(Cases):
         return caught.exception
 
     def test_names_are_left_to_the_proxy(self) -> None:
-        """A name is sent as it is, in both schemes: the proxy looks it up (D-16)."""
+        """A name is sent as it is, in both schemes: the proxy looks it up."""
         with mock.patch("socket.getaddrinfo", side_effect=AssertionError("looked up here")):
             for scheme in ("socks5", "socks5h"):
                 asked = self.answered(ANONYMOUS + GRANTED, f"{scheme}://p")

@@ -30,7 +30,7 @@ class ServerByThePeer(ConnCase):
     """The peer closes first."""
 
     def test_answer_is_the_code_without_the_reason(self) -> None:
-        """C-1: the answer to a close is its code, without the reason; an empty one is answered with an empty one."""
+        """The answer to a close is its code, without the reason; an empty one is answered with an empty one."""
         for code, reason, answer in ((1000, "bye", b"\x03\xe8"), (4321, "", b"\x10\xe1"), (None, "", b"")):
             conn, peer = self.peer()
             peer.close(code, reason)
@@ -38,7 +38,7 @@ class ServerByThePeer(ConnCase):
             self.assertEqual(peer.receive_frame()[:2], (CLOSE, answer))
 
     def test_read_tells_code_and_reason(self) -> None:
-        """C-2: the read raises the peer's code and reason, 1005 for none; its text tells who closed, in order."""
+        """The read raises the peer's code and reason, 1005 for none; its text tells who closed, in order."""
         conn, peer = self.peer()
         peer.close(4000, "grün")
         end = self.assert_ends(conn.receive, 4000, CloseError)
@@ -49,8 +49,8 @@ class ServerByThePeer(ConnCase):
         self.assertTrue(conn.closed)
 
     def test_handler_comes_before_the_error(self) -> None:
-        """C-2: the close handler is told code and reason before the read raises; then the close is answered (C-8
-        differs: a handler that writes nothing does not keep the connection open)."""
+        """The close handler is told code and reason before the read raises; then the close is answered, even by a
+        handler that writes nothing (unlike gorilla)."""
         conn, peer = self.peer()
         heard = []
         conn.set_close_handler(lambda *close: heard.append((close, conn.closed)))
@@ -83,7 +83,7 @@ class ServerByThePeer(ConnCase):
             self.assertTrue(peer.at_end())
 
     def test_handler_that_raises(self) -> None:
-        """C-6: what the close handler raises replaces the CloseError in reads; the close is answered all the same, and
+        """What the close handler raises replaces the CloseError in reads; the close is answered all the same, and
         writes raise the end."""
         conn, peer = self.peer()
         error = ZeroDivisionError()
@@ -378,7 +378,7 @@ class ServerByThisSide(ConnCase):
         self.assert_ends(lambda: conn.send("x"), 1011, CloseError)
 
     def test_writes_after_the_close(self) -> None:
-        """W-12: after this side's close every write is a CloseSentError until the end is known; a writer opened before
+        """After this side's close every write is a CloseSentError until the end is known; a writer opened before
         still collects, and fails when it sends."""
         conn, peer = self.peer()
         writer = conn.next_writer(TEXT)
@@ -403,7 +403,7 @@ class ServerByThisSide(ConnCase):
         self.assert_ends(lambda: conn.send("x"), 1001, CloseError)
 
     def test_gorillas_closing_idiom(self) -> None:
-        """C-9: after a close of one's own through write_control, reading on finds the peer's messages and its close."""
+        """After a close of one's own through write_control, reading on finds the peer's messages and its close."""
         conn, peer = self.peer()
         conn.write_control(CLOSE, format_close_message(1000, "done"))
         peer.send_frame(TEXT, "m")

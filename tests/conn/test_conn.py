@@ -1,7 +1,5 @@
 """`Conn`: what it is, its handlers, its keepalive, close_read. Both roles. Reading, writing and closing have files of
 their own beside this one.
-
-Ids such as C-1 name the behaviours of gorilla/websocket that are kept, or mended on purpose.
 """
 
 from __future__ import annotations
@@ -108,7 +106,7 @@ class ServerIdentity(ConnCase):
         self.assertEqual((conn.closed, conn.latency, conn.queued, conn.dropped), (False, None, (0, 0), 0))
 
     def test_early_data(self) -> None:
-        """U-20: what the peer sent right behind its handshake is the first to be read."""
+        """What the peer sent right behind its handshake is the first to be read."""
         conn, peer = self.peer()
         data = peer.frame(TEXT, "early") + peer.frame(TEXT, "split")
         ours, theirs = socketpair()
@@ -166,7 +164,7 @@ class ServerHandlers(ConnCase):
     """Ping, pong and close handlers."""
 
     def test_default_handlers(self) -> None:
-        """C-1: by default a ping is answered with its payload, and a pong is ignored."""
+        """By default a ping is answered with its payload, and a pong is ignored."""
         conn, peer = self.peer()
         peer.send_frame(PONG, b"unasked")
         for payload in (b"", b"p", bytes(125)):
@@ -183,7 +181,7 @@ class ServerHandlers(ConnCase):
         self.assertEqual([int(peer.receive_frame().payload) for _ in range(10)], list(range(10)))
 
     def test_handlers_replace_and_restore(self) -> None:
-        """C-13: a handler gets the payload, and replaces the default; None restores it."""
+        """A handler gets the payload, and replaces the default; None restores it."""
         conn, peer = self.peer()
         heard: list[tuple[str, bytes]] = []
         conn.set_ping_handler(lambda data: heard.append(("ping", data)))
@@ -199,7 +197,7 @@ class ServerHandlers(ConnCase):
         self.assertEqual(len(heard), 2)
 
     def test_handlers_can_be_wrapped(self) -> None:
-        """C-13: the getters are never None, so that a handler can wrap the one before it."""
+        """The getters are never None, so that a handler can wrap the one before it."""
         conn, peer = self.peer()
         heard = []
         default = conn.ping_handler
@@ -219,7 +217,7 @@ class ServerHandlers(ConnCase):
         self.assertEqual(conn.ping_handler, default)
 
     def test_handlers_run_in_the_reading_thread(self) -> None:
-        """X-6: a handler runs inside the read, in its thread, and may write messages and control frames."""
+        """A handler runs inside the read, in its thread, and may write messages and control frames."""
         conn, peer = self.peer()
         threads = []
 
@@ -238,7 +236,7 @@ class ServerHandlers(ConnCase):
         ])  # fmt: skip
 
     def test_handler_that_raises(self) -> None:
-        """C-6: what a handler raises leaves the read, and is raised by every later read; nothing is written, writes
+        """What a handler raises leaves the read, and is raised by every later read; nothing is written, writes
         work."""
         for opcode in (PING, PONG):
             conn, peer = self.peer()
@@ -262,7 +260,7 @@ class ServerHandlers(ConnCase):
             self.assertEqual(peer.receive_frame()[:2], (TEXT, b"still fine"))
 
     def test_handler_that_raises_in_the_middle_of_a_message(self) -> None:
-        """C-6: between the fragments of a message a reader gives what came before, and then what the handler raised."""
+        """Between the fragments of a message a reader gives what came before, and then what the handler raised."""
         conn, peer = self.peer()
 
         def handler(data: bytes) -> None:

@@ -22,7 +22,7 @@ class ServerNow(ConnCase):
     """close_now()."""
 
     def test_no_handshake(self) -> None:
-        """C-11, X-5: close_now is gorilla's Close: the peer sees the end of TCP and no close frame; again is no
+        """close_now is gorilla's Close: the peer sees the end of TCP and no close frame; again is no
         error."""
         conn, peer = self.peer()
         conn.close_now()
@@ -34,7 +34,7 @@ class ServerNow(ConnCase):
         assert_same_end(self, self.assert_ends(lambda: conn.send("x"), 1006, CloseError), end)
 
     def test_everybody_is_woken(self) -> None:
-        """X-5: a thread inside a read, a write, or waiting for either, is woken and gets the one end."""
+        """A thread inside a read, a write, or waiting for either, is woken and gets the one end."""
         conn, _ = self.peer(buffer=_BUFFER)
         tasks = [self.start_reading(conn), self.start_stuck_write(conn)]
         tasks += [self.start(conn.send, "x"), self.start(conn.write_control, PING), self.start(conn.next_writer, TEXT)]

@@ -1,7 +1,4 @@
-"""Reading from a `Conn`: messages, streams, limits, timeouts, bad input, and how a read ends. Both roles.
-
-Ids such as R-2 name the behaviours of gorilla/websocket that are kept, or mended on purpose.
-"""
+"""Reading from a `Conn`: messages, streams, limits, timeouts, bad input, and how a read ends. Both roles."""
 
 from __future__ import annotations
 
@@ -41,7 +38,7 @@ class ServerMessages(ConnCase):
         self.assertEqual([conn.receive(), conn.receive()], ["grün", b"\xff"])
 
     def test_control_frames_do_not_surface(self) -> None:
-        """R-1: a read handles pings and pongs inside, and returns the message behind them."""
+        """A read handles pings and pongs inside, and returns the message behind them."""
         conn, peer = self.peer()
         peer.send_frame(9, b"p")
         peer.send_frame(10, b"q")
@@ -50,7 +47,7 @@ class ServerMessages(ConnCase):
         self.assertEqual(peer.receive_frame()[:2], (10, b"p"))
 
     def test_nothing_is_handled_while_nobody_reads(self) -> None:
-        """R-1: without a read no ping is answered and no handler runs."""
+        """Without a read no ping is answered and no handler runs."""
         conn, peer = self.peer()
         called = []
         conn.set_ping_handler(called.append)
@@ -63,7 +60,7 @@ class ServerMessages(ConnCase):
         self.assertEqual(called, [b"p"])
 
     def test_empty_messages_are_legal(self) -> None:
-        """W-14: empty messages arrive, fragmented or not."""
+        """Empty messages arrive, fragmented or not."""
         conn, peer = self.peer()
         peer.send_frame(TEXT)
         peer.send_frame(BINARY, fin=False)
@@ -72,7 +69,7 @@ class ServerMessages(ConnCase):
         self.assertEqual(conn.read_message(), (BINARY, b""))
 
     def test_fragments_make_one_message(self) -> None:
-        """Fragments are joined, with control frames between them handled on the way (C-7)."""
+        """Fragments are joined, with control frames between them handled on the way."""
         conn, peer = self.peer()
         pongs = []
         conn.set_pong_handler(pongs.append)
@@ -132,7 +129,7 @@ class ServerStreams(ConnCase):
     """next_reader and join_messages."""
 
     def test_next_reader_skips_the_rest_of_the_message_before(self) -> None:
-        """R-2: next_reader discards what is left, all its fragments; the old reader is then at its end."""
+        """next_reader discards what is left, all its fragments; the old reader is then at its end."""
         conn, peer = self.peer()
         peer.send_frame(TEXT, "first", fin=False)
         peer.send_frame(0, "more")
@@ -145,7 +142,7 @@ class ServerStreams(ConnCase):
         self.assertEqual(old.read(), b"")
 
     def test_every_kind_of_read_skips_the_rest_of_an_unread_stream(self) -> None:
-        """R-2: read_message, receive and receive_json pass over an unread message too."""
+        """read_message, receive and receive_json pass over an unread message too."""
         conn, peer = self.peer()
         for read in (conn.read_message, conn.receive, conn.receive_json, conn.next_reader):
             peer.send_frame(TEXT, "skipped", fin=False)
@@ -157,7 +154,7 @@ class ServerStreams(ConnCase):
         self.assertEqual(conn.receive(), "last")
 
     def test_a_read_message_stays_at_its_end(self) -> None:
-        """R-3: a reader whose message is read gives nothing ever after, and does not touch the next message."""
+        """A reader whose message is read gives nothing ever after, and does not touch the next message."""
         conn, peer = self.peer()
         peer.send_frame(TEXT, "m")
         reader = conn.next_reader()
@@ -191,7 +188,7 @@ class ServerStreams(ConnCase):
         self.assertEqual(conn.receive(), "next")
 
     def test_join_messages_ends_with_the_end(self) -> None:
-        """J-5: all messages as one stream, the terminator after each, empty ones too; a normal close is raised."""
+        """All messages as one stream, the terminator after each, empty ones too; a normal close is raised."""
         for term, joined in ((b"", b"abc"), (b"|", b"a||bc|")):
             conn, peer = self.peer()
             peer.send_frame(TEXT, "a")
@@ -205,7 +202,7 @@ class ServerStreams(ConnCase):
             self.assertEqual((bytes(got), caught.exception.code), (joined, 1000))
 
     def test_the_end_within_a_message_reaches_the_reader_and_the_connection(self) -> None:
-        """C-12: a close between fragments is raised by the open reader, and again by every later read."""
+        """A close between fragments is raised by the open reader, and again by every later read."""
         conn, peer = self.peer()
         peer.send(peer.frame(TEXT, "a", fin=False) + peer.frame(8, b"\x03\xe9bye"))
         reader = conn.next_reader()
@@ -225,7 +222,7 @@ class ServerEnds(ConnCase):
     """Ends of the stream, and what reads raise from then on."""
 
     def test_stream_cut_at_every_byte(self) -> None:
-        """R-6: an end of the stream without a close frame is CloseError 1006, between frames or at any byte of one."""
+        """An end of the stream without a close frame is CloseError 1006, between frames or at any byte of one."""
         conn, peer = self.peer()
         stream = peer.frame(TEXT, "ab", fin=False) + peer.frame(9, b"p") + peer.frame(0, b"x" * 130)
         whole = peer.frame(BINARY, b"y" * 200)
@@ -241,7 +238,7 @@ class ServerEnds(ConnCase):
                     conn.close()
 
     def test_end_while_skipping(self) -> None:
-        """R-7, mended: the end of the stream while a message is skipped is 1006 too, so that nothing looks complete."""
+        """Unlike gorilla, the end of the stream while a message is skipped is 1006 too: nothing looks complete."""
         for end in ("frame", "fragment"):
             conn, peer = self.peer()
             frame = peer.frame(TEXT, "long text", fin=end == "frame")
@@ -263,7 +260,7 @@ class ServerEnds(ConnCase):
         self.assertIsInstance(end.__cause__, ConnectionResetError)
 
     def test_every_later_call_raises_the_same_object(self) -> None:
-        """R-4, R-14: once over, every read and write raises the one stored end; a deadline changes nothing."""
+        """Once over, every read and write raises the one stored end; a deadline changes nothing."""
         conn, peer = self.peer()
         peer.send_frame(TEXT, b"\xff")
         end = self.assert_ends(conn.read_message, 1007, ProtocolError)
@@ -284,7 +281,7 @@ class ServerEnds(ConnCase):
             assert_same_end(self, self.assert_ends(call, 1007, ProtocolError), end)
 
     def test_reading_on_after_the_end_never_hangs(self) -> None:
-        """TestFailedConnectionReadPanic, R-5: a loop that ignores the end gets it at once, thousands of times."""
+        """A loop that ignores the end gets it at once, thousands of times."""
         conn, peer = self.peer()
         peer.close()
         for _ in range(5000):
@@ -315,13 +312,13 @@ class ServerBadInput(ConnCase):
             assert_same_end(self, self.assert_ends(conn.read_message, code, ProtocolError), end)
             assert_same_end(self, self.assert_ends(lambda c=conn: c.send("x"), code, ProtocolError), end)
             self.assertEqual(peer.receive_close(), (code, end.reason))
-            self.assertNotEqual(conn.socket.fileno(), -1)  # R-14: TCP stays until the application closes
+            self.assertNotEqual(conn.socket.fileno(), -1)  # TCP stays until the application closes
             peer.socket.close()
             conn.close()
         return str(end)
 
     def test_header_violations(self) -> None:
-        """R-12: reserved bits, unknown opcodes, long or fragmented control frames are 1002, each with its reason."""
+        """Reserved bits, unknown opcodes, long or fragmented control frames are 1002, each with its reason."""
         _, peer = self.peer()
         for data in (
             peer.frame(TEXT, "x", rsv1=True),
@@ -339,20 +336,20 @@ class ServerBadInput(ConnCase):
                 self.assertIn("1002", self._breaks(data))
 
     def test_mask(self) -> None:
-        """R-13: a server wants its client's frames masked, a client its server's unmasked."""
+        """A server wants its client's frames masked, a client its server's unmasked."""
         _, peer = self.peer()
         for opcode in (TEXT, BINARY, 9):
             self._breaks(peer.frame(opcode, b"x", masked=self.client))
 
     def test_fragments_out_of_order(self) -> None:
-        """R-15: a message inside a fragmented one, or a continuation of none, is 1002."""
+        """A message inside a fragmented one, or a continuation of none, is 1002."""
         _, peer = self.peer()
         self._breaks(peer.frame(TEXT, "a", fin=False) + peer.frame(TEXT, "b"))
         self._breaks(peer.frame(0, "a"))
         self._breaks(peer.frame(0, "a", fin=False))
 
     def test_pieces_before_a_breach_were_delivered(self) -> None:
-        """R-15: a reader has given what came before the breach, and then raises it."""
+        """A reader has given what came before the breach, and then raises it."""
         conn, peer = self.peer()
         peer.send_frame(TEXT, "a", fin=False)
         reader = conn.next_reader()
@@ -361,7 +358,7 @@ class ServerBadInput(ConnCase):
         self.assert_ends(lambda: reader.read(9), 1002, ProtocolError)
 
     def test_text_is_validated(self) -> None:
-        """R-9 differs: text that is not UTF-8 is 1007, at once; so are halves of a character at the end."""
+        """Unlike gorilla, text that is not UTF-8 is 1007, at once; so are halves of a character at the end."""
         _, peer = self.peer()
         self._breaks(peer.frame(TEXT, b"\xff\xfe"), 1007)
         self._breaks(peer.frame(TEXT, "ü".encode()[:1]), 1007)
@@ -371,24 +368,24 @@ class ServerBadInput(ConnCase):
         self.assert_ends(conn.read_message, 1007, ProtocolError)
 
     def test_lengths_in_their_shortest_form(self) -> None:
-        """R-10 differs: a length that is not in its shortest form is 1002."""
+        """Unlike gorilla, a length that is not in its shortest form is 1002."""
         mask = b"" if self.client else b"\0\0\0\0"
         bit = 0 if self.client else 0x80
         self._breaks(bytes([0x82, bit | 126, 0, 1]) + mask + b"x")
         self._breaks(bytes([0x82, bit | 127, 0, 0, 0, 0, 0, 0, 0, 1]) + mask + b"x")
 
     def test_length_with_the_top_bit(self) -> None:
-        """R-11 differs: an eight-byte length with its top bit set is 1002, and a close frame says so."""
+        """Unlike gorilla, an eight-byte length with its top bit set is 1002, and a close frame says so."""
         bit = 0 if self.client else 0x80
         self._breaks(bytes([0x82, bit | 127]) + b"\x80" + bytes(7) + b"\0\0\0\0")
 
     def test_close_frames_of_one_byte(self) -> None:
-        """C-3, mended: a close frame with a payload of one byte is 1002."""
+        """Unlike gorilla, a close frame with a payload of one byte is 1002."""
         _, peer = self.peer()
         self._breaks(peer.frame(8, b"\x03"))
 
     def test_close_codes(self) -> None:
-        """C-4: codes that may not travel are 1002, and no close handler hears of them; all others are received."""
+        """Codes that may not travel are 1002, and no close handler hears of them; all others are received."""
         heard = []
         bad = (0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
         good = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999)
@@ -406,18 +403,18 @@ class ServerBadInput(ConnCase):
             self.assertEqual(peer.receive_close(), (code, ""))
 
     def test_close_reasons_are_text(self) -> None:
-        """C-5 differs: a close reason that is not UTF-8 is 1007."""
+        """Unlike gorilla, a close reason that is not UTF-8 is 1007."""
         _, peer = self.peer()
         self._breaks(peer.frame(8, b"\x03\xe8\xff"), 1007)
 
     def test_reserved_bit_where_it_has_no_place(self) -> None:
-        """C-14, mended: with compression agreed on, RSV1 on a control frame or a continuation is 1002."""
+        """Unlike gorilla, with compression agreed on, RSV1 on a control frame or a continuation is 1002."""
         _, peer = self.peer()
         self._breaks(peer.frame(9, b"x", rsv1=True), compression=True)
         self._breaks(peer.frame(TEXT, "a", fin=False) + peer.frame(0, b"b", rsv1=True), compression=True)
 
     def test_corrupt_compression(self) -> None:
-        """Z-7, mended: compressed data that is corrupt is 1007, for good."""
+        """Unlike gorilla, compressed data that is corrupt is 1007, for good."""
         _, peer = self.peer()
         self._breaks(peer.frame(TEXT, b"\xff\xff\xff\xff", rsv1=True), 1007, compression=True)
         self._breaks(peer.frame(TEXT, deflate(b"x" * 1000)[:-4], rsv1=True), 1007, compression=True)
@@ -446,7 +443,7 @@ class ServerLimits(ConnCase):
     """The read limit."""
 
     def test_limit_counts_payload_of_one_message(self) -> None:
-        """R-20: a message of exactly the limit passes, control frames between its fragments not counted; one more byte
+        """A message of exactly the limit passes, control frames between its fragments not counted; one more byte
         does not."""
         conn, peer = self.peer(read_limit=100)
         for _ in range(3):
@@ -460,14 +457,14 @@ class ServerLimits(ConnCase):
         self.assert_ends(conn.receive, 1009, ReadLimitError)
 
     def test_limit_is_judged_by_the_header(self) -> None:
-        """R-21: a frame too large is refused by its header, before its payload has arrived."""
+        """A frame too large is refused by its header, before its payload has arrived."""
         for size in (101, 70_000, 1 << 40, (1 << 62)):
             conn, peer = self.peer(read_limit=100)
             peer.send(peer.frame(BINARY, length=size))
             self.assert_ends(conn.receive, 1009, ReadLimitError)
 
     def test_limit_of_later_fragments(self) -> None:
-        """R-21: of a message whose second fragment is too large, a reader has given the first."""
+        """Of a message whose second fragment is too large, a reader has given the first."""
         conn, peer = self.peer(read_limit=100)
         peer.send_frame(TEXT, "x" * 60, fin=False)
         reader = conn.next_reader()
@@ -477,7 +474,7 @@ class ServerLimits(ConnCase):
         assert_same_end(self, self.assert_ends(conn.next_reader, 1009, ReadLimitError), end)
 
     def test_over_the_limit(self) -> None:
-        """R-22: over the limit the peer gets 1009 without a reason, and TCP stays until the application closes."""
+        """Over the limit the peer gets 1009 without a reason, and TCP stays until the application closes."""
         conn, peer = self.peer(read_limit=10)
         peer.send_frame(TEXT, "x" * 11)
         self.assert_ends(conn.receive, 1009, ReadLimitError)
@@ -485,7 +482,7 @@ class ServerLimits(ConnCase):
         self.assertNotEqual(conn.socket.fileno(), -1)
 
     def test_limit_holds_for_the_inflated_message(self) -> None:
-        """R-23, mended: the limit holds for what a message inflates to, however small it is on the wire."""
+        """Unlike gorilla, the limit holds for what a message inflates to, however small it is on the wire."""
         conn, peer = self.peer(compression=True, read_limit=1000)
         peer.send_frame(TEXT, deflate(b"x" * 1000), rsv1=True)
         self.assertEqual(len(conn.receive()), 1000)
@@ -505,7 +502,7 @@ class ServerLimits(ConnCase):
         self.assertEqual(conn.receive(), data)
 
     def test_skipped_fragments_do_not_count_for_the_next_message(self) -> None:
-        """R-24, mended: what was skipped of one message is not counted for the next."""
+        """Unlike gorilla, what was skipped of one message is not counted for the next."""
         conn, peer = self.peer(read_limit=512)
         peer.send_frame(TEXT, "x" * 200, fin=False)
         peer.send_frame(0, "x" * 200)
@@ -514,7 +511,7 @@ class ServerLimits(ConnCase):
         self.assertEqual(conn.next_reader().read(), b"y" * 500)
 
     def test_no_limit(self) -> None:
-        """R-20: None, 0 and less mean no limit; what is no integer is refused."""
+        """None, 0 and less mean no limit; what is no integer is refused."""
         conn, peer = self.peer(read_limit=10)
         for limit in (None, 0, -1):
             conn.set_read_limit(10)
@@ -576,7 +573,7 @@ class ServerTimeouts(ConnCase):
         }
 
     def test_a_timeout_loses_nothing(self) -> None:
-        """R-4 and T-3 differ: after a timeout anywhere in a message, any kind of read delivers all of it."""
+        """Unlike gorilla, after a timeout anywhere in a message, any kind of read delivers all of it."""
         reads = {
             "read_message": lambda conn: conn.read_message()[1],
             "receive": lambda conn: conn.receive(timeout=5),
@@ -623,7 +620,7 @@ class ServerTimeouts(ConnCase):
         self.assertEqual(conn.receive(), "new")
 
     def test_read_deadline(self) -> None:
-        """T-1, T-2: the read deadline is an instant; it is no CloseError, writes still work, and no close is sent."""
+        """The read deadline is an instant; it is no CloseError, writes still work, and no close is sent."""
         conn, peer = self.peer()
         conn.set_read_deadline(time.monotonic() + 0.05)
         self.assertGreaterEqual(elapsed(lambda: self.assertRaises(ReadTimeout, conn.read_message)), 0.04)
@@ -738,7 +735,7 @@ class ServerTurns(ConnCase):
     """One reader at a time."""
 
     def test_second_reader_is_refused_at_once(self) -> None:
-        """X-3 differs: while one thread reads, any read by another is a ConcurrencyError, and the first goes on."""
+        """Unlike gorilla, while one thread reads, any read by another is a ConcurrencyError, and the first goes on."""
         conn, peer = self.peer()
         reading = self.start_reading(conn, conn.receive)
         for read in (conn.read_message, conn.receive, conn.next_reader, conn.receive_json, conn.close_read):
@@ -864,7 +861,7 @@ class ServerCompressed(ConnCase):
     """Compressed messages, as they arrive."""
 
     def test_compressed_and_plain_messages_mix(self) -> None:
-        """Z-4: with compression agreed on, plain messages are accepted as well, in any order."""
+        """With compression agreed on, plain messages are accepted as well, in any order."""
         conn, peer = self.peer(compression=True)
         peer.send_frame(TEXT, deflate(b"squeezed"), rsv1=True)
         peer.send_frame(TEXT, "plain")
@@ -872,7 +869,7 @@ class ServerCompressed(ConnCase):
         self.assertEqual([conn.receive() for _ in range(3)], ["squeezed", "plain", b"again"])
 
     def test_empty_compressed_message(self) -> None:
-        """W-14: an empty compressed message, one byte 00, arrives as an empty one."""
+        """An empty compressed message, one byte 00, arrives as an empty one."""
         conn, peer = self.peer(compression=True)
         peer.send_frame(TEXT, b"\0", rsv1=True)
         self.assertEqual(conn.read_message(), (TEXT, ""))
@@ -975,14 +972,14 @@ class ServerJSON(ConnCase):
     """receive_json."""
 
     def test_json_of_either_type(self) -> None:
-        """J-1: receive_json takes the next message of either type; one message is one value."""
+        """receive_json takes the next message of either type; one message is one value."""
         conn, peer = self.peer()
         peer.send_frame(TEXT, '{"a": [1, "ü"]}')
         peer.send_frame(BINARY, b"[null]")
         self.assertEqual([conn.receive_json(), conn.receive_json(timeout=5)], [{"a": [1, "ü"]}, [None]])
 
     def test_bad_json_leaves_the_connection_usable(self) -> None:
-        """J-1, J-2: empty, truncated, trailing, misencoded or too deep JSON is a JSONDecodeError, and the next read
+        """Empty, truncated, trailing, misencoded or too deep JSON is a JSONDecodeError, and the next read
         reads the next message."""
         conn, peer = self.peer()
         whole = '{"a":1}'

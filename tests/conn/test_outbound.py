@@ -1,7 +1,4 @@
-"""Writing to a `Conn`: frames, streams, control frames, compression, the send queue, deadlines, many writers.
-
-Ids such as W-1 name the behaviours of gorilla/websocket that are kept, or mended on purpose.
-"""
+"""Writing to a `Conn`: frames, streams, control frames, compression, the send queue, deadlines, many writers."""
 
 from __future__ import annotations
 
@@ -54,7 +51,7 @@ class ServerFrames(ConnCase):
                 self.assertEqual([other.receive(), other.receive()], [text, text])
 
     def test_one_frame_for_any_size(self) -> None:
-        """W-1, W-2, W-3 differ: write_message is one final frame of any size, in both roles, compressed or not."""
+        """Unlike gorilla, write_message is one final frame of any size, in both roles, compressed or not."""
         for compression in (False, True):
             conn, peer = self.peer(compression=compression, write_buffer_size=1024)
             for size in (5000, 1024, 1025, 100_000):
@@ -73,7 +70,7 @@ class ServerFrames(ConnCase):
         self.assertEqual(frames, [(TEXT, "ü".encode()), (BINARY, b"b"), (BINARY, b"c"), (BINARY, b"d")])
 
     def test_masks(self) -> None:
-        """W-15: a client masks each frame with a key of its own, prepared ones too (P-4); a server masks none."""
+        """A client masks each frame with a key of its own, prepared ones too; a server masks none."""
         conn, peer = self.peer()
         prepared = PreparedMessage(TEXT, "same")
         for write in (conn.write_prepared, conn.write_prepared, conn.send_nowait, conn.send_nowait):
@@ -87,7 +84,7 @@ class ServerFrames(ConnCase):
         self.assertEqual(len(heads), 4 if self.client else 1)
 
     def test_mistakes_raise_before_anything_is_written(self) -> None:
-        """W-10, W-11, W-16: a wrong type, data or size is a TypeError or ValueError; nothing leaves, nothing sticks."""
+        """A wrong type, data or size is a TypeError or ValueError; nothing leaves, nothing sticks."""
         conn, peer = self.peer()
         long = bytes(126)
         for kind, call in (
@@ -140,13 +137,13 @@ class ServerFrames(ConnCase):
                 call()
 
     def test_send_json(self) -> None:
-        """J-3 differs: send_json sends TEXT without newline or HTML escapes."""
+        """Unlike gorilla, send_json sends TEXT without newline or HTML escapes."""
         conn, peer = self.peer()
         conn.send_json({"a": ["<ü>&", 1.5, None]})
         self.assertEqual(peer.receive_frame()[:2], (TEXT, '{"a":["<ü>&",1.5,null]}'.encode()))
 
     def test_unencodable_json_sends_nothing(self) -> None:
-        """J-4, mended: a value JSON cannot hold raises, and no message is sent."""
+        """Unlike gorilla, a value JSON cannot hold raises, and no message is sent."""
         conn, peer = self.peer()
         deep: list[object] = []
         for _ in range(100_000):
@@ -172,10 +169,10 @@ class ServerStreams(ConnCase):
     """next_writer."""
 
     def test_nothing_leaves_before_the_buffer_is_full(self) -> None:
-        """W-5: pieces are collected; a full buffer leaves when more comes, the rest on close."""
+        """Pieces are collected; a full buffer leaves when more comes, the rest on close."""
         conn, peer = self.peer(write_buffer_size=10)
         with conn.next_writer(TEXT) as writer:
-            self.assertEqual([writer.write("abcde"), writer.write("fghij")], [5, 5])  # W-6: all of it, always
+            self.assertEqual([writer.write("abcde"), writer.write("fghij")], [5, 5])  # all of it, always
             conn.ping(b"1")
             writer.write("k")
         frames = [peer.receive_frame() for _ in range(3)]
@@ -184,7 +181,7 @@ class ServerStreams(ConnCase):
         ])  # fmt: skip
 
     def test_short_message_is_one_frame(self) -> None:
-        """W-5: what fits the buffer leaves as one frame; an unwritten message is one empty final frame."""
+        """What fits the buffer leaves as one frame; an unwritten message is one empty final frame."""
         conn, peer = self.peer()
         with conn.next_writer(TEXT) as writer:
             writer.write("a")
@@ -195,7 +192,7 @@ class ServerStreams(ConnCase):
         self.assertEqual(peer.receive_frame()[:3], (BINARY, b"", True))
 
     def test_large_pieces_leave_at_once(self) -> None:
-        """W-4: a piece of the buffer's size or more leaves as a fragment of its own, with what was collected."""
+        """A piece of the buffer's size or more leaves as a fragment of its own, with what was collected."""
         conn, peer = self.peer(write_buffer_size=1024)
         writing = self.start(self._write_pieces, conn, [b"a", bytes(5000)])
         self.assertEqual([peer.receive_frame()[::2] for _ in range(2)], [(BINARY, False), (0, True)])
@@ -207,7 +204,7 @@ class ServerStreams(ConnCase):
                 writer.write(piece)
 
     def test_write_after_close(self) -> None:
-        """W-7: writing to a closed writer raises; closing it again does nothing (that differs)."""
+        """Writing to a closed writer raises; closing it again does nothing (that differs)."""
         conn, peer = self.peer()
         writer = conn.next_writer(TEXT)
         writer.close()
@@ -218,7 +215,7 @@ class ServerStreams(ConnCase):
         self.assertEqual([peer.receive_frame().payload for _ in range(2)], [b"", b"next"])
 
     def test_writing_inside_ones_own_writer(self) -> None:
-        """W-8, W-9, P-7, mended: another message inside one's own open writer is a ConcurrencyError, and the open
+        """Unlike gorilla, another message inside one's own open writer is a ConcurrencyError, and the open
         message stays whole; control frames pass."""
         conn, peer = self.peer(write_buffer_size=4)
         with conn.next_writer(TEXT) as writer:
@@ -243,7 +240,7 @@ class ServerStreams(ConnCase):
         self.assertEqual(b"".join(frame.payload for frame in frames if frame.opcode < 8), b"begunended")
 
     def test_control_frames_through_a_writer(self) -> None:
-        """TestControl: next_writer takes control types too; over 125 bytes is a ValueError (W-11)."""
+        """TestControl: next_writer takes control types too; over 125 bytes is a ValueError."""
         conn, other = self.pair()
         pongs = []
         other.set_pong_handler(pongs.append)
@@ -317,7 +314,7 @@ class ServerStreams(ConnCase):
         conn.close_now()
 
     def test_compressed_stream(self) -> None:
-        """W-3, Z-4: pieces are compressed as one stream, RSV1 on the first fragment only."""
+        """Pieces are compressed as one stream, RSV1 on the first fragment only."""
         conn, peer = self.peer(compression=True, write_buffer_size=100)
         data = random.Random(3).randbytes(2000)
         writing = self.start(self._write_pieces, conn, [data[at : at + 90] for at in range(0, 2000, 90)])
@@ -340,7 +337,7 @@ class ServerControl(ConnCase):
     """Control frames between others."""
 
     def test_control_frame_between_fragments(self) -> None:
-        """X-4: another thread's ping leaves between the fragments of a message under way."""
+        """Another thread's ping leaves between the fragments of a message under way."""
         conn, peer = self.peer(write_buffer_size=4)
         with conn.next_writer(BINARY) as writer:
             writer.write(b"begun")
@@ -362,7 +359,7 @@ class ServerControl(ConnCase):
             self.assertEqual([peer.receive_frame().opcode for _ in range(2)], [BINARY, PONG])
 
     def test_deadline_of_control_frames(self) -> None:
-        """T-4, T-6, T-9: a deadline that has passed is a WriteTimeout that does not stick; the write deadline plays no
+        """A deadline that has passed is a WriteTimeout that does not stick; the write deadline plays no
         part; None waits for ever (TestWriteControlDeadline)."""
         conn, peer = self.peer()
         self.assertRaises(WriteTimeout, conn.write_control, PING, b"late", time.monotonic() - 1)
@@ -374,7 +371,7 @@ class ServerControl(ConnCase):
         self.assertEqual([peer.receive_frame().payload for _ in range(3)], [b"1", b"2", b"m"])
 
     def test_control_frame_waits_for_the_frame_under_way(self) -> None:
-        """T-7: a control frame that waits for a blocked write gives up at its deadline; nothing sticks, and both later
+        """A control frame that waits for a blocked write gives up at its deadline; nothing sticks, and both later
         writes and the blocked one succeed."""
         conn, peer = self.peer(buffer=_BUFFER)
         size = 4 << 20
@@ -389,7 +386,7 @@ class ServerControl(ConnCase):
         self.assertEqual(peer.receive_frame().payload, b"m")
 
     def test_blocked_control_frame_sticks(self) -> None:
-        """T-8: a control frame whose own sending times out in the middle ends all writes."""
+        """A control frame whose own sending times out in the middle ends all writes."""
         conn, _ = self.peer(buffer=_BUFFER)
         conn.socket.setsockopt(1, 7, 1)  # SO_SNDBUF: as small as it goes
         with self.assertRaises(WriteTimeout):
@@ -397,7 +394,7 @@ class ServerControl(ConnCase):
                 conn.write_control(PING, bytes(125), time.monotonic() + 0.05)
         if conn._transport.torn:
             self.assertRaises(WriteTimeout, conn.send, "x")
-        else:  # nothing of the last one had left (T-11): it did not stick
+        else:  # nothing of the last one had left: it did not stick
             self.assertIs(conn._life.state, State.OPEN)
 
     def test_many_threads_write_control_frames(self) -> None:
@@ -418,7 +415,7 @@ class ServerControl(ConnCase):
             self.assertEqual(arrived, sorted(f"{a} {b}".encode() * times for a in range(10) for b in range(10)))
 
     def test_pings_never_wait(self) -> None:
-        """T-10, T-11, mended: with a blocked writer, ping returns at once, pings that arrive do not hold up the read,
+        """Unlike gorilla, with a blocked writer, ping returns at once, pings that arrive do not hold up the read,
         nothing sticks; the latest of each leaves when it can."""
         conn, peer = self.peer(buffer=_BUFFER)
         size = 4 << 20
@@ -435,7 +432,7 @@ class ServerControl(ConnCase):
         self.assertEqual(peer.receive_frame().payload, b"m")
 
     def test_pong_to_a_full_socket_does_not_stick(self) -> None:
-        """T-11, mended: with the socket full and nobody writing, pings leave the connection as it was."""
+        """Unlike gorilla, with the socket full and nobody writing, pings leave the connection as it was."""
         conn, peer = self.peer(buffer=_BUFFER, send_queue_bytes=1 << 30)
         for _ in range(200):
             conn.send_nowait(bytes(100_000))
@@ -458,7 +455,7 @@ class ServerDeadlines(ConnCase):
     """Deadlines and timeouts of writes."""
 
     def test_data_write_that_times_out_sticks(self) -> None:
-        """T-5, W-13: once part of a frame is on the wire, its WriteTimeout is what every later write raises; reads go
+        """Once part of a frame is on the wire, its WriteTimeout is what every later write raises; reads go
         on."""
         conn, peer = self.peer(buffer=_BUFFER)
         conn.set_write_deadline(time.monotonic() + 0.1)
@@ -542,7 +539,7 @@ class ServerWriters(ConnCase):
     """Many threads that write."""
 
     def test_messages_of_many_threads_stay_whole(self) -> None:
-        """X-2 differs: any number of threads write at the same time, whole and in pieces; no message is mixed up."""
+        """Unlike gorilla, any number of threads write at the same time, whole and in pieces; no message is mixed up."""
         conn, other = self.pair(write_buffer_size=10)
 
         def write(name: str) -> None:
@@ -834,7 +831,7 @@ class ServerCompression(ConnCase):
         self.assertFalse(self._sent(conn, peer))
 
     def test_enable_and_disable(self) -> None:
-        """Z-4: compression can be turned off and on for the messages that follow; it is on at first."""
+        """Compression can be turned off and on for the messages that follow; it is on at first."""
         conn, peer = self.peer(compression=True)
         self.assertTrue(conn.compression)
         for enabled in (True, False, True):
@@ -842,7 +839,7 @@ class ServerCompression(ConnCase):
             self.assertEqual(self._sent(conn, peer), enabled)
 
     def test_level(self) -> None:
-        """Z-5: every level from -2 to 9 works, for the messages that follow."""
+        """Every level from -2 to 9 works, for the messages that follow."""
         conn, peer = self.peer(compression=True)
         text = "".join(random.Random(4).choices("abcdefgh", weights=(50, 20, 10, 5, 5, 4, 3, 3), k=20_000))
         sizes = {}
@@ -861,7 +858,7 @@ class ServerCompression(ConnCase):
         return peer.receive_frame()
 
     def test_growth_goes_plain(self) -> None:
-        """Z-1 differs: a message that would grow is sent as it is; so is an empty one (W-14)."""
+        """Unlike gorilla, a message that would grow is sent as it is; so is an empty one."""
         conn, peer = self.peer(compression=True)
         for data in (b"", b"x", random.Random(5).randbytes(5000)):
             conn.send(data)
@@ -875,7 +872,7 @@ class ServerCompression(ConnCase):
         self.assertTrue(self._sent(conn, peer, "x" * 100))
 
     def test_control_frames_are_never_compressed(self) -> None:
-        """Z-6: control frames go plain, prepared ones too."""
+        """Control frames go plain, prepared ones too."""
         conn, peer = self.peer(compression=True)
         conn.write_control(PING, b"x" * 100)
         conn.write_prepared(PreparedMessage(PONG, b"x" * 100))
@@ -907,7 +904,7 @@ class ServerPrepared(ConnCase):
     """write_prepared."""
 
     def test_same_frames_as_write_message(self) -> None:
-        """TestPreparedMessage, P-5: a prepared message is what write_message sends: one frame, the same payload."""
+        """A prepared message is what write_message sends: one frame, the same payload."""
         for compression in (False, True):
             conn, peer = self.peer(compression=compression)
             for level in (1, 9):
@@ -918,7 +915,7 @@ class ServerPrepared(ConnCase):
                     self.assertEqual(peer.receive_frame(), peer.receive_frame())
 
     def test_data_is_copied(self) -> None:
-        """P-1: the data is copied, so the caller may change its buffer."""
+        """The data is copied, so the caller may change its buffer."""
         conn, peer = self.peer()
         data = bytearray(b"before")
         prepared = PreparedMessage(BINARY, data)
@@ -927,7 +924,7 @@ class ServerPrepared(ConnCase):
         self.assertEqual(peer.receive_frame().payload, b"before")
 
     def test_bad_messages_are_refused_when_prepared(self) -> None:
-        """P-1, P-6, mended: what cannot be sent is refused when it is prepared, each time."""
+        """Unlike gorilla, what cannot be sent is refused when it is prepared, each time."""
         for kind, data in ((PING, bytes(126)), (7, b""), (CLOSE, b"\x03"), (CLOSE, (1005).to_bytes(2))):
             for _ in range(2):
                 with self.assertRaises(ValueError):
@@ -936,7 +933,7 @@ class ServerPrepared(ConnCase):
             PreparedMessage(TEXT, b"bytes")
 
     def test_one_message_for_many_connections(self) -> None:
-        """P-2, P-3, mended: one object serves all connections and threads; it is compressed once for each level in
+        """Unlike gorilla, one object serves all connections and threads; it is compressed once for each level in
         use, and not at all for a plain one."""
         prepared = PreparedMessage(TEXT, "shared" * 100)
         plain, plain_peer = self.peer()
@@ -953,7 +950,7 @@ class ServerPrepared(ConnCase):
         self.assertEqual(set(prepared._payloads), {None, (1, 15), (9, 15)})
 
     def test_prepared_close(self) -> None:
-        """P-8: a prepared close frame closes like any other: later writes are refused."""
+        """A prepared close frame closes like any other: later writes are refused."""
         conn, peer = self.peer()
         conn.write_prepared(PreparedMessage(CLOSE, format_close_message(1001, "bye")))
         self.assertEqual(peer.receive_close(), (1001, "bye"))

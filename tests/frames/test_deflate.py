@@ -84,7 +84,7 @@ class AcceptOffersTests(unittest.TestCase):
         )
 
     def test_malformed_offers_are_declined(self):
-        """Unknown, repeated and malformed parameters decline an offer and never raise; gorilla accepts them (U-21)."""
+        """Unknown, repeated and malformed parameters decline an offer and never raise; gorilla accepts them."""
         bad = [
             [("unknown", None)],
             [("unknown_param", "3"), server_bits("10")],
@@ -166,7 +166,7 @@ class AcceptAnswerTests(unittest.TestCase):
             self.assertEqual(accept_answer([(NAME, [SERVER_FLAG, server_bits(str(bits))])]), Agreement(15))
 
     def test_what_was_not_offered_is_refused(self):
-        """Another extension, or a second one, fails the handshake; gorilla ignores them (Z-3)."""
+        """Another extension, or a second one, fails the handshake; gorilla ignores them."""
         for answer in (
             [("other", [])],
             [(NAME, [SERVER_FLAG]), ("other", [])],
@@ -546,7 +546,7 @@ class LimitTests(unittest.TestCase):
                 self.assertEqual(peer.feed(stream), expected)
 
     def test_each_message_counts_for_itself(self):
-        """What one message inflated to does not count against the next; gorilla's R-24 cannot happen."""
+        """What one message inflated to does not count against the next; in gorilla what was skipped of one does."""
         peer = Peer(limit=1000)
         for _ in range(5):
             self.assertEqual(peer.message(deflated(bytes(1000))), [bytes(1000)])
@@ -730,7 +730,7 @@ class CompressTests(unittest.TestCase):
             self.assertEqual(inflated(b"".join(parts), bits), payload)
 
     def test_level(self):
-        """-2 to 9 are levels (gorilla's Z-5); anything else is a ValueError that says so."""
+        """-2 to 9 are levels (as in gorilla); anything else is a ValueError that says so."""
         for level in range(-2, 10):
             self.assertEqual(deflate.check_level(level), level)
         for level in (-3, 10, 100, 1.5, "1", None, True):

@@ -67,7 +67,7 @@ class TestPreparedMessage(unittest.TestCase):
             self.assertEqual(self.read_by_wsproto(message.frame((9, 15))).data, data)
 
     def test_control_frames_are_never_compressed(self):
-        """gorilla's Z-6, also where a ping would become shorter."""
+        """A control frame is never compressed, also where a ping would become shorter."""
         for kind in (PING, PONG):
             self.assertEqual(PreparedMessage(kind, bytes(125)).encoded((9, 15)), (FIN | kind, bytes(125)))
 
@@ -90,7 +90,7 @@ class TestPreparedMessage(unittest.TestCase):
         compressing.assert_not_called()
 
     def test_data_is_copied(self):
-        """gorilla's P-1: the caller may scribble over its buffer."""
+        """The caller may scribble over its buffer."""
         data = bytearray(b"before")
         message = PreparedMessage(BINARY, data)
         data[:] = b"after!"
@@ -98,7 +98,7 @@ class TestPreparedMessage(unittest.TestCase):
         self.assertTrue(message.frame(None).endswith(b"before"))
 
     def test_mistakes(self):
-        """What no connection could send is refused at once, each time (gorilla's P-1 and P-6)."""
+        """What no connection could send is refused at once, each time (as in gorilla)."""
         for kind, data, error in (
             (PING, bytes(126), ValueError),
             (CLOSE, b"\x03", ValueError),
@@ -151,7 +151,7 @@ class TestOnConnections(LeakChecks):
     """Sent by real connections, in both roles."""
 
     def test_client_frames_are_masked_afresh(self):
-        """gorilla's P-4, mended: two sends of one prepared message have two mask keys (RFC 6455 section 5.3)."""
+        """unlike gorilla, two sends of one prepared message have two mask keys (RFC 6455 section 5.3)."""
         message = PreparedMessage(BINARY, b"same")
         with peer(client=True) as (conn, raw):
             for _ in range(2):

@@ -220,7 +220,7 @@ class TestLanes(ProtocolTestCase):
         self.assertIsNone(ended.next_piece())
 
     def test_close_codes_that_may_be_received(self):
-        """RFC 6455 section 7.4 and gorilla's C-4: 1000 to 1003, 1007 to 1013, 3000 to 4999; none is 1005."""
+        """RFC 6455 section 7.4, as in gorilla: 1000 to 1003, 1007 to 1013, 3000 to 4999; none is 1005."""
         for code in (*range(1000, 1004), *range(1007, 1014), 3000, 3999, 4000, 4999):
             payload = code.to_bytes(2) + "€".encode()
             self.assertEqual(outcome(server(), [frame(CLOSE, payload, to=False)]), [(CLOSE, (code, "€"))])
@@ -496,7 +496,7 @@ class TestReadLimit(ProtocolTestCase):
         return f"{size} bytes are over the limit of {limit}"
 
     def test_exact_limit_passes_and_one_more_fails(self):
-        """gorilla's R-20 in every lane and both roles: at the limit is fine, one byte over it is 1009."""
+        """In every lane and both roles: at the limit is fine, one byte over it is 1009."""
         for client in ROLES:
             for limit in (1, 100, 125, 126, 1000, 70_000):
                 at = frame(BINARY, bytes(limit), to=client)
@@ -518,7 +518,7 @@ class TestReadLimit(ProtocolTestCase):
                 self.assertEqual(outcome(server(read_limit=100), chunks), [(PING, bytes(125)), *events])
 
     def test_each_message_counts_anew(self):
-        """gorilla's R-24, mended: what was skipped of one message is not counted for the next."""
+        """unlike gorilla, what was skipped of one message is not counted for the next."""
         one = frame(BINARY, bytes(60), to=False, fin=False) + frame(CONTINUATION, bytes(40), to=False)
         data = (one + frame(BINARY, bytes(100), to=False)) * 3
         for chunks in some_cuts(data, self.random):
@@ -528,7 +528,7 @@ class TestReadLimit(ProtocolTestCase):
             )
 
     def test_refused_by_the_header(self):
-        """A frame is refused when its header is there, before a byte of its payload (gorilla's R-21)."""
+        """A frame is refused when its header is there, before a byte of its payload (as in gorilla)."""
         begun = frame(BINARY, b"12", to=False, fin=False)
         for header in (
             frame(BINARY, b"", to=False, length=1 << 62),
@@ -546,7 +546,7 @@ class TestReadLimit(ProtocolTestCase):
                         limited.next_event()
 
     def test_earlier_pieces_are_delivered(self):
-        """gorilla's R-21: pieces of a message that came before the fragment that is too much have been handed out."""
+        """Pieces of a message that came before the fragment that is too much have been handed out."""
         limited = server(read_limit=100)
         first = frame(BINARY, bytes(90), to=False, fin=False)
         self.assertEqual(pieces(limited, [first]), [(BINARY, bytes(90), False)])

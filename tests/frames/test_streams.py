@@ -186,7 +186,7 @@ class TestMessageWriter(unittest.TestCase):
         self.assertEqual(self.sink.told, list(told))
 
     def test_a_small_message_is_one_frame(self):
-        """What fits into the buffer leaves as one whole message when the block ends (gorilla's W-5)."""
+        """What fits into the buffer leaves as one whole message when the block ends (as in gorilla)."""
         with self.open() as writer:
             self.assertEqual([writer.write(b"12"), writer.write(b""), writer.write(b"345678")], [2, 0, 6])
             self.assert_told()
@@ -200,7 +200,7 @@ class TestMessageWriter(unittest.TestCase):
         self.assertEqual(repr(writer), "<syncws.MessageWriter BINARY closed>")
 
     def test_an_empty_message(self):
-        """A block without a write sends an empty message (gorilla's W-5)."""
+        """A block without a write sends an empty message (as in gorilla)."""
         with self.open() as writer:
             self.assertFalse(writer.closed)
         self.assert_told(("whole", b""), "release")
@@ -289,7 +289,7 @@ class TestMessageWriter(unittest.TestCase):
         self.assert_told(("fragment", b"12345678\xe2\x82"), "cut", "release")
 
     def test_close_is_idempotent_and_write_is_not(self):
-        """A second close does nothing, a write after it raises (gorilla's W-7, mended)."""
+        """A second close does nothing, a write after it raises (unlike gorilla)."""
         writer = self.open()
         for _ in range(3):
             writer.close()
@@ -379,7 +379,7 @@ class TestThroughAConnection(LeakChecks):
                 self.assertEqual((reader.message_type, reader.read()), (BINARY, bytes(1000)))
 
     def test_join_messages(self):
-        """gorilla's TestJoinMessages and J-5: all messages, the term after each, and then the end itself."""
+        """As in gorilla's TestJoinMessages: all messages, the term after each, and then the end itself."""
         for term, joined in ((b"", b"abc\xe2\x82\xac"), (b"|", b"a||bc|\xe2\x82\xac|")):
             with pair(ping_interval=None) as (server, client):
                 for message in ("a", "", b"bc", "€"):

@@ -56,7 +56,7 @@ class TokenTests(unittest.TestCase):
                 self.assertEqual(parse_tokens([f"a, {malformed}, b", "c"]), ["a", "c"])
 
     def test_has_token(self):
-        """A token is found in any place of any line, whatever its case, and only as a whole (gorilla U-12)."""
+        """A token is found in any place of any line, whatever its case, and only as a whole (as in gorilla)."""
         for value, found in [
             ("websocket", True),
             ("WebSocket", True),
@@ -95,7 +95,7 @@ class TokenTests(unittest.TestCase):
 
 class ExtensionTests(unittest.TestCase):
     def test_grammar(self):
-        """Names, parameters with and without value, quoted values (gorilla U-22)."""
+        """Names, parameters with and without value, quoted values (as in gorilla)."""
         for line, extensions in [
             ("", []),
             ("foo", [("foo", [])]),
@@ -189,13 +189,13 @@ class RequestTests(unittest.TestCase):
         self.assertFalse(is_websocket_upgrade(request(("Connection", "close"), upgrade)))
 
     def test_subprotocols(self):
-        """The offers of all lines, in order (gorilla looks at the first line only: U-15)."""
+        """The offers of all lines, in order (gorilla looks at the first line only)."""
         name = "Sec-WebSocket-Protocol"
         self.assertEqual(subprotocols(request()), [])
         self.assertEqual(subprotocols(request((name, " foo, bar "), (name.lower(), "baz"))), ["foo", "bar", "baz"])
 
     def test_select_subprotocol(self):
-        """The client's order decides, case matters, and no match is None (gorilla U-15)."""
+        """The client's order decides, case matters, and no match is None (as in gorilla)."""
         self.assertEqual(select_subprotocol(["a", "b"], ["b", "a"]), "a")
         self.assertEqual(select_subprotocol(["x", "b"], ["a", "b"]), "b")
         self.assertIsNone(select_subprotocol(["A"], ["a"]))
@@ -209,7 +209,7 @@ class SameOriginTests(unittest.TestCase):
         self.assertTrue(is_same_origin(request()))
 
     def test_same(self):
-        """Host and port decide; scheme, user information, path and ASCII case do not (gorilla U-14)."""
+        """Host and port decide; scheme, user information, path and ASCII case do not (as in gorilla)."""
         for origin in (
             "http://example.com",
             "https://EXAMPLE.com",
@@ -225,7 +225,7 @@ class SameOriginTests(unittest.TestCase):
         self.assertTrue(is_same_origin(from_origin("http://[::1]:80", host="[::1]:80")))
 
     def test_other(self):
-        """Another host, a port the Host does not name, and what is no URL with a host do not pass (gorilla U-14)."""
+        """Another host, a port the Host does not name, and what is no URL with a host do not pass (as in gorilla)."""
         for origin in (
             "http://example.org",
             "http://example.com:80",
@@ -267,7 +267,7 @@ class SameOriginTests(unittest.TestCase):
         self.assertFalse(is_same_origin(from_origin("http://example.com", target="http://b.org/x")))
 
     def test_first_origin(self):
-        """Of several Origin lines the first counts (gorilla U-14)."""
+        """Of several Origin lines the first counts (as in gorilla)."""
         good, bad = ("Origin", "http://example.com"), ("Origin", "http://evil.org")
         self.assertTrue(is_same_origin(request(good, bad)))
         self.assertFalse(is_same_origin(request(bad, good)))

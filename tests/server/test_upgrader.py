@@ -156,7 +156,7 @@ class CheckTests(UpgraderTestCase):
     """The checks of gorilla.md 2.1, in their order."""
 
     def test_accepts(self) -> None:
-        """A request of RFC 6455 section 1.3 is answered as the RFC does, in gorilla's order (U-17)."""
+        """A request of RFC 6455 section 1.3 is answered as the RFC does, in gorilla's order."""
         self.assertEqual(
             head_of(self.negotiate(Upgrader(), make_request())),
             [
@@ -168,18 +168,18 @@ class CheckTests(UpgraderTestCase):
         )
 
     def test_no_upgrade_token_in_connection(self) -> None:
-        """U-1: 400, before everything else."""
+        """400, before everything else."""
         request = make_request(("Connection", "keep-alive"), without="Connection", method="POST")
         self.assertIn("Connection", self.assert_refused(400, request))
 
     def test_no_websocket_token_in_upgrade(self) -> None:
-        """U-2: 426, which names the protocol in an Upgrade header."""
+        """426, which names the protocol in an Upgrade header."""
         error, _ = self.refuse(make_request(without="Upgrade"))
         self.assertEqual((error.status, error.response.headers.get("Upgrade")), (426, "websocket"))
         self.assert_refused(426, make_request(without="Upgrade", method="POST"))
 
     def test_method(self) -> None:
-        """U-3: anything but GET is 405, and HEAD is no GET."""
+        """Anything but GET is 405, and HEAD is no GET."""
         for method in ("POST", "HEAD", "PUT", "get"):
             with self.subTest(method):
                 self.assert_refused(405, make_request(method=method, without="Sec-WebSocket-Version"))
@@ -187,7 +187,7 @@ class CheckTests(UpgraderTestCase):
         self.assertEqual(error.response.headers.get("Allow"), "GET")
 
     def test_http_1_0(self) -> None:
-        """U-11, mended: HTTP/1.0 cannot upgrade, and the refusal names what nginx lacks."""
+        """Unlike gorilla, hTTP/1.0 cannot upgrade, and the refusal names what nginx lacks."""
         body = self.assert_refused(400, make_request(http_version="1.0"))
         self.assertIn("proxy_http_version 1.1", body)
 
@@ -203,18 +203,18 @@ class CheckTests(UpgraderTestCase):
         self.negotiate(Upgrader(), make_request(("Content-Length", "0")))
 
     def test_version(self) -> None:
-        """U-4: a version other than 13, or none, is 400 (not 426), and 13 is named."""
+        """A version other than 13, or none, is 400 (not 426), and 13 is named."""
         for version in ([], [("Sec-WebSocket-Version", "8")], [("Sec-WebSocket-Version", "130")]):
             with self.subTest(version):
                 self.assert_refused(400, make_request(*version, without="Sec-WebSocket-Version"))
 
     def test_version_list(self) -> None:
-        """U-10: 13 may stand in a list, or in a line of its own."""
+        """13 may stand in a list, or in a line of its own."""
         for more in ([("Sec-WebSocket-Version", "8, 13")], [("Sec-WebSocket-Version", v) for v in ("8", "13")]):
             self.negotiate(Upgrader(), make_request(*more, without="Sec-WebSocket-Version"))
 
     def test_key(self) -> None:
-        """U-7: a key that is not Base64 of 16 bytes is 400."""
+        """A key that is not Base64 of 16 bytes is 400."""
         for key in ("", "c2hvcnQ=", "not base64!", KEY + KEY, KEY[:-2]):
             with self.subTest(key):
                 request = make_request(("Sec-WebSocket-Key", key), without="Sec-WebSocket-Key")
@@ -258,7 +258,7 @@ class CheckTests(UpgraderTestCase):
         self.assertEqual(error.response.headers.get("X-Content-Type-Options"), "nosniff")
 
     def test_custom_error(self) -> None:
-        """U-13: error makes the answer, gets status and reason, and no header is added but a 426's Upgrade."""
+        """Error makes the answer, gets status and reason, and no header is added but a 426's Upgrade."""
         seen: list[Any] = []
 
         def error(request: Request, status: int, reason: HandshakeError) -> Response:
@@ -284,13 +284,13 @@ class CheckTests(UpgraderTestCase):
 
 class OriginTests(UpgraderTestCase):
     def test_same_origin_by_default(self) -> None:
-        """U-14: no Origin, or one whose host and port are the request's."""
+        """No Origin, or one whose host and port are the request's."""
         for origin in ([], [("Origin", "https://EXAMPLE.com")], [("Origin", "http://example.com")]):
             with self.subTest(origin):
                 self.negotiate(Upgrader(), make_request(*origin))
 
     def test_other_origin(self) -> None:
-        """U-6, U-14: another host, another port in text, null, an empty or broken Origin is 403."""
+        """Another host, another port in text, null, an empty or broken Origin is 403."""
         for origin in ("https://evil.example", "http://example.com:80", "null", "", "example.com", "file://"):
             with self.subTest(origin):
                 self.assert_refused(403, make_request(("Origin", origin)))
@@ -344,7 +344,7 @@ class SubprotocolTests(UpgraderTestCase):
         return accepted.subprotocol
 
     def test_client_order(self) -> None:
-        """U-15: the first of the client's offers that the server speaks; case matters; none is no failure."""
+        """The first of the client's offers that the server speaks; case matters; none is no failure."""
         upgrader = Upgrader(subprotocols=["b", "a"])
         self.assertEqual(self.choose(upgrader, "a, b"), "a")
         self.assertEqual(self.choose(upgrader, "z", "b"), "b")  # several lines: gorilla sees the first only
@@ -372,12 +372,12 @@ class SubprotocolTests(UpgraderTestCase):
         self.assertNotIn(b"secret", error.response.body)
 
     def test_from_response_headers(self) -> None:
-        """U-16: without subprotocols, the application's own header is sent verbatim, whatever was offered."""
+        """Without subprotocols, the application's own header is sent verbatim, whatever was offered."""
         own = {"sec-websocket-protocol": "rh"}
         self.assertEqual(self.choose(Upgrader(), response_headers=own), "rh")
 
     def test_subprotocols_override_response_headers(self) -> None:
-        """U-16: with subprotocols, even none at all, the application's own header is dropped."""
+        """With subprotocols, even none at all, the application's own header is dropped."""
         own = {"Sec-WebSocket-Protocol": "rh"}
         self.assertIsNone(self.choose(Upgrader(subprotocols=[]), "rh", response_headers=own))
         self.assertEqual(self.choose(Upgrader(subprotocols=["a"]), "a", response_headers=own), "a")
@@ -385,13 +385,13 @@ class SubprotocolTests(UpgraderTestCase):
 
 class ResponseHeaderTests(UpgraderTestCase):
     def test_extra_headers(self) -> None:
-        """They follow the handshake's own, in order, and may repeat (U-18)."""
+        """They follow the handshake's own, in order, and may repeat."""
         extra = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Served-By", "me")]
         lines = head_of(self.negotiate(Upgrader(), make_request(), extra))
         self.assertEqual(lines[4:], ["Set-Cookie: a=1", "Set-Cookie: b=2", "X-Served-By: me"])
 
     def test_headers_of_the_handshake(self) -> None:
-        """U-5, for every spelling: what the handshake or HTTP writes itself is 500, and the log names it."""
+        """In every spelling: what the handshake or HTTP writes itself is 500, and the log names it."""
         for name in (
             "Sec-WebSocket-Extensions",
             "sec-websocket-accept",
@@ -406,7 +406,7 @@ class ResponseHeaderTests(UpgraderTestCase):
                 self.assertIn(name, line)
 
     def test_injection(self) -> None:
-        """U-18, mended: a line break in a value, or a name that is no token, is 500 and nothing leaves."""
+        """Unlike gorilla, a line break in a value, or a name that is no token, is 500 and nothing leaves."""
         for name, value in (("X-A", "v1\r\nInjected: 1"), ("X-A", "v\n"), ("X-A\r\nB", "v"), ("X A", "v"), ("X", 1)):
             with self.subTest(name=name, value=value):
                 error, _ = self.refuse(make_request(), None, [(name, value)])
@@ -433,13 +433,13 @@ class CompressionTests(UpgraderTestCase):
         self.assertEqual(self.extensions(Upgrader(), "permessage-deflate"), [])
 
     def test_on(self) -> None:
-        """U-21: an offer is taken, without context takeover either way."""
+        """An offer is taken, without context takeover either way."""
         (line,) = self.extensions(Upgrader(enable_compression=True), "x-other", "permessage-deflate")
         for part in ("permessage-deflate", "server_no_context_takeover", "client_no_context_takeover"):
             self.assertIn(part, line)
 
     def test_unknown_parameters_decline(self) -> None:
-        """U-21, mended: an offer with parameters nobody knows is declined, and the next one is looked at."""
+        """Unlike gorilla, an offer with parameters nobody knows is declined, and the next one is looked at."""
         upgrader = Upgrader(enable_compression=True)
         self.assertEqual(self.extensions(upgrader, "permessage-deflate; unknown=3"), [])
         self.assertEqual(len(self.extensions(upgrader, "permessage-deflate; unknown=3, permessage-deflate")), 1)
@@ -488,7 +488,7 @@ class UpgradeTests(LeakChecks, UpgraderTestCase):
         self.assertEqual(transport.deadlines[0], None)
 
     def test_early_data(self) -> None:
-        """U-20: what the client sent behind its request is the first message."""
+        """What the client sent behind its request is the first message."""
         request, _ = self.receive_request(behind=b"\x81\x85\0\0\0\0early")
         conn = Upgrader().upgrade(request)
         self.assertEqual(conn.receive(timeout=10), "early")
@@ -531,7 +531,7 @@ class UpgradeTests(LeakChecks, UpgraderTestCase):
         transport.close()
 
     def test_a_request_without_a_connection(self) -> None:
-        """U-8: a request that came over nothing we can take over is 500, after every other check."""
+        """A request that came over nothing we can take over is 500, after every other check."""
         with self.assertLogs("syncws.server"), self.assertRaisesRegex(HandshakeError, "taken over") as caught:
             Upgrader().upgrade(make_request())
         self.assertEqual(caught.exception.status, 500)
@@ -540,7 +540,7 @@ class UpgradeTests(LeakChecks, UpgraderTestCase):
         self.assertEqual(caught.exception.status, 426)
 
     def test_the_101_cannot_be_sent(self) -> None:
-        """U-9: the connection is closed, nothing is answered, and HandshakeError has the cause; no traceback."""
+        """The connection is closed, nothing is answered, and HandshakeError has the cause; no traceback."""
         for failure in (BrokenPipeError("gone"), WriteTimeout("too slow")):
             with self.subTest(failure):
                 self.client, self.server = socket.socketpair()
