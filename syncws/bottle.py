@@ -45,7 +45,7 @@ import bottle  # type: ignore[import-untyped]
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import Serve, ViewKeywords, check_before, check_handler, serving
-from ._wsgi.view import MAX_CONNECTIONS
+from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["websocket"]
 

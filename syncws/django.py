@@ -67,7 +67,7 @@ from django.utils.module_loading import import_string  # type: ignore[import-unt
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import Serve, ViewKeywords, check_before, check_handler, serving
-from ._wsgi.view import MAX_CONNECTIONS
+from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["release_connections", "websocket_view"]
 

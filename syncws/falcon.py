@@ -46,7 +46,7 @@ from ._conn.conn import Conn
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
 from ._server.views import check_before, check_handler, serving
-from ._wsgi.view import MAX_CONNECTIONS
+from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["WebSocketResource", "serve"]
 

@@ -71,7 +71,7 @@ from ._base.options import check_count, check_detach
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import check_before, check_handler, check_upgrader
-from ._wsgi.view import MAX_CONNECTIONS
+from ._wsgi.guests import MAX_CONNECTIONS
 from .errors import CloseCode, ConnectionClosed, WebSocketError
 
 __all__ = ["Sock"]

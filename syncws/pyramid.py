@@ -41,7 +41,7 @@ from pyramid.response import Response  # type: ignore[import-untyped]
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import Serve, ViewKeywords, check_before, check_handler, serving
-from ._wsgi.view import MAX_CONNECTIONS
+from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["websocket_view"]
 

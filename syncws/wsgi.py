@@ -31,10 +31,9 @@ from ._frames.payloads import format_close_message
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
 from ._server.views import ServingKeywords, check_handler, serving
-from ._wsgi.guests import guests
+from ._wsgi.guests import MAX_CONNECTIONS, guests
 from ._wsgi.taken import Environ, Taken, Taker, Untakeable
 from ._wsgi.takers import register_taker
-from ._wsgi.view import MAX_CONNECTIONS
 from .errors import CloseCode
 
 __all__ = [

@@ -54,7 +54,10 @@ ORDER = {
     "_conn": ["states", "wire", "ending", "inbound", "closing", "outbound", "conn", "outcome", "farewell"],
     "_client": ["proxy", "dialer", "reconnector"],
     "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "manager"],
-    "_wsgi": ["taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "guests", "view"],
+    "_wsgi": [
+        *("taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "guests"),
+        *("exchange", "environ", "conversation", "view"),
+    ],
     "_wsgi.servers": [
         *("by_stream", "werkzeug", "waitress", "eventlet", "cheroot", "uwsgi", "gunicorn", "refused"),
     ],

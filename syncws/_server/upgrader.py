@@ -36,10 +36,10 @@ from .._http.wsgiresponse import WSGIResponse, refused
 from .._net.address import say_peer
 from .._net.transport import Transport
 from .._wsgi import view
-from .._wsgi.guests import Full
+from .._wsgi.environ import request_of
+from .._wsgi.guests import MAX_CONNECTIONS, Full
 from .._wsgi.servers.refused import check_http2
 from .._wsgi.taken import Environ, Untakeable
-from .._wsgi.view import MAX_CONNECTIONS
 from ..errors import HandshakeError
 
 _log = logging.getLogger("syncws.server")
@@ -228,7 +228,7 @@ class Upgrader(HandshakeOptions):
         if not isinstance(environ, dict):
             raise TypeError(f"a request is what Server gives to its handler, or a WSGI environ, not {environ!r:.100}")
         try:
-            request = view.request_of(environ)
+            request = request_of(environ)
         except ValueError as exc:
             return self._refuse(Request("GET", "/"), _Refused(HTTPStatus.BAD_REQUEST, str(exc)))
         with self._refusing(request):

@@ -11,5 +11,8 @@ Floor 4: imports the folders of floors 0 to 3. `_client` and `_rooms` are on the
 * `detach`: a connection that leaves its server.
 * `detach_tls`: the same, together with the TLS that the server began.
 * `guests`: the connections of this process inside other servers: how many there may be, and their end.
-* `view`: one WebSocket view from its environ to its end. Begin here.
+* `exchange`: the connection of a request while its server holds it, and how it is taken over.
+* `environ`: from an environ to a request.
+* `conversation`: the 101, the handler, the close.
+* `view`: one WebSocket view: who runs its handler, and what it returns. Begin here.
 """

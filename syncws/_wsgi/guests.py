@@ -35,6 +35,9 @@ from .taken import Taken
 
 _log = logging.getLogger("syncws.wsgi")
 
+#: How many guests a process may have, where it is not said otherwise.
+MAX_CONNECTIONS = 10_000
+
 #: Seconds that the end of the process waits for peers and handlers.
 EXIT_TIMEOUT = 2.0
 

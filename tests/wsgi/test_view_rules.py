@@ -1,192 +1,34 @@
-"""view.py, rule by rule: views that are called by hand over a pair of sockets, as werkzeug would, without a server.
+"""view.py, rule by rule: views that are called by hand, without a server.
 
 `tests/wsgi/test_view.py` has the same inside servers.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import io
 import logging
 import socket
 import ssl
 import threading
 import unittest
 import weakref
-from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
 import syncws
 import syncws.wsgi
 from syncws._http.http11 import HTTPConnection
-from syncws._http.wsgiresponse import WSGIResponse
 from syncws._net.transport import Transport
-from syncws._wsgi import view
+from syncws._wsgi import exchange
 from syncws._wsgi.borrow import BorrowedTLSTransport, BorrowedTransport
 from syncws._wsgi.detach import DetachedTransport
 from syncws._wsgi.detach_tls import DetachedTLSTransport
 from syncws._wsgi.guests import guests
-from syncws._wsgi.taken import Taken
+from syncws._wsgi.taken import Environ
 from syncws.testing import LeakChecks, Peer, await_, socketpair
-from tests.tasks import PATIENCE, Task, linger_briefly
-from tests.wsgi.serving import HANDSHAKE, contexts, receive_response, serving
-
-Environ = dict[str, Any]
-Handler = Callable[[syncws.Conn], object]
-
-RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER: close resets
-
-
-def nothing(conn: syncws.Conn) -> None:
-    """A handler that returns at once."""
-
-
-class Stream(io.BytesIO):
-    """A wsgi.input that can be watched."""
-
-
-class ByHandCase(LeakChecks):
-    """Calls views."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.addCleanup(self.check_seats)
-        linger_briefly(self)
-        self.upgrader = syncws.Upgrader(close_timeout=PATIENCE)
-
-    def check_seats(self) -> None:
-        self.assertTrue(await_(lambda: len(guests()) == 0), "a seat was not given back")
-
-    def environ(self, server: Any, **more: Any) -> Environ:
-        """The environ of a good handshake on this socket."""
-        return {
-            "REQUEST_METHOD": "GET",
-            "SCRIPT_NAME": "",
-            "PATH_INFO": "/chat",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "HTTP_HOST": "localhost",
-            "HTTP_CONNECTION": "Upgrade",
-            "HTTP_UPGRADE": "websocket",
-            "HTTP_SEC_WEBSOCKET_VERSION": "13",
-            "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
-            "REMOTE_ADDR": "192.0.2.1",
-            "REMOTE_PORT": 4711,
-            "wsgi.input": Stream(),
-            "werkzeug.socket": server,
-            **more,
-        }
-
-    def make_sockets(self) -> tuple[socket.socket, socket.socket]:
-        """(the server's, the client's)"""
-        server, client = socketpair()
-        self.addCleanup(server.close)
-        self.addCleanup(client.close)
-        client.settimeout(PATIENCE)
-        return server, client
-
-    def make(self, **more: Any) -> tuple[Environ, socket.socket, Peer]:
-        """(environ, the server's socket, the client)"""
-        server, client = self.make_sockets()
-        return self.environ(server, **more), server, Peer(client, masked=True)
-
-    def make_tls(self) -> tuple[Environ, ssl.SSLSocket, Peer]:
-        """The same, and the server speaks TLS."""
-        server, client = socketpair()
-        task = Task(contexts()[1].wrap_socket, client, server_hostname="localhost")
-        wrapped = contexts()[0].wrap_socket(server, server_side=True)
-        self.addCleanup(wrapped.close)
-        peer = Peer(task.result(), masked=True)
-        self.addCleanup(peer.socket.close)
-        return self.environ(wrapped), wrapped, peer
-
-    def serve(self, environ: Environ, handler: Handler = nothing, **options: Any) -> WSGIResponse:
-        return self.upgrader.serve(environ, handler, **options)
-
-    def opened(self, peer: Peer) -> Peer:
-        """The 101 has come."""
-        self.assertEqual(receive_response(peer.socket)[0], 101)
-        return peer
-
-    def check_refused(self, environ: Environ, status: int, *words: str, **options: Any) -> str:
-        """It is refused, with these words in the log, and nothing has changed; the body."""
-        ran: list[syncws.Conn] = []
-        with self.assertLogs("syncws.server", logging.INFO) as logs:
-            response = self.serve(environ, ran.append, **options)
-        self.assertEqual((response.status, response.is_websocket), (status, False))
-        for word in words:
-            self.assertIn(word, logs.output[0])
-        self.assertEqual(ran, [])
-        self.check_seats()
-        self.assertGreaterEqual(environ["werkzeug.socket"].fileno(), 0)
-        return response.body.decode()
-
-    @contextlib.contextmanager
-    def taking(self, **changes: Any) -> Iterator[None]:
-        """As if the server's taker said other things."""
-        found = view.find
-
-        def find(environ: Environ) -> Taken:
-            taken = found(environ)
-            return Taken(**{"server": taken.server, "sock": taken.sock, "fd": taken.fd, **changes})
-
-        with mock.patch.object(view, "find", find):
-            yield
-
-
-class RequestTests(unittest.TestCase):
-    """From an environ to a request."""
-
-    def request(self, **more: Any) -> syncws.Request:
-        return view.request_of({"REQUEST_METHOD": "GET", **more})
-
-    def test_paths(self) -> None:
-        """What the server has decoded is quoted again, but for what a path may hold as it is."""
-        rows = [
-            ("", "", "/"),
-            ("/app", "", "/app"),
-            ("", "/", "/"),
-            ("/a b", "/100%", "/a%20b/100%25"),
-            ("", "/who?/what#/", "/who%3F/what%23/"),
-            ("", "/-._~:@!$&'()*+,;=/", "/-._~:@!$&'()*+,;=/"),
-            ("", "/\xc3\xbc", "/%C3%BC"),
-            ("", "//twice", "//twice"),
-        ]
-        for script, path, target in rows:
-            with self.subTest(target):
-                request = self.request(SCRIPT_NAME=script, PATH_INFO=path, QUERY_STRING="q=%3F")
-                self.assertEqual(request.target, f"{target}?q=%3F")
-                expected = (script + path or "/").encode("latin-1").decode()
-                self.assertEqual((request.path, request.query), (expected, {"q": "?"}))
-
-    def test_without_a_query(self) -> None:
-        """Without a query there is no question mark; without anything there is a root."""
-        self.assertEqual(self.request(PATH_INFO="/a", QUERY_STRING="").target, "/a")
-        self.assertEqual(self.request().target, "/")
-        self.assertEqual(self.request().http_version, "1.1")
-
-    def test_joined_headers(self) -> None:
-        """Headers that the server has joined are taken apart where they are lists."""
-        request = self.request(
-            HTTP_CONNECTION="keep-alive, Upgrade", HTTP_SEC_WEBSOCKET_PROTOCOL="a,b, c", HTTP_X_FORWARDED_FOR="1,2"
-        )
-        self.assertEqual(syncws.subprotocols(request), ["a", "b", "c"])
-        self.assertEqual(request.headers["X-Forwarded-For"], "1,2")
-
-    def test_content(self) -> None:
-        """The two headers that an environ has under names of their own are there, if they say anything."""
-        request = self.request(CONTENT_TYPE="text/plain", CONTENT_LENGTH="5")
-        self.assertEqual(dict(request.headers), {"Content-Type": "text/plain", "Content-Length": "5"})
-        self.assertEqual(dict(self.request(CONTENT_TYPE="", CONTENT_LENGTH="").headers), {})
-
-    def test_the_environ_that_was_last(self) -> None:
-        """A request knows the environ that it was asked for last, such as one that a middleware has added to."""
-        environ = {"REQUEST_METHOD": "GET"}
-        request = view.request_of(environ)
-        view.request_of({**environ, "app.user": "ann"})
-        assert request.environ is not None
-        self.assertEqual(request.environ["app.user"], "ann")
+from tests.tasks import PATIENCE, Task
+from tests.wsgi.by_hand import RESET, ByHandCase, Handler, nothing
+from tests.wsgi.serving import HANDSHAKE, receive_response, serving
 
 
 class FreedTests(ByHandCase):
@@ -322,7 +164,7 @@ class WayTests(ByHandCase):
 
     def test_where_descriptors_cannot_be_exchanged(self) -> None:
         """So it is with plain connections on Windows."""
-        with mock.patch.object(view, "CAN_EXCHANGE", False):
+        with mock.patch.object(exchange, "CAN_EXCHANGE", False):
             environ, server, peer = self.make()
             self.assertEqual(self.mode(environ, peer), (False, BorrowedTransport))
             with self.assertRaises(BrokenPipeError):
@@ -346,7 +188,10 @@ class WayTests(ByHandCase):
         GreenSocket.__module__ = "gevent._socket3"
         for green in (False, True):
             for detach in (None, False):
-                with self.subTest(green=green, detach=detach), mock.patch.object(view, "is_green", return_value=green):
+                with (
+                    self.subTest(green=green, detach=detach),
+                    mock.patch.object(exchange, "is_green", return_value=green),
+                ):
                     environ, server, peer = self.make()
                     server.__class__ = GreenSocket
                     if detach is None or green:
@@ -469,56 +314,6 @@ class EndTests(ByHandCase):
             (record,) = logs.records
             self.assertEqual(record.levelno, logging.INFO)
             self.assertIn("192.0.2.1:4711: the 101 could not be sent", record.getMessage())
-
-
-class UpgradeTests(ByHandCase):
-    """A connection that the view uses itself."""
-
-    def upgrade(self, environ: Environ, peer: Peer) -> syncws.Conn:
-        conn = self.upgrader.upgrade(environ)
-        self.opened(peer)
-        return conn
-
-    def test_its_seat(self) -> None:
-        """It has a seat until it is closed."""
-        environ, _, peer = self.make()
-        conn = self.upgrade(environ, peer)
-        self.assertEqual(len(guests()), 1)
-        self.assertFalse(conn.detached)
-        conn.close_now()
-        self.assertEqual(len(guests()), 0)
-
-    def test_a_connection_that_is_forgotten(self) -> None:
-        """Or until it is collected, if nobody closes it."""
-        environ, _, peer = self.make()
-        conn = self.upgrade(environ, peer)
-        conn.socket.close()
-        del conn, environ
-        gc.collect()
-        self.assertEqual(len(guests()), 0)
-
-    def test_no_descriptor(self) -> None:
-        """Without a descriptor it is refused, and its seat is given back."""
-        environ, server, peer = self.make()
-        none = mock.patch("_socket.socketpair", side_effect=OSError(24, "Too many open files"))
-        with none, self.assertLogs("syncws.server"), self.assertRaises(syncws.HandshakeError) as caught:
-            self.upgrader.upgrade(environ)
-        self.assertEqual(caught.exception.status, 503)
-        self.assertEqual(len(guests()), 0)
-        server.sendall(b"HTTP/1.1 503")
-        self.assertEqual(peer.socket.recv(100), b"HTTP/1.1 503")
-
-    def test_its_response(self) -> None:
-        """What the view returns for it closes it."""
-        environ, _, peer = self.make()
-        conn = self.upgrade(environ, peer)
-        started: list[Any] = []
-        task = Task(conn.wsgi_response, environ, lambda *arguments: started.append(arguments))
-        self.assertEqual(peer.receive_close(), (1000, ""))
-        peer.close()
-        peer.socket.close()
-        self.assertEqual(task.result(), [])
-        self.assertEqual(started[0][0], "101 Switching Protocols")
 
 
 class FullTests(ByHandCase):
