@@ -159,11 +159,10 @@ class Manager:
             conn.close(CloseCode.INTERNAL_SERVER_ERROR, timeout=0)
             raise
         finally:
-            self._registry.take_out(member, error)
+            self._registry.end_run(member, error)
             del error  # whose traceback knows this frame
-            self._registry.leave_thread(member)
             self._settle(member)
-            conn.close()
+            conn.close()  # last: it may wait for the peer, and a newer connection waits for on_close
 
     def register(
         self, conn: Conn, id: Hashable = None, rooms: Iterable[Hashable] = (), *, send_queue: int | None = None
@@ -196,7 +195,7 @@ class Manager:
             self._registry.take_out(member, failure)
             raise
         finally:
-            self._registry.leave_thread(member)
+            self._registry.end_register(member)
             self._settle(member)  # if it is out by now
         return member
 
@@ -208,6 +207,7 @@ class Manager:
         """
         members = self._registry.find(id)
         for member in members:
+            # Before the close, which wakes the thread in run(): that would take it out with the end that it finds.
             self._registry.take_out(member, None)
             self._settle(member)
             if member._in_run:
@@ -385,7 +385,8 @@ class Manager:
         until = time.monotonic() + _PATIENCE
         for older in predecessors.replaced:
             older.conn._end_without_peer(REPLACED, _REPLACED)
-        for older in predecessors.leaving:  # those that this thread replaced, and lost ones, ahead of their turn
+        # After the close, which on_close may look at. Those that this thread replaced, and lost ones before their turn.
+        for older in predecessors.leaving:
             self._settle(older)
         for older, settled in self._registry.expect_settled(predecessors.leaving):
             if not settled.wait(max(0.0, until - time.monotonic())):
@@ -409,8 +410,8 @@ class Manager:
             except ReadTimeout:
                 conn._end_without_peer(CloseCode.POLICY_VIOLATION, "no message came in time")
                 continue  # to that end, which is raised
-            # After the read, which may have waited while the member was taken out: what came since is not delivered.
-            # No lock: whoever takes it out sees on_message begin before that, or not at all.
+            # After the read, during which the member may have been taken out: then nothing is delivered any more.
+            # Without the lock: one look at one attribute, and a member that is out is never OPEN again.
             if member._state is not is_open:
                 return
             member.last_seen = time.time()
@@ -442,7 +443,7 @@ class Manager:
         """on_close of a member that is out, unless another thread is to call it, or has called it."""
         if not self._registry.claim(member):
             return
-        # No lock: a member that was claimed changes no more until this thread settles it.
+        # Without the lock: once a member is claimed, only the thread that claimed it changes it.
         try:
             if member._state is State.OUT and self._on_close is not None:
                 self._on_close(member, member._error)

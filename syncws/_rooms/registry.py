@@ -199,8 +199,16 @@ class Registry:
         del self._by_conn[member.conn]
         self._leaving[member.id] = (*self._leaving.get(member.id, ()), member)
 
-    def leave_thread(self, member: Member) -> None:
-        """The thread inside run() or register() is done with its member: on_close is no longer its own to call."""
+    def end_run(self, member: Member, error: BaseException | None) -> None:
+        """The thread in run() is done with its member, which is out: on_close is for this thread to call."""
+        with self.lock:
+            # In one step: a thread that took the member out in between would call its on_close.
+            if member._is_in:
+                self._remove(member, error)
+            member._leave_thread()
+
+    def end_register(self, member: Member) -> None:
+        """The thread in register() is done with its member: if it is in, on_close is for whoever takes it out."""
         with self.lock:
             member._leave_thread()
 

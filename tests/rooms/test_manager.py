@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 import syncws
-from syncws import CloseCode, CloseError, Heartbeat, Manager, Member
+from syncws import CloseCode, CloseError, Conn, Heartbeat, Manager, Member
 from syncws._conn.states import State
 from syncws._rooms import manager as manager_module
 from syncws.testing import Peer, await_, peer
@@ -249,6 +249,70 @@ class RunTests(ManagerCase):
         self.assertEqual(caught.exception.code, 1000)
         task.result()
         self.assertEqual(self.log.calls, [("open", "ann", None), ("close", "ann", None)])
+
+    def test_unregister_is_quicker_than_the_end(self) -> None:
+        """on_close gets None also if the member's thread finds its connection closed before unregister has returned."""
+        manager = Manager(**self.log.options())
+        task, client = self.start(manager, "ann")
+        self.wait(self.log.opened)
+        conn = manager.get("ann").conn  # type: ignore[union-attr]
+        Task(client.receive)
+
+        def close_and_wait(*arguments: Any) -> None:
+            Conn._end_without_peer(conn, *arguments)
+            task.result()
+
+        conn._end_without_peer = close_and_wait  # type: ignore[method-assign]
+        self.assertTrue(manager.unregister("ann"))
+        self.assertEqual(self.log.calls, [("open", "ann", None), ("close", "ann", None)])
+
+    def test_a_message_that_came_as_it_was_closed(self) -> None:
+        """A message that was received, and not delivered yet, when its member is closed is not delivered any more."""
+        received, go_on = threading.Event(), threading.Event()
+        manager = Manager(**self.log.options())
+        conn, client = self.connect()
+
+        def receive(timeout: float | None) -> str | bytes:
+            message = Conn.receive(conn, timeout)
+            received.set()
+            go_on.wait(PATIENCE)
+            return message
+
+        conn.receive = receive  # type: ignore[method-assign]
+        task = Task(manager.run, conn, "ann")
+        client.send("x")
+        self.assertTrue(received.wait(PATIENCE))
+        manager.close("ann", 4000)
+        go_on.set()
+        Task(client.receive)
+        task.result()
+        self.assertEqual(self.log.calls, [("open", "ann", None), ("close", "ann", 4000)])
+
+    def test_on_close_does_not_wait_for_the_peer(self) -> None:
+        """A member whose callback raised has its on_close before its peer has answered the close."""
+        over = []
+
+        def fail(member: Member, message: str | bytes) -> None:
+            raise RuntimeError("a bug")
+
+        manager = Manager(on_message=fail, on_close=lambda member, error: over.append(member.conn.closed))
+        with peer() as (conn, raw), self.assertLogs("syncws.manager", "ERROR"):
+            task = Task(manager.run, conn, "ann")
+            raw.send_frame(1, b"x")
+            self.assertTrue(await_(lambda: over))
+            self.assertEqual(raw.receive_close()[0], 1011)
+            raw.close(1011)
+            task.result()
+        self.assertEqual(over, [False])
+
+    def test_without_callbacks(self) -> None:
+        """A manager without callbacks reads its members' messages, and delivers them to nobody."""
+        manager = Manager()
+        task, client = self.start(manager, "ann")
+        client.send("x")
+        client.close()
+        task.result()
+        self.assertEqual((manager.stats().opened, manager.stats().closed), (1, 1))
 
     def test_from_inside_a_callback(self) -> None:
         """A callback may do anything to its own member: unregister it, close it, send to it."""
@@ -487,6 +551,19 @@ class HeartbeatTests(ManagerCase):
         client.send("hello")
         self.assertEqual(client.receive(PATIENCE), "pong")
         self.wait(self.log.heard)
+        client.close()
+        task.result()
+        self.assertEqual([call[2] for call in self.log.calls if call[0] == "message"], ["hello"])
+
+    def test_not_answered(self) -> None:
+        """A heartbeat without an answer is not delivered either."""
+        manager = Manager(heartbeat=Heartbeat(pong=None), **self.log.options())
+        task, client = self.start(manager, "ann")
+        client.send("ping")
+        client.send("hello")
+        self.wait(self.log.heard)
+        manager.send("ann", "the first")
+        self.assertEqual(client.receive(PATIENCE), "the first")
         client.close()
         task.result()
         self.assertEqual([call[2] for call in self.log.calls if call[0] == "message"], ["hello"])

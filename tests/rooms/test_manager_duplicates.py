@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import unittest
+import weakref
 from contextlib import suppress
 from typing import Literal
 from unittest import mock
@@ -147,10 +149,65 @@ class DuplicateTests(ManagerCase):
         manager = Manager(on_message=lambda member, _: manager.register(conn, "ann"), **self.half())
         task, client = self.start(manager, "ann")
         self.wait(self.log.opened)
-        client.send("x")
-        self.wait(self.log.opened)
-        task.result()
+        with self.assertNoLogs("syncws.manager", "WARNING"):
+            client.send("x")
+            self.wait(self.log.opened)
+            task.result()
         self.assertEqual(manager.get("ann").conn, conn)  # type: ignore[union-attr]
+
+    def test_an_on_close_that_registers_its_own_id(self) -> None:
+        """An on_close may register another connection under the id of its member: it does not wait for itself."""
+        conns = [self.connect()[0] for _ in range(2)]
+
+        def on_close(member: Member, error: BaseException | None) -> None:
+            self.log.on_close(member, error)
+            if conns:
+                manager.register(conns.pop(), "ann")
+
+        manager = Manager(on_open=self.log.on_open, on_close=on_close)
+        manager.register(conns.pop(), "ann")
+        with self.assertNoLogs("syncws.manager", "WARNING"):
+            manager.unregister("ann")
+        self.assertEqual([call[0] for call in self.log.calls], ["open", "close", "open"])
+
+    def test_an_on_close_that_registers_another_s_id(self) -> None:
+        """While all are closed an on_close may register the id of one whose turn has not come: that is told first."""
+        conn, _ = self.connect()
+
+        def on_close(member: Member, error: BaseException | None) -> None:
+            self.log.on_close(member, error)
+            if member.id == "ann":
+                manager.register(conn, "bob")
+
+        manager = Manager(**{**self.log.options(), "on_close": on_close})
+        for id in ("ann", "bob"):
+            self.join(manager, id)
+        self.log.calls.clear()
+        with self.assertNoLogs("syncws.manager", "WARNING"):
+            manager.close_all()
+        self.assertEqual([call[:2] for call in self.log.calls], [("close", "ann"), ("close", "bob"), ("open", "bob")])
+
+    def test_the_older_connection_is_over_in_its_on_close(self) -> None:
+        """An older connection is closed before its on_close is called."""
+        over = []
+        manager = Manager(on_close=lambda member, error: over.append(member.conn.closed))
+        for _ in range(2):
+            self.join(manager, "ann")
+        self.assertEqual(over, [True])
+
+    def test_nothing_keeps_the_older_one(self) -> None:
+        """A member in run() keeps nothing of the one whose place it took."""
+        manager = Manager(on_open=self.log.on_open)
+        older, _ = self.start(manager, "ann")
+        self.wait(self.log.opened)
+        member = weakref.ref(manager.get("ann"))
+        newer, second = self.start(manager, "ann")
+        self.wait(self.log.opened)
+        older.result()
+        del older
+        self.assertTrue(await_(lambda: gc.collect() >= 0 and member() is None))
+        second.close()
+        newer.result()
 
     def test_reject(self) -> None:
         """register raises and leaves the newer connection as it was; run() closes it with 4002, without callbacks."""

@@ -240,25 +240,6 @@ class LostTests(ManagerCase):
         self.assertIsInstance(self.log.calls[-1][2], syncws.WriteTimeout)
         self.assertTrue(await_(lambda: conn.socket.fileno() == -1), "the socket was not cut")
 
-    def test_one_that_comes_back_waits_for_no_other(self) -> None:
-        """A newer connection does not wait for the on_close of other lost members, only for that of its own id."""
-        go_on = threading.Event()
-
-        def on_close(member: Member, error: BaseException | None) -> None:
-            if member.id == "ann":
-                go_on.wait(PATIENCE)
-            self.log.on_close(member, error)
-
-        manager = Manager(on_open=self.log.on_open, on_close=on_close)
-        for id in ("ann", "bob"):
-            self.join(manager, id)[0].conn.close_now()
-        manager.broadcast("x")
-        self.join(manager, "bob")
-        self.assertEqual([call[:2] for call in self.log.calls[-2:]], [("close", "bob"), ("open", "bob")])
-        go_on.set()
-        self.wait(self.log.closed)
-        self.wait(self.log.closed)
-
 
 class GoodbyeTests(ManagerCase):
     """What the peer of a member finds that was taken out without being asked."""

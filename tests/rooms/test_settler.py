@@ -7,7 +7,8 @@ import threading
 import unittest
 from unittest import mock
 
-from syncws import Manager
+from syncws import Manager, Member
+from syncws._rooms.settler import Settler
 from syncws.testing import await_
 from tests.tasks import PATIENCE, Task
 
@@ -72,6 +73,37 @@ class SettlerTests(ManagerCase):
             task.result()
         self.wait(self.log.closed)
         self.assertEqual(len(self.log.calls), 1)
+
+    def test_one_that_comes_as_the_thread_ends(self) -> None:
+        """A member that is handed over in the instant in which the thread runs out of others is settled too."""
+        settled = threading.Semaphore(0)
+        settler = Settler()
+        member, _ = self.join(Manager(), "ann")
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-6)
+        for _ in range(500):
+            settler.hand_over(member, lambda member: settled.release())
+            self.wait(settled)
+
+    def test_one_that_comes_back_waits_for_no_other(self) -> None:
+        """A newer connection calls the on_close of the lost one of its id, if others are before that; once."""
+        go_on = threading.Event()
+
+        def on_close(member: Member, error: BaseException | None) -> None:
+            if member.id == "ann":
+                go_on.wait(PATIENCE)
+            self.log.on_close(member, error)
+
+        manager = Manager(on_open=self.log.on_open, on_close=on_close)
+        for id in ("ann", "bob"):
+            self.join(manager, id)[0].conn.close_now()
+        manager.broadcast("x")
+        self.join(manager, "bob")
+        self.assertEqual([call[:2] for call in self.log.calls[-2:]], [("close", "bob"), ("open", "bob")])
+        self.assertEqual(self.log.threads[-2:], [threading.get_ident()] * 2)
+        go_on.set()
+        self.assertTrue(await_(lambda: not manager._settler._running))
+        self.assertEqual(sorted(id for what, id, _ in self.log.calls if what == "close"), ["ann", "bob"])
 
 
 if __name__ == "__main__":

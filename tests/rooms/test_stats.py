@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import unittest
+from typing import Any
 
 from syncws import Manager
+from syncws._rooms.stats import Drops, ask
 from syncws.testing import await_
 
 from .support import ManagerCase
@@ -49,6 +52,103 @@ class StatsTests(ManagerCase):
             manager.send(id, "waits, or is dropped")
             manager.unregister(id)
         self.assertEqual(manager.stats().dropped, 2)
+
+
+class Queue:
+    """What counts of a connection: a send queue with five messages, which is dropped once one has looked at it."""
+
+    def __init__(self) -> None:
+        self._queued, self._dropped = 5, 0
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        return self._look(self._queued), 0
+
+    @property
+    def dropped(self) -> int:
+        return self._look(self._dropped)
+
+    def _look(self, value: int) -> int:
+        self.cut()
+        return value
+
+    def cut(self) -> None:
+        """Drop what waits."""
+        self._queued, self._dropped = 0, self._queued + self._dropped
+
+
+class Leaver:
+    """What counts of a member."""
+
+    def __init__(self, conn: Any, dropped_before: int = 0) -> None:
+        self.conn = conn
+        self._dropped_before = dropped_before
+
+
+class DropsTests(unittest.TestCase):
+    """Messages that are dropped while they are counted: each counts once."""
+
+    def setUp(self) -> None:
+        self.lock = threading.Lock()
+        self.drops = Drops(self.lock)
+
+    def end(self, member: Any, dropped: int, queued: int) -> None:
+        with self.lock:
+            self.drops.end(member, dropped, queued)
+
+    def begin(self, member: Any) -> None:
+        with self.lock:
+            self.drops.begin(member)
+
+    def total(self) -> int:
+        with self.lock:
+            return self.drops.total
+
+    def test_a_queue_that_is_dropped_as_it_is_asked(self) -> None:
+        """A connection that is cut between the two questions has dropped what waited, or still has it: not neither."""
+        conn: Any = Queue()
+        queued, dropped = ask(conn)
+        self.end(Leaver(conn), dropped, queued)
+        self.drops.look_again()
+        self.assertEqual(self.total(), 5)
+        self.drops.look_again()
+        self.assertEqual((self.total(), self.drops._left), (5, {}))
+
+    def test_one_that_comes_back(self) -> None:
+        """What a connection dropped between two memberships is counted once, whatever was counted of it meanwhile."""
+        for counted in (0, 3, 5):
+            with self.subTest(counted=counted):
+                self.drops = Drops(self.lock)
+                conn: Any = object()
+                self.end(Leaver(conn), counted, 1)
+                self.begin(Leaver(conn, 3))
+                self.end(Leaver(conn, 3), 7, 0)
+                self.assertEqual((self.total(), self.drops._left), (7, {}))
+
+    def test_two_that_look_at_once(self) -> None:
+        """Two threads that look at the same connection, or one while it is a member again, count nothing twice."""
+        drops = self.drops
+
+        class Asked(Queue):
+            """A connection whose first question is overtaken by what somebody else does."""
+
+            def __init__(self, meanwhile: Any) -> None:
+                super().__init__()
+                self._meanwhile = meanwhile
+
+            def _look(self, value: int) -> int:
+                self.cut()
+                meanwhile, self._meanwhile = self._meanwhile, None
+                if meanwhile is not None:
+                    meanwhile(self)
+                return value
+
+        for meanwhile in (lambda conn: drops.look_again(), lambda conn: self.begin(Leaver(conn, 5))):
+            before = self.total()
+            conn: Any = Asked(meanwhile)
+            self.end(Leaver(conn), 0, 5)
+            drops.look_again()
+            self.assertEqual((self.total() - before, drops._left), (5, {}))
 
 
 if __name__ == "__main__":
