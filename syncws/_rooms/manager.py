@@ -426,7 +426,7 @@ class Manager:
         """Log why a member ends, when a read or a callback raised that; what on_close is to get of it."""
         conn = member.conn
         if conn._is_own_end(failure):
-            if conn.end is None:  # a callback ran into it by writing: what the peer said last is yet to be read
+            if not conn.closed:  # a callback ran into it by writing: what the peer said last is yet to be read
                 conn.close()
             end = conn.end or failure
             assert isinstance(end, ConnectionClosed)
@@ -471,17 +471,18 @@ class Manager:
         try:
             if member.conn.send_nowait(prepared):
                 return True
-            if member.conn.end is not None:
-                self._take_out_lost(member, member.conn.end)
+            end = member.conn.end
+            if end is not None:
+                self._take_out_lost(member, end)
         except CloseSentError:
             pass  # this side is closing it: its end is near, and will be told
-        except (ConnectionClosed, WriteTimeout) as end:
-            self._take_out_lost(member, end)
+        except (ConnectionClosed, WriteTimeout) as failure:
+            self._take_out_lost(member, failure)
         return False
 
     def _take_out_lost(self, member: Member, end: ConnectionClosed | WriteTimeout) -> None:
         """A send found a member lost: take it out, and let its own thread or the settler call on_close."""
-        if member.conn.end is None:
+        if not member.conn.closed:
             if member._in_run and isinstance(end, ConnectionClosed):
                 return  # lost for writing: what the peer said before is still to be read, its close too
             # A write was cut short: nothing can be said any more, not even a close.
