@@ -21,7 +21,8 @@ test-all: $(VENV)/.installed-test
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict syncws
+	$(BIN)/mypy --strict
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 # Next to the peers, all questions; it writes docs/benchmarks.md. BENCHFLAGS='--quick': what it takes to see it work.
 bench: $(VENV)/.installed-bench

@@ -27,7 +27,13 @@ from django.conf import settings
 # A database and a secret of its own for each process. Several workers need the same: name them in the environment.
 FOLDER = tempfile.mkdtemp(prefix="syncws-django-")
 OWNER = os.getpid()
-atexit.register(lambda: os.getpid() == OWNER and shutil.rmtree(FOLDER, ignore_errors=True))
+
+
+@atexit.register
+def remove_folder() -> None:
+    if os.getpid() == OWNER:  # a worker that was forked leaves it to its parent
+        shutil.rmtree(FOLDER, ignore_errors=True)
+
 
 settings.configure(
     ALLOWED_HOSTS=["*"],  # a project of yours names its hosts

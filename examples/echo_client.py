@@ -45,8 +45,12 @@ def main() -> int:
 
     # A signal handler may run at any instant, so it does nothing but say so; SimpleQueue is made for that.
     events: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def interrupt(*_: object) -> None:
+        events.put("interrupted")
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: events.put("interrupted"))
+        signal.signal(number, interrupt)
     print(f"Connected to {options.url} (press Ctrl-C to stop)", flush=True)
     return talk(conn, events, options.interval, options.count)
 
@@ -72,7 +76,8 @@ def read(conn: syncws.Conn, events: queue.SimpleQueue[str], count: int | None) -
     received = 0
     try:
         while True:
-            print(f"received: {conn.receive()}", flush=True)
+            message = conn.receive()
+            print("received:", message if isinstance(message, str) else f"{len(message)} bytes", flush=True)
             received += 1
             if received == count:
                 events.put("done")

@@ -44,7 +44,7 @@ POLICY = (
 app = Flask(
     __name__, static_folder="flask_app_static", static_url_path="/static", template_folder="flask_app_templates"
 )
-app.config.update(
+app.config.from_mapping(
     # Sessions are cookies signed with it. One that is made here ends all sessions with the process, and is another one
     # in each worker of several.
     SECRET_KEY=os.environ.get("SECRET_KEY") or secrets.token_hex(),

@@ -40,7 +40,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, Unpack, overload
 
-import bottle  # type: ignore[import-untyped]
+import bottle
 
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader

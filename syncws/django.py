@@ -53,16 +53,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
-from django.conf import settings  # type: ignore[import-untyped]
-from django.contrib.sessions.middleware import SessionMiddleware  # type: ignore[import-untyped]
-from django.core.cache import close_caches  # type: ignore[import-untyped]
-from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
-from django.db import connections, reset_queries, transaction  # type: ignore[import-untyped]
-from django.http import HttpResponse  # type: ignore[import-untyped]
-from django.http.response import HttpResponseBase  # type: ignore[import-untyped]
-from django.urls import get_script_prefix, set_script_prefix  # type: ignore[import-untyped]
-from django.utils import timezone, translation  # type: ignore[import-untyped]
-from django.utils.module_loading import import_string  # type: ignore[import-untyped]
+from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.cache import close_caches
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, reset_queries, transaction
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import get_script_prefix, set_script_prefix
+from django.utils import timezone, translation
+from django.utils.module_loading import import_string
 
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
@@ -165,7 +165,7 @@ def release_connections() -> None:
     reset_queries()
 
 
-class _SwitchingProtocols(HttpResponse):  # type: ignore[misc]
+class _SwitchingProtocols(HttpResponse):  # type: ignore[misc, unused-ignore]  # without django-stubs it is Any
     """The 101 that the server is given when the handshake is long over.
 
     It iterates as empty: a server whose client has gone would end at an empty chunk, and werkzeug's debugger would
@@ -237,8 +237,8 @@ def _session_middleware() -> Any:
     for path in settings.MIDDLEWARE:
         found = import_string(path)
         if isinstance(found, type) and issubclass(found, SessionMiddleware):
-            return found(lambda _request: None)
-    return SessionMiddleware(lambda _request: None)
+            return found(lambda _request: HttpResponse())
+    return SessionMiddleware(lambda _request: HttpResponse())
 
 
 class _Surroundings:

@@ -36,7 +36,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
 
-from pyramid.response import Response  # type: ignore[import-untyped]
+from pyramid.response import Response
 
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader

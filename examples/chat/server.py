@@ -89,7 +89,7 @@ class Chat:
         except Refused as refused:
             member.send_json({"error": str(refused)})
 
-    def _on_close(self, member: syncws.Member, error: Exception | None) -> None:
+    def _on_close(self, member: syncws.Member, error: BaseException | None) -> None:
         if member.data["name"] is not None:
             with self._lock:
                 del self._named[key(member.data["name"])]

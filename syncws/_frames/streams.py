@@ -9,7 +9,7 @@ import codecs
 import io
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import MessageType
 
@@ -42,6 +42,11 @@ class MessageReader(io.RawIOBase):
     def readable(self) -> bool:
         """True: io's question."""
         return True
+
+    if TYPE_CHECKING:
+
+        def read(self, size: int = -1, /) -> bytes:
+            """As io.RawIOBase has it; but never None, as this waits."""
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill the buffer with what is there, waiting for a byte at least; 0 at the end of the message."""
