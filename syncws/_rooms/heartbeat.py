@@ -1,4 +1,4 @@
-"""Heartbeats made of messages, for clients that cannot send pings of the protocol: browsers."""
+"""Heartbeats that are messages, for clients that cannot send pings of the protocol: browsers."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from .._base.options import check_timeout
 
 @dataclass(frozen=True, kw_only=True)
 class Heartbeat:
-    """What a `Manager` takes for a heartbeat: a message that is answered and not delivered.
+    """Which messages a `Manager` takes for heartbeats: it answers them, and does not deliver them.
 
-    A member of `Manager.run` of which no message comes for ``timeout`` seconds, no heartbeat and no other, is closed
-    (1008). This is beside the pings of the protocol, which every connection sends by itself.
+    A member of `Manager.run` that sends no message for ``timeout`` seconds, be it a heartbeat or another one, is closed
+    with 1008. The pings of the protocol, which every connection sends by itself, go on beside this.
 
     Immutable; one object serves any number of managers and threads.
 
     Args:
-        timeout: seconds of silence; None: silence is no matter.
-        is_ping: the message that is a heartbeat, or a callable that gets a message and says whether it is one.
-        pong: the answer, or a callable that gets the heartbeat and returns the answer; None: no answer.
+        timeout: seconds of silence after which a member is closed; None: never.
+        is_ping: the message that is a heartbeat, or a callable that gets a message (str or bytes) and returns whether
+            it is one. It is called by the thread in `Manager.run`; what it raises closes that connection with 1011.
+        pong: the answer, or a callable that gets the heartbeat and returns the answer (str or bytes), called as
+            is_ping; None: no answer.
 
-    Raises TypeError or ValueError, naming the option, for a value that cannot work.
+    Raises:
+        TypeError, ValueError: an option is wrong; the message names it.
     """
 
     timeout: float | None = 60.0
@@ -39,9 +42,9 @@ class Heartbeat:
             )
 
     def matches(self, message: str | bytes) -> bool:
-        """Whether a message is a heartbeat. What the application's callable raises leaves here."""
+        """Whether a message is a heartbeat. Raises what the application's callable raises."""
         return self.is_ping(message) if callable(self.is_ping) else message == self.is_ping
 
     def answer(self, message: str | bytes) -> str | bytes | None:
-        """What a heartbeat is answered with, if anything. What the application's callable raises leaves here."""
+        """The answer to a heartbeat; None: there is none. Raises what the application's callable raises."""
         return self.pong(message) if callable(self.pong) else self.pong

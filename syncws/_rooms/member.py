@@ -13,17 +13,17 @@ r"""One connection in a `Manager`: what it is, how far its life has come, and wh
 | WITHDRAWN | no              | never              | never                 |
 | SETTLED   | no              | over, or never     | over, or never        |
 
-**Who calls on_close** of a member that is out:
+**Who calls on_close**, once the member is out:
 
-| closer  | who calls on_close                                                                          |
-|---------|---------------------------------------------------------------------------------------------|
-| OWN     | nobody yet: a thread is inside `run` or `register` for it, and becomes TAKER as it leaves   |
-| TAKER   | the thread that took it out, or was its own                                                 |
-| SETTLER | the settler, since a send found it lost; or a newer connection of its id, which comes first |
-| CALLED  | nobody else: on_close has begun                                                             |
+| closer  | who calls on_close                                                                         |
+|---------|--------------------------------------------------------------------------------------------|
+| OWN     | its own thread, as it leaves `run` or `register`; there it becomes TAKER                   |
+| TAKER   | the thread that takes it out; if it is out already, its own thread                         |
+| SETTLER | the settler's thread, or a newer connection of its id, whichever is first                  |
+| CALLED  | nobody else: the thread that claimed it has begun, and may be done                         |
 
-    OWN --register() is over, or run() leaves--> TAKER --that thread claims it--> CALLED
-    TAKER --a send takes it out--> SETTLER --the first thread claims it--> CALLED
+    OWN --its own thread leaves--> TAKER --the thread that took it out claims it--> CALLED
+                                   TAKER --a send takes it out--> SETTLER --the first thread claims it--> CALLED
 """
 
 from __future__ import annotations
