@@ -1,9 +1,9 @@
 """What both sides of the opening handshake share: options, lists in headers, key and accept, subprotocols, origins.
 
-Data in, data out: nothing here does I/O, and nothing a peer sends makes a function here raise.
+Data in, data out: nothing here does I/O, and nothing that a peer sends makes a function here raise.
 
 Lists in headers may be spread over several lines, and every line counts. A malformed element makes the rest of its
-line worthless, since nobody knows where it ends; what stands before it counts (as in gorilla). Empty elements are
+line worthless, since nobody knows where it ends. The elements before it count (as in gorilla). Empty elements are
 skipped (RFC 9110 section 5.6.1.2). The patterns are possessive, so a long line is read in linear time.
 """
 
@@ -26,7 +26,7 @@ from .request import Request
 #: RFC 6455 section 1.3.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-#: 16 bytes in Base64: 21 characters of six bits, two bits in one more, whose other bits are zero.
+#: 16 bytes in Base64: 21 characters of six bits each, and one that holds two bits, with its other four zero.
 _KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
 _OWS = r"[ \t]*+"
@@ -96,7 +96,7 @@ def checked_subprotocols(value: Any) -> tuple[str, ...]:
 
 
 def parse_tokens(values: Iterable[str]) -> list[str]:
-    """The tokens of comma-separated lists, one list a line, in order (RFC 9110 section 5.6.1), as in gorilla."""
+    """The tokens of comma-separated lists, one list a line, in order (RFC 9110 section 5.6.1); as in gorilla."""
     return [match[1] for line in values for match in _elements(_LISTED_TOKEN, line)]
 
 
@@ -107,7 +107,7 @@ def has_token(headers: Headers, name: str, token: str) -> bool:
 
 
 def parse_extensions(values: Iterable[str]) -> list[tuple[str, list[tuple[str, str | None]]]]:
-    """Extensions with their parameters, one list a line (RFC 6455 section 9.1), as in gorilla.
+    """Extensions with their parameters, one list a line (RFC 6455 section 9.1); as in gorilla.
 
     Each is ``(name, [(parameter, value), ...])``. A value may be quoted, and comes without its quotes and backslashes;
     it is None for a parameter without one.
@@ -139,7 +139,7 @@ def make_key() -> str:
 
 
 def is_valid_key(key: str) -> bool:
-    """Whether a Sec-WebSocket-Key is exactly 16 bytes in Base64, written in the one canonical way."""
+    """Whether a Sec-WebSocket-Key is exactly 16 bytes in canonical Base64."""
     return _KEY.fullmatch(key) is not None
 
 
@@ -163,12 +163,12 @@ def subprotocols(request: Request) -> list[str]:
 
 
 def select_subprotocol(offered: Iterable[str], supported: Sequence[str]) -> str | None:
-    """The first of the client's offers that is supported, None if none is, as in gorilla. Case matters."""
+    """The first of the client's offers that is supported, None if none is (gorilla's order). Case matters."""
     return next((name for name in offered if name in supported), None)
 
 
 def is_same_origin(request: Request) -> bool:
-    """Whether the page that opens the connection came from the host it connects to, as in gorilla.
+    """Whether the page that opens the connection came from the host it connects to; gorilla's default.
 
     Host and port of the (first) Origin must be those of the request: the host without regard to ASCII case, the port
     as it is written. The scheme does not count, since TLS may end at a proxy. A request without an Origin passes: no

@@ -1,8 +1,8 @@
-"""HTTP header fields: what both parsed and written ones are kept in, and the rule for those that we write.
+"""HTTP header fields: `Headers` for those that were received and those to be sent, and the rule for the latter.
 
 Received fields come out of h11, which has checked them. Fields that an application hands over go through
 `checked_headers`: a CR or LF in one of them would start another header, or another response (RFC 9110 section 5.5).
-Refusing says where the mistake is; gorilla replaces the bytes by spaces, and does not look at names.
+A refusal says where the mistake is. (gorilla replaces the bytes by spaces, and does not look at names.)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Headers:
         pairs = source.items() if isinstance(source, Mapping) else source or ()
         try:
             self._pairs = tuple((name, value) for name, value in pairs)
-        except (TypeError, ValueError):  # what the loop says of it names neither headers nor pairs
+        except (TypeError, ValueError):  # the loop's own error names neither headers nor pairs
             raise TypeError(f"headers are a dict of str or a list of (name, value), not {source!r:.200}") from None
 
     @overload
@@ -96,7 +96,8 @@ def _checked_field(name: object, value: object) -> tuple[str, str]:
     if not _NAME.fullmatch(name):
         raise ValueError(f"header {name!r}: a name may hold only letters, digits and !#$%&'*+-.^_`|~")
     if not _VALUE.fullmatch(value):
-        # Which may be a token: it is not shown. Where it is wrong helps as much: mostly a line break at the end.
+        # The value may be a secret, so it is not shown. The place of the mistake helps as much: mostly a line break at
+        # the end.
         wrong = next(index for index, character in enumerate(value) if not _VALUE.fullmatch(character))
         raise ValueError(
             f"header {name!r}: its value may not hold {value[wrong]!r} (character {wrong + 1} of {len(value)}): "

@@ -31,13 +31,13 @@ from .response import Response
 
 _RECEIVE_SIZE = 16384
 
-#: An answer in pieces leaves in system calls of at most so many bytes of its body.
+#: Bytes of its body with which an answer in pieces leaves at a time.
 _SEND_SIZE = 1 << 16
 
 #: Statuses whose answers have no body (RFC 9110 sections 15.3.5 and 15.4.5).
 _BODILESS = (204, 304)
 
-#: What may have come before a request has begun: an empty line is nothing (RFC 9112 section 2.2).
+#: What may have come although no request has begun: an empty line does not count (RFC 9112 section 2.2).
 _NOTHING = (bytearray(), bytearray(b"\r\n"))
 
 
@@ -107,7 +107,7 @@ class HTTPConnection:
         event = self._next_event()
         assert isinstance(event, h11.Request)  # a whole head is nothing else, or an error
         self._is_head = event.method == b"HEAD"
-        return self._accept(event)
+        return self._make_request(event)
 
     # The body of a request: what is read of it, by either way, is read once
 
@@ -274,7 +274,7 @@ class HTTPConnection:
             if data is not None:
                 return data
 
-    def _accept(self, event: h11.Request) -> Request:
+    def _make_request(self, event: h11.Request) -> Request:
         """Make our Request of h11's. Raises BadRequest for one that is not served."""
         version = event.http_version.decode()
         if version not in ("1.0", "1.1"):
@@ -333,7 +333,7 @@ class HTTPConnection:
     # Writing
 
     def _begin_answer(self, status: int, reason: str, headers: list[tuple[str, str]], droppable: float) -> bytes:
-        """The head of an answer. From here on it is decided whether the connection ends behind it."""
+        """The head of an answer. From here on it is settled whether the connection ends after it."""
         if self._http is None or self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise RuntimeError("there is no request to answer")
         self._last = not self._may_follow(droppable)

@@ -1,8 +1,8 @@
 """The client's side of one HTTP/1.1 exchange over a transport, with h11 as the parser: a request, and its answer.
 
-Two requests ever leave a client here: the handshake of a WebSocket, and a proxy's CONNECT. Both ask for the stream to
-become something else, so an answer either says yes, and the bytes behind it belong to what comes next, or it is a
-refusal with a body, of which the beginning is worth showing.
+A client here sends only two kinds of request: the handshake of a WebSocket, and CONNECT to a proxy. Both ask for the
+stream to become something else. So an answer either says yes, and the bytes after it belong to what comes next; or it
+is a refusal with a body, whose beginning is worth showing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .._net.transport import Transport
 from ..errors import WriteTimeout
 from .headers import Headers
 
-#: Bytes of a refusal's body that are kept (as in gorilla), and seconds they are waited for.
+#: Bytes of a refusal's body that are kept (as many as gorilla keeps), and seconds for which they are waited for.
 BODY_LIMIT = 1024
 _BODY_TIMEOUT = 1.0
 
 #: Bytes that an answer's head may have. Many clients take more than 64 KiB; no server of WebSocket sends as much.
 _HEAD_LIMIT = 1 << 16
 
-#: Interim answers (1xx) that may come first: RFC 9110 section 15.2 allows any number, nobody sends more than two.
+#: Interim answers (1xx) that may come first. RFC 9110 section 15.2 allows any number; nobody sends more than two.
 _INTERIM_LIMIT = 16
 
 _RECEIVE_SIZE = 4096
@@ -38,7 +38,8 @@ class ReceivedResponse:
 
     * ``status``, ``http_version`` ("1.1"); ``reason``: in the server's words, or HTTP's own if it used none;
     * ``headers``: see `Headers`; values are decoded as Latin-1;
-    * ``body``: the first 1024 bytes at most of a refusal's, less if more did not come within a second; b"" of a 101.
+    * ``body``: of a refusal's at most the first 1024 bytes, and less if more did not come within a second; b"" for a
+      101.
 
     Immutable, so any thread may use it.
     """
@@ -55,7 +56,7 @@ class ReceivedResponse:
         self.http_version = http_version
 
     def __str__(self) -> str:
-        """Status and reason: "403 Forbidden"; of a reason no more than is fit for a log."""
+        """Status and reason, such as "403 Forbidden". The reason is cut to what is fit for a log."""
         return f"{self.status} {''.join(filter(str.isprintable, self.reason))[:200]}".strip()
 
     def __repr__(self) -> str:
@@ -63,14 +64,14 @@ class ReceivedResponse:
 
 
 class BadAnswer(Exception):
-    """What came is no answer in HTTP, or none came; the text says what did. It never leaves the library."""
+    """What came is no HTTP answer, or nothing came; the text says what did. It never leaves the library."""
 
 
 class Exchange:
     """One request and its answer over a transport.
 
-    received is what has come already. A second answer is not read: after `ask` the transport is the caller's again,
-    with `trailing` for whatever stood behind the answer. For one thread.
+    received is what has come already. A second answer is not read: after `ask` the transport is the caller's again, and
+    `trailing` is what came after the answer. For one thread.
     """
 
     def __init__(self, transport: Transport, attempt: Attempt, received: bytes = b"") -> None:
@@ -114,7 +115,7 @@ class Exchange:
 
     @property
     def trailing(self) -> bytes:
-        """What came behind an answer that said yes."""
+        """What came after an answer that said yes."""
         return self._http.trailing_data[0] if self._switched else b""
 
     @property
@@ -137,12 +138,12 @@ class Exchange:
                 self._beginning = self._beginning or data[:2]
                 self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
-            raise BadAnswer(self._explain(error)) from None
+            raise BadAnswer(self._say_what_came(error)) from None
         assert isinstance(event, h11.Event)
         return event
 
-    def _explain(self, error: h11.RemoteProtocolError) -> str:
-        """h11's verdict; or what is behind the two commonest ones."""
+    def _say_what_came(self, error: h11.RemoteProtocolError) -> str:
+        """What came in place of an answer: the two commonest cases in words of their own, else what h11 says."""
         if not self.heard:
             return "it closed the connection without an answer"
         if self._beginning == b"\x15\x03":  # an alert (RFC 8446 section 6), in answer to our plain text
@@ -150,14 +151,14 @@ class Exchange:
         return f"its answer is not HTTP ({error})"
 
     def _receive(self) -> bytes:
-        """Bytes; b"" at the end of the stream."""
+        """What comes next; b"" at the end of the stream. Raises TimeoutError."""
         while True:
             data = self._transport.receive(_RECEIVE_SIZE, self._attempt.remaining("waiting for the answer"))
             if data is not None:
                 return data
 
     def _read_body(self) -> bytes:
-        """The beginning of a body; what has come of it when it fails, or takes too long."""
+        """The beginning of a body; if it fails or takes too long, what has come of it by then."""
         body = b""
         until = time.monotonic() + _BODY_TIMEOUT
         if self._attempt.deadline is not None:
@@ -175,6 +176,6 @@ class Exchange:
                     self._http.receive_data(data)
                 else:
                     break
-        except (h11.RemoteProtocolError, OSError):  # the head alone tells what matters
+        except (h11.RemoteProtocolError, OSError):  # the head has told what matters
             pass
         return body[:BODY_LIMIT]

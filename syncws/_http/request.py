@@ -41,7 +41,7 @@ class Hijacker(Protocol):
         """Whether another protocol has the connection now."""
 
     def take_over(self) -> tuple[Transport, bytes]:
-        """The transport, which is the caller's from now on, and what the peer sent behind the request."""
+        """The transport, which is the caller's from now on, and what the peer sent after the request."""
 
     def read_body(self, limit: int, deadline: float | None) -> bytes:
         """See `Request.body`."""
@@ -50,8 +50,8 @@ class Hijacker(Protocol):
 class Request:
     """An HTTP request (RFC 9112 section 3).
 
-    * ``method``, ``target``: as they came; ``path``: the target's, percent-decoded as UTF-8, ``*`` for ``OPTIONS *``;
-      ``query_string``: as it came, without the question mark; ``http_version``: "1.1" or "1.0";
+    * ``method``, ``target``: as they came; ``path``: that of the target, percent-decoded as UTF-8, ``*`` for
+      ``OPTIONS *``; ``query_string``: as it came, without the question mark; ``http_version``: "1.1" or "1.0";
     * ``headers``: see `Headers`; values are decoded as Latin-1;
     * ``scheme``: "http" or "https"; ``remote_address``, ``local_address``: as the socket gives them;
     * ``exchange``: what an Upgrader takes over, None for a request whose connection cannot be;
@@ -108,7 +108,7 @@ class Request:
         self.exchange = exchange
         self.environ = environ
         self.then: Callable[[], None] | None = None
-        self.conn: Any = None  # a Conn, which is of a higher level
+        self.conn: Any = None  # a Conn, which is of a higher floor
         self.refusal: HandshakeError | None = None
         self.on_upgrade: Callable[[Any], object] | None = None
         self._data: dict[str, Any] | None = None
@@ -117,7 +117,7 @@ class Request:
 
     @property
     def host(self) -> str:
-        """Host and port the client asked for: those of an absolute target, else the Host header; maybe empty."""
+        """Host and port that the client asked for: of an absolute target, else the Host header, which may be empty."""
         return self.headers.get("Host", "") if self._authority is None else self._authority
 
     @property
@@ -127,7 +127,7 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The parameters of the query string, decoded; of a repeated one the first value."""
+        """The parameters of the query string, decoded. Of one that is repeated, the first value."""
         query: dict[str, str] = {}
         for name, value in parse_qsl(self.query_string, keep_blank_values=True):
             query.setdefault(name, value)
@@ -135,7 +135,7 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies of every Cookie line; of a repeated one the first, which is the more specific (RFC 6265)."""
+        """The cookies of every Cookie line. Of one that is repeated, the first, which is more specific (RFC 6265)."""
         cookies: dict[str, str] = {}
         for line in self.headers.get_all("Cookie"):
             for item in line.split(";"):
@@ -146,7 +146,7 @@ class Request:
 
     @property
     def data(self) -> dict[str, Any]:
-        """A place for the application: who logged in, what a hook found out."""
+        """A place for the application's own data: who logged in, what a hook found out."""
         if self._data is None:
             self._data = {}
         return self._data
@@ -159,9 +159,9 @@ class Request:
     def body(self, limit: int = 1 << 20, timeout: float | None = 30.0) -> bytes:
         """The whole body, b"" if there is none; the first call reads it, later ones give it again.
 
-        At most limit bytes (else 413) within timeout seconds in all (else 408; None: no limit). Raises BadRequest,
-        which the server answers when the handler lets it escape; also when the connection is lost meanwhile. After a
-        413 or 408 what has come is kept, so a later call with a larger limit or more time goes on.
+        It may have at most limit bytes (else 413), and has to arrive within timeout seconds in all (else 408; None: no
+        limit). Raises BadRequest, also when the connection is lost meanwhile; the server answers it if it leaves the
+        handler. After a 413 or 408 what has come is kept, so a later call with a larger limit or more time goes on.
         """
         if self.exchange is None:
             return b""

@@ -8,7 +8,7 @@ from typing import Any
 
 from .headers import Headers, HeaderSource, checked_headers
 
-#: Written by the library alone: they say where a message ends, and whether the connection does.
+#: Headers that only the library writes: they say where a message ends, and whether the connection does.
 _LIBRARY_HEADERS = ("connection", "content-length", "date", "keep-alive", "transfer-encoding")
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -72,7 +72,7 @@ def switching_protocols(headers: HeaderSource) -> bytes:
 
 
 def _with_content_type(headers: Headers, content_type: str | None, body: object) -> Headers:
-    """The headers with the content type in front, unless they have one or there is no body to speak of."""
+    """The headers with the content type in front, unless they have one or there is no body."""
     if "Content-Type" in headers:
         if content_type is not None:
             raise ValueError("header 'Content-Type': given in headers and as content_type")

@@ -1,4 +1,4 @@
-"""The URLs a client is given: of a server (RFC 6455 section 3) and of a proxy. What cannot work is refused here.
+"""The URLs that a client is given: of a server (RFC 6455 section 3) and of a proxy. What cannot work is refused here.
 
 A URL may hold a password or a token, so no error here repeats more of it than its scheme and host.
 """
@@ -13,10 +13,10 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 _SERVER_PORTS = {"ws": 80, "wss": 443}
 _PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|^\s|\s$")  # half a surrogate pair is no character either
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|^\s|\s$")  # nor is half a surrogate pair a character
 _NAME = re.compile(r"[A-Za-z0-9._\-]+")
 _NUMERIC_V6 = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._\-]+)?")  # with a zone: RFC 6874
-_IN_BRACKETS = re.compile(r"\[[^\[\]]*\](?::.*)?")  # and nothing around them but a port
+_IN_BRACKETS = re.compile(r"\[[^\[\]]*\](?::.*)?")  # with nothing around them except a port
 _NOT_SENT_AS_IT_IS = re.compile(r"[^\x21-\x7e]")
 
 
@@ -40,13 +40,13 @@ class ServerURL:
 
     @property
     def http(self) -> str:
-        """The same place in the scheme of HTTP: what cookies and proxies are chosen by."""
+        """The same URL in the scheme of HTTP, by which cookies and proxies are chosen."""
         return f"{'https' if self.secure else 'http'}://{bracketed(self.host)}:{self.port}{self.target}"
 
 
 @dataclass(frozen=True)
 class ProxyURL:
-    """Where a proxy is, and who we are to it; ``username`` is None for nobody in particular."""
+    """Where a proxy is, and as whom to use it; ``username`` is None without credentials."""
 
     scheme: str
     host: str
@@ -60,7 +60,7 @@ class ProxyURL:
 
 
 def parse_server_url(url: str) -> ServerURL:
-    """Take a ws or wss URL apart (as in gorilla). A fragment is dropped.
+    """Take a ws or wss URL apart. A fragment is dropped, as in gorilla.
 
     Letters outside ASCII become IDNA in the host and percent-encoded UTF-8 in path and query. Raises TypeError, and
     ValueError for another scheme, for credentials in the URL and for what is no URL.
@@ -91,7 +91,7 @@ def parse_proxy_url(url: str) -> ProxyURL:
 
 
 def _check_socks_credentials(username: str, password: str) -> None:
-    """RFC 1929: both, of 1 to 255 bytes each."""
+    """RFC 1929: a name and a password, of 1 to 255 bytes each."""
     for text in (username, password):
         if not (text.isascii() and 1 <= len(text) <= 255):
             raise ValueError("the proxy: SOCKS takes a user and a password, each of 1 to 255 characters of ASCII")
@@ -100,12 +100,12 @@ def _check_socks_credentials(username: str, password: str) -> None:
 def _split(what: str, url: str, ports: dict[str, int], example: str) -> SplitResult:
     if not isinstance(url, str):
         raise TypeError(f"{what} must be a str {example}, not {type(url).__name__}")
-    if _CONTROL.search(url):  # which urlsplit would take out without a word
+    if _CONTROL.search(url):  # urlsplit would remove it without a word
         raise ValueError(f"{what} has a control character, or a blank at an end")
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        told = "" if "@" in url else f": {error}"  # which may repeat credentials
+        told = "" if "@" in url else f": {error}"  # the error may repeat credentials
         raise ValueError(f"{what} is not a URL{told}") from None
     if parts.scheme not in ports or "://" not in url:
         found = f", not {parts.scheme}:" if parts.scheme and "://" in url else ""
@@ -121,7 +121,7 @@ def _host(parts: SplitResult) -> str:
             return host
         raise ValueError(f"the URL has no valid address in brackets: {host[:100]!r}")
     try:
-        name = host.encode("idna").decode()  # of ASCII too: it checks that no label is empty or too long
+        name = host.encode("idna").decode()  # also of ASCII names: this checks that no label is empty or too long
     except UnicodeError:
         name = ""
     if not _NAME.fullmatch(name):

@@ -1,7 +1,7 @@
 """What a WebSocket view of a WSGI application returns.
 
-The 101 that the client got has left before, over the connection itself; what the server is given here it writes to a
-socket that is dead by then. It is there for the server's log, and for the middlewares and frameworks in between.
+By then the client has got its 101 over the connection itself. What the server is given here it writes to a socket that
+is dead. It is meant for the server's log, and for the middlewares and frameworks in between.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from .response import Response
 
-#: What WSGI servers refuse from an application: it is theirs to say.
+#: Headers that WSGI servers refuse from an application, since they write them themselves.
 _HOP_BY_HOP = ("connection", "upgrade")
 
 
 class Closable(Protocol):
-    """A Conn, which is of a higher level."""
+    """A Conn, which is of a higher floor."""
 
     def close(self) -> None: ...
 
@@ -47,7 +47,7 @@ class WSGIResponse:
 
     @property
     def is_websocket(self) -> bool:
-        """Whether it stands for a connection, not for a refusal."""
+        """Whether it stands for a connection, and not for a refusal."""
         return self.status == HTTPStatus.SWITCHING_PROTOCOLS
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
@@ -61,7 +61,7 @@ class WSGIResponse:
 
 
 def switched(conn: Closable | None = None) -> WSGIResponse:
-    """The empty 101 of a connection; one that is given is closed before, if it is open."""
+    """The empty 101 of a connection. A conn that is given is closed when the response is called."""
     return WSGIResponse(HTTPStatus.SWITCHING_PROTOCOLS, [("Content-Type", "text/plain")], b"", conn)
 
 

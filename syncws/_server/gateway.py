@@ -1,10 +1,11 @@
-"""One call of a WSGI application (PEP 3333) for one HTTP request: our own server as its host.
+"""One call of a WSGI application (PEP 3333) for one HTTP request of our own server.
 
+    Gateway.serve                  one request to its end; a WebSocket's handler runs after the application
     Gateway.answer                 one request, from its environ to the end of its answer
       the application              called in the connection's own thread
-        wsgi.input                 _Body: what comes of the request's body, as it comes
+        wsgi.input                 _Body: the request's body, as it arrives
         start_response             _Answer: says what the head is, and sends nothing
-        write(), each block        _Answer.send: leaves at once, with the head in front of the first one
+        write(), each block        _Answer: leaves at once, with the head in front of the first one
       close() of what it returned  always
       the rest of the body         dropped, or the connection ends
 
@@ -59,10 +60,10 @@ _REFUSAL_TIMEOUT = 60.0
 #: A client that sends a body gets a second for so many bytes, and the timeout on top (Apache's mod_reqtimeout).
 _MIN_RATE = 500
 
-#: A body that nobody has read is dropped, and the connection kept, if so many bytes of it are to come at most, ...
+#: Of a body that nobody has read so many bytes may have yet to come: they are dropped, and the connection is kept, ...
 _DROPPABLE = 1 << 16
 
-#: ... and if they come within so many seconds.
+#: ... if they come within so many seconds.
 _DROP_TIMEOUT = 1.0
 
 _STATUS = re.compile(r"([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?", re.ASCII)
@@ -140,8 +141,8 @@ class Gateway:
         ``request.then`` is to be called.
 
         Raises:
-            ClientGone, OSError: the client is.
-            Exception: what the application raised after it had taken over the connection.
+            ClientGone, OSError: the client is gone.
+            Exception: what the application raised after the connection had been taken over.
         """
         if (refusal := self._refusal(request)) is not None:
             return _refuse(http, refusal, who)
@@ -155,7 +156,7 @@ class Gateway:
             if http.taken_over:
                 raise
             request.then = None
-            _explain(exc, answer, who)
+            _answer_failure(exc, answer, who)
         finally:
             # In a finally: a failed call is answered with 500, and another request may follow on this connection. And
             # before drop_body: whoever has kept wsgi.input (a thread, the traceback of an error) would read at the same
@@ -166,11 +167,11 @@ class Gateway:
         return None
 
     def _refusal(self, request: Request) -> Response | None:
-        """The answer to what no application is asked about."""
+        """The answer to a request that is not given to the application; None for any other."""
         length = int(request.headers.get("Content-Length", "0"))
         if length > self._max_body_size:
             return Response(f"the body has {length} bytes, and {self._max_body_size} are allowed\n", 413)
-        # RFC 9110 section 9.3.7: about the server as a whole. There is no PATH_INFO that says so.
+        # OPTIONS * asks about the server as a whole (RFC 9110 section 9.3.7). No PATH_INFO can say that.
         return Response() if request.path == "*" else None
 
     def _call(self, environ: Environ, answer: _Answer, who: object) -> None:
@@ -200,7 +201,7 @@ def _environ(request: Request, body: _Body) -> Environ:
         # PEP 3333: bytes, in a str of Latin-1.
         "PATH_INFO": unquote_to_bytes(request.raw_path).decode("latin-1"),
         "QUERY_STRING": request.query_string,
-        "REQUEST_URI": request.target,  # with its percent signs: what PATH_INFO cannot tell
+        "REQUEST_URI": request.target,  # still percent-encoded, which PATH_INFO no longer is
         "SERVER_NAME": host,
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{request.http_version}",
@@ -209,7 +210,7 @@ def _environ(request: Request, body: _Body) -> Environ:
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": request.scheme,
         "wsgi.input": io.BufferedReader(body),
-        "wsgi.input_terminated": True,  # its end is the body's, so chunked ones can be read as well
+        "wsgi.input_terminated": True,  # it ends where the body ends, so a chunked body can be read, too
         "wsgi.errors": sys.stderr if sys.stderr is not None else _ErrorLog(),
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.multithread": True,
@@ -220,7 +221,7 @@ def _environ(request: Request, body: _Body) -> Environ:
     if isinstance(request.remote_address, tuple):
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = request.remote_address[0], str(request.remote_address[1])
     for name, value in request.headers:
-        if "_" not in name:  # X_Forwarded_For would become what X-Forwarded-For is, which a proxy vouches for
+        if "_" not in name:  # X_Forwarded_For would become the same key as X-Forwarded-For, which a proxy vouches for
             _add_header(environ, name.upper().replace("-", "_"), value)
     if "Host" in request.headers or request.host:
         environ["HTTP_HOST"] = request.host  # that of an absolute target counts (RFC 9112 section 3.2.2)
@@ -228,7 +229,7 @@ def _environ(request: Request, body: _Body) -> Environ:
 
 
 def _our_address(request: Request) -> tuple[str, str]:
-    """SERVER_NAME and SERVER_PORT, which must not be empty."""
+    """SERVER_NAME and SERVER_PORT. Neither may be empty."""
     if isinstance(request.local_address, tuple):
         return str(request.local_address[0]), str(request.local_address[1])
     return "localhost", "443" if request.scheme == "https" else "80"
@@ -243,9 +244,9 @@ def _add_header(environ: Environ, name: str, value: str) -> None:
 
 
 class _Body(io.RawIOBase):
-    """The body of a request, as it comes. With an `io.BufferedReader` around it, it is wsgi.input.
+    """The body of a request, as it arrives. With an `io.BufferedReader` around it, it is wsgi.input.
 
-    ``failure`` is the error that ended it, which every later read raises too.
+    ``failure`` is the error that ended it. Every later read raises that too.
 
     Concurrency: for one thread.
     """
@@ -271,7 +272,7 @@ class _Body(io.RawIOBase):
         return count
 
     def forget(self) -> None:
-        """The request is over: who still reads finds the end, and never what belongs to the next request."""
+        """The request is over: whoever still reads finds the end, and nothing of the next request."""
         self._http = None
         self._piece = memoryview(b"")
 
@@ -289,7 +290,8 @@ class _Body(io.RawIOBase):
 
     def _receive(self, http: HTTPConnection) -> bytes:
         began = time.monotonic()
-        # Silence, and on the whole a rate: who sends a byte now and then would hold this thread for days.
+        # Two limits: of one silence, and of the rate on the whole, since a client that sends a byte now and then would
+        # hold this thread for days.
         patience = min(self._timeout, self._timeout + self._size / _MIN_RATE - self._waited)
         piece = http.read_body_piece(None if patience == math.inf else began + patience)
         self._waited += time.monotonic() - began
@@ -312,7 +314,9 @@ class _ErrorLog(io.TextIOBase):
 
 
 class _Answer:
-    """What an application answers to one request; ``is_complete`` once all of it has left, ``gone`` if the client is.
+    """What an application answers to one request.
+
+    ``is_complete`` is True once all of it has left. ``gone`` is the error if the client is gone.
 
     Concurrency: for one thread.
     """
@@ -327,8 +331,8 @@ class _Answer:
         self._status = 0  # until start_response is called
         self._reason = ""
         self._headers = Headers()
-        self._left: int | None = None  # bytes of the Content-Length that are still to come
-        self._is_over = False  # the application has nothing more to give
+        self._left: int | None = None  # bytes that the Content-Length still promises; None without one
+        self._is_over = False  # the application has given everything
 
     @property
     def is_upgraded(self) -> bool:
@@ -341,13 +345,13 @@ class _Answer:
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None = None
     ) -> Callable[[bytes], object]:
-        """PEP 3333's. Raises WSGIViolation; and what exc_info holds, if it is too late for another head."""
+        """PEP 3333's start_response. Raises WSGIViolation; or the error in exc_info, if the head has left already."""
         if exc_info:
             try:
                 if self.has_begun:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
-                exc_info = None  # a circle through this frame
+                exc_info = None  # its traceback refers to this frame, which refers to it
         elif self._status:
             raise WSGIViolation("start_response was called twice: the second time it needs exc_info")
         code, self._reason = _checked_status(status)
@@ -358,7 +362,7 @@ class _Answer:
     def write(self, block: bytes) -> None:
         """PEP 3333's write(). Raises ClientGone, WSGIViolation."""
         if self._is_over:
-            raise WSGIViolation("write() was called behind the end of the answer")
+            raise WSGIViolation("write() was called after the end of the answer")
         if self.is_upgraded:
             raise WSGIViolation("write() was called, and the request has been upgraded")
         _check_block("write()", block)
@@ -386,7 +390,7 @@ class _Answer:
             self._end()
 
     def _send(self, block: bytes, *, is_only: bool = False) -> bool:
-        """Send a block, the head before it if need be; False if no further one is wanted."""
+        """Send a block, after the head if that has not left. False if no further block is wanted."""
         if not self.has_begun:
             self._begin(len(block) if is_only else None)
         if not self._has_body:
@@ -400,13 +404,13 @@ class _Answer:
             self._transmit(self.http.send_data, fitting)
         if len(fitting) == len(block):
             return True
-        # What the client has is whole, and has to look so.
+        # What the client has got is a whole answer, and has to end like one.
         self._end()
         self.is_complete = False
         raise WSGIViolation("the body is longer than the application's Content-Length; the rest is left out")
 
     def _begin(self, length: int | None) -> None:
-        """Settle the head; length is that of the whole body, if it is known."""
+        """Settle the head. length is that of the whole body, if it is known."""
         if not self._status:
             raise WSGIViolation("the application gave a body, or returned, and has not called start_response")
         if self._status < 200:
@@ -415,7 +419,7 @@ class _Answer:
                 "for a WebSocket has such a status"
             )
         if self.body.failure is not None and self._status >= 500:
-            raise self.body.failure  # frameworks make a 500 of it, as of any exception
+            raise self.body.failure  # a framework has made a 500 of it; its own status tells the client more
         headers = self._with_length(length)
         self.has_begun = True
         self.http.begin_response(
@@ -440,7 +444,7 @@ class _Answer:
     def _end(self) -> None:
         """The application has given everything."""
         if not self.has_begun:
-            # A HEAD's length is that of the body that it has not.
+            # The answer to a HEAD has the length that a body would have. Nothing here tells what that is.
             self._begin(None if self.request.method == "HEAD" else 0)
         if self._left:
             raise WSGIViolation(f"the body is {self._left} bytes shorter than the application's Content-Length")
@@ -448,7 +452,7 @@ class _Answer:
         self.is_complete = True
 
     def _transmit(self, send: Callable[..., None], *data: bytes) -> None:
-        if self.gone is not None:  # the application has caught it, and goes on
+        if self.gone is not None:  # the application has caught this error, and goes on
             raise self.gone
         try:
             send(*data, stall=STALL_LIMIT)
@@ -489,7 +493,7 @@ def _check_block(giver: str, block: Any) -> None:
 
 
 def _check_result(result: Any) -> int | None:
-    """How many blocks there are, where that is known beforehand."""
+    """How many blocks there are; None where that is not known beforehand. Raises WSGIViolation."""
     if isinstance(result, (str, bytes, bytearray)) or not hasattr(type(result), "__iter__"):
         raise WSGIViolation(f"the application has to return a list of bytes, or another iterable, not {result!r:.100}")
     try:
@@ -512,8 +516,8 @@ def _close(result: Any, answer: _Answer, who: object) -> None:
         _log.exception("%s: %s: close() of what the application returned raised", who, say_request(answer.request))
 
 
-def _explain(exc: Exception, answer: _Answer, who: object) -> None:
-    """Log why the application failed, and answer that, if nothing has left yet."""
+def _answer_failure(exc: Exception, answer: _Answer, who: object) -> None:
+    """Log why the application failed, and answer with an error if nothing has left yet."""
     response = _failure_response(exc, answer, who)
     if answer.has_begun:
         return
@@ -524,6 +528,7 @@ def _explain(exc: Exception, answer: _Answer, who: object) -> None:
 
 
 def _failure_response(exc: Exception, answer: _Answer, who: object) -> Response:
+    """Log why the application failed; the response that says so to the client."""
     what = say_request(answer.request)
     reason = answer.body.failure or exc
     if isinstance(reason, (BodyError, BadRequest)):

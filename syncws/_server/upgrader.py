@@ -1,6 +1,6 @@
 """From an HTTP request to a WebSocket connection: the server's half of the opening handshake (RFC 6455 section 4.2).
 
-Two steps, so that every way in shares the first:
+There are two steps, and every way in shares the first:
 
 1. `Upgrader.negotiate` looks at a request, which is data, and returns an `Accepted` (the bytes of the 101, the
    subprotocol, the compression) or raises HandshakeError with the HTTP answer in it. It does no I/O.
@@ -74,7 +74,10 @@ class Accepted:
 
 
 class _Refused(Exception):
-    """A check failed: ``message`` for the program (and the client, but for ``body``), ``advice`` for the log."""
+    """A check failed.
+
+    ``message`` is for the program; ``body`` for the client, by default the message; ``advice`` for the log.
+    """
 
     def __init__(
         self,
@@ -138,8 +141,8 @@ class Upgrader(HandshakeOptions):
     def upgrade(self, request: Request | Environ, response_headers: HeaderSource | None = None) -> Conn:
         """Upgrade a request, and return its connection (gorilla's Upgrader.Upgrade).
 
-        The 101 leaves in one send. Bytes that the client sent behind its request are the connection's first. The
-        connection is the caller's thread's, and ``request.conn``; a syncws.Server closes it when the handler returns.
+        The 101 leaves in one send. Bytes that the client sent after its request are the first that the connection
+        reads. ``request.conn`` is the connection, too; a syncws.Server closes it when the handler returns.
 
         In a WSGI view use it in a ``with`` block, and return ``conn.wsgi_response``, which closes it if that was not
         done: a connection that a view leaves open is cut when its thread upgrades another one, even if some other
@@ -149,7 +152,7 @@ class Upgrader(HandshakeOptions):
             request: as the server gave it to the handler, or the environ that a WSGI server gave to the application;
                 it can be upgraded once.
             response_headers: further headers for the 101, such as Set-Cookie. Those of the handshake itself are
-                refused, but for Sec-WebSocket-Protocol, which is sent as it is if the Upgrader has no subprotocols.
+                refused, except Sec-WebSocket-Protocol, which is sent as it is if the Upgrader has no subprotocols.
 
         Raises:
             HandshakeError: the request is refused. ``response`` is the answer, which the server sends if the
@@ -220,7 +223,7 @@ class Upgrader(HandshakeOptions):
                     limit=max_connections,
                 )
         except HandshakeError as exc:
-            assert isinstance(exc.response, Response)  # the 101 itself is beyond this
+            assert isinstance(exc.response, Response)  # only a 101 that could not be sent has none
             exc.__traceback__ = None  # the request keeps it, and its frames the request
             return refused(exc.response)
 
@@ -237,7 +240,7 @@ class Upgrader(HandshakeOptions):
 
     @contextmanager
     def _refusing(self, request: Request) -> Iterator[None]:
-        """What is in the way of taking a connection over becomes a refusal."""
+        """Make a refusal of whatever prevents that a connection is taken over."""
         try:
             yield
         except Untakeable as exc:
@@ -258,8 +261,8 @@ class Upgrader(HandshakeOptions):
         try:
             return self._negotiate(request, response_headers)
         except _Refused as exc:
-            refused = exc.with_traceback(None)  # whose frames would hold it
-        return self._refuse(request, refused)  # out here: _Refused is no part of what the program sees
+            refused = exc.with_traceback(None)  # its frames would keep it alive
+        return self._refuse(request, refused)  # outside the except: the program is not to see _Refused as the cause
 
     def open(self, request: Request, accepted: Accepted, transport: Transport, early_data: bytes = b"") -> Conn:
         """Send the 101 and make the connection: `upgrade`'s second step, which owns the transport from here on.
@@ -295,7 +298,7 @@ class Upgrader(HandshakeOptions):
         return Accepted(head, subprotocol, agreement)
 
     def _check_origin(self, request: Request) -> None:
-        """A browser says which page opens the connection; anything else is not held back by this."""
+        """Refuse a page of another origin. Only browsers say their origin: this holds back nothing else."""
         if self.check_origin is not None:
             allowed, setting = self.check_origin(request), "check_origin returned False"
         else:
@@ -313,14 +316,14 @@ class Upgrader(HandshakeOptions):
 
     def _choose_subprotocol(self, request: Request, extra: Headers) -> str | None:
         if self.subprotocols is None:
-            return extra.get("Sec-WebSocket-Protocol")  # as the application wrote it
+            return extra.get("Sec-WebSocket-Protocol")  # as the application wrote it, like gorilla
         offered = handshake.subprotocols(request)
         if not callable(self.subprotocols):
             return handshake.select_subprotocol(offered, self.subprotocols)
         chosen = self.subprotocols(request) if offered else None
         if chosen is None or chosen in offered:
             return chosen
-        # A browser fails a connection whose subprotocol it did not offer; better to say so here.
+        # A browser would fail the connection, as it did not offer that subprotocol. It is better said here.
         raise _application_error(f"subprotocols returned {chosen!r}, which the client did not offer")
 
     def _choose_compression(self, request: Request) -> deflate.Agreement | None:
@@ -334,7 +337,7 @@ class Upgrader(HandshakeOptions):
         try:
             transport.send(head, deadline=deadline)
         except BaseException as exc:
-            # Nothing else uses the transport yet, and the server has let go of it: its end is ours.
+            # The server has given the transport away, and no Conn has it yet: so it is closed here.
             transport.shutdown()
             transport.close()
             if not isinstance(exc, OSError):
@@ -346,7 +349,7 @@ class Upgrader(HandshakeOptions):
 
     def _refuse(self, request: Request, refused: _Refused) -> NoReturn:
         """Log a refusal, make its response, and raise it."""
-        # At a limit it is nobody's mistake, and there is a line for each who comes.
+        # At a limit nobody has made a mistake, and each client that comes costs a line: a warning is enough.
         full = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
         level = logging.WARNING if full else logging.ERROR if refused.status >= 500 else logging.INFO
         _log.log(
@@ -373,7 +376,7 @@ class Upgrader(HandshakeOptions):
         return _with_upgrade_header(response)
 
 
-# The checks, in gorilla's order, each for one rule. Those of HTTP/1.1 and of the body are ours.
+# The checks, in gorilla's order, each for one rule. gorilla has no check of the HTTP version and of the body.
 
 
 def _check_connection(request: Request) -> None:
@@ -404,7 +407,7 @@ def _check_method(request: Request) -> None:
 
 
 def _check_http_version(request: Request) -> None:
-    """RFC 6455 section 4.2.1 item 1 (gorilla does not look)."""
+    """RFC 6455 section 4.2.1 item 1. gorilla does not check it."""
     if request.http_version != "1.1":
         raise _Refused(
             HTTPStatus.BAD_REQUEST,
@@ -415,7 +418,7 @@ def _check_http_version(request: Request) -> None:
 
 
 def _check_no_body(request: Request) -> None:
-    """A body would stand where the frames begin, and who reads it as frames is open to smuggling."""
+    """A body would stand where the frames begin: whoever reads it as frames can be made to read forged ones."""
     if request.has_body:
         raise _Refused(HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
 
@@ -436,7 +439,7 @@ _CHECKS: tuple[Callable[[Request], None], ...] = (
 
 
 def _check_key(request: Request) -> str:
-    """A key of 16 bytes, as gorilla asks for; and one key, or two parsers could each believe in another."""
+    """Exactly one valid key. With two of them, a proxy might take one and this server the other."""
     keys = request.headers.get_all("Sec-WebSocket-Key")
     if len(keys) != 1:
         raise _Refused(HTTPStatus.BAD_REQUEST, f"a WebSocket handshake has one Sec-WebSocket-Key, not {len(keys)}")
@@ -446,7 +449,7 @@ def _check_key(request: Request) -> str:
 
 
 def _valid_response_headers(source: HeaderSource | None) -> Headers:
-    """The application's headers for the 101, or a refusal that says which cannot be sent."""
+    """The application's headers for the 101. Raises _Refused, which names a header that may not be sent."""
     try:
         extra = checked_headers(source)
     except (TypeError, ValueError) as exc:
@@ -464,7 +467,7 @@ def _application_error(message: str) -> _Refused:
 
 
 def _no_connection() -> _Refused:
-    """Gorilla's "response does not implement http.Hijacker"."""
+    """What gorilla says as "response does not implement http.Hijacker"."""
     return _Refused(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "the connection of this request cannot be taken over",
@@ -480,7 +483,7 @@ def _default_response(refused: _Refused) -> Response:
 
 
 def _with_upgrade_header(response: Response) -> Response:
-    """A 426 names the protocol to upgrade to (RFC 9110 section 15.5.22), also one made by the application."""
+    """A 426 names the protocol to upgrade to (RFC 9110 section 15.5.22), also if the application has made it."""
     if response.status != HTTPStatus.UPGRADE_REQUIRED or "Upgrade" in response.headers:
         return response
     return Response(response.body, response.status, [*response.headers, ("Upgrade", "websocket")])
@@ -495,7 +498,7 @@ def _switching_protocols(
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     if agreement is not None:
         headers.append(("Sec-WebSocket-Extensions", agreement.header))
-    # The application's Sec-WebSocket-Protocol is above already, or the Upgrader's subprotocols override it.
+    # If the application gave a Sec-WebSocket-Protocol, it was chosen above, or the Upgrader's subprotocols override it.
     headers.extend(pair for pair in extra if pair[0].lower() != "sec-websocket-protocol")
     return switching_protocols(headers)
 

@@ -6,15 +6,15 @@
     Workers.stop               tells all to end, waits, kills those that stay
 
 What the processes share is made before the first fork: the socket that listens. A connection waits in its queue until
-some worker accepts it, so the death of one loses none that it had not accepted.
+some worker accepts it, so a worker that dies loses only the connections that it had accepted.
 
 A worker and the parent hold one end each of a *lifeline*, a pair of sockets. The parent writes to it once: by when the
-worker is to have ended. The system closes an end when its process is gone, whatever it was that ended it: a worker that
-died is replaced; one whose parent died ends in order, so that no server is left that nobody can stop.
+worker is to have ended. The system closes an end when its process is gone, however it ended. A worker that died is
+replaced. A worker whose parent died ends in order, so that no server is left that nobody can stop.
 
-They also share a table of how many connections each worker has. All of them wake up for a new connection, and the first
-takes it, which is one and the same for as long as its core is less busy than the others'. So a worker that has clearly
-more than another hesitates: `Share`.
+They also share a table of how many connections each worker has. A new connection wakes all of them, and the first to
+call accept() takes it. Left alone that would mostly be the same worker: the one whose core is the least busy. So a
+worker that has clearly more connections than another hesitates: `Share`.
 
 Two rules keep signals and forks apart:
 
@@ -47,18 +47,18 @@ from .._base.worker import become_worker
 
 _log = logging.getLogger("syncws.server")
 
-#: Seconds after its start within which the death of a worker looks like a fault that the next one will have too; and
-#: how long its place then stays empty, so that the fault does not cost a whole core.
+#: A worker that dies within so many seconds has a fault that the next one will probably have too. Its place then stays
+#: empty for as long, so that the fault does not cost a whole core.
 _PAUSE = 1.0
 
-#: Seconds between two looks at what a lifeline does not tell of: processes that were forked by a worker, or by the
-#: parent, may hold its other end too.
+#: Seconds between two looks at whether the other process is still there. The lifeline does not always tell: processes
+#: that a worker or the parent has forked may hold its other end open.
 _LOOK = 1.0
 
 #: Seconds between two looks at a worker that is about to end.
 _SOON = 0.01
 
-#: In place of the connections of a worker that takes none.
+#: What a worker that accepts no connections has in the table, in place of their number.
 _NOBODY = -1
 
 #: What the parent writes to a lifeline: an instant of time.monotonic(), which is the same in every process.
@@ -84,10 +84,10 @@ class Workers:
         self._lock = threading.RLock()
         shares = memoryview(mmap.mmap(-1, count * 8)).cast("q")
         self._workers = [_Worker(number, Share(shares, number)) for number in range(count)]
-        self._warned = False  # of threads
+        self._warned = False  # that threads are running
 
     def run(self, waker: Waker, over: Callable[[], bool]) -> None:
-        """Keep all workers running until it is over; whoever makes it so wakes the waker. `stop` ends them."""
+        """Keep all workers running until it is over: whoever ends it wakes the waker. `stop` ends the workers."""
         with _blocking(_handled_signals()) as mask:
             while not over():
                 for worker in self._workers:
@@ -125,7 +125,8 @@ class Workers:
 
     def _wait(self, waker: Waker, mask: Collection[int]) -> None:
         """Wait for something to do. Signals are handled here, and nowhere else."""
-        # Made each time, of poll, which needs no descriptor: there is none that a worker inherits, or that runs out.
+        # poll needs no descriptor of its own: none that a worker would inherit, none that could not be had. So the
+        # selector is made anew each time.
         with selectors.PollSelector() as selector:
             selector.register(waker, selectors.EVENT_READ)
             for worker in self._workers:
@@ -148,9 +149,9 @@ class Workers:
         return min(waits)
 
     def _start(self, worker: _Worker, mask: Collection[int]) -> None:
-        """Fork a worker; in the child this does not return."""
+        """Fork a worker. In the child this does not return."""
         self._warn_of_threads()
-        _flush()  # else the worker would write again what waits in there
+        _flush()  # or the worker would write once more what waits in the buffers
         worker.due = time.monotonic()
         worker.share.note(0)
         try:
@@ -160,7 +161,7 @@ class Workers:
                 worker.pid = _fork()
                 if worker.pid == 0:
                     self._be_worker(worker, parent)
-        except OSError as exc:  # no descriptor, no process, no memory to be had
+        except OSError as exc:  # the system has no descriptor, no process or no memory left
             _log.error("worker %d cannot be started: %s", worker.number, exc)
             worker.pid = None
             worker.let_go(_PAUSE)
@@ -176,7 +177,7 @@ class Workers:
             )
 
     def _be_worker(self, worker: _Worker, parent: Parent) -> NoReturn:
-        """The child, to its end: it must not come back into what the parent was doing."""
+        """Be the child, to its end. It must never go on with what the parent was doing."""
         status = 1
         try:
             self._begin_worker(worker, parent)
@@ -189,41 +190,42 @@ class Workers:
                 logging.shutdown()
                 _flush()
             finally:
-                # Not sys.exit: what the program registered with atexit is its own, once, in the parent.
+                # Not sys.exit: what the program registered with atexit runs once, in the parent.
                 os._exit(status)
 
     def _begin_worker(self, worker: _Worker, parent: Parent) -> None:
         become_worker()
-        for each in self._workers:  # else a sibling would not see the parent's end while this process lives
+        for each in self._workers:  # or a sibling would not see that the parent has ended, while this process lives
             if each.lifeline is not None:
                 each.lifeline.close()
         if self._cores is not None:
             core = self._cores[worker.number % len(self._cores)]
             try:
                 os.sched_setaffinity(0, {core})
-            except OSError as exc:  # it was taken away from this program
+            except OSError as exc:  # this program may no longer use that core
                 _log.warning("worker %d cannot be kept on core %d: %s", worker.number, core, exc)
-        signal.set_wakeup_fd(-1)  # it is the parent's
+        signal.set_wakeup_fd(-1)  # the descriptor wakes the parent
         for number in ENDING:
-            # In the end these are back: then a second Ctrl-C, which a terminal sends to every process, is the parent's
-            # to act on. Not SIG_IGN, which the programs that a handler starts would inherit.
+            # The worker's own handlers take their place while it serves. When it ends these are back, and ignore a
+            # second Ctrl-C: a terminal sends it to every process, and the parent is the one to act on it. Not SIG_IGN,
+            # which the programs that a handler starts would inherit.
             signal.signal(number, _ignore)
         parent.listen()
 
 
 class _Worker:
-    """One worker's place, and who has it now. Concurrency: see Workers."""
+    """The place of one worker, and the process that has it now. Concurrency: see Workers."""
 
     def __init__(self, number: int, share: Share) -> None:
         self.number = number
         self.share = share
-        self.pid: int | None = None  # of a process that runs, or has yet to be reaped
+        self.pid: int | None = None  # of its process, until that is reaped
         self.lifeline: socket.socket | None = None
-        self.leaving = False  # its end of the lifeline is closed
-        self.due = 0.0  # when it was started, or is to be
+        self.leaving = False  # the worker's end of the lifeline is closed
+        self.due = 0.0  # when the process was started, or is to be started
 
     def look(self) -> None:
-        """See whether it has ended; then it is due again."""
+        """See whether the process has ended. If so, the place is due again."""
         pid = self.pid
         how = self.reap()
         if how is not None:
@@ -233,7 +235,7 @@ class _Worker:
             self.let_go(0.0 if lived >= _PAUSE else _PAUSE)
 
     def reap(self) -> str | None:
-        """What has become of it, once, when it has ended; None while it runs."""
+        """How the process has ended; None while it runs, and once that was said."""
         return self._reap(os.WNOHANG)
 
     def _reap(self, flags: int) -> str | None:
@@ -252,27 +254,27 @@ class _Worker:
         return f"was killed by {_name(-code)}" if code < 0 else f"ended with status {code}"
 
     def end(self, deadline: float) -> None:
-        """Tell it to have ended by an instant of time.monotonic()."""
+        """Tell the process to end by an instant of time.monotonic()."""
         if self.pid is None or self.lifeline is None:
             return
         try:
             self.lifeline.send(_ORDER.pack(deadline), getattr(socket, "MSG_NOSIGNAL", 0))
-        except OSError:  # it has ended, or has closed what it did not know
+        except OSError:  # it has ended, or a handler has closed a descriptor that it did not know
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it now, if it still runs; give back what it had."""
+        """End the process now, if it still runs, and give back what it had."""
         self._signal(signal.SIGKILL)
         self._reap(0)
         self.let_go()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.pid is not None:  # not reaped, so that its number is nobody else's
+        if self.pid is not None:  # it is not reaped yet, so no other process has its number
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def let_go(self, seconds: float = 0.0) -> None:
-        """Give back the lifeline; the place is due again in so many seconds."""
+        """Give back the lifeline. The place is due again in so many seconds."""
         self.due = time.monotonic() + seconds
         self.share.give_up()
         self.leaving = False
@@ -282,7 +284,7 @@ class _Worker:
 
 
 class Parent:
-    """What a worker knows of its parent, and hears from it: made before the fork, used behind it."""
+    """What a worker knows of its parent, and hears from it. Made before the fork, and used by the worker."""
 
     def __init__(self, lifeline: socket.socket, mask: Collection[int]) -> None:
         self._pid = os.getpid()
@@ -292,7 +294,7 @@ class Parent:
         self.deadline: float | None = None
 
     def listen(self) -> None:
-        """From now on SIGTERM comes when the parent wants this worker to end, and when the parent is gone."""
+        """From now on this process gets SIGTERM when the parent wants it to end, and when the parent is gone."""
         self._lifeline.settimeout(_LOOK)
         threading.Thread(target=self._listen, name="syncws-lifeline", daemon=True).start()
 
@@ -309,13 +311,13 @@ class Parent:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _hear(self) -> bytes:
-        """What the parent wrote; nothing if it is gone."""
-        while os.getppid() == self._pid:  # else another process may hold the other end
+        """What the parent wrote; b"" if it is gone."""
+        while os.getppid() == self._pid:  # another process may hold the other end open
             try:
                 return self._lifeline.recv(_ORDER.size)
             except TimeoutError:
                 pass
-            except OSError:  # a handler has closed what it did not know
+            except OSError:  # a handler has closed a descriptor that it did not know
                 break
         return b""
 
@@ -323,8 +325,9 @@ class Parent:
 class Share:
     """How many connections a worker has, in memory that all workers share.
 
-    Concurrency: each worker notes its own number, from one thread at a time, and reads all of them at any time. Whoever
-    reads an old one hesitates for nothing, or does not.
+    Concurrency: each worker writes its own number, from one thread at a time, and reads all of them at any time,
+    without a lock: each number is one aligned machine word. At worst a worker reads an old one, and then hesitates
+    without need, or does not hesitate.
     """
 
     def __init__(self, shares: memoryview, number: int) -> None:
@@ -343,20 +346,21 @@ class Share:
     def is_large(self) -> bool:
         """Whether another worker that accepts has clearly fewer."""
         least = min((each for each in self._shares if each != _NOBODY), default=0)
-        # The less it takes, the more often workers that are equally fast would rest in turn, of many that come at once.
+        # A smaller difference would make equally fast workers rest in turn when many connections come at once.
         return bool(self._shares[self._number] > least + least // 8 + 4)
 
 
 def _fork() -> int:
     with warnings.catch_warnings():
-        # Of 3.12 and later, when there are threads: `_warn_of_threads` has said it, and an error would lose the number.
+        # Python 3.12 and later warn when there are threads. `_warn_of_threads` has said it already; and where warnings
+        # are errors, this one would be raised after the fork, and the child's number lost.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # there is none, it is closed, its reader is gone
+        with suppress(Exception):  # there is no such stream, or it is closed, or nobody reads it any more
             stream.flush()
 
 
@@ -365,7 +369,7 @@ def _ignore(number: int, frame: object) -> None:
 
 
 def _name(number: int) -> str:
-    """What a signal is called; those of real time have numbers only."""
+    """What a signal is called. Real-time signals have numbers only."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -373,23 +377,23 @@ def _name(number: int) -> str:
 
 
 def _handled_signals() -> set[int]:
-    """Those that something in Python handles, and those that end a server."""
+    """The signals for which there is a handler in Python, and those that end a server."""
     return {number for number in signal.valid_signals() if callable(signal.getsignal(number))} | set(ENDING)
 
 
 def _blocking(signals: Collection[int]) -> AbstractContextManager[Collection[int]]:
-    """Let signals wait, beside those that do already, until the end of the block."""
+    """Until the end of the block, let these signals wait too."""
     return _mask(signal.SIG_BLOCK, signals)
 
 
 def _only_blocking(signals: Collection[int]) -> AbstractContextManager[Collection[int]]:
-    """Let these signals wait, and no others, until the end of the block."""
+    """Until the end of the block, let these signals wait, and no others."""
     return _mask(signal.SIG_SETMASK, signals)
 
 
 @contextmanager
 def _mask(how: int, signals: Collection[int]) -> Iterator[Collection[int]]:
-    """Change which signals wait until the end of the block; gives those that waited before."""
+    """Until the end of the block, change which signals wait. Gives those that waited before."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # apart: the other call may raise what a handler raises
     try:
         signal.pthread_sigmask(how, signals)
@@ -402,7 +406,7 @@ def _mask(how: int, signals: Collection[int]) -> Iterator[Collection[int]]:
 
 
 def check_workers(count: int, pin: bool | None) -> None:
-    """Raise TypeError or ValueError unless so many workers can be had here."""
+    """Raise TypeError or ValueError unless this system can run so many workers."""
     check_integer("workers", count, 1)
     if count > 1 and not hasattr(os, "fork"):
         raise ValueError("workers are forked, and this system has no fork: use workers=1")
@@ -413,10 +417,10 @@ def check_workers(count: int, pin: bool | None) -> None:
 
 
 def _cores(count: int, pin: bool | None) -> list[int] | None:
-    """The cores to keep workers on, by number; None to leave that to the system.
+    """The numbers of the cores that workers are kept on; None to leave that to the system.
 
-    With the GIL one process uses one core, and moving between two costs it more than the work itself; but a worker
-    that is tied to a core which others use too waits while another core is idle.
+    With the GIL one process uses one core, and moving it between two costs more than the work itself. But a worker that
+    is kept on a core waits when other programs use that core, even while another core is idle.
     """
     if not hasattr(os, "sched_getaffinity"):
         return None
@@ -451,7 +455,7 @@ def _has_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self
 
 
 def _limits(folder: Path) -> bool:
-    """Whether a control group limits its processor time: version 2 says "max" for no, version 1 says -1."""
+    """Whether a control group limits processor time. For no limit version 2 says "max", and version 1 says -1."""
     for name in ("cpu.max", "cpu.cfs_quota_us"):
         with suppress(OSError):
             return folder.joinpath(name).read_text().split()[:1] not in ([], ["max"], ["-1"])

@@ -730,7 +730,7 @@ class StartResponseTests(GatewayCase):
             self.assertEqual([answer.body for answer in hosted.answers()], [b"ab", b"ab"])
 
     def test_write_afterwards(self) -> None:
-        """write() behind the end of the answer raises, and writes nothing."""
+        """write() after the end of the answer raises, and writes nothing."""
         writes = []
 
         def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -739,7 +739,7 @@ class StartResponseTests(GatewayCase):
 
         hosted = self.host(app, valid=False)
         sent = hosted.sent
-        with self.assertRaisesRegex(ValueError, "behind the end"):
+        with self.assertRaisesRegex(ValueError, "after the end of the answer"):
             writes[0](b"late")
         self.assertEqual(hosted.sent, sent)
 
