@@ -51,7 +51,7 @@ ORDER = {
     "_frames": ["masking", "deflate", "frame", "payloads", "partial", "protocol", "prepared", "streams", "keepalive"],
     "_net": ["drain", "address", "waits", "transport", "tls", "listener", "connector"],
     "_http": ["headers", "request", "response", "head", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
-    "_conn": ["states", "wire", "ending", "inbound", "closing", "outbound", "conn", "outcome", "farewell"],
+    "_conn": ["states", "queue", "wire", "ending", "inbound", "closing", "outbound", "conn", "outcome", "farewell"],
     "_client": ["proxy", "dialer", "reconnector"],
     "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "manager"],
     "_wsgi": [

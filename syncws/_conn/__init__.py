@@ -3,6 +3,7 @@
 Floor 3: imports the folders of floors 0 to 2; for every folder above.
 
 * `states`: where a connection stands, from open to released, and what its reads and writes raise: a table.
+* `queue`: the send queue: what waits for a slow peer, and what happens when it is full.
 * `wire`: who may write, in which order frames leave, and what waits. The six rules stand at its top.
 * `ending`: the end is stored, the socket is cut, the file descriptor is closed, and by whom.
 * `inbound`: one reader; control frames, keepalive, deadlines. Pings are answered here.

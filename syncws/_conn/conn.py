@@ -115,15 +115,7 @@ class Conn:
 
         read_turn = threading.Lock()
         self._life = life = Life()
-        self._wire = wire = Wire(
-            transport,
-            life,
-            client=client,
-            stall=options.stall_limit,
-            queue_limit=options.send_queue,
-            queue_bytes_limit=options.send_queue_bytes,
-            overflow=options.overflow,
-        )
+        self._wire = wire = Wire(transport, life, options, client=client)
         self._ending = ending = Ending(transport, life, wire, read_turn)
         protocol = Protocol(
             client=client, read_limit=options.read_limit, compression=agreement is not None, data=early_data
@@ -486,7 +478,7 @@ class Conn:
         given = {"send_queue": send_queue, "send_queue_bytes": send_queue_bytes, "overflow": overflow}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self._options = options = replace(self._options, **changes)
-        self._wire.set_queue(options.send_queue, options.send_queue_bytes, options.overflow)
+        self._wire.set_queue(options)
 
     def enable_write_compression(self, enable: bool) -> None:
         """Whether the messages from now on are compressed, where compression was agreed on."""

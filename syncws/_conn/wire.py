@@ -37,16 +37,16 @@ import errno
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from .._base.options import Overflow
+from .._base.options import ConnOptions
 from .._frames.frame import FIN, encode
 from .._frames.payloads import parse_close_payload
 from .._net.drain import drain
 from .._net.transport import Transport
 from ..errors import CloseCode, CloseError, Closing, ConnectionClosed, MessageType, WriteTimeout
+from .queue import SendQueue
 from .states import End, Life, State
 
 _logger = logging.getLogger("syncws.conn")
@@ -54,9 +54,6 @@ _logger = logging.getLogger("syncws.conn")
 _PING = FIN | MessageType.PING
 _PONG = FIN | MessageType.PONG
 _CLOSE = FIN | MessageType.CLOSE
-
-#: The empty send queue of every connection that has none: a deque takes 760 bytes before it holds anything.
-_NO_FRAMES: deque[bytes] = deque(maxlen=0)
 
 
 class Wire:
@@ -70,21 +67,16 @@ class Wire:
     __slots__ = (
         "_client",
         "_close",
-        "_dropped",
         "_life",
         "_look_again",
         "_message_open",
         "_on_left",
         "_on_overflow",
         "_on_stall",
-        "_overflow",
         "_ping",
         "_ping_left",
         "_pong",
         "_queue",
-        "_queue_bytes",
-        "_queue_bytes_limit",
-        "_queue_limit",
         "_stall",
         "_transport",
         "_turned_away",
@@ -95,24 +87,11 @@ class Wire:
     _on_overflow: Callable[[], object]
     _on_left: Callable[[], object]
 
-    def __init__(
-        self,
-        transport: Transport,
-        life: Life,
-        *,
-        client: bool,
-        stall: float | None,
-        queue_limit: int,
-        queue_bytes_limit: int,
-        overflow: Overflow,
-    ) -> None:
+    def __init__(self, transport: Transport, life: Life, options: ConnOptions, *, client: bool) -> None:
         self._transport = transport
         self._life = life
         self._client = client
-        self._stall = stall
-        self._queue_limit = queue_limit  # guarded by the state lock, as the next two
-        self._queue_bytes_limit = queue_bytes_limit
-        self._overflow = overflow
+        self._stall = options.stall_limit
         self.drop_callbacks()
 
         self.frame_lock = threading.Lock()
@@ -122,9 +101,7 @@ class Wire:
         self._pong: bytes | None = None  # the answer to the latest ping (RFC 6455 section 5.5.3)
         self._ping: bytes | None = None
         self._close: bytes | None = None
-        self._queue = _NO_FRAMES
-        self._queue_bytes = 0
-        self._dropped = 0
+        self._queue = SendQueue(options)
         self._ping_left: tuple[bytes, float] | None = None  # our latest ping on its way, and when it left
         #: Whoever lets go of the frame lock has something to do; see the top of this module.
         self._look_again = False
@@ -273,9 +250,7 @@ class Wire:
     def drop_waiting(self) -> None:
         """Drop what waits, except our close. The caller holds the state lock."""
         assert self._life.lock.locked()
-        self._dropped += len(self._queue)
-        self._queue = _NO_FRAMES
-        self._queue_bytes = 0
+        self._queue.drop()
         self._pong = self._ping = None
 
     def mark_cut(self) -> None:
@@ -318,10 +293,10 @@ class Wire:
         if self._look_again or self._transport.rest:
             self.flush_soon()
 
-    def set_queue(self, limit: int, bytes_limit: int, overflow: Overflow) -> None:
+    def set_queue(self, options: ConnOptions) -> None:
         """Change the limits of the send queue, and what happens at them."""
         with self._life.lock:
-            self._queue_limit, self._queue_bytes_limit, self._overflow = limit, bytes_limit, overflow
+            self._queue.set_limits(options)
 
     # What is known of it
 
@@ -329,12 +304,12 @@ class Wire:
     def queued(self) -> tuple[int, int]:
         """(messages, bytes) in the send queue."""
         with self._life.lock:
-            return len(self._queue), self._queue_bytes
+            return len(self._queue), self._queue.size
 
     @property
     def dropped(self) -> int:
         """Messages that were dropped: by the overflow policy, or from the queue at the end."""
-        return self._dropped
+        return self._queue.dropped
 
     def round_trip(self, payload: bytes) -> float | None:
         """Seconds since our latest ping left, if payload is its answer."""
@@ -374,17 +349,13 @@ class Wire:
                 first, payload, self._ping = _PING, self._ping, None
                 self._ping_left = payload, time.monotonic()
             elif self._queue and not self._message_open:
-                frame = self._queue.popleft()
-                self._queue_bytes -= len(frame)
-                return frame
+                return self._queue.pop()
             elif self._close is not None:
                 first, payload = _CLOSE, self._close
                 self._record_close(payload)
                 self._end_writing()
             else:
                 self._look_again = bool(self._queue) or self._life.state >= State.CUT
-                if not self._queue:
-                    self._queue = _NO_FRAMES
                 return None
         return b"".join(encode(first, payload, self._client))
 
@@ -519,38 +490,20 @@ class Wire:
     # The send queue
 
     def _enqueue(self, frame: bytes) -> bool:
-        refused = False
+        queue = self._queue
         with self._life.lock:
-            if self._life.refusal is not None:
-                raise self._life.refusal.exception()
-            dropped_before = self._dropped
-            if self._overflow == "drop_oldest":
-                while self._is_full(frame):
-                    self._queue_bytes -= len(self._queue.popleft())
-                    self._dropped += 1
-            elif self._is_full(frame):
-                self._dropped += 1
-                refused = True
-            if not refused:
-                if not self._queue:
-                    self._queue = deque()
-                self._queue.append(frame)
-                self._queue_bytes += len(frame)
+            self._life.check_writable()
+            dropped_before = queue.dropped
+            if taken := queue.put(frame):
                 self._look_again = True
-            dropped = self._dropped
+            dropped, overflow = queue.dropped, queue.overflow
         if dropped.bit_length() != dropped_before.bit_length():  # 1, 2, 4, 8...: a full queue must not flood the log
-            _logger.info("the send queue is full (overflow=%s): %d messages dropped so far", self._overflow, dropped)
-        if not refused:
+            _logger.info("the send queue is full (overflow=%s): %d messages dropped so far", overflow, dropped)
+        if taken:
             self.flush_soon()
-        elif self._overflow == "close":
+        elif overflow == "close":
             self._on_overflow()
-        return not refused
-
-    def _is_full(self, frame: bytes) -> bool:
-        """A message is refused only if something already waits, so that one large message always fits."""
-        return bool(self._queue) and (
-            len(self._queue) >= self._queue_limit or self._queue_bytes + len(frame) > self._queue_bytes_limit
-        )
+        return taken
 
 
 def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:

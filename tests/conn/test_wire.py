@@ -18,7 +18,9 @@ from unittest import mock
 
 import trustme
 
+from syncws._base.options import ConnOptions
 from syncws._conn import wire as wire_module
+from syncws._conn.queue import _NO_FRAMES
 from syncws._conn.states import Life, State
 from syncws._conn.wire import Wire, acquire_until
 from syncws._frames.frame import FIN
@@ -130,16 +132,12 @@ class HookedLock:
 class Cases(LeakChecks):
     """Wires over scripted and over real sockets."""
 
-    def make_wire(self, transport, **options):
+    def make_wire(self, transport, client=False, stall=None, **options):
         self.stalled, self.overflowed, self.left = [], [], []
-        defaults = {
-            "client": False,
-            "stall": None,
-            "queue_limit": 10_000,
-            "queue_bytes_limit": 1 << 30,
-            "overflow": "close",
-        }
-        wire = Wire(transport, Life(), **{**defaults, **options})
+        defaults = {"send_queue": 10_000, "send_queue_bytes": 1 << 30, "ping_interval": None}
+        if stall is not None:
+            defaults |= {"ping_interval": stall / 2, "ping_timeout": stall / 2}
+        wire = Wire(transport, Life(), ConnOptions(**{**defaults, **options}), client=client)
         wire.set_callbacks(
             on_stall=self.stalled.append,
             on_overflow=lambda: self.overflowed.append(True),
@@ -560,7 +558,7 @@ class DrainThreadTests(Cases):
         self.assertGreater(wire.queued[0], 490)
         self.expect(peer, data(LARGE), *map(data, payloads))
         self.assertEqual(wire.queued, (0, 0))
-        self.assertTrue(await_(lambda: wire._queue is wire_module._NO_FRAMES), "an empty queue keeps its memory")
+        self.assertTrue(await_(lambda: wire._queue._frames is _NO_FRAMES), "an empty queue keeps its memory")
 
     def test_never_waits_for_the_lock(self):
         """The drain thread finds the frame lock taken and goes away, at once; the holder takes over."""
@@ -642,7 +640,7 @@ class OverflowTests(Cases):
 
     def test_close(self):
         """overflow="close": the post is refused, counted, and the connection is told, with no lock held."""
-        wire, _ = self.scripted(queue_limit=3)
+        wire, _ = self.scripted(send_queue=3)
 
         def overflowed():
             self.assertFalse(wire._life.lock.locked())
@@ -657,7 +655,7 @@ class OverflowTests(Cases):
 
     def test_drop_newest(self):
         """overflow="drop_newest": the post is refused and counted; what waits leaves."""
-        wire, sock = self.scripted(queue_limit=3, overflow="drop_newest")
+        wire, sock = self.scripted(send_queue=3, overflow="drop_newest")
         with wire.frame_lock, self.assertLogs("syncws.conn", "INFO"):
             self.assertEqual(self.fill(wire, 6), [True, True, True, False, False, False])
         self.assertEqual(wire.dropped, 3)
@@ -667,7 +665,7 @@ class OverflowTests(Cases):
 
     def test_drop_oldest(self):
         """overflow="drop_oldest": the post is taken, and as many of the oldest as need be are dropped and counted."""
-        wire, sock = self.scripted(queue_limit=3, overflow="drop_oldest")
+        wire, sock = self.scripted(send_queue=3, overflow="drop_oldest")
         with wire.frame_lock, self.assertLogs("syncws.conn", "INFO"):
             self.assertEqual(self.fill(wire, 6), [True] * 6)
             self.assertEqual(wire.queued, (3, 3 * 8))
@@ -678,7 +676,7 @@ class OverflowTests(Cases):
 
     def test_drop_oldest_by_bytes(self):
         """A large message makes room for itself by its bytes; it is taken even if it is over the limit by itself."""
-        wire, _ = self.scripted(queue_bytes_limit=100, overflow="drop_oldest")
+        wire, _ = self.scripted(send_queue_bytes=100, overflow="drop_oldest")
         with wire.frame_lock, self.assertLogs("syncws.conn", "INFO"):
             self.fill(wire, 10)
             self.assertEqual(wire.queued, (10, 80))
@@ -690,7 +688,7 @@ class OverflowTests(Cases):
 
     def test_drop_oldest_spares_what_has_begun_to_leave(self):
         """A frame that is partly sent is never dropped."""
-        wire, peer = self.stuck(queue_limit=2, overflow="drop_oldest")
+        wire, peer = self.stuck(send_queue=2, overflow="drop_oldest")
         with self.assertLogs("syncws.conn", "INFO"):
             self.assertEqual(self.fill(wire, 5), [True] * 5)
         self.expect(peer, data(LARGE), data(b"123453"), data(b"123454"))
@@ -698,7 +696,7 @@ class OverflowTests(Cases):
     def test_one_large_message_always_fits(self):
         """A message over the limits is refused only if something already waits."""
         for overflow in ("close", "drop_oldest", "drop_newest"):
-            wire, _ = self.scripted(queue_limit=1, queue_bytes_limit=10, overflow=overflow)
+            wire, _ = self.scripted(send_queue=1, send_queue_bytes=10, overflow=overflow)
             with wire.frame_lock:
                 self.assertTrue(wire.post(frame(b"x" * 1000)))
                 if overflow != "drop_oldest":
@@ -706,7 +704,7 @@ class OverflowTests(Cases):
 
     def test_bytes_limit(self):
         """The queue is full at its bytes as well as at its messages: exactly the limit fits."""
-        wire, _ = self.scripted(queue_bytes_limit=20, overflow="drop_newest")
+        wire, _ = self.scripted(send_queue_bytes=20, overflow="drop_newest")
         with wire.frame_lock:
             self.assertTrue(wire.post(frame(b"12345678")))
             self.assertTrue(wire.post(frame(b"12345678")))
@@ -715,7 +713,7 @@ class OverflowTests(Cases):
 
     def test_the_log_is_not_flooded(self):
         """Drops are logged at 1, 2, 4, 8, and so on; a post that drops nothing logs nothing."""
-        wire, _ = self.scripted(queue_limit=1, overflow="drop_oldest")
+        wire, _ = self.scripted(send_queue=1, overflow="drop_oldest")
         with wire.frame_lock, self.assertLogs("syncws.conn", "INFO") as logged:
             self.fill(wire, 1001)
         self.assertEqual(wire.dropped, 1000)

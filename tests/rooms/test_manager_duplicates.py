@@ -216,7 +216,7 @@ class DuplicateTests(ManagerCase):
         conn, client = self.connect()
         with self.assertRaisesRegex(DuplicateIdError, "'ann'"):
             manager.register(conn, "ann", send_queue=3)
-        self.assertEqual(conn._wire._queue_limit, 256)
+        self.assertEqual(conn._wire._queue._options.send_queue, 256)
         conn.send("still open")
         self.assertEqual(client.receive(PATIENCE), "still open")
         task = Task(manager.run, conn, "ann")

@@ -109,7 +109,7 @@ class MessageTests(ManagerCase):
         for conn in conns:
             manager.register(conn)
         self.assertEqual(manager.broadcast("x" * 1000), 3)
-        frames = [conn._wire._queue[-1] for conn in conns]
+        frames = [conn._wire._queue._frames[-1] for conn in conns]
         self.assertTrue(all(frame is frames[0] for frame in frames))
 
     def test_members_that_are_clients(self) -> None:
@@ -201,7 +201,7 @@ class LostTests(ManagerCase):
             taken = [manager.broadcast(f"{number}") for number in range(8)]
             self.assertEqual(taken, [1] * 8 if overflow == "drop_oldest" else [1] * 5 + [0] * 3)
             self.assertEqual(manager.stats().dropped, 3)
-            self.assertEqual((manager.stats().queued_messages, conn._wire._queue[-1][-1:].decode()), (5, last))
+            self.assertEqual((manager.stats().queued_messages, conn._wire._queue._frames[-1][-1:].decode()), (5, last))
             self.assertIn("bob", manager)
 
     def test_limits(self) -> None:
@@ -211,7 +211,8 @@ class LostTests(ManagerCase):
         manager.register(conns[0])
         manager.register(conns[1], send_queue=9)
         Manager().register(conns[2])
-        limits = [(conn._wire._queue_limit, conn._wire._queue_bytes_limit, conn._wire._overflow) for conn in conns]
+        options = [conn._wire._queue._options for conn in conns]
+        limits = [(each.send_queue, each.send_queue_bytes, each.overflow) for each in options]
         self.assertEqual(limits, [(7, 5000, "drop_newest"), (9, 5000, "drop_newest"), (3, 1 << 20, "close")])
         with self.assertRaisesRegex(ValueError, "send_queue"):
             manager.register(self.connect()[0], send_queue=0)
