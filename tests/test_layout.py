@@ -61,7 +61,7 @@ ORDER = {
     "_wsgi.servers": [
         *("by_stream", "werkzeug", "waitress", "eventlet", "cheroot", "uwsgi", "gunicorn", "refused"),
     ],
-    "_server": ["upgrader", "views", "workers", "gateway", "options", "registry", "connection", "acceptor", "server"],
+    "_server": ["upgrader", "views", "workers", "gateway", "options", "roster", "connection", "acceptor", "server"],
     "_cli": ["serve"],
 }
 

@@ -7,7 +7,7 @@ Floor 5: imports the folders of floors 0 to 4.
 * `workers`: processes that are forked, watched and ended.
 * `gateway`: one call of a WSGI application (PEP 3333).
 * `options`: what can be set on a `Server`.
-* `registry`: who is connected, and whether the server is closing.
+* `roster`: who is connected, and whether the server is closing.
 * `connection`: one connection, in its own thread.
 * `acceptor`: the accept loop.
 * `server`: `Server` and `serve`. Begin here.

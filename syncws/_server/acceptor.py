@@ -2,7 +2,7 @@
 
     Acceptor.run              waits for the listener, and for whoever says that it is over
       _accept_one             accept(); what an error means stands in ACCEPT_ERRORS
-        _admit                enters the connection into the registry and starts its thread; or answers 503
+        _admit                enters the connection into the roster and starts its thread; or answers 503
 
 **It waits for nobody except the listener.** TLS, heads and handlers are the work of the connections' own threads, and
 a refusal is made at once.
@@ -26,7 +26,7 @@ from .._net.listener import ACCEPT_ERRORS, SocketFile, listen_tcp, listen_unix
 from .connection import Connection
 from .gateway import Gateway
 from .options import ServerOptions
-from .registry import Registry
+from .roster import Roster
 
 _log = logging.getLogger("syncws.server")
 
@@ -57,12 +57,12 @@ class Acceptor:
         host: str,
         port: int,
         options: ServerOptions,
-        registry: Registry,
+        roster: Roster,
         gateway: Gateway | None,
         waker: Waker,
     ) -> None:
         self._options = options
-        self._registry = registry
+        self._roster = roster
         self._gateway = gateway
         self._waker = waker
         self._numbers = itertools.count(1)
@@ -109,13 +109,13 @@ class Acceptor:
                         self._accept_one()
 
     def _accept_one(self) -> None:
-        if self._registry.should_hesitate:
+        if self._roster.should_hesitate:
             self._waker.wait(_HESITATION)  # for another worker to take it
         try:
             sock, address = self._listener.accept()
         except OSError as exc:
             verdict = ACCEPT_ERRORS.get(exc.errno or 0)
-            if verdict is None or (verdict == "closed" and not self._registry.closing):
+            if verdict is None or (verdict == "closed" and not self._roster.closing):
                 raise
             if verdict == "pause":
                 self._say_crowded("accepting no connections for now: %s", exc)
@@ -127,7 +127,7 @@ class Acceptor:
                 sock,
                 next(self._numbers),
                 self._options,
-                self._registry,
+                self._roster,
                 self._gateway,
                 deadline=None if timeout is None else time.monotonic() + timeout,
                 local_address=self._local_address,
@@ -137,7 +137,7 @@ class Acceptor:
 
     def _admit(self, connection: Connection) -> None:
         """Start a connection's thread; whatever is in the way of that costs this connection only."""
-        match self._registry.enter(connection):
+        match self._roster.enter(connection):
             case "closing":
                 connection.sock.close()
             case "full":
@@ -154,7 +154,7 @@ class Acceptor:
         except (RuntimeError, MemoryError) as exc:  # "can't start new thread": a limit of the system
             self._say_crowded("a connection is lost, its thread cannot be started: %s", exc)
             self._turn_away(connection.sock)
-            self._registry.leave(connection)
+            self._roster.leave(connection)
         else:
             self._crowded = False
 

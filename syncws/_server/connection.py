@@ -30,7 +30,7 @@ from .._net.transport import Transport
 from ..errors import CloseCode, HandshakeError
 from .gateway import Gateway
 from .options import ServerOptions
-from .registry import Registry
+from .roster import Roster
 
 _log = logging.getLogger("syncws.server")
 
@@ -60,8 +60,8 @@ class Connection:
         "_deadline",
         "_gateway",
         "_options",
-        "_registry",
         "_request",
+        "_roster",
         "_transport",
         "number",
         "sock",
@@ -73,7 +73,7 @@ class Connection:
         sock: socket.socket,
         number: int,
         options: ServerOptions,
-        registry: Registry,
+        roster: Roster,
         gateway: Gateway | None,
         *,
         deadline: float | None,
@@ -83,15 +83,15 @@ class Connection:
         self.sock = sock
         self.number = number
         self._options = options
-        self._registry = registry
+        self._roster = roster
         self._gateway = gateway
         self._deadline = deadline  # of the TLS handshake and the first head
         self._addresses = local_address, remote_address
         #: threading.get_ident() of its own thread, which sets it. Others may see None: they ask whether it is theirs.
         self.thread: int | None = None
         self._transport: Transport | None = None  # set once, by its own thread
-        # Set by its own thread under Registry.changed, together with a look at `closing`. `start_close` and `cut` read
-        # them without it, once the registry is closed: a request no longer begins then, and a Conn is told by whoever
+        # Set by its own thread under Roster.changed, together with a look at `closing`. `start_close` and `cut` read
+        # them without it, once the roster is closed: a request no longer begins then, and a Conn is told by whoever
         # made it.
         self._request: Request | None = None  # while a handler has it
         self._conn: Conn | None = None  # once upgraded
@@ -103,7 +103,7 @@ class Connection:
     # Its own thread
 
     def run(self) -> None:
-        """Serve it to its end, and leave the registry. Raises nothing that an application may raise."""
+        """Serve it to its end, and leave the roster. Raises nothing that an application may raise."""
         self.thread = threading.get_ident()
         try:
             self._serve()
@@ -118,7 +118,7 @@ class Connection:
             try:
                 self._release()
             finally:
-                self._registry.leave(self)
+                self._roster.leave(self)
 
     def _serve(self) -> None:
         self._transport = transport = self._open()
@@ -148,29 +148,29 @@ class Connection:
 
     def _next_request(self, http: HTTPConnection, deadline: float | None) -> Request | None:
         """The next request; None if none will come, or if what came was answered with an error."""
-        with self._registry.changed:
+        with self._roster.changed:
             self._request = None
-            if self._registry.closing:
+            if self._roster.closing:
                 return None
         try:
             request = http.read_request(deadline)
         except BadRequest as exc:
-            if not self._registry.closing:  # else it is the shutdown that has cut it short
+            if not self._roster.closing:  # else it is the shutdown that has cut it short
                 _send(http, self._refused(exc))
             return None
         if request is None:
             return None
         request.on_upgrade = self._on_upgrade
-        with self._registry.changed:
+        with self._roster.changed:
             # From here on a shutdown lets the handler finish. A request that arrives after it began was cut already.
             self._request = request
-            return None if self._registry.closing else request
+            return None if self._roster.closing else request
 
     def _on_upgrade(self, conn: Conn) -> None:
         """An Upgrader has made a Conn of the request."""
-        with self._registry.changed:
+        with self._roster.changed:
             self._conn = conn
-            closing = self._registry.closing
+            closing = self._roster.closing
         if closing:  # everybody was told, and this one was not there yet
             self.start_close(CloseCode.GOING_AWAY, "")
 
@@ -231,7 +231,7 @@ class Connection:
     def start_close(self, code: int, reason: str) -> None:
         """Ask it to end, without waiting. A request under way is left alone, and no further one is read.
 
-        Only once the registry is closed.
+        Only once the roster is closed.
         """
         if self._conn is not None:
             try:

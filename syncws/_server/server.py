@@ -1,9 +1,9 @@
 """A server: listen, accept, one thread per connection, HTTP beside WebSocket, and an orderly end. `Server` is its face.
 
     Server.serve_forever      the accept loop, in the caller's thread (or start(), in one of its own)
-      Acceptor.run            accepts; enters each connection into the registry, and starts its thread
+      Acceptor.run            accepts; enters each connection into the roster, and starts its thread
         Connection.run        serves it there, from the TLS handshake to its end
-    Server.shutdown           stop accepting, then Registry.farewell: 1001 to everybody, wait, cut
+    Server.shutdown           stop accepting, then Roster.farewell: 1001 to everybody, wait, cut
 
 With workers=N the process in which serve_forever is called accepts nothing: it forks N others that do all of the above
 (`_work`), and ends them.
@@ -34,7 +34,7 @@ from ..errors import CloseCode, ConcurrencyError
 from .acceptor import Acceptor
 from .gateway import Application, Gateway
 from .options import Handler, ServeKeywords, ServerOptions
-from .registry import Registry
+from .roster import Roster
 from .upgrader import Upgrader
 from .views import chosen_upgrader
 from .workers import ENDING, Parent, Share, Workers
@@ -130,12 +130,12 @@ class Server:
         gateway = None
         if wsgi_app is not None:
             gateway = Gateway(wsgi_app, max_body_size=max_body_size, body_timeout=body_timeout)
-        self._registry = Registry(max_connections)
-        self._serving: threading.Thread | None = None  # who runs the accept loop; guarded by Registry.changed
+        self._roster = Roster(max_connections)
+        self._serving: threading.Thread | None = None  # who runs the accept loop; guarded by Roster.changed
         self._workers = Workers(workers, self._work, pin=pin) if workers > 1 else None
         self._waker = Waker()
         try:
-            self._acceptor = Acceptor(host, port, self._options, self._registry, gateway, self._waker)
+            self._acceptor = Acceptor(host, port, self._options, self._roster, gateway, self._waker)
         except BaseException:
             self._waker.close()
             raise
@@ -154,9 +154,9 @@ class Server:
         return address[1]
 
     def __repr__(self) -> str:
-        with self._registry.changed:
-            state = "closed" if self._registry.closing else "serving" if self._serving else "bound"
-            return f"<Server {say_peer(self.address)} {state}, {len(self._registry)} connections>"
+        with self._roster.changed:
+            state = "closed" if self._roster.closing else "serving" if self._serving else "bound"
+            return f"<Server {say_peer(self.address)} {state}, {len(self._roster)} connections>"
 
     def __enter__(self) -> Self:
         return self
@@ -199,7 +199,7 @@ class Server:
         signalled: list[signal.Signals] = []
         try:
             with self._noting_signals(signalled):
-                loop(lambda: self._registry.closing or bool(signalled))
+                loop(lambda: self._roster.closing or bool(signalled))
         finally:
             self._end_serving()
         return signalled
@@ -207,11 +207,11 @@ class Server:
     def _work(self, parent: Parent, share: Share) -> None:
         """A worker, from its fork on: serve, until a signal or a shutdown."""
         # A thread of the parent may have held these locks when it forked.
-        self._registry.begin_anew()
+        self._roster.begin_anew()
         self._waker.begin_anew()
         self._acceptor.leave_socket_file()
         self._workers = None  # they are the parent's to end
-        self._registry.begin_sharing(share)
+        self._roster.begin_sharing(share)
 
         def loop(over: Callable[[], bool]) -> None:
             parent.let_signals_come()
@@ -220,7 +220,7 @@ class Server:
         try:
             self._serve_noting_signals(loop)
         finally:  # also when the listener failed for good: its connections are told
-            self._registry.end_sharing()
+            self._roster.end_sharing()
             deadline = parent.deadline
             self.shutdown(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
@@ -243,7 +243,7 @@ class Server:
 
     def _serve_in_thread(self) -> None:
         try:
-            self._acceptor.run(lambda: self._registry.closing)
+            self._acceptor.run(lambda: self._roster.closing)
         except OSError:
             _log.exception("the listener failed; the server has stopped accepting connections")
         finally:
@@ -251,21 +251,21 @@ class Server:
 
     def _begin_serving(self, thread: threading.Thread) -> bool:
         """Claim the accept loop for a thread; False if the server is shut down."""
-        with self._registry.changed:
+        with self._roster.changed:
             if self._serving is not None:
                 raise ConcurrencyError("this server is already serving, in thread " + self._serving.name)
-            if not self._registry.closing:
+            if not self._roster.closing:
                 self._serving = thread
-            return not self._registry.closing
+            return not self._roster.closing
 
     def _end_serving(self) -> None:
         # By the thread that waited on it: a closed listener wakes nobody, and its number may be another's already.
         self._acceptor.close()
-        with self._registry.changed:
-            if self._registry.closing:
+        with self._roster.changed:
+            if self._roster.closing:
                 self._waker.close()
             self._serving = None
-            self._registry.changed.notify_all()
+            self._roster.changed.notify_all()
 
     @contextmanager
     def _noting_signals(self, signalled: list[signal.Signals]) -> Iterator[None]:
@@ -313,19 +313,19 @@ class Server:
         timeout = self._options.shutdown_timeout if timeout is None else timeout
         check_wait("timeout", timeout)
         deadline = time.monotonic() + timeout
-        self._registry.close()  # first: a connection that enters after the peers were told would not be told
+        self._roster.close()  # first: a connection that enters after the peers were told would not be told
         self._stop_listening()
         if self._workers is not None:
             return self._workers.stop(deadline, CUT_GRACE + _WORKER_GRACE)
-        return self._registry.farewell(CloseCode.GOING_AWAY, "", deadline)
+        return self._roster.farewell(CloseCode.GOING_AWAY, "", deadline)
 
     def _stop_listening(self) -> None:
         """Return once the listener is closed (unless this thread is the accept loop: then as soon as it goes on)."""
         self._waker.wake()
-        with self._registry.changed:
+        with self._roster.changed:
             if self._serving is threading.current_thread():
                 return
-            self._registry.changed.wait_for(lambda: self._serving is None)
+            self._roster.changed.wait_for(lambda: self._serving is None)
         # Nobody serves and nobody will: what is left to close is ours.
         self._acceptor.close()
         self._waker.close()

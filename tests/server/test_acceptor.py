@@ -99,7 +99,7 @@ class AcceptTests(ServerTestCase):
 
         class Listener(ScriptedListener):
             def accept(self) -> Any:
-                server._registry.close()
+                server._roster.close()
                 return super().accept()
 
         listener: Any = Listener(OSError(errno.EBADF, "closed"))
@@ -168,10 +168,8 @@ class AcceptTests(ServerTestCase):
             first.peer.close()
             self.assertEqual(first.peer.receive_close(), (1000, ""))
             first.socket.close()
-            with server._registry.changed:
-                self.assertTrue(
-                    server._registry.changed.wait_for(lambda: len(server._registry._connections) == 1, WAIT)
-                )
+            with server._roster.changed:
+                self.assertTrue(server._roster.changed.wait_for(lambda: len(server._roster._connections) == 1, WAIT))
             with self.client(server) as third:
                 third.upgrade()
 

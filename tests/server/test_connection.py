@@ -116,12 +116,12 @@ class HTTPTests(ServerTestCase):
         """Connecting and leaving, as browsers and health checks do, is not worth a line."""
         done = threading.Event()
         with self.assertNoLogs("syncws", logging.INFO), self.serving(hello) as server:
-            with mock.patch.object(server._registry, "leave", side_effect=lambda each: done.set()):
+            with mock.patch.object(server._roster, "leave", side_effect=lambda each: done.set()):
                 with self.client(server):
                     pass
                 self.wait(done)
-            with server._registry.changed:
-                server._registry._connections.clear()
+            with server._roster.changed:
+                server._roster._connections.clear()
 
     def test_handler_returns_none(self) -> None:
         """None without an upgrade or a refusal is the application's mistake: 500, logged."""

@@ -1,89 +1,89 @@
-"""registry.py: who gets in, who is counted, and what is told to other workers."""
+"""roster.py: who gets in, who is counted, and what is told to other workers."""
 
 from __future__ import annotations
 
 import threading
 import unittest
 
-from syncws._server.registry import Registry
+from syncws._server.roster import Roster
 from syncws._server.workers import Share
 from tests.tasks import Task
 
 
 class Nobody:
-    """A connection that does nothing; it leaves its registry when it is told to go."""
+    """A connection that does nothing; it leaves its roster when it is told to go."""
 
     thread: int | None = None
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
+    def __init__(self, roster: Roster) -> None:
+        self.roster = roster
         self.told: list[tuple[int, str]] = []
 
     def start_close(self, code: int, reason: str) -> None:
         self.told.append((code, reason))
-        self.registry.leave(self)
+        self.roster.leave(self)
 
     def cut(self) -> None:
         raise AssertionError("it has left")
 
 
-class RegistryTests(unittest.TestCase):
+class RosterTests(unittest.TestCase):
     """Entering and leaving."""
 
     def test_up_to_the_limit(self) -> None:
         """One more than the limit finds it full, until one leaves. Leaving is idempotent."""
-        registry = Registry(2)
-        first, second, third = (Nobody(registry) for _ in range(3))
-        self.assertEqual([registry.enter(each) for each in (first, second, third)], ["entered", "entered", "full"])
-        self.assertEqual(len(registry), 2)
-        registry.leave(first)
-        registry.leave(first)
-        self.assertEqual(len(registry), 1)
-        self.assertEqual(registry.enter(third), "entered")
+        roster = Roster(2)
+        first, second, third = (Nobody(roster) for _ in range(3))
+        self.assertEqual([roster.enter(each) for each in (first, second, third)], ["entered", "entered", "full"])
+        self.assertEqual(len(roster), 2)
+        roster.leave(first)
+        roster.leave(first)
+        self.assertEqual(len(roster), 1)
+        self.assertEqual(roster.enter(third), "entered")
 
     def test_no_limit(self) -> None:
         """Without a limit everybody enters."""
-        registry = Registry(None)
-        self.assertEqual({registry.enter(Nobody(registry)) for _ in range(200)}, {"entered"})
+        roster = Roster(None)
+        self.assertEqual({roster.enter(Nobody(roster)) for _ in range(200)}, {"entered"})
 
     def test_closed(self) -> None:
         """Once it is closed nobody enters, full or not."""
-        registry = Registry(1)
-        self.assertFalse(registry.closing)
-        registry.close()
-        self.assertTrue(registry.closing)
-        self.assertEqual(registry.enter(Nobody(registry)), "closing")
-        self.assertEqual(len(registry), 0)
+        roster = Roster(1)
+        self.assertFalse(roster.closing)
+        roster.close()
+        self.assertTrue(roster.closing)
+        self.assertEqual(roster.enter(Nobody(roster)), "closing")
+        self.assertEqual(len(roster), 0)
 
     def test_leaving_is_noticed(self) -> None:
         """Who waits for `changed` is woken when a connection leaves."""
-        registry = Registry(None)
-        connection = Nobody(registry)
-        registry.enter(connection)
-        with registry.changed:
-            task = Task(registry.leave, connection)
-            self.assertTrue(registry.changed.wait_for(lambda: len(registry) == 0, 30))
+        roster = Roster(None)
+        connection = Nobody(roster)
+        roster.enter(connection)
+        with roster.changed:
+            task = Task(roster.leave, connection)
+            self.assertTrue(roster.changed.wait_for(lambda: len(roster) == 0, 30))
         task.result()
 
     def test_farewell(self) -> None:
         """At the end everybody is told, whoever's thread asks for it."""
-        registry = Registry(None)
-        others = [Nobody(registry), Nobody(registry)]
-        own = Nobody(registry)
+        roster = Roster(None)
+        others = [Nobody(roster), Nobody(roster)]
+        own = Nobody(roster)
         own.thread = threading.get_ident()
         for each in (*others, own):
-            registry.enter(each)
-        registry.close()
-        self.assertEqual(registry.farewell(1001, "bye", 0.0), 0)
+            roster.enter(each)
+        roster.close()
+        self.assertEqual(roster.farewell(1001, "bye", 0.0), 0)
         self.assertEqual([each.told for each in (*others, own)], [[(1001, "bye")]] * 3)
 
     def test_a_lock_that_was_held_at_a_fork(self) -> None:
         """After begin_anew a lock that some thread holds for ever holds nobody up."""
-        registry = Registry(None)
-        held = registry.changed
+        roster = Roster(None)
+        held = roster.changed
         Task(held.acquire).result()
-        registry.begin_anew()
-        self.assertEqual(Task(registry.enter, Nobody(registry)).result(), "entered")
+        roster.begin_anew()
+        self.assertEqual(Task(roster.enter, Nobody(roster)).result(), "entered")
 
 
 class ShareTests(unittest.TestCase):
@@ -92,12 +92,12 @@ class ShareTests(unittest.TestCase):
     def setUp(self) -> None:
         self.shares = memoryview(bytearray(16)).cast("q")
         self.other = Share(self.shares, 1)
-        self.registry = Registry(50)
+        self.roster = Roster(50)
 
     def enter(self, count: int) -> list[Nobody]:
-        connections = [Nobody(self.registry) for _ in range(count)]
+        connections = [Nobody(self.roster) for _ in range(count)]
         for each in connections:
-            self.registry.enter(each)
+            self.roster.enter(each)
         return connections
 
     def test_what_others_see(self) -> None:
@@ -106,12 +106,12 @@ class ShareTests(unittest.TestCase):
         nobody = self.shares[0]
         self.enter(1)
         self.assertEqual(self.shares[0], nobody)
-        self.registry.begin_sharing(share)
+        self.roster.begin_sharing(share)
         (second,) = self.enter(1)
         self.assertEqual(self.shares[0], 2)
-        self.registry.leave(second)
+        self.roster.leave(second)
         self.assertEqual(self.shares[0], 1)
-        self.registry.end_sharing()
+        self.roster.end_sharing()
         self.enter(1)
         self.assertEqual(self.shares[0], nobody)
 
@@ -119,15 +119,15 @@ class ShareTests(unittest.TestCase):
         """A worker hesitates if another has clearly fewer connections, or if it is full; a lone server never does."""
         self.other.note(0)
         self.enter(10)
-        self.assertFalse(self.registry.should_hesitate)
-        self.registry.begin_sharing(Share(self.shares, 0))
+        self.assertFalse(self.roster.should_hesitate)
+        self.roster.begin_sharing(Share(self.shares, 0))
         self.enter(1)
-        self.assertTrue(self.registry.should_hesitate)
+        self.assertTrue(self.roster.should_hesitate)
         self.other.note(11)
-        self.assertFalse(self.registry.should_hesitate)
+        self.assertFalse(self.roster.should_hesitate)
         self.other.note(50)
         self.enter(39)
-        self.assertTrue(self.registry.should_hesitate)  # as it is full
+        self.assertTrue(self.roster.should_hesitate)  # as it is full
 
 
 if __name__ == "__main__":

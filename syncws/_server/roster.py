@@ -1,10 +1,10 @@
 """Who is connected to a server, and whether that server is closing.
 
-Every connection is in the registry or closed, at every instant: that is what makes a shutdown complete. So it enters
+Every connection is in the roster or closed, at every instant: that is what makes a shutdown complete. So it enters
 before its thread starts, since a thread that entered by itself could be late, and a shutdown in between would neither
 tell it nor wait for it.
 
-Once the registry is closed nothing enters. Whoever brings something in later (a request, a Conn) looks at `closing`
+Once the roster is closed nothing enters. Whoever brings something in later (a request, a Conn) looks at `closing`
 under the same lock, and tells it himself.
 """
 
@@ -17,7 +17,7 @@ from .._conn.farewell import Leaving, farewell
 from .workers import Share
 
 
-class Registry:
+class Roster:
     """The connections of one server, in this process; at most so many as the limit says.
 
     Concurrency: every method is for any thread. `changed` guards everything here, and what a Server and its Connections
@@ -44,7 +44,7 @@ class Registry:
         return self._closing
 
     def enter(self, connection: Leaving) -> Literal["entered", "full", "closing"]:
-        """Let a connection in, if there is room and the registry is open; what happened."""
+        """Let a connection in, if there is room and the roster is open; what happened."""
         with self.changed:
             if self._closing:
                 return "closing"
@@ -67,7 +67,7 @@ class Registry:
             self._closing = True
 
     def farewell(self, code: int, reason: str, deadline: float) -> int:
-        """End all connections, once the registry is closed; how many handlers are still running. See `farewell`."""
+        """End all connections, once the roster is closed; how many handlers are still running. See `farewell`."""
         return farewell(self._connections, self.changed, code, reason, deadline=deadline, tell_own=True)
 
     # In one of several workers
