@@ -274,7 +274,6 @@ class Conn:
                 message = self.receive()
             except CloseError as end:
                 if end.code in _NORMAL_ENDS:
-                    end.__traceback__ = None  # the connection keeps its end, which would keep the frames it passed
                     return
                 raise
             yield message

@@ -186,7 +186,6 @@ class Connection:
                 _send(http, self._failed(exc))
             elif not isinstance(exc, HandshakeError):  # else: the 101 could not be sent, and the Upgrader said so
                 _log.exception("%s: the handler raised", self)
-            exc.__traceback__ = None  # a connection keeps its end, which would keep the frames that it passed through
         else:
             if self._conn is not None:
                 if result is not None:

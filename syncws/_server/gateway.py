@@ -130,8 +130,7 @@ class Gateway:
             elif raised is not None and not isinstance(raised, HandshakeError):  # the Upgrader has logged a failed 101
                 _log.error("%s: the application raised", who, exc_info=raised)
         finally:
-            if raised is not None:
-                raised.__traceback__ = None  # a connection keeps its end, and the end would keep the frames
+            raised = None  # else it and this frame, which is in its traceback, would be a cycle
             _break_circles(request)
 
     def answer(self, http: HTTPConnection, request: Request, who: object) -> None:

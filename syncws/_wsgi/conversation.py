@@ -78,8 +78,6 @@ class Conversation:
 
     def _free(self) -> None:
         """Drop what refers in circles, so that nothing is left to the garbage collector."""
-        if self._raised is not None:
-            self._raised.__traceback__ = None  # the connection keeps its end, which may be this; and the frames with it
         self._conn = self._raised = None
         self._request.on_upgrade = self._request.refusal = self._request.conn = None
 
