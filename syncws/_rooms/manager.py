@@ -110,8 +110,8 @@ class Manager:
             raise ValueError(f"duplicate is one of {', '.join(DUPLICATE_POLICIES)}, not {duplicate!r}")
         if not (heartbeat is None or isinstance(heartbeat, Heartbeat)):
             raise TypeError(f"heartbeat is a Heartbeat, or None, not {heartbeat!r}")
-        self._queue = given(send_queue=send_queue, send_queue_bytes=send_queue_bytes, overflow=overflow)
-        ConnOptions(**self._queue)
+        self._queue_options = given(send_queue=send_queue, send_queue_bytes=send_queue_bytes, overflow=overflow)
+        ConnOptions(**self._queue_options)
         self._on_open = on_open
         self._on_message = on_message
         self._on_close = on_close
@@ -357,7 +357,7 @@ class Manager:
     ) -> tuple[Member, Predecessors]:
         """A new member, in the registry, and those that had its id before. Raises as `register`."""
         rooms = check_member(conn, id, rooms)
-        queue = self._queue if send_queue is None else {**self._queue, "send_queue": send_queue}
+        queue = self._queue_options if send_queue is None else {**self._queue_options, "send_queue": send_queue}
         ConnOptions(**queue)
         if in_worker():
             self._warn_of_workers()

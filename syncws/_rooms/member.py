@@ -60,7 +60,7 @@ class Closer(enum.Enum):
     CALLED = "it has begun"
 
 
-class Host(Protocol):
+class ManagerLike(Protocol):
     """What a Member asks of its Manager, whose module imports this one."""
 
     def send(self, id: Hashable, message: Message) -> bool: ...
@@ -90,9 +90,9 @@ class Member:
         "_closer",
         "_dropped_before",
         "_error",
-        "_host",
         "_in_run",
         "_lock",
+        "_manager",
         "_rooms",
         "_settled",
         "_state",
@@ -104,13 +104,13 @@ class Member:
         "opened_at",
     )
 
-    def __init__(self, host: Host, lock: threading.Lock, id: Hashable, conn: Conn, *, in_run: bool) -> None:
+    def __init__(self, manager: ManagerLike, lock: threading.Lock, id: Hashable, conn: Conn, *, in_run: bool) -> None:
         """To be made by the thread that is in run() or register() for it; lock is the registry's."""
         self.id = id
         self.conn = conn
         self.data: dict[Any, Any] = {}
         self.opened_at = self.last_seen = time.time()
-        self._host = host
+        self._manager = manager
         self._lock = lock
         self._in_run = in_run  # so the manager reads its connection, and ends it; else the application does
         self._dropped_before = conn.dropped  # by its send queue, before it was a member
@@ -131,23 +131,23 @@ class Member:
 
     def send(self, message: Message) -> bool:
         """`Manager.send`, to this connection alone."""
-        return self._host.send(self, message)
+        return self._manager.send(self, message)
 
     def send_json(self, value: Any) -> bool:
         """`Manager.send_json`, to this connection alone."""
-        return self._host.send_json(self, value)
+        return self._manager.send_json(self, value)
 
     def join(self, room: Hashable) -> bool:
         """`Manager.join`, of this connection alone."""
-        return self._host.join(self, room)
+        return self._manager.join(self, room)
 
     def leave(self, room: Hashable) -> bool:
         """`Manager.leave`, of this connection alone."""
-        return self._host.leave(self, room)
+        return self._manager.leave(self, room)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> bool:
         """`Manager.close`, of this connection alone; whether it was a member until then."""
-        return self._host.close(self, code, reason) > 0
+        return self._manager.close(self, code, reason) > 0
 
     def __repr__(self) -> str:
         return f"<syncws.Member {self.id!r} {self._state.value} {self.conn!r}>"

@@ -317,9 +317,9 @@ class RunTests(ManagerCase):
     def test_from_inside_a_callback(self) -> None:
         """A callback may do anything to its own member: unregister it, close it, send to it."""
         for do in (
-            lambda member: member._host.unregister(member),
+            lambda member: member._manager.unregister(member),
             lambda member: member.close(4000),
-            lambda member: member._host.close_all(),
+            lambda member: member._manager.close_all(),
             lambda member: member.conn.close(),
             lambda member: member.conn.close_now(),
         ):

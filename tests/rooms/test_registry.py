@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import unittest
+from collections.abc import Sequence
+from typing import Any
 
-from syncws import Manager
+from syncws import CloseError, DuplicateIdError, Manager, ManagerStats, Member
+from syncws._rooms.registry import Predecessors, Registry
 from tests.tasks import PATIENCE
 
 from .support import ManagerCase
@@ -116,6 +119,58 @@ class RoomTests(ManagerCase):
         self.assertEqual(manager.broadcast("all"), 2)
         self.assertEqual([first.receive(PATIENCE) for _ in range(2)], ["lobby", "all"])
         self.assertEqual(second.receive(PATIENCE), "all")
+
+
+class Unused:
+    """Stands for a connection of which a registry may ask what its send queue has dropped, and nothing else."""
+
+    queued = (0, 0)
+    dropped = 0
+
+
+class AloneTests(unittest.TestCase):
+    """The registry without a manager: it calls nobody back, and reads and writes no connection."""
+
+    def admit(self, registry: Registry, id: str, rooms: Sequence[str] = ()) -> tuple[Member, Predecessors]:
+        """A new member that is registered, and opened."""
+        conn: Any = Unused()
+        member = Member(None, registry.lock, id, conn, in_run=False)  # type: ignore[arg-type]
+        predecessors = registry.admit(member, rooms, CloseError(4001))
+        self.assertTrue(registry.open(member))
+        registry.end_register(member)
+        return member, predecessors
+
+    def test_a_life(self) -> None:
+        """A member comes, joins, leaves, goes, and is forgotten, as far as the registry is concerned."""
+        registry = Registry("many")
+        ann, predecessors = self.admit(registry, "ann", ["lobby"])
+        self.assertEqual(predecessors, ((), ()))
+        registry.join("ann", "garden")
+        registry.leave("ann", "lobby")
+        self.assertEqual((registry.ids(), registry.rooms(), registry.count("garden")), (["ann"], {"garden"}, 1))
+        self.assertEqual((registry.members("garden"), registry.members("lobby")), ((ann,), ()))
+        self.assertFalse(registry.claim(ann))
+        registry.take_out(ann, None)
+        self.assertEqual((registry.find("ann"), registry.count()), ((), 0))
+        self.assertTrue(registry.claim(ann))
+        self.assertFalse(registry.claim(ann))
+        registry.settle(ann)
+        self.assertEqual(registry.stats(), ManagerStats(0, 0, 1, 1, 0, 0, 0, 0))
+
+    def test_predecessors(self) -> None:
+        """The policy says who is taken out for a new member, and whose on_close comes before its on_open."""
+        for duplicate, replaced in (("replace", True), ("reject", False), ("many", False)):
+            with self.subTest(duplicate):
+                registry = Registry(duplicate)
+                older, _ = self.admit(registry, "ann")
+                if duplicate == "reject":
+                    with self.assertRaises(DuplicateIdError):
+                        self.admit(registry, "ann")
+                    registry.take_out(older, None)
+                newer, predecessors = self.admit(registry, "ann")
+                waits = duplicate != "many"
+                self.assertEqual(predecessors, ((older,) if replaced else (), (older,) if waits else ()))
+                self.assertEqual(registry.find("ann"), (newer,) if waits else (older, newer))
 
 
 if __name__ == "__main__":
