@@ -59,7 +59,7 @@ ORDER = {
         *("exchange", "environ", "conversation", "view"),
     ],
     "_wsgi.servers": [
-        *("by_stream", "werkzeug", "waitress", "eventlet", "cheroot", "uwsgi", "gunicorn", "refused"),
+        *("by_stream", "werkzeug", "waitress", "eventlet", "cheroot", "rocket3", "uwsgi", "gunicorn", "refused"),
     ],
     "_server": ["upgrader", "views", "workers", "gateway", "options", "roster", "connection", "acceptor", "server"],
     "_cli": ["serve"],

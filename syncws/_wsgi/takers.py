@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 
 from .inside import server_name
-from .servers import by_stream, cheroot, eventlet, gunicorn, refused, uwsgi, waitress, werkzeug
+from .servers import by_stream, cheroot, eventlet, gunicorn, refused, rocket3, uwsgi, waitress, werkzeug
 from .taken import Environ, Taken, Taker, Untakeable
 
 #: Those of the library, in the order in which they are asked.
@@ -27,6 +27,7 @@ _TAKERS: tuple[Taker, ...] = (
     waitress.find,
     uwsgi.find,
     cheroot.find,
+    rocket3.find,
     by_stream.find,  # last: middlewares and other servers have such streams too
 )
 

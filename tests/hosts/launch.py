@@ -132,6 +132,14 @@ def run_eventlet(port: int, _certificate: list[str]) -> None:
     eventlet.wsgi.server(eventlet.listen((HOST, port)), application())
 
 
+def run_rocket3(port: int, certificate: list[str]) -> None:
+    import rocket3
+
+    tls = (certificate[1], certificate[0]) if certificate else ()
+    app_info = {"wsgi_app": application()}
+    rocket3.Rocket3((HOST, port, *tls), "wsgi", app_info, min_threads=THREADS, max_threads=THREADS).start()
+
+
 def run_own(port: int, certificate: list[str]) -> None:
     import ssl
 
@@ -154,6 +162,7 @@ SERVERS = {
     "waitress-ahead": run_waitress_ahead,
     "gevent": run_gevent,
     "eventlet": run_eventlet,
+    "rocket3": run_rocket3,
     "own": run_own,
 }
 

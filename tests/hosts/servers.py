@@ -152,6 +152,9 @@ def granian(place: Place) -> list[str]:
     return program(sys.executable, "-m", "granian", "--interface", "wsgi", *where, "tests.hosts.app:app")
 
 
+#: How rocket3 writes of a request that it has served.
+ROCKET3_ACCESS = r'^INFO:Rocket\.Requests:\S+ - "GET \S+ HTTP/1\.[01]" - (101|200) \d+$'
+
 GTHREAD = ("-k", "gthread", "--threads", "4")
 
 GUNICORN_SYNC = Setup(gunicorn("-k", "sync"), "gunicorn", single=True)
@@ -184,6 +187,8 @@ UWSGI = Setup(
     keeps_early=False,
     usual=r"^spawned uWSGI worker ",  # it may say so after the first answer
 )
+ROCKET3 = Setup(launched("rocket3"), "rocket3", usual=ROCKET3_ACCESS)
+ROCKET3_TLS = Setup(launched("rocket3"), "rocket3", tls=True, usual=ROCKET3_ACCESS)
 OWN = Setup(launched("own"), "")
 OWN_TLS = Setup(launched("own"), "", tls=True)
 

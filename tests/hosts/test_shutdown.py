@@ -267,11 +267,11 @@ class OtherCases(ShutdownCase):
         if self.seconds_in_view is not None:
             self.check("?detach=0", self.seconds_in_view)
 
-    def check(self, option: str, seconds: float) -> None:
+    def check(self, option: str, seconds: float, number: signal.Signals = signal.SIGINT) -> None:
         with Host(self.setup) as host:
             peers = self.connect(host, option)
             began = time.monotonic()
-            host.signal(signal.SIGINT)
+            host.signal(number)
             self.assertClosed(peers, GOING_AWAY)
             self.assertIsNotNone(host.wait(seconds - (time.monotonic() - began)), "the server is still there")
             self.assertNotIn("Traceback", host.output())
@@ -304,6 +304,17 @@ class WaitressTests(OtherCases):
 class CherootTests(OtherCases):
     setup = servers.CHEROOT
     seconds_in_view = 5 + GONE  # as waitress does
+
+
+@heavy
+class Rocket3Tests(OtherCases):
+    setup = servers.ROCKET3
+    seconds = 2 + GONE  # its listener and its monitor look once a second whether they are to stop
+    seconds_in_view = 4 + GONE  # and it waits 2 s for its views
+
+    def test_sigterm(self) -> None:
+        """SIGTERM ends it in order too: every peer is told 1001."""
+        self.check("", self.seconds, signal.SIGTERM)
 
 
 @heavy

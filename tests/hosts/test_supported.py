@@ -129,6 +129,16 @@ class UWSGITests(HostCases):
     setup = servers.UWSGI
 
 
+@heavy
+class Rocket3Tests(HostCases):
+    setup = servers.ROCKET3
+
+
+@heavy
+class Rocket3TLSTests(HostCases):
+    setup = servers.ROCKET3_TLS
+
+
 class OwnTests(HostCases):
     setup = servers.OWN
 

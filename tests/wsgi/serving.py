@@ -1,6 +1,7 @@
 """Real WSGI servers in threads of this process, and a raw client for them. Each leaves nothing behind.
 
-`serving(name, app)` runs an application under one of `SERVERS`; with `tls=True` under one of `TLS_SERVERS`.
+`serving(name, app)` runs an application under wsgiref, runserver, werkzeug, cheroot, waitress or rocket3; with `tls=True`
+not under runserver and waitress.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from io import StringIO
 from typing import Any
+from unittest import mock
 from wsgiref import simple_server
 
 import cheroot.wsgi
@@ -28,11 +30,6 @@ from django.core.servers import basehttp
 
 from syncws.testing import Peer
 from tests.tasks import PATIENCE
-
-SERVERS = ("wsgiref", "runserver", "werkzeug", "cheroot", "waitress")
-
-#: Those that speak TLS themselves.
-TLS_SERVERS = ("wsgiref", "werkzeug", "cheroot")
 
 App = Callable[[dict[str, Any], Any], Any]
 
@@ -129,6 +126,31 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, client
 
 
+@contextlib.contextmanager
+def _certificate_files() -> Iterator[tuple[str, str]]:
+    """Paths of the server's certificate and of its key."""
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = f"{folder}/certificate.pem", f"{folder}/key.pem"
+        _certificate().cert_chain_pems[0].write_to_path(certificate)
+        _certificate().private_key_pem.write_to_path(key)
+        yield certificate, key
+
+
+@contextlib.contextmanager
+def _logging_to(served: Served, name: str, level: int = logging.NOTSET, but: str = "") -> Iterator[None]:
+    """What a logger is given, from this level on, are the server's complaints; except for those of another below it."""
+    log, handler = logging.getLogger(name), logging.StreamHandler(served.errors)
+    handler.setLevel(level)
+    handler.addFilter(lambda record: record.name != but)
+    log.addHandler(handler)
+    log.propagate, before = False, log.propagate
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = before
+
+
 # The servers
 
 
@@ -216,12 +238,9 @@ def _running(server: Any) -> Iterator[None]:
 def _cheroot(app: App, served: Served, threads: int) -> Iterator[int]:
     server = cheroot.wsgi.Server(("127.0.0.1", 0), app, numthreads=threads, shutdown_timeout=PATIENCE)
     server.error_log = lambda message="", level=0, traceback=False: served.errors.write(f"{message}\n")
-    with tempfile.TemporaryDirectory() as folder:
+    with _certificate_files() as files:
         if served.tls:
-            certificate, key = f"{folder}/certificate.pem", f"{folder}/key.pem"
-            _certificate().cert_chain_pems[0].write_to_path(certificate)
-            _certificate().private_key_pem.write_to_path(key)
-            server.ssl_adapter = BuiltinSSLAdapter(certificate, key)
+            server.ssl_adapter = BuiltinSSLAdapter(*files)
         server.prepare()
     thread = threading.Thread(target=server.serve, name="test-server")
     thread.start()
@@ -242,20 +261,38 @@ def _waitress(app: App, served: Served, threads: int) -> Iterator[int]:
         while not stop.is_set():
             server.asyncore.loop(timeout=1, map=sockets, count=1)
 
-    log, handler = logging.getLogger("waitress"), logging.StreamHandler(served.errors)
-    handler.addFilter(lambda record: record.name != "waitress.queue")  # on a busy machine it has something to say
-    log.addHandler(handler)
-    log.propagate, before = False, log.propagate
-    thread = threading.Thread(target=run, name="test-server")
-    thread.start()
-    try:
-        yield server.effective_port
-    finally:
-        stop.set()
-        server.trigger.pull_trigger()
-        thread.join()
-        server.task_dispatcher.shutdown(timeout=PATIENCE)
-        for channel in list(sockets.values()):
-            channel.close()
-        log.removeHandler(handler)
-        log.propagate = before
+    # On a busy machine its queue has something to say.
+    with _logging_to(served, "waitress", but="waitress.queue"):
+        thread = threading.Thread(target=run, name="test-server")
+        thread.start()
+        try:
+            yield server.effective_port
+        finally:
+            stop.set()
+            server.trigger.pull_trigger()
+            thread.join()
+            server.task_dispatcher.shutdown(timeout=PATIENCE)
+            for channel in list(sockets.values()):
+                channel.close()
+
+
+@contextlib.contextmanager
+def _rocket3(app: App, served: Served, threads: int) -> Iterator[int]:
+    import rocket3
+
+    with (
+        _certificate_files() as (certificate, key),
+        mock.patch.object(rocket3, "THREAD_STOP_CHECK_INTERVAL", 0.01),
+        _logging_to(served, "Rocket", logging.WARNING),
+    ):
+        interface = ("127.0.0.1", 0, key, certificate) if served.tls else ("127.0.0.1", 0)
+        server = rocket3.Rocket3(
+            interface, "wsgi", {"wsgi_app": app}, min_threads=threads, max_threads=threads, handle_signals=False
+        )
+        listener = server.listeners[0].listener
+        server.start(background=True)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.stop()
+            listener.close()

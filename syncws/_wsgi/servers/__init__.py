@@ -11,6 +11,7 @@ nothing. docs/add-a-server.md says how another one is added. wsgiref, Django's r
 * `waitress`: its channel, which must not read ahead.
 * `eventlet`: it says HTTP/1.0 of every request, and is told when a response is none of its concern.
 * `cheroot`: its pool of threads, and when it stops.
+* `rocket3`: its pool of threads, and that it logs what it cannot write.
 * `uwsgi`: a descriptor, and a router that may be in the way.
 * `gunicorn`: its workers, why they end, and what its parser has read.
 * `refused`: those whose sockets cannot be had.
