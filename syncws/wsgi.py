@@ -16,7 +16,7 @@ that call; `syncws.Upgrader.serve` is the same without the decorator, and passes
     return upgrader.serve(environ, chat, user)(environ, start_response)
 
 It works where the server lets an application have the socket of a request: gunicorn, werkzeug, Django's runserver,
-wsgiref, waitress, cheroot, gevent, eventlet, uWSGI, `syncws.Server(wsgi_app=...)`; others can be added with
+wsgiref, waitress, cheroot, rocket3, gevent, eventlet, uWSGI, `syncws.Server(wsgi_app=...)`; others can be added with
 `register_taker`. Where it does not, the request is refused with 501, and the log says what to do instead.
 """
 
