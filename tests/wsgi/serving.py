@@ -1,7 +1,7 @@
 """Real WSGI servers in threads of this process, and a raw client for them. Each leaves nothing behind.
 
-`serving(name, app)` runs an application under wsgiref, runserver, werkzeug, cheroot, waitress or rocket3; with `tls=True`
-not under runserver and waitress.
+`serving(name, app)` runs an application under wsgiref, runserver, werkzeug, cheroot, waitress or rocket3; with
+`tls=True` under those of them that speak TLS, which runserver and waitress do not.
 """
 
 from __future__ import annotations
