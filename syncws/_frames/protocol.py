@@ -286,7 +286,7 @@ class Protocol:
                 case "closed":
                     self._forget()
                     return None
-                case "failed":
+                case _:  # failed
                     self._raise_failure()
 
     def _begin_partial(self, first: int, length: int, body: int, raw: bool) -> Event | None:

@@ -285,5 +285,5 @@ def _guarded(call: Callable[[], object]) -> object:
 drain = Drain()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
     os.register_at_fork(after_in_child=drain.begin_anew)

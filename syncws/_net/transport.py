@@ -179,7 +179,7 @@ class Transport:
         """
         if self.rest:
             self.flush_until(deadline, stall)
-        if body and not _SENDMSG:  # pragma: no cover - Windows
+        if body and not _SENDMSG:  # Windows
             head, body = b"".join((head, body)), b""
         try:  # as in try_send, of two buffers
             if body:
@@ -320,7 +320,7 @@ def _is_blocking(sock: socket.socket) -> bool:
 
 def _queued_bytes(sock: socket.socket) -> int:
     """Bytes that the system holds for the peer; 0 where it cannot say."""
-    if fcntl is None:  # pragma: no cover - Windows
+    if fcntl is None:  # Windows
         return 0
     try:
         return int(struct.unpack("i", fcntl.ioctl(sock, TIOCOUTQ, b"\0\0\0\0"))[0])

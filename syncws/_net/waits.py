@@ -21,8 +21,8 @@ def wait_for(sock: socket.socket, wait: float | None, *, write: bool) -> bool:
         poller = select.poll()
         poller.register(sock, select.POLLOUT if write else select.POLLIN)
         return bool(poller.poll(None if wait is None else wait * 1000))
-    only = [sock]  # pragma: no cover - Windows
-    return any(select.select([] if write else only, only if write else [], only, wait))  # pragma: no cover
+    only = [sock]  # Windows
+    return any(select.select([] if write else only, only if write else [], only, wait))
 
 
 class Counting(Protocol):

@@ -77,6 +77,7 @@ class TestPayloads(ProtocolTestCase):
             (TEXT, None, TypeError, "a message is str or bytes, not NoneType: send_json sends"),
             (BINARY, "data", TypeError, "encode it, or send it as TEXT"),
             (PING, "data", TypeError, "encode it"),
+            (PING, 5, TypeError, "a control frame carries bytes, not int"),
             (BINARY, 5, TypeError, "not int"),
             (BINARY, ["data"], TypeError, "not list"),
             (TEXT, "\ud800", ValueError, "surrogates not allowed"),

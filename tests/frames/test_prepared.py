@@ -12,7 +12,7 @@ from wsproto.events import BytesMessage, TextMessage
 from syncws._frames import prepared
 from syncws._frames.deflate import InboundDeflate, compress
 from syncws._frames.frame import FIN, RSV1, encode
-from syncws._frames.prepared import PreparedMessage, encode_payload
+from syncws._frames.prepared import PreparedMessage, encode_payload, json_text, prepare
 from syncws.errors import MessageType
 from syncws.testing import LeakChecks, peer
 
@@ -175,6 +175,43 @@ class TestOnConnections(LeakChecks):
                         self.assertEqual((frame.opcode, frame.fin), (message.message_type, True))
                         self.assertEqual(frame.rsv1, compression and not message.is_control)
                         self.assertEqual(frame.payload == data, not frame.rsv1)
+
+
+class TestPrepare(unittest.TestCase):
+    """What may be queued."""
+
+    def test_messages(self):
+        """A str is TEXT, bytes in any form are BINARY; what is prepared already is taken as it is."""
+        self.assertEqual(prepare("grüß").frame(None), PreparedMessage(TEXT, "grüß").frame(None))
+        for data in (b"data", bytearray(b"data"), memoryview(b"data")):
+            self.assertEqual(prepare(data).frame(None), PreparedMessage(BINARY, b"data").frame(None))
+        message = PreparedMessage(TEXT, "hello")
+        self.assertIs(prepare(message), message)
+
+    def test_what_is_not_queued(self):
+        """What is no message is a TypeError that names the caller's method for JSON, a control frame a ValueError."""
+        with self.assertRaisesRegex(TypeError, "not dict: broadcast_json sends"):
+            prepare({}, "broadcast_json")
+        for kind in (PING, PONG, CLOSE):
+            with self.assertRaisesRegex(ValueError, "write_control"):
+                prepare(PreparedMessage(kind, b""))
+
+
+class TestJSON(unittest.TestCase):
+    """A value as the text of a message."""
+
+    def test_values(self):
+        """Short, in one line, with letters of any script as they are."""
+        self.assertEqual(json_text({"a": [1, None, "ß</"]}), '{"a":[1,null,"ß</"]}')
+
+    def test_what_json_cannot_hold(self):
+        """A value of another kind is a TypeError; not a number, a circle, or a nesting too deep a ValueError."""
+        circle = []
+        circle.append(circle)
+        for value, error in ((object(), TypeError), (float("nan"), ValueError), (circle, ValueError)):
+            self.assertRaises(error, json_text, value)
+        with mock.patch.object(prepared.json, "dumps", side_effect=RecursionError):
+            self.assertRaisesRegex(ValueError, "too deep", json_text, [])
 
 
 if __name__ == "__main__":

@@ -227,6 +227,97 @@ class TestLanes(ProtocolTestCase):
         self.assertEqual(outcome(server(), [frame(CLOSE, b"", to=False)]), [(CLOSE, (1005, ""))])
 
 
+class TestOnly(ProtocolTestCase):
+    """What a read brings in one piece is mostly one message: `only` takes that and nothing else."""
+
+    def test_messages(self):
+        """A whole message in one frame, up to 64 KiB, is what next_event makes of the same bytes."""
+        for client in ROLES:
+            for size in (0, 1, 125, 126, 127, 4096, 65535):
+                for kind, message in ((BINARY, self.random.randbytes(size)), (TEXT, "x" * size)):
+                    data = frame(kind, message, to=client)
+                    self.assertEqual(protocol(client).only(data), (kind, message))
+                    self.assertEqual(protocol(client, read_limit=size).only(data), (kind, message))
+
+    def test_everything_else(self):
+        """It gives None for each thing that its conditions exclude, raises nothing and changes nothing."""
+        for client in ROLES:
+            whole = frame(TEXT, "hello", to=client)
+            for name, data in {
+                "no byte": b"",
+                "one byte": whole[:1],
+                "not all of it": whole[:-1],
+                "more than it": whole + b"\x00",
+                "two of them": whole + whole,
+                "the wrong mask": frame(TEXT, "hello", to=not client),
+                "a longer form than needed": frame(TEXT, "hello", to=client, form=2),
+                "the same of 125": frame(TEXT, "x" * 125, to=client, form=2),
+                "eight bytes of length": frame(BINARY, bytes(65536), to=client),
+                "a length that is not all there": frame(TEXT, "x" * 300, to=client)[:3],
+                "compressed": frame(TEXT, deflated("hello"), to=client, rsv=4),
+                "another reserved bit": frame(TEXT, "hello", to=client, rsv=1),
+                "a fragment": frame(TEXT, "hello", to=client, fin=False),
+                "a continuation": frame(CONTINUATION, "hello", to=client),
+                "a ping": frame(PING, "hello", to=client),
+                "a close": frame(CLOSE, format_close_message(1000), to=client),
+                "an unknown opcode": frame(3, "hello", to=client),
+                "no UTF-8": frame(TEXT, b"\xff", to=client),
+            }.items():
+                with self.subTest(name, role=ROLE_NAMES[client]):
+                    idle = protocol(client, compression=True)
+                    self.assertIsNone(idle.only(data))
+                    self.assertTrue(idle.idle)
+                    self.assertEqual(outcome(idle, [whole]), [(TEXT, "hello")])
+
+    def test_over_the_limit(self):
+        """A message over the limit is left to next_event, which refuses it."""
+        for client in ROLES:
+            self.assertIsNone(protocol(client, read_limit=4).only(frame(TEXT, "hello", to=client)))
+
+
+class TestIdle(ProtocolTestCase):
+    """Whether there is nothing to ask for before bytes have come."""
+
+    def test_between_two_messages(self):
+        """A connection is idle from the start, and again once next_event has found that nothing is there."""
+        for client in ROLES:
+            for said in (
+                frame(TEXT, "hello", to=client),
+                frame(PING, b"", to=client),
+                frame(PING, b"", to=client) + frame(TEXT, "hello", to=client),
+                frame(TEXT, deflated("hello"), to=client, rsv=4),
+                frame(TEXT, "a", to=client, fin=False) + frame(CONTINUATION, "b", to=client),
+                b"",
+            ):
+                waiting = protocol(client, compression=True)
+                self.assertTrue(waiting.idle)
+                waiting.receive(said)
+                self.assertFalse(waiting.idle)
+                drain(waiting)
+                self.assertTrue(waiting.idle)
+                self.assertIsNone(waiting.next_event())
+                self.assertTrue(waiting.idle)
+
+    def test_while_something_is_there(self):
+        """It is not with early data, inside a frame or a fragmented message, after a close, or after a breach."""
+        for client in ROLES:
+            hello = frame(TEXT, "hello", to=client)
+            self.assertFalse(protocol(client, data=hello).idle)
+            for said in (
+                hello[:1],
+                hello[:-1],
+                frame(PING, b"ping", to=client)[:-1],
+                frame(TEXT, "a", to=client, fin=False),
+                frame(TEXT, "a", to=client, fin=False) + frame(PING, b"", to=client),
+                frame(CLOSE, b"", to=client),
+                frame(TEXT, b"\xff", to=client),
+                frame(3, b"", to=client),
+            ):
+                busy = protocol(client)
+                outcome(busy, [said])
+                self.assertFalse(busy.idle)
+
+
 class TestText(ProtocolTestCase):
     """TEXT is valid UTF-8, and text that is not fails as soon as that is certain."""
 
@@ -576,6 +667,19 @@ class TestReadLimit(ProtocolTestCase):
                         [(kind, code, _)] = outcome(limited, [data])
                         self.assertEqual((kind, code), (ReadLimitError, 1009))
                         limited = server(read_limit=50, compression=True)
+
+    def test_limit_changed_inside_a_message(self):
+        """A new limit holds for what is still to come of a compressed message whose first fragments were inflated."""
+        payload = deflated(self.random.randbytes(1000))
+        limited = server(read_limit=2000, compression=True)
+        limited.receive(frame(BINARY, payload[:500], to=False, rsv=4, fin=False))
+        self.assertIsNone(limited.next_event())
+        limited.read_limit = 700
+        limited.receive(frame(CONTINUATION, payload[500:600], to=False, fin=False))
+        self.assertIsNone(limited.next_event())
+        limited.receive(frame(CONTINUATION, payload[600:720], to=False, fin=False))
+        with self.assertRaisesRegex(ReadLimitError, "the inflated message is over the limit of 700"):
+            limited.next_event()
 
     def test_inflated_limit(self):
         """Compressed messages are held against the limit by what they inflate to, over all their fragments."""

@@ -329,6 +329,14 @@ class TimerTests(Cases):
         self.assertTrue(after.wait(10))
         held.assert_not_called()
 
+    def test_cancelled_when_due(self):
+        """A call that is cancelled after the thread has taken it off its list, and before it is made, does not come."""
+        held = mock.Mock()
+        timer = drain_module.Timer(0.0, held)
+        timer.cancel()
+        timer.fire()
+        held.assert_not_called()
+
     def test_cancelled_ones_do_not_keep_the_thread(self):
         """A timer of the next hour that was cancelled does not keep the thread; one that was not does."""
         timers = [self.drain.call_at(time.monotonic() + 3600, lambda: None) for _ in range(100)]
@@ -387,6 +395,28 @@ class ThreadTests(Cases):
             for call in calls:
                 self.assertTrue(call.called.wait(10))
             self.assertTrue(await_(lambda: not drain_threads()))
+
+    def test_interrupted_before_the_tools(self):
+        """An interrupt while its tools are made leaves the work, and the next request does it."""
+        first, second = Calls(), Calls()
+        with mock.patch.object(drain_module, "_Tools", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, self.drain.call_at, time.monotonic(), first)
+        self.drain.call_at(time.monotonic(), second)
+        self.assertTrue(first.called.wait(10))
+        self.assertTrue(second.called.wait(10))
+
+    def test_begin_anew(self):
+        """In the child of a fork the parent's work and tools are gone, and new work is done."""
+        for tools in (None, drain_module._Tools()):
+            sock, _ = self.make_pair()
+            parents, childs = Calls(), Calls()
+            self.drain._watched[sock.fileno()] = (parents,)
+            self.drain._tools = tools  # whose thread the fork has left behind
+            self.drain.begin_anew()
+            self.drain.call_at(time.monotonic(), childs)
+            self.assertTrue(childs.called.wait(10))
+            self.assertTrue(await_(lambda: not drain_threads()))
+            self.assertEqual(parents.count, 0)
 
     def test_none_at_rest(self):
         """There is no thread before there is work, one while there is, and none after; a daemon."""

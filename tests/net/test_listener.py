@@ -9,8 +9,9 @@ import socket
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
-from syncws._net.listener import ACCEPT_ERRORS, check_listener, listen_tcp
+from syncws._net.listener import ACCEPT_ERRORS, check_listener, listen_tcp, listen_unix
 from syncws._server.server import Server
 from syncws.errors import MessageType
 from syncws.testing import LeakChecks
@@ -34,6 +35,24 @@ class ListenTests(LeakChecks):
             with self.subTest(host=host), self.assertRaises(socket.gaierror) as caught:
                 listen_tcp(host, 0)
             self.assertIn("without scheme", caught.exception.__notes__[0])
+
+    def test_what_is_no_address(self) -> None:
+        """A host that is no str, and a port that is no number of a port, are refused with the mend."""
+        for host, port, error, words in (
+            (b"localhost", 0, TypeError, "host must be a str"),
+            ("localhost", "80", TypeError, "port must be an integer"),
+            ("localhost", True, TypeError, "port must be an integer"),
+            ("localhost", -1, ValueError, "0 .* to 65535"),
+            ("localhost", 65536, ValueError, "0 .* to 65535"),
+        ):
+            with self.subTest(host=host, port=port), self.assertRaisesRegex(error, words):
+                listen_tcp(host, port)  # type: ignore[arg-type]
+
+    def test_an_interrupt_leaves_no_socket(self) -> None:
+        """What ends the binding of a Unix socket, an interrupt too, leaves the socket closed."""
+        with mock.patch.object(socket.socket, "listen", side_effect=KeyboardInterrupt):
+            with tempfile.TemporaryDirectory() as folder:
+                self.assertRaises(KeyboardInterrupt, listen_unix, os.path.join(folder, "s"))
 
     def test_a_socket_that_does_not_listen(self) -> None:
         """What is no listening socket is refused, with the mend."""

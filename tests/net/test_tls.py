@@ -125,6 +125,21 @@ class ReadingTests(TLSCases):
         server.shutdown()
         self.assertEqual(task.result(), b"")
 
+    def test_shutdown_read(self):
+        """shutdown_read wakes a receive with the end of the stream, and what is sent later still leaves encrypted."""
+        for receive, end in (
+            (lambda transport: transport.receive(100, None), b""),
+            (lambda transport: transport.receive_into(memoryview(bytearray(9)), None), 0),
+        ):
+            server, client = self.agreed()
+            server.receive(100, 0.01)
+            task = Task(receive, server)
+            task.join(0.05)
+            server.shutdown_read()
+            self.assertEqual(task.result(), end)
+            server.send(b"farewell")
+            self.assertEqual(client.receive(100, 5.0), b"farewell")
+
     def test_nothing_came(self):
         """receive gives None when the wait is over."""
         server, _ = self.agreed()
@@ -261,6 +276,15 @@ class WritingTests(TLSCases):
             with mock.patch.object(server, "_encrypt", interrupted), self.assertRaises(KeyboardInterrupt):
                 call(server)
             self.assertTrue(server.torn)
+
+    def test_interrupt_in_a_flush(self):
+        """So it does between taking the reader's ciphertext and sending it."""
+        server, _ = self.agreed()
+        with server._codec:
+            server.ssl_object.write(b"from the reader")
+        with mock.patch.object(server, "_offer", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, server.flush)
+        self.assertTrue(server.torn)
 
     def test_readers_ciphertext(self):
         """Ciphertext that reading has made is pending, and leaves before and with the next that is sent."""

@@ -537,6 +537,13 @@ class PlainTests(Cases):
         self.assertTrue(await_(lambda: ours.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0))
         self.assertEqual(Transport(ours).remote_address, "")
 
+    def test_taken_by_peer_of_a_closed_socket(self):
+        """Where the system cannot say what waits in the socket, what the kernel took counts."""
+        transport, _ = self.make()
+        transport.send(b"taken")
+        transport.close()
+        self.assertEqual(transport.taken_by_peer(), 5)
+
     def test_no_delay(self):
         """TCP sends small messages at once (TCP_NODELAY)."""
         transport, _ = self.make()
