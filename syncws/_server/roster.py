@@ -29,11 +29,12 @@ class Roster:
         self._connections: set[Leaving] = set()
         self._closing = False  # never goes back
         self._share: Share | None = None  # in one of several workers, while it accepts
-        self.changed = _new_condition()
+        self.begin_anew()
 
     def begin_anew(self) -> None:
-        """In the child of a fork: another thread may have held the lock."""
-        self.changed = _new_condition()
+        """Make the lock, anew in the child of a fork: another thread of the parent may have held it."""
+        # Reentrant: an application's own signal handler may call Server.shutdown while its thread is inside.
+        self.changed = threading.Condition(threading.RLock())
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -96,8 +97,3 @@ class Roster:
         """Under the lock, or an old number could take the place of a new one."""
         if self._share is not None:
             self._share.note(len(self._connections))
-
-
-def _new_condition() -> threading.Condition:
-    # Reentrant: an application's own signal handler may call Server.shutdown while its thread is inside.
-    return threading.Condition(threading.RLock())
