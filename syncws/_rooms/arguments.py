@@ -20,7 +20,6 @@ def check_member(conn: Conn, id: Hashable, rooms: Iterable[Hashable]) -> list[Ha
         raise TypeError(f"conn is a syncws.Conn, not {conn!r}")
     if isinstance(id, Member):
         raise TypeError("id is what a member is known by, not a Member")
-    hash(id)
     if isinstance(rooms, str | bytes) or not isinstance(rooms, Iterable):
         raise TypeError(f"rooms is a list of rooms, such as [{rooms!r}], not {rooms!r}")
     checked = list(rooms)

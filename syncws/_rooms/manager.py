@@ -341,6 +341,7 @@ class Manager:
 
     def _close(self, members: tuple[Member, ...], code: int, reason: str) -> int:
         for member in members:
+            # Before the close, which wakes the thread that reads it: that would take it out for a reason of its own.
             self._registry.take_out(member, CloseError(code, reason))
             if member._in_run:
                 member.conn._end_without_peer(code, reason)

@@ -232,7 +232,9 @@ class RunTests(ManagerCase):
         conn, client = self.connect()
         task = Task(manager.run, conn, "ann")
         client.send("x")
-        Task(client.close).result()
+        with self.assertRaises(CloseError) as caught:
+            client.receive(PATIENCE)
+        self.assertEqual(caught.exception.code, 1011)
         interruption = task.error()
         self.assertIsInstance(interruption, KeyboardInterrupt)
         self.assertEqual((len(manager), self.log.calls), (0, [("close", "ann", interruption)]))
@@ -454,6 +456,19 @@ class CloseTests(ManagerCase):
         self.assertEqual((len(manager), set(self.log.threads)), (0, {threading.get_ident()}))
         self.assertIsInstance(Task(client.receive).error(), CloseError)
         self.assertFalse(member.close())
+
+    def test_close_is_quicker_than_the_reader(self) -> None:
+        """on_close gets the code of close also if its reader finds the connection closed first, and unregisters it."""
+        manager = Manager(**self.log.options())
+        member, _ = self.join(manager, "ann")
+
+        def close_and_unregister(*arguments: Any, **options: Any) -> None:
+            Conn.close(member.conn, *arguments, **options)
+            Task(manager.unregister, member).result()
+
+        member.conn.close = close_and_unregister  # type: ignore[method-assign]
+        manager.close("ann", 4000)
+        self.assertEqual(self.log.calls, [("open", "ann", None), ("close", "ann", 4000)])
 
     def test_close_all(self) -> None:
         """Everybody is told, by default 1001; the slow ones are not waited for."""

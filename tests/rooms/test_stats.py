@@ -43,6 +43,18 @@ class StatsTests(ManagerCase):
             self.assertTrue(await_(lambda manager=manager: manager.stats().dropped == 5), manager.stats())
             self.assertEqual((manager.stats().dropped, manager._registry.drops._left), (5, {}))
 
+    def test_those_that_left_are_forgotten(self) -> None:
+        """A connection that left with a full queue is kept only until that is empty, if nobody asks for counts too."""
+        manager = Manager()
+        conn, _ = self.stuck()
+        manager.register(conn, "ann")
+        manager.send("ann", "waits")
+        manager.unregister("ann")
+        self.assertEqual(list(manager._registry.drops._left), [conn])
+        conn.close_now()
+        self.join(manager, "bob")
+        self.assertEqual((manager._registry.drops._left, manager.stats().dropped), ({}, 1))
+
     def test_drops_of_another_time(self) -> None:
         """A connection that comes again under another id brings no drops with it."""
         manager = Manager(send_queue=1, overflow="drop_newest")
