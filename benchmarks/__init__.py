@@ -5,6 +5,7 @@ Questions, one in each file: `echo`, `text`, `deflate`, `tls`, `connect`, `fan`,
 
 * `servers`, `rooms`: what is compared, each in a process of its own; `serving` is common to them, `gorilla` builds the
   program of `go/`.
+* `before`: another checkout of this library as a side of its own, to see what a change costs.
 * `load`: a load generator in a process of its own; `load_echo`, `load_visits`, `load_room`: what it does there;
   `client`: handshakes and frames; `job`: what it is told, what it finds.
 * `turns`: the sides in turn; `loads`: the loads of the echo servers; `cores`: who runs on which; `processes`: how

@@ -18,19 +18,21 @@ from .job import LoadError
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def environment() -> dict[str, str]:
-    """That of this process, in which Python finds this checkout and Go uses one core."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+def environment(library: Path = ROOT) -> dict[str, str]:
+    """That of this process, in which Python finds the library of a checkout and Go uses one core."""
+    path = os.pathsep.join(dict.fromkeys(filter(None, [str(library), str(ROOT), os.environ.get("PYTHONPATH")])))
     return {**os.environ, "PYTHONPATH": path, "GOMAXPROCS": "1"}
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str], core: int | None) -> Iterator[tuple[int, int]]:
+def started(command: Sequence[str], core: int | None, library: Path = ROOT) -> Iterator[tuple[int, int]]:
     """(port, process id) of a server, on a core of its own if one is named; it ends with the block.
+
+    library is the checkout whose syncws it imports.
 
     The port is the last number of the first line that it prints, when it listens. Raises LoadError if none comes.
     """
-    with ended(command, core) as (process, complaints):
+    with ended(command, core, library=library) as (process, complaints):
         assert process.stdout is not None
         line = process.stdout.readline().decode(errors="replace")
         port = re.search(r"(\d+)\D*$", line)
@@ -45,7 +47,12 @@ def started(command: Sequence[str], core: int | None) -> Iterator[tuple[int, int
 
 @contextlib.contextmanager
 def ended(
-    command: Sequence[str], core: int | None, *, folder: str | None = None, inherited: Sequence[int] = ()
+    command: Sequence[str],
+    core: int | None,
+    *,
+    folder: str | None = None,
+    inherited: Sequence[int] = (),
+    library: Path = ROOT,
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """A process, and the file of its standard error. With the block it ends, and whatever it has started.
 
@@ -59,7 +66,7 @@ def ended(
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 cwd=folder,
-                env=environment() | ({"HOME": folder} if folder else {}),
+                env=environment(library) | ({"HOME": folder} if folder else {}),
                 pass_fds=inherited,
                 start_new_session=True,
             )

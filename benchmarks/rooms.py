@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import gorilla, serving
-from .processes import started
+from . import before, gorilla, serving
+from .processes import ROOT, started
 from .serving import Ways, say, websockets_compression
 
 
@@ -27,7 +27,8 @@ def run_syncws(ways: Ways) -> None:
             manager.run(conn)
 
     server = syncws.Server(handler, port=0, ssl_context=ways.tls)
-    say(server.port)
+    address = server.address  # not its port, which the library of an older checkout has not
+    say(int(address[1]))
     server.serve_forever()
 
 
@@ -90,6 +91,7 @@ ROOMS = {
     "websockets.asyncio": ("websockets",),
     "websockets.sync": ("websockets",),
 }
+ROOMS |= dict.fromkeys(before.OURS, ())
 
 
 def lacks(name: str, folder: Path) -> str:
@@ -103,8 +105,11 @@ def running(name: str, core: int | None, folder: Path, *, tls: bool, deflate: bo
     words = serving.words(tls=tls, deflate=deflate)
     if tls:
         serving.make_certificate(folder)
-    command = [sys.executable, "-m", "benchmarks.rooms", name, str(folder), *words]
-    with started(gorilla.command("hub", folder, words) if name == "gorilla" else command, core) as room:
+    room_of = "syncws" if name in before.OURS else name
+    command = [sys.executable, "-m", "benchmarks.rooms", room_of, str(folder), *words]
+    if name == "gorilla":
+        command = gorilla.command("hub", folder, words)
+    with started(command, core, before.OURS.get(name, ROOT)) as room:
         yield room
 
 

@@ -1,7 +1,7 @@
 """The echo servers that are compared, each as its own documentation writes one.
 
-`python -m benchmarks.servers NAME ...`: see `serving`. syncws is `examples/echo_server.py` itself, and gorilla the
-program of `go/`.
+`python -m benchmarks.servers NAME ...`: see `serving`. syncws is `examples/echo_server.py` itself, also that of another
+checkout (see `before`), and gorilla the program of `go/`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import gorilla, serving
+from . import before, gorilla, serving
 from .processes import ROOT, started
 from .serving import Ways, say, websockets_compression
 
@@ -214,6 +214,7 @@ SERVERS = {
     ),
     "gorilla": Server(("gorilla",)),
 }
+SERVERS |= dict.fromkeys(before.OURS, SERVERS["syncws"])
 
 
 def lacks(name: str, folder: Path) -> str:
@@ -229,15 +230,16 @@ def running(
     words = serving.words(tls=tls, deflate=deflate)
     if tls:
         serving.make_certificate(folder)
-    if name == "syncws":
-        command = [sys.executable, str(ROOT / "examples" / "echo_server.py"), "--port", "0"]
+    library = before.OURS.get(name, ROOT)
+    if name in before.OURS:
+        command = [sys.executable, str(library / "examples" / "echo_server.py"), "--port", "0"]
         command += ["--certfile", str(folder / "cert.pem"), "--keyfile", str(folder / "key.pem")] if tls else []
         command += ["--compression"] if deflate else []
     elif name == "gorilla":
         command = gorilla.command("echo", folder, words)
     else:
         command = [sys.executable, "-m", "benchmarks.servers", name, str(folder), *words]
-    with started(command, core) as server:
+    with started(command, core, library) as server:
         yield server
 
 

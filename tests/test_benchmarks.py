@@ -418,6 +418,30 @@ class PeerTests(LeakChecks):
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
                 raise LoadError("hm")
 
+    def test_another_checkout(self) -> None:
+        """A process that is started for another checkout imports that one's library, and still finds the benchmarks."""
+        checkout = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (checkout / "syncws").mkdir()
+        (checkout / "syncws" / "__init__.py").write_text("port = 321")
+        code = "import syncws, benchmarks.serving; print(syncws.port, flush=True); input()"
+        with processes.started([sys.executable, "-c", code], None, checkout) as (port, _):
+            self.assertEqual(port, 321)
+
+    def test_naming_another_checkout(self) -> None:
+        """The side is there if the variable names a checkout; a variable that names none is told in a line."""
+        code = "from benchmarks import rooms, servers; print('before' in servers.SERVERS, 'before' in rooms.ROOMS)"
+        for value, told, complaint in (
+            (None, "False False\n", ""),
+            (str(ROOT), "True True\n", ""),
+            ("/nowhere", "", "SYNCWS_BEFORE is the folder of a checkout of syncws, not '/nowhere'\n"),
+        ):
+            environment = {key: text for key, text in os.environ.items() if key != "SYNCWS_BEFORE"}
+            environment |= {"SYNCWS_BEFORE": value} if value else {}
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+            )
+            self.assertEqual((done.stdout, done.stderr), (told, complaint))
+
     @heavy
     def test_processor_time_of_children(self) -> None:
         """The processor time of a server is that of its children as well."""
