@@ -27,7 +27,7 @@ from syncws._conn.conn import Conn
 from syncws._frames.prepared import PreparedMessage
 from syncws._net.transport import Transport
 from syncws._rooms.manager import Manager
-from syncws._rooms.member import Member
+from syncws._rooms.member import Member, State
 from syncws.errors import CloseError, DuplicateIdError
 from syncws.testing import await_, socketpair
 
@@ -367,6 +367,7 @@ class CrowdTests(HoldTestCase):
         manager, stats = crowd.manager, crowd.manager.stats()
         self.assertEqual((len(manager), manager.ids(), manager.rooms()), (0, [], frozenset()))
         self.assertEqual((stats.opened, stats.closed), (len(crowd.opened), len(crowd.opened)))
+        self.assertEqual({member._state for member in crowd.opened}, {State.SETTLED})
         self.assertEqual(manager._registry._leaving, {})
         note(f"{len(crowd.opened)} members came and went; {dict(crowd.done)}")
 

@@ -217,6 +217,7 @@ class LostTests(ManagerCase):
         self.assertEqual(limits, [(7, 5000, "drop_newest"), (9, 5000, "drop_newest"), (3, 1 << 20, "close")])
         with self.assertRaisesRegex(ValueError, "send_queue"):
             manager.register(self.connect()[0], send_queue=0)
+        self.assertEqual([member.conn for member in manager], conns[:2])
 
     def test_a_connection_that_had_ended(self) -> None:
         """A registered member whose peer is gone is out with the first message that finds it so."""

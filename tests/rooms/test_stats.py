@@ -61,6 +61,7 @@ class StatsTests(ManagerCase):
         conn, _ = self.stuck()
         for id in ("guest", "ann", "ann b."):
             manager.register(conn, id)
+            self.assertEqual(manager._registry.drops._left, {})  # a member counts for itself
             manager.send(id, "waits, or is dropped")
             manager.unregister(id)
         self.assertEqual(manager.stats().dropped, 2)
