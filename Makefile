@@ -24,6 +24,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy --strict
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
+# Which lines and branches of syncws the tests reach; pyproject.toml says how many they must.
+coverage: $(VENV)/.installed-dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m tests $(TESTFLAGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 # Next to the peers, all questions; it writes docs/benchmarks.md. BENCHFLAGS='--quick': what it takes to see it work.
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCHFLAGS)
@@ -67,4 +74,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test test-all lint bench compliance node old-gunicorn clean
+.PHONY: run test test-all coverage lint bench compliance node old-gunicorn clean

@@ -20,10 +20,9 @@ import ssl
 import threading
 import time
 
-import trustme
-
 import syncws
 from syncws._base.green import is_green
+from tests.certificates import contexts
 
 LARGE = b"x" * 3_000_000  # more than the socket's buffers hold
 
@@ -45,10 +44,7 @@ def talk(url: str, tls: ssl.SSLContext | None) -> str:
 
 
 def main() -> None:
-    authority = trustme.CA()
-    of_server, of_client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(of_server)
-    authority.configure_trust(of_client)
+    of_server, of_client = contexts()
     for scheme, server_tls, client_tls in (("ws", None, None), ("wss", of_server, of_client)):
         with syncws.Server(echo, "127.0.0.1", 0, ssl_context=server_tls) as server:
             server.start()

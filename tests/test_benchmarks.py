@@ -52,13 +52,8 @@ from benchmarks import (
 from benchmarks.job import Finding, Job, LoadError, Processor
 from benchmarks.turns import Comparison, Figures, Reading, Setting
 from syncws.testing import LeakChecks, running
-
-from .interop.nodes import heavy, need
-
-try:
-    import trustme
-except ImportError:
-    trustme = None  # type: ignore[assignment]
+from tests import certificates
+from tests.partners import heavy, need
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -120,6 +115,9 @@ class BadServer:
             for number, echoed in enumerate(echoes(stream), 1):
                 answer = self._answer(number, echoed)
                 if answer is None:
+                    # Not with messages unread, which would make it a reset.
+                    sock.shutdown(socket.SHUT_WR)
+                    stream.read()
                     return
                 sock.sendall(answer)
 
@@ -272,16 +270,11 @@ class CountTests(LeakChecks):
 
     def test_tls(self) -> None:
         """Over TLS too, with messages of less than a record and of many; the cipher is told."""
-        need(trustme is not None, "trustme (PyPI) is not installed")
-        authority = trustme.CA()
-        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        authority.cert_pem.write_to_path(folder / "authority.pem")
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("localhost").configure_cert(context)
-        port = self.serve(context)
+        files = certificates.files(self.enterContext(tempfile.TemporaryDirectory()))
+        port = self.serve(certificates.serving())
         for shape in ({}, {"depth": 16}, {"size": 1 << 20}, {"size": 40_000, "depth": 16}):
             with self.subTest(**shape):
-                finding = self.check(load_echo.run, port=port, authority=str(folder / "authority.pem"), **shape)
+                finding = self.check(load_echo.run, port=port, authority=files.authority, **shape)
                 self.assertRegex(finding.note, r"^TLSv1\.\d, \w+$")
 
     def test_visits(self) -> None:

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import trustme
-
 import syncws
 from syncws._base.version import __version__
 from syncws._cli import serve as cli
 from syncws.testing import LeakChecks
+from tests import certificates
 from tests.server.cases import Client
 from tests.tasks import PATIENCE, written
 
@@ -278,9 +276,8 @@ class OptionTests(CommandCase):
 
     def test_certificates_that_cannot_be(self) -> None:
         """A certificate that is not there, or none, or not of this key is one line."""
-        first, second = (trustme.CA().issue_cert("localhost") for _ in range(2))
-        first.cert_chain_pems[0].write_to_path("cert.pem")
-        second.private_key_pem.write_to_path("key.pem")
+        certificates.certificate("localhost").cert_chain_pems[0].write_to_path("cert.pem")
+        certificates.certificate("127.0.0.1").private_key_pem.write_to_path("key.pem")  # another one's
         for says, options in [
             ("--keyfile needs --certfile", ["--keyfile", "key.pem"]),
             ("the certificate none.pem with the key none.pem: No such file", ["--certfile", "none.pem"]),
@@ -429,14 +426,10 @@ class ServeTests(CommandCase):
 
     def test_tls(self) -> None:
         """With a certificate it serves TLS."""
-        authority = trustme.CA()
-        issued = authority.issue_cert("127.0.0.1")
-        issued.private_key_and_cert_chain_pem.write_to_path("both.pem")
-        trusting = ssl.create_default_context()
-        authority.configure_trust(trusting)
+        certificates.files(".")
         with self.serving("cli_app:app", "--port", "0", "--certfile", "both.pem") as served:
             self.assertIn("https://", served.first_line)
-            self.check_echo(f"wss://127.0.0.1:{served.port}/echo", ssl_context=trusting)
+            self.check_echo(f"wss://127.0.0.1:{served.port}/echo", ssl_context=certificates.trusting())
             self.assertEqual(served.end(signal.SIGTERM), 0)
 
     def test_unix_socket(self) -> None:

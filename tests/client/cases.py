@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import select
 import socket
@@ -12,8 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
-
-import trustme
 
 from syncws._client.dialer import Dialer
 from syncws._conn.conn import Conn
@@ -168,36 +165,11 @@ def frame(payload: bytes) -> bytes:
     return bytes([0x81, len(payload)]) + payload
 
 
-@functools.cache
-def authority() -> trustme.CA:
-    """The authority that the tests' clients trust."""
-    return trustme.CA()
-
-
-@functools.cache
-def _certificate(name: str) -> trustme.LeafCert:
-    return authority().issue_cert(name)
-
-
-def serving_tls(name: str = "127.0.0.1") -> ssl.SSLContext:
-    """A server's context, with a certificate for a name or address."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _certificate(name).configure_cert(context)
-    return context
-
-
 def noting_names(context: ssl.SSLContext) -> list[str | None]:
     """The server names that clients ask this context for, as they come."""
     names: list[str | None] = []
     context.sni_callback = lambda _sock, name, _context: names.append(name)
     return names
-
-
-def trusting() -> ssl.SSLContext:
-    """A client's context, that trusts our authority."""
-    context = ssl.create_default_context()
-    authority().configure_trust(context)
-    return context
 
 
 class EchoServer(Server):

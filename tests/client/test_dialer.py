@@ -22,7 +22,8 @@ from syncws._client.dialer import Dialer, dial
 from syncws._frames.deflate import offer
 from syncws.errors import CloseError, ReadLimitError
 from syncws.testing import Peer
-from tests.client.cases import DialCase, accepting, frame, serving_tls, trusting
+from tests.certificates import serving, trusting
+from tests.client.cases import DialCase, accepting, frame
 from tests.tasks import PATIENCE, Task
 
 #: Sizes of messages at which the length's encoding or a buffer changes, and 1 MiB, the default read_limit.
@@ -377,7 +378,7 @@ class TestCookies(DialCase):
 
     def test_secure_cookies(self) -> None:
         """A cookie marked Secure goes over wss and not over ws, to the same host."""
-        secure = self.bad_server(accepting("Set-Cookie: a=1; Secure; Path=/"), tls=serving_tls())
+        secure = self.bad_server(accepting("Set-Cookie: a=1; Secure; Path=/"), tls=serving())
         plain = self.bad_server(accepting())
         self.visit(secure, ssl_context=trusting())
         self.assertEqual(self.visit(secure, ssl_context=trusting()), "a=1")

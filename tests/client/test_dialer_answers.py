@@ -20,7 +20,8 @@ from syncws._http.response import Response
 from syncws._server.server import Server
 from syncws.errors import BadHandshakeError, HandshakeError
 from syncws.testing import running
-from tests.client.cases import Asked, DialCase, accepting, serving_tls, trusting
+from tests.certificates import serving, trusting
+from tests.client.cases import Asked, DialCase, accepting
 
 _DEFLATE = "permessage-deflate; server_no_context_takeover"
 
@@ -465,7 +466,7 @@ class TestNoAnswer(DialCase):
 
     def test_a_real_server_that_speaks_tls(self) -> None:
         """ws to a server of TLS is a BadHandshakeError, and the server goes on."""
-        server = self.echo_server(ssl_context=serving_tls())
+        server = self.echo_server(ssl_context=serving())
         with self.assertRaises(BadHandshakeError) as caught:
             self.dial(server.url.replace("wss:", "ws:"))
         self.assertIsNone(caught.exception.response)

@@ -21,20 +21,9 @@ from syncws._http.headers import Headers
 from syncws._net.connector import Attempt, Stopped
 from syncws.errors import BadHandshakeError, HandshakeError, ProxyError
 from syncws.testing import await_
-from tests.client.cases import (
-    Asked,
-    DialCase,
-    EchoServer,
-    Hook,
-    accepting,
-    drip,
-    frame,
-    noting_names,
-    read_head,
-    serving_tls,
-    trusting,
-)
-from tests.interop.nodes import need
+from tests.certificates import serving, trusting
+from tests.client.cases import Asked, DialCase, EchoServer, Hook, accepting, drip, frame, noting_names, read_head
+from tests.partners import need
 from tests.proxies import ConnectProxy
 from tests.tasks import PATIENCE, Task
 
@@ -52,12 +41,12 @@ COMBINATIONS = [(proxy, server) for proxy in (False, True) for server in (False,
 
 class ProxyCase(DialCase):
     def proxy(self, *, tls: bool = False, **options: Any) -> ConnectProxy:
-        context = serving_tls("localhost") if tls else None
+        context = serving("localhost") if tls else None
         return self.enterContext(ConnectProxy(**{"ssl_context": context, **options}))
 
     def backend(self, *, tls: bool = False, **options: Any) -> tuple[EchoServer, str]:
         """A server, and its URL by a name that cannot be looked up."""
-        server = self.echo_server(ssl_context=serving_tls(BACKEND) if tls else None, **options)
+        server = self.echo_server(ssl_context=serving(BACKEND) if tls else None, **options)
         return server, f"{'wss' if tls else 'ws'}://{BACKEND}:{server.port}/"
 
     def through(self, proxy: ConnectProxy, url: str, headers: Any = None, /, **options: Any) -> syncws.Conn:
@@ -101,7 +90,7 @@ class TestTunnels(ProxyCase):
         """Messages right behind the 101 are delivered through each combination."""
         for proxy_tls, server_tls in COMBINATIONS:
             with self.subTest(proxy_tls=proxy_tls, server_tls=server_tls):
-                tls = serving_tls(BACKEND) if server_tls else None
+                tls = serving(BACKEND) if server_tls else None
                 server = self.bad_server(accepting(behind=frame(b"one") + frame(b"two")), tls=tls)
                 url = f"{'wss' if server_tls else 'ws'}://{BACKEND}:{server.port}"
                 conn = self.through(self.proxy(tls=proxy_tls), url)
@@ -327,7 +316,7 @@ class TestHooks(ProxyCase):
         for server_tls in (False, True):
             with self.subTest(server_tls=server_tls):
                 # The certificate that the hook expects, which proxy_ssl_context would not.
-                proxy, (_, url) = self.proxy(ssl_context=serving_tls()), self.backend(tls=server_tls)
+                proxy, (_, url) = self.proxy(ssl_context=serving()), self.backend(tls=server_tls)
                 tls, plain = Hook(proxy.port, tls=trusting()), Hook(proxy.port)
                 unused = {"proxy_ssl_context": ssl.create_default_context(), "net_dial": plain}
                 conn = self.through(proxy, url, net_dial_tls=tls, **unused)
@@ -367,7 +356,7 @@ class TestTLS(ProxyCase):
     def test_names(self) -> None:
         """Each hop is asked for by the host of its own URL; server_hostname is the server's alone."""
         for hostname in (None, "alias.test"):
-            of_proxy, of_server = serving_tls("localhost"), serving_tls(hostname or BACKEND)
+            of_proxy, of_server = serving("localhost"), serving(hostname or BACKEND)
             names = noting_names(of_proxy), noting_names(of_server)
             server = self.echo_server(ssl_context=of_server)
             url = f"wss://{BACKEND}:{server.port}/"
@@ -377,7 +366,7 @@ class TestTLS(ProxyCase):
 
     def test_a_proxy_with_another_name(self) -> None:
         """A proxy's certificate must be for the host of its URL, whatever server_hostname is."""
-        proxy, (_, url) = self.proxy(ssl_context=serving_tls(BACKEND)), self.backend()
+        proxy, (_, url) = self.proxy(ssl_context=serving(BACKEND)), self.backend()
         with self.assertRaises(ssl.SSLCertVerificationError):
             self.through(proxy, url, server_hostname=BACKEND)
         self.assertEqual(proxy.requests, [])
@@ -391,7 +380,7 @@ class TestTLS(ProxyCase):
 
     def test_a_proxy_that_speaks_http_2(self) -> None:
         """A proxy that agrees on h2 is refused, and the error names proxy_ssl_context."""
-        theirs, ours = serving_tls("localhost"), trusting()
+        theirs, ours = serving("localhost"), trusting()
         theirs.set_alpn_protocols(["h2"])
         ours.set_alpn_protocols(["h2"])
         with self.assertRaisesRegex(HandshakeError, "'h2', and .*: proxy_ssl_context must not offer it"):
@@ -525,7 +514,7 @@ class TestTime(ProxyCase):
         for proxy_tls, server_tls in COMBINATIONS:
             with self.subTest(proxy_tls=proxy_tls, server_tls=server_tls):
                 proxy = self.proxy(tls=proxy_tls)
-                server = self.bad_server(b"", tls=serving_tls(BACKEND) if server_tls else None)
+                server = self.bad_server(b"", tls=serving(BACKEND) if server_tls else None)
                 url = f"{'wss' if server_tls else 'ws'}://{BACKEND}:{server.port}/"
                 self.stopped(url, lambda server=server: bool(server.asked), proxy=proxy.url)
                 self.assertTrue(server.ended.wait(PATIENCE))

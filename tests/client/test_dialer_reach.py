@@ -17,26 +17,23 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import trustme
-
 from syncws._client.dialer import Dialer, _default_context
 from syncws._net.connector import Attempt, Stopped
 from syncws._net.tls import TLSTransport
 from syncws.errors import BadHandshakeError
 from syncws.testing import await_, socketpair
+from tests import certificates
+from tests.certificates import serving, trusting
 from tests.client.cases import (
     Asked,
     DialCase,
     Hook,
     accepting,
     accepting_one,
-    authority,
     drip,
     frame,
     noting_names,
     read_head,
-    serving_tls,
-    trusting,
 )
 from tests.net.test_connector import swallowing
 from tests.tasks import PATIENCE, Task
@@ -58,7 +55,7 @@ class TestTLS(DialCase):
 
     def secure(self, name: str = "127.0.0.1", **options: Any) -> tuple[Any, list[str | None]]:
         """A real server with a certificate for a name, and the names that clients ask it for."""
-        context = serving_tls(name)
+        context = serving(name)
         return self.echo_server(ssl_context=context, **options), noting_names(context)
 
     def test_echo(self) -> None:
@@ -78,7 +75,7 @@ class TestTLS(DialCase):
 
     def test_frames_behind_the_answer(self) -> None:
         """Messages in the same record as the 101 are delivered."""
-        server = self.bad_server(accepting(behind=frame(b"one") + frame(b"two")), tls=serving_tls())
+        server = self.bad_server(accepting(behind=frame(b"one") + frame(b"two")), tls=serving())
         conn = self.dial(server.url, ssl_context=trusting())
         self.assertEqual([conn.receive(timeout=PATIENCE) for _ in range(2)], ["one", "two"])
 
@@ -145,13 +142,12 @@ class TestTLS(DialCase):
 
     def test_a_certificate_of_the_clients(self) -> None:
         """A client shows the certificate that its ssl_context has, to a server that wants one."""
-        authority = trustme.CA()
-        context = serving_tls()
+        context = serving()
         context.verify_mode = ssl.CERT_REQUIRED
-        authority.configure_trust(context)
+        certificates.authority().configure_trust(context)
         server = self.echo_server(ssl_context=context)
         ours = trusting()
-        authority.issue_cert("client@example.com").configure_cert(ours)
+        certificates.certificate("client@example.com").configure_cert(ours)
         self.assert_echo(self.dial(server.url, ssl_context=ours))
         with self.assertRaises((OSError, BadHandshakeError)):
             self.dial(server.url, ssl_context=trusting())
@@ -160,7 +156,7 @@ class TestTLS(DialCase):
         """A context that cannot be a client's is ssl's own error, and what was connected is closed."""
         hook = Hook(self.echo_server().port)
         with self.assertRaisesRegex(ssl.SSLError, "PROTOCOL_TLS_SERVER"):
-            self.dial("wss://server.test/", ssl_context=serving_tls(), net_dial=hook)
+            self.dial("wss://server.test/", ssl_context=serving(), net_dial=hook)
         self.assertEqual(hook.made.fileno(), -1)
 
     def test_a_server_without_tls(self) -> None:
@@ -183,7 +179,7 @@ class TestTLS(DialCase):
 
     def test_http_2(self) -> None:
         """Where TLS agrees on another protocol than HTTP/1.1 the dial fails, naming the setting (TestNextProtos)."""
-        theirs, ours = serving_tls(), trusting()
+        theirs, ours = serving(), trusting()
         theirs.set_alpn_protocols(["h2", "http/1.1"])
         server = self.echo_server(ssl_context=theirs)
         ours.set_alpn_protocols(["h2", "http/1.1"])
@@ -197,14 +193,14 @@ class TestTLS(DialCase):
         ours = trusting()
         ours.set_alpn_protocols(["http/1.1"])
         for protocols in (["http/1.1"], []):
-            theirs = serving_tls()
+            theirs = serving()
             theirs.set_alpn_protocols(protocols)
             conn = self.dial(self.echo_server(ssl_context=theirs).url, ssl_context=ours)
             self.assert_echo(conn)
 
     def test_no_protocol_by_default(self) -> None:
         """The default context offers no protocol by ALPN."""
-        theirs = serving_tls()
+        theirs = serving()
         theirs.set_alpn_protocols(["h2", "http/1.1"])
         conn = self.dial(self.echo_server(ssl_context=theirs).url, ssl_context=trusting())
         self.assertIsNone(conn.transport.ssl_object.selected_alpn_protocol())
@@ -214,7 +210,7 @@ class TestTLS(DialCase):
         server, _ = self.secure()
         _default_context.cache_clear()
         self.addCleanup(_default_context.cache_clear)
-        with authority().cert_pem.tempfile() as path, mock.patch.dict(os.environ, {"SSL_CERT_FILE": path}):
+        with certificates.authority().cert_pem.tempfile() as path, mock.patch.dict(os.environ, {"SSL_CERT_FILE": path}):
             self.assert_echo(self.dial(server.url))
 
 
@@ -224,7 +220,7 @@ class TestHooks(DialCase):
     def test_precedence(self) -> None:
         """Who connects to the server: net_dial_tls for wss, else net_dial, else we (TestNetDialConnect)."""
         for secure in (False, True):
-            server = self.echo_server(ssl_context=serving_tls() if secure else None)
+            server = self.echo_server(ssl_context=serving() if secure else None)
             for plain, tls in ((False, False), (True, False), (False, True), (True, True)):
                 with self.subTest(secure=secure, net_dial=plain, net_dial_tls=tls):
                     of_plain, of_tls = Hook(server.port), Hook(server.port, tls=trusting())
@@ -252,14 +248,14 @@ class TestHooks(DialCase):
 
     def test_arguments_for_tls(self) -> None:
         """net_dial_tls gets the same: host, port of the scheme, seconds that are left."""
-        hook = Hook(self.echo_server(ssl_context=serving_tls()).port, tls=trusting())
+        hook = Hook(self.echo_server(ssl_context=serving()).port, tls=trusting())
         self.assert_echo(self.dial("wss://example.com", net_dial_tls=hook, handshake_timeout=1000))
         self.assertEqual(hook.calls, [("example.com", 443)])
         self.assertTrue(900 < hook.timeouts[0] <= 1000)
 
     def test_a_transport_that_is_not_done(self) -> None:
         """A TLSTransport whose handshake is still to be done gets it done, under the deadline."""
-        server = self.echo_server(ssl_context=serving_tls())
+        server = self.echo_server(ssl_context=serving())
 
         def net_dial_tls(host: str, port: int, timeout: float | None) -> TLSTransport:
             sock = socket.create_connection(("127.0.0.1", server.port), timeout)
@@ -289,7 +285,7 @@ class TestHooks(DialCase):
 
     def test_tls_sockets(self) -> None:
         """An SSLSocket is refused by both hooks, which say what to return, and it is closed."""
-        server = self.echo_server(ssl_context=serving_tls())
+        server = self.echo_server(ssl_context=serving())
         for hook, words in (("net_dial", "give ssl_context"), ("net_dial_tls", "syncws.TLSTransport")):
             plain = socket.create_connection(("127.0.0.1", server.port))
             tls = trusting().wrap_socket(plain, server_hostname="127.0.0.1")
@@ -322,7 +318,7 @@ class TestHooks(DialCase):
         with self.assertRaises(BadHandshakeError):
             self.dial("ws://example.com/", net_dial=hook)
         self.assertEqual(hook.made.fileno(), -1)
-        hook = Hook(self.echo_server(ssl_context=serving_tls()).port)
+        hook = Hook(self.echo_server(ssl_context=serving()).port)
         with self.assertRaises(ssl.SSLCertVerificationError):
             self.dial("wss://example.com/", net_dial=hook)
         self.assertEqual(hook.made.fileno(), -1)
@@ -345,7 +341,7 @@ class TestUnixSockets(DialCase):
 
     def test_tls(self) -> None:
         """wss is TLS over the Unix socket, for the URL's host."""
-        self.echo_server(unix_path=self.path, ssl_context=serving_tls("service.test"))
+        self.echo_server(unix_path=self.path, ssl_context=serving("service.test"))
         self.assert_echo(self.dial("wss://service.test/", unix_path=self.path, ssl_context=trusting()))
         with self.assertRaises(ssl.SSLCertVerificationError):
             self.dial("wss://other.test/", unix_path=self.path, ssl_context=trusting())
@@ -537,7 +533,7 @@ class TestDeadline(DialCase):
     def test_none_afterwards(self) -> None:
         """The connection is not under the deadline of its dial any more."""
         for secure in (False, True):
-            server = self.echo_server(ssl_context=serving_tls() if secure else None)
+            server = self.echo_server(ssl_context=serving() if secure else None)
             attempt = Attempt(PATIENCE)
             conn = Dialer(ssl_context=trusting(), proxy=None).dial_within(attempt, server.url)
             self.addCleanup(conn.close_now)
@@ -686,7 +682,7 @@ class TestStop(DialCase):
         for secure in (False, True):
             for beginning in (b"", b"HTTP/1.1 101 Swi", b"HTTP/1.1 103 Early Hints\r\n\r\n"):
                 with self.subTest(beginning, secure=secure):
-                    server = self.bad_server(beginning, tls=serving_tls() if secure else None)
+                    server = self.bad_server(beginning, tls=serving() if secure else None)
                     self.assert_stops(
                         server.url,
                         lambda attempt: self.waits(attempt, "waiting for the answer"),

@@ -19,7 +19,8 @@ from syncws._net.connector import Attempt, Stopped
 from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
 from syncws.testing import LeakChecks, socketpair
-from tests.interop.nodes import need
+from tests import certificates
+from tests.partners import need
 from tests.proxies import ConnectProxy
 from tests.tasks import PATIENCE, Task
 
@@ -27,11 +28,6 @@ try:
     import python_socks
 except ImportError:
     python_socks = None  # type: ignore[assignment]
-
-try:
-    import trustme
-except ImportError:
-    trustme = None  # type: ignore[assignment]
 
 PROXY = "http://p:3128"
 OTHER = "http://other:3128"
@@ -383,12 +379,7 @@ class RealHTTPTests(LeakChecks):
 
     def test_tls(self) -> None:
         """Through a proxy under TLS."""
-        need(trustme is not None, "trustme (PyPI) is not installed")
-        authority = trustme.CA()
-        theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(theirs)
-        ours = ssl.create_default_context()
-        authority.configure_trust(ours)
+        theirs, ours = certificates.contexts()
         with ConnectProxy(ssl_context=theirs, behind=b"at once") as proxy:
             transport = self.tunnel(proxy, parse_proxy_url(proxy.url), ours)
             self.assertEqual(self.behind, b"at once")

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import certificates
+
 from .peers import PEERS
 
 IMAGE = "crossbario/autobahn-testsuite"
@@ -213,11 +215,7 @@ class _Run:
 
 def make_certificate(folder: Path) -> Path:
     """A certificate for 127.0.0.1 and its key in one file; nobody's authority, as the suite asks for none."""
-    import trustme
-
-    path = folder / "both.pem"
-    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(path)
-    return path
+    return Path(certificates.files(folder).both)
 
 
 def run_all(folder: Path, peer: str, *, full: bool) -> Iterator[Verdicts]:

@@ -9,14 +9,11 @@ import os
 import random
 import signal
 import socket
-import ssl
 import sys
 import threading
 import time
 import unittest
 from unittest import mock
-
-import trustme
 
 from syncws._base.options import ConnOptions
 from syncws._conn import wire as wire_module
@@ -29,6 +26,7 @@ from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
 from syncws.errors import CloseCode, CloseError, CloseSentError, ConnectionClosed, MessageType, WriteTimeout
 from syncws.testing import Frame, LeakChecks, Peer, ScriptedSocket, await_, socketpair
+from tests.certificates import contexts
 from tests.tasks import Task, assert_same_end
 
 BINARY = FIN | MessageType.BINARY
@@ -1284,17 +1282,6 @@ class Stress:
                     message = None
             else:
                 assert got.fin and len(got.payload) <= 7, got
-
-
-@functools.cache
-def contexts():
-    """(server's, client's) TLS contexts that trust each other."""
-    ca = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    ca.configure_trust(client)
-    return server, client
 
 
 class StressTests(Cases):

@@ -17,7 +17,8 @@ import syncws
 from syncws.testing import LeakChecks, await_, running
 from tests.examples.test_examples import EXAMPLES, ExampleServer
 from tests.interop import test_page
-from tests.interop.nodes import NodeProgram, heavy, start_browser
+from tests.interop.nodes import NodeProgram, start_browser
+from tests.partners import heavy
 from tests.tasks import PATIENCE, Task
 
 CHAT = EXAMPLES / "chat"

@@ -16,14 +16,9 @@ from typing import ClassVar, Self
 
 import syncws
 from syncws.testing import LeakChecks, running
+from tests import certificates
 from tests.interop.clients import WebsocketsSync
-from tests.interop.nodes import need
 from tests.tasks import written
-
-try:
-    import trustme
-except ImportError:
-    trustme = None  # type: ignore[assignment]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -114,13 +109,8 @@ class EchoServerTests(LeakChecks):
 
     def certificate(self) -> tuple[str, str, str]:
         """An authority in PEM, and files with a certificate for 127.0.0.1 and its key."""
-        need(trustme is not None, "trustme (PyPI) is not installed")
-        authority = trustme.CA()
-        issued = authority.issue_cert("127.0.0.1")
-        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        issued.private_key_pem.write_to_path(folder / "key.pem")
-        issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-        return authority.cert_pem.bytes().decode(), str(folder / "cert.pem"), str(folder / "key.pem")
+        files = certificates.files(self.enterContext(tempfile.TemporaryDirectory()))
+        return certificates.authority_pem(), files.certificate, files.key
 
     def run_wrongly(self, *options: str) -> tuple[int, str]:
         """Run it with options it cannot work with; exit code and the last line of standard error."""
@@ -322,14 +312,10 @@ class EchoClientTests(LeakChecks):
 
     def test_tls(self) -> None:
         """With --cafile it trusts the server's authority, and without it does not."""
-        need(trustme is not None, "trustme (PyPI) is not installed")
-        authority = trustme.CA()
-        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        authority.cert_pem.write_to_path(folder / "ca.pem")
-        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "both.pem")
-        server = self.enterContext(EchoServer("--certfile", str(folder / "both.pem")))
+        files = certificates.files(self.enterContext(tempfile.TemporaryDirectory()))
+        server = self.enterContext(EchoServer("--certfile", files.both))
         options = ("--url", server.websocket_url, "--interval", "0.01", "--count", "1")
-        self.assertEqual(self.end(self.start(*options, "--cafile", str(folder / "ca.pem")))[0], 0)
+        self.assertEqual(self.end(self.start(*options, "--cafile", files.authority))[0], 0)
         code, _, told = self.end(self.start(*options))
         self.assertEqual(code, 1)
         self.assertRegex(told, "^Cannot connect: .*certificate verify failed")

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Self
 import syncws
 from syncws.testing import LeakChecks, await_
 from tests.examples.test_examples import EXAMPLES
-from tests.interop.nodes import NodeProgram, heavy, start_browser
+from tests.interop.nodes import NodeProgram, start_browser
+from tests.partners import heavy
 from tests.tasks import PATIENCE, Task, written
 
 #: What each server is started with, and the line that says where it listens.

@@ -15,7 +15,7 @@ from typing import Self
 
 from syncws.testing import await_
 from tests.examples.test_examples import EXAMPLES
-from tests.interop.nodes import need
+from tests.partners import need
 from tests.tasks import PATIENCE
 from tests.wsgi.cases import Answer, WSGICase
 

@@ -30,7 +30,7 @@ from syncws._frames.prepared import PreparedMessage, encode_payload
 from syncws._frames.protocol import Protocol
 from syncws.errors import MessageType, ProtocolError
 from syncws.testing import LeakChecks
-from tests.interop.nodes import need
+from tests.partners import need
 
 try:
     import hypothesis

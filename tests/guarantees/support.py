@@ -12,15 +12,12 @@ import json
 import os
 import resource
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
-
-import trustme
 
 from syncws._conn.conn import Conn
 from syncws._http.request import Request
@@ -30,6 +27,7 @@ from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws.errors import ConnectionClosed, MessageType
 from syncws.testing import LeakChecks, Peer
+from tests.certificates import contexts
 
 HEAVY = os.environ.get("SYNCWS_HEAVY", "0")
 
@@ -116,31 +114,13 @@ class Task:
 # TLS
 
 
-class Certificates:
-    """A certificate for localhost and the two contexts that use it; made once, on first use."""
-
-    _contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
-
-    @classmethod
-    def contexts(cls) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-        """(server's, client's)"""
-        if cls._contexts is None:
-            authority = trustme.CA()
-            server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            authority.issue_cert("localhost").configure_cert(server)
-            client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            authority.configure_trust(client)
-            cls._contexts = server, client
-        return cls._contexts
-
-
 def transports(pair: tuple[socket.socket, socket.socket], tls: bool) -> tuple[Transport, Transport]:
     """(server's, client's) transport over two connected sockets, past the TLS handshake."""
     if not tls:
         return Transport(pair[0]), Transport(pair[1])
-    contexts = Certificates.contexts()
-    server = TLSTransport(pair[0], contexts[0], server_side=True)
-    client = TLSTransport(pair[1], contexts[1], server_side=False, server_hostname="localhost")
+    of_server, of_client = contexts()
+    server = TLSTransport(pair[0], of_server, server_side=True)
+    client = TLSTransport(pair[1], of_client, server_side=False, server_hostname="localhost")
     deadline = time.monotonic() + WAIT
     other = Task(server.handshake, deadline)
     client.handshake(deadline)
@@ -174,7 +154,7 @@ def connect(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         sock.connect(address[:2])
         if tls:
-            sock = Certificates.contexts()[1].wrap_socket(sock, server_hostname="localhost")
+            sock = contexts()[1].wrap_socket(sock, server_hostname="localhost")
         sock.sendall(handshake(path, compression=compression))
         head = _receive_head(sock)
         if not head.startswith(b"HTTP/1.1 101 ") or ACCEPT.encode() not in head:

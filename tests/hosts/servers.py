@@ -17,7 +17,6 @@ import re
 import resource
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -30,13 +29,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from syncws.testing import Peer, await_
-
-from ..interop.nodes import need
-
-try:
-    import trustme
-except ImportError:
-    trustme = None  # type: ignore[assignment]
+from tests import certificates
+from tests.partners import need
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD_GUNICORN = Path(__file__).with_name("gunicorn23")
@@ -214,7 +208,8 @@ class Host:
         for package in setup.needs.split():
             need(importlib.util.find_spec(package) is not None, f"{package} (PyPI) is not installed")
         need(not setup.old or OLD_GUNICORN.is_dir(), "the older gunicorn is not installed: run `make old-gunicorn`")
-        need(not setup.tls or trustme is not None, "trustme (PyPI) is not installed")
+        if setup.tls:
+            certificates.authority()
         self.setup = setup
         self._arguments = arguments
         self._token = f"{random.getrandbits(64):016x}"
@@ -223,7 +218,7 @@ class Host:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="syncws-", dir="/tmp"))
             self.folder = Path(folder)
             (self.folder / "log").touch()
-            self._tls = Certificate.context() if setup.tls else None
+            self._tls = certificates.trusting() if setup.tls else None
             self._start()
             stack.callback(self._end)
             self._closing = stack.pop_all()
@@ -427,7 +422,6 @@ class Certificate:
     """A certificate for localhost, made on first use; its files go with this process."""
 
     _folder: ClassVar[tempfile.TemporaryDirectory[str] | None] = None
-    _authority: ClassVar[Any] = None
 
     @classmethod
     def files(cls) -> tuple[str, str]:
@@ -435,17 +429,8 @@ class Certificate:
         if cls._folder is None:
             cls._folder = tempfile.TemporaryDirectory(prefix="syncws-")
             atexit.register(cls._folder.cleanup)
-            cls._authority = trustme.CA()
-            issued = cls._authority.issue_cert("localhost")
-            issued.cert_chain_pems[0].write_to_path(f"{cls._folder.name}/cert.pem")
-            issued.private_key_pem.write_to_path(f"{cls._folder.name}/key.pem")
-        return f"{cls._folder.name}/cert.pem", f"{cls._folder.name}/key.pem"
-
-    @classmethod
-    def context(cls) -> ssl.SSLContext:
-        """A client's, which trusts it."""
-        cls.files()
-        return ssl.create_default_context(cadata=cls._authority.cert_pem.bytes().decode())
+        files = certificates.files(cls._folder.name)
+        return files.certificate, files.key
 
 
 # Looking at processes

@@ -19,8 +19,8 @@ from contextlib import ExitStack
 
 from syncws.errors import PING, TEXT
 from syncws.testing import LeakChecks, Peer, await_
+from tests.partners import heavy
 
-from ..interop.nodes import heavy
 from . import servers
 from .servers import PATIENCE, Host, Setup, cpu_seconds, raise_descriptor_limit
 

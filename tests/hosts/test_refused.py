@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import syncws
 from syncws.testing import LeakChecks
+from tests.partners import heavy
 
-from ..interop.nodes import heavy
 from . import servers
 from .servers import Host, Setup, handshake, receive_response
 

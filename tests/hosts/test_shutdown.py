@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from syncws.errors import TEXT
 from syncws.testing import LeakChecks, Peer, await_
+from tests.partners import heavy
 
-from ..interop.nodes import heavy
 from . import servers
 from .servers import PATIENCE, Host, Setup, is_gone, wait_gone
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..interop.nodes import heavy
+from tests.partners import heavy
+
 from . import servers
 from .cases import HostCases
 

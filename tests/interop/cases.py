@@ -12,14 +12,10 @@ from urllib.parse import quote
 
 import syncws
 from syncws.testing import LeakChecks, running
+from tests import certificates
+from tests.partners import heavy
 
 from .clients import Client, Message, Refused
-from .nodes import need
-
-try:
-    import trustme
-except ImportError:
-    trustme = None  # type: ignore[assignment]
 
 READ_LIMIT = 1 << 20
 SIZES = (0, 1, 125, 126, 127, 65535, 65536, 65537, 1 << 20)
@@ -143,6 +139,7 @@ class ClientCases(LeakChecks):
         contents = [bytes(range(256)), *map(bytes, SIZES), *map(random.Random(1).randbytes, SIZES)]
         self.each_way(self.check_echo, "/echo", contents)
 
+    @heavy
     def test_huge(self) -> None:
         """With the read limit off, 16 MiB come back: text and bytes; compressed, what is easy and what is hard."""
         self.each_way(self.check_huge, "/echo?unlimited=")
@@ -266,13 +263,9 @@ class ClientCases(LeakChecks):
 
     def test_tls(self) -> None:
         """The same over TLS."""
-        need(trustme is not None, "trustme (PyPI) is not installed")
-        authority = trustme.CA()
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("127.0.0.1").configure_cert(context)
-        server = self.serve(context)
-        certificate = authority.cert_pem.bytes().decode()
-        client = self.kind(f"wss://127.0.0.1:{server.address[1]}/echo", certificate=certificate)
+        server = self.serve(certificates.serving())
+        url = f"wss://127.0.0.1:{server.address[1]}/echo"
+        client = self.kind(url, certificate=certificates.authority_pem())
         self.addCleanup(client.drop)
         self.check_echo(client, ["hello", "", b"\0" * (1 << 20), "x" * (1 << 20)])
         self.assertEqual(client.close(1000, "good bye")[0], 1000)

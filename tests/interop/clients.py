@@ -10,8 +10,10 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from tests.partners import need
+
 from .gos import GoProgram
-from .nodes import NodeProgram, Program, need, start_browser
+from .nodes import NodeProgram, Program, start_browser
 
 try:
     import websockets

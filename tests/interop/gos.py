@@ -10,7 +10,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .nodes import Program, need
+from tests.partners import need
+
+from .nodes import Program
 
 FOLDER = Path(__file__).with_name("go")
 

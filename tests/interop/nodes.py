@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-import unittest
 from pathlib import Path
 from typing import Any
+
+from tests.partners import need
 
 FOLDER = Path(__file__).with_name("node")
 
@@ -78,16 +79,3 @@ def start_browser() -> NodeProgram:
     browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     need(browser is not None, "no Chromium: install it, or let the environment variable CHROMIUM say where it is")
     return NodeProgram("browser.js", str(browser))
-
-
-def need(there: bool, missing: str) -> None:
-    """Skip the test if a part is missing; fail where SYNCWS_REQUIRE=all says that none may be."""
-    if there:
-        return
-    if os.environ.get("SYNCWS_REQUIRE") == "all":
-        raise AssertionError(missing)
-    raise unittest.SkipTest(missing)
-
-
-#: For tests that take long or drive a browser: SYNCWS_HEAVY=0 leaves them out.
-heavy = unittest.skipIf(os.environ.get("SYNCWS_HEAVY") == "0", "left out by SYNCWS_HEAVY=0: `make test-all` runs it")

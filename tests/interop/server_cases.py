@@ -6,23 +6,18 @@ import random
 import ssl
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import syncws
 from syncws.testing import LeakChecks
+from tests import certificates
+from tests.partners import heavy
 
 from ..tasks import PATIENCE
 from .cases import HUGE, REASONS, SIZES
 from .clients import Message
-from .nodes import need
 from .servers import Server
-
-try:
-    import trustme
-except ImportError:
-    trustme = None  # type: ignore[assignment]
 
 CODES = (1000, 1001, 1008, 1011, 3000, 4999)
 
@@ -93,6 +88,7 @@ class ServerCases(LeakChecks):
         contents = [bytes(range(256)), *map(bytes, SIZES), *map(random.Random(1).randbytes, SIZES)]
         self.each_way(self.check_echo, "/echo", contents)
 
+    @heavy
     def test_huge(self) -> None:
         """With the read limit off, 16 MiB come back: text, and bytes easy and hard to compress."""
         contents = ["ü" * (HUGE // 2), bytes(HUGE), random.Random(2).randbytes(HUGE)]
@@ -280,12 +276,5 @@ class ServerCases(LeakChecks):
 
     def serve_tls(self, **options: Any) -> tuple[Server, ssl.SSLContext]:
         """A server, and a context that trusts it."""
-        need(trustme is not None, "trustme (PyPI) is not installed")
-        authority = trustme.CA()
-        issued = authority.issue_cert("127.0.0.1")
-        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        paths = str(folder / "cert.pem"), str(folder / "key.pem")
-        issued.cert_chain_pems[0].write_to_path(paths[0])
-        issued.private_key_pem.write_to_path(paths[1])
-        trusted = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
-        return self.serve(certificate=paths, **options), trusted
+        files = certificates.files(self.enterContext(tempfile.TemporaryDirectory()))
+        return self.serve(certificate=(files.certificate, files.key), **options), certificates.trusting()

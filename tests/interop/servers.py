@@ -21,10 +21,12 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.partners import need
+
 from ..tasks import PATIENCE, Task
 from .clients import End, Message
 from .gos import GoProgram
-from .nodes import NodeProgram, Program, need
+from .nodes import NodeProgram, Program
 
 try:
     import websockets

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.partners import heavy
+
 from . import clients
 from .cases import ClientCases
-from .nodes import heavy
 
 
 class WebsocketsSyncTests(ClientCases):

@@ -29,16 +29,12 @@ from urllib.parse import quote
 
 import syncws
 from syncws.testing import LeakChecks, await_, running
+from tests import certificates
+from tests.partners import heavy, need
 
 from ..tasks import PATIENCE, Task
 from .cases import HUGE, REASONS, SIZES
 from .clients import Browser
-from .nodes import heavy, need
-
-try:
-    import trustme
-except ImportError:
-    trustme = None  # type: ignore[assignment]
 
 try:
     from websockets.sync.client import connect as websockets_connect
@@ -92,10 +88,10 @@ class Nginx:
     def __init__(self, upstream: str, changes: dict[str, str] | None = None) -> None:
         program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
         need(program is not None, "nginx is not installed")
-        need(trustme is not None, "trustme (PyPI) is not installed")
         with contextlib.ExitStack() as stack:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncws-")))
-            self.trusted = self._write_certificate()
+            self.trusted = certificates.trusting()
+            self._files = certificates.files(self.folder, NAME, "127.0.0.1")
             # Bound here and inherited, as nginx's next self would inherit them: nobody else can take the ports, and
             # who connects before nginx accepts only waits.
             listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
@@ -106,13 +102,6 @@ class Nginx:
                 sock.close()  # nginx has its own now; if it ends, nobody listens
             self._closing = stack.pop_all()
 
-    def _write_certificate(self) -> ssl.SSLContext:
-        authority = trustme.CA()
-        issued = authority.issue_cert(NAME, "127.0.0.1")
-        issued.cert_chain_pems[0].write_to_path(self.folder / "cert.pem")
-        issued.private_key_pem.write_to_path(self.folder / "key.pem")
-        return ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
-
     def _write_configuration(self, upstream: str, changes: dict[str, str]) -> None:
         site = replaced(block("nginx"), changes)
         site = replaced(
@@ -121,8 +110,8 @@ class Nginx:
                 "server 127.0.0.1:8080;": f"server {upstream};",
                 "listen 80;": f"listen 127.0.0.1:{self.ports[80]};",
                 "listen 443 ssl;": f"listen 127.0.0.1:{self.ports[443]} ssl;",
-                "/etc/ssl/certs/app.example.com.pem": f"{self.folder}/cert.pem",
-                "/etc/ssl/private/app.example.com.key": f"{self.folder}/key.pem",
+                "/etc/ssl/certs/app.example.com.pem": self._files.certificate,
+                "/etc/ssl/private/app.example.com.key": self._files.key,
             },
         )
         # As root its workers would become another user, who cannot enter the folder.

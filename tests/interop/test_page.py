@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from pathlib import Path
 from typing import Any, ClassVar
 
 from syncws.testing import LeakChecks
+from tests import certificates
 from tests.examples.test_examples import EchoServer
+from tests.partners import heavy
 
-from .nodes import NodeProgram, heavy, need, start_browser
-
-try:
-    import trustme
-except ImportError:
-    trustme = None  # type: ignore[assignment]
+from .nodes import NodeProgram, start_browser
 
 
 @heavy
@@ -103,10 +99,8 @@ class PageTests(LeakChecks):
 
     def test_tls_and_compression(self) -> None:
         """Under TLS the page connects to wss; with compression it talks all the same."""
-        need(trustme is not None, "trustme (PyPI) is not installed")
-        pem = Path(self.enterContext(tempfile.TemporaryDirectory())) / "both.pem"
-        trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pem)
-        server = self.open("--certfile", str(pem), "--compression")
+        files = certificates.files(self.enterContext(tempfile.TemporaryDirectory()))
+        server = self.open("--certfile", files.both, "--compression")
         self.assertEqual(self.text("#address"), f"wss://127.0.0.1:{server.port}/ws")
         self.send("hello " * 1000)
         self.assertEqual(self.wait_for_lines(2)[1].split(), ["received", *["hello"] * 1000])

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import socket
-import ssl
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,15 +15,11 @@ from unittest import mock
 
 import syncws
 from syncws.testing import LeakChecks, await_, running
+from tests import certificates
+from tests.partners import heavy, need
 
 from ..proxies import TLSFront
 from ..tasks import PATIENCE, Task
-from .nodes import heavy, need
-
-try:
-    import trustme
-except ImportError:
-    trustme = None  # type: ignore[assignment]
 
 try:
     import python_socks
@@ -96,12 +91,7 @@ class Cases(LeakChecks):
 
     def setUp(self) -> None:
         super().setUp()
-        need(trustme is not None, "trustme (PyPI) is not installed")
-        authority = trustme.CA()
-        self.certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1").configure_cert(self.certificate)
-        self.trusted = ssl.create_default_context()
-        authority.configure_trust(self.trusted)
+        self.certificate, self.trusted = certificates.contexts()
 
     def serve(self, *, tls: bool) -> str:
         """Echo messages; the URL, whose host is a name."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.partners import heavy
+
 from . import servers
-from .nodes import heavy
 from .server_cases import ServerCases
 
 

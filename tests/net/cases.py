@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import socket
-import ssl
 import time
-
-import trustme
 
 from syncws._net.tls import TLSTransport
 from syncws._net.transport import KERNEL_WAITS
 from syncws.testing import LeakChecks, await_, socketpair
+from tests.certificates import contexts
 from tests.tasks import Task
 
 SMALL = 1 << 16  # a socket buffer that is soon full; much smaller ones let Linux crawl, a probe of its timer at a time
@@ -50,30 +47,6 @@ def fill(sock):
     return sent
 
 
-@functools.cache
-def authority():
-    """(server's context, client's context) that trust each other."""
-    ca = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    ca.configure_trust(client)
-    return server, client
-
-
-def tls_contexts(version=None):
-    server, client = authority()
-    if version is None:
-        return server, client
-    ca = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    ca.configure_trust(client)
-    client.minimum_version = client.maximum_version = version
-    return server, client
-
-
 class TLSCases(LeakChecks):
     """A server's and a client's transport over a pair of sockets."""
 
@@ -81,10 +54,9 @@ class TLSCases(LeakChecks):
 
     def make(self, buffer=None, version=None):
         """(server, client) transports, before the handshake."""
-        contexts = tls_contexts(version)
         sockets = socketpair(buffer)
         transports = []
-        for sock, context, server in zip(sockets, contexts, (True, False), strict=True):
+        for sock, context, server in zip(sockets, contexts(version), (True, False), strict=True):
             self.addCleanup(sock.close)
             transports.append(
                 TLSTransport(

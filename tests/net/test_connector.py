@@ -25,7 +25,7 @@ from unittest import mock
 from syncws._net import connector
 from syncws._net.connector import Attempt, Stopped, connect_tcp, connect_unix
 from syncws.testing import LeakChecks
-from tests.interop.nodes import need
+from tests.partners import need
 from tests.tasks import PATIENCE, Task
 
 NAME = "server.test"  # RFC 6761 section 6.2: nobody has it, so only the test's resolver can know it

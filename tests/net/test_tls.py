@@ -18,7 +18,8 @@ from syncws._net.transport import Transport
 from syncws._net.waits import wait_for
 from syncws.errors import WriteTimeout
 from syncws.testing import await_, socketpair
-from tests.net.cases import FULL, SMALL, TLSCases, fill, instant, read_all, read_plain, tls_contexts
+from tests.certificates import contexts
+from tests.net.cases import FULL, SMALL, TLSCases, fill, instant, read_all, read_plain
 from tests.tasks import Task
 
 
@@ -335,7 +336,7 @@ class KeyUpdateTests(TLSCases):
 
     def test_answer_to_a_key_update(self):
         """A key update that asks for one in return is answered, and the stream stays whole on both sides."""
-        server_context, _ = tls_contexts()
+        server_context, _ = contexts()
         listener = self.enterContext(socket.create_server(("127.0.0.1", 0)))
         port = listener.getsockname()[1]
         listener.settimeout(10)
@@ -439,7 +440,7 @@ class CertificateTests(TLSCases):
         sockets = socketpair()
         for sock in sockets:
             self.addCleanup(sock.close)
-        server = TLSTransport(sockets[0], tls_contexts()[0], server_side=True)
+        server = TLSTransport(sockets[0], contexts()[0], server_side=True)
         strict = ssl.create_default_context()
         client = TLSTransport(sockets[1], strict, server_side=False, server_hostname="localhost")
         task = Task(client.handshake, instant(10))

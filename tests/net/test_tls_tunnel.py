@@ -10,8 +10,9 @@ import unittest
 from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
 from syncws.testing import socketpair
+from tests.certificates import contexts
 from tests.net import test_tls  # not its classes by name: they would run here once more
-from tests.net.cases import SMALL, TLSCases, authority, instant, tls_contexts
+from tests.net.cases import SMALL, TLSCases, instant
 from tests.proxies import ConnectProxy
 from tests.tasks import PATIENCE, Task
 
@@ -64,8 +65,8 @@ class TunnelCases(TLSCases):
         return outer
 
     def make(self, buffer=None, version=None):
-        contexts = tls_contexts(version)
-        return [self.inner(outer, context) for outer, context in zip(self.make_outer(buffer), contexts, strict=True)]
+        outer = self.make_outer(buffer)
+        return [self.inner(each, context) for each, context in zip(outer, contexts(version), strict=True)]
 
     def inner(self, outer, context, early_data=b""):
         server = not outer.ssl_object.server_hostname
@@ -191,7 +192,7 @@ class TunnelTests(TunnelCases):
 
     def test_through_a_proxy(self):
         """Through a proxy and to a server that use the standard library's TLS, bytes pass both ways at once."""
-        server_context, client_context = authority()
+        server_context, client_context = contexts()
         listener = self.enterContext(socket.create_server(("127.0.0.1", 0)))
         listener.settimeout(PATIENCE)
         sizes = (1, 100, 16_385, 300_000, 4 << 20)
@@ -243,8 +244,8 @@ class HandshakeTests(TunnelCases, test_tls.HandshakeTests):
         for side in (0, 1):
             pair = self.make_outer()
             ours, theirs = pair[side], pair[1 - side]
-            codec = Codec(theirs, authority()[1 - side], server_side=side == 1)
-            self.check(self.inner(ours, authority()[side]), codec)
+            codec = Codec(theirs, contexts()[1 - side], server_side=side == 1)
+            self.check(self.inner(ours, contexts()[side]), codec)
 
     def test_early_data(self):
         """What was received before TLS began is read first, however much of it there was."""
@@ -252,14 +253,14 @@ class HandshakeTests(TunnelCases, test_tls.HandshakeTests):
             for tunnelled in (False, True):
                 with self.subTest(count, tunnelled=tunnelled):
                     ours, theirs = self.make_outer() if tunnelled else map(Transport, self.sockets())
-                    client = Codec(theirs, authority()[1], server_side=False)
+                    client = Codec(theirs, contexts()[1], server_side=False)
                     hello = client.hello()
                     theirs.send(hello)
                     early = self.receive_all(ours, len(hello))[:count]
                     if tunnelled:
-                        server = self.inner(ours, authority()[0], early)
+                        server = self.inner(ours, contexts()[0], early)
                     else:
-                        server = TLSTransport(ours.socket, authority()[0], server_side=True, early_data=early)
+                        server = TLSTransport(ours.socket, contexts()[0], server_side=True, early_data=early)
                     theirs.send(hello[len(early) :])
                     self.check(server, client)
 
@@ -274,16 +275,16 @@ class HandshakeTests(TunnelCases, test_tls.HandshakeTests):
         for read in (len(HEAD), len(HEAD) + 1, 65536):
             with self.subTest(read):
                 ours, theirs = self.make_outer()
-                client = Codec(theirs, authority()[1], server_side=False)
+                client = Codec(theirs, contexts()[1], server_side=False)
                 theirs.send(HEAD + client.hello())
                 said = ours.receive(read, PATIENCE)
                 self.assertEqual(said[: len(HEAD)], HEAD)
-                self.check(self.inner(ours, authority()[0], said[len(HEAD) :]), client)
+                self.check(self.inner(ours, contexts()[0], said[len(HEAD) :]), client)
 
     def test_behind_the_record_of_the_consent(self):
         """Nor is what follows in records of its own, of which part has been received."""
         ours, theirs = self.make_outer()
-        client = Codec(theirs, authority()[1], server_side=False)
+        client = Codec(theirs, contexts()[1], server_side=False)
         with theirs._codec:
             theirs._tls.write(HEAD)
             for byte in client.hello():
@@ -291,14 +292,14 @@ class HandshakeTests(TunnelCases, test_tls.HandshakeTests):
             ciphertext = theirs._outgoing.read()
         theirs.socket.sendall(ciphertext)
         self.assertEqual(ours.receive(len(HEAD), PATIENCE), HEAD)
-        self.check(self.inner(ours, authority()[0]), client)
+        self.check(self.inner(ours, contexts()[0]), client)
 
     def test_silence_behind_the_consent(self):
         """A proxy whose consent is all that comes does not hold the handshake past its deadline."""
         proxy, outer = self.make_outer()
         proxy.send(HEAD)
         self.assertEqual(outer.receive(65536, PATIENCE), HEAD)
-        self.assertRaises(TimeoutError, self.inner(outer, authority()[1]).handshake, instant(0.05))
+        self.assertRaises(TimeoutError, self.inner(outer, contexts()[1]).handshake, instant(0.05))
 
     def test_end_of_the_tunnel(self):
         """A proxy that ends its own TLS during the handshake is an OSError."""
@@ -313,7 +314,7 @@ class HandshakeTests(TunnelCases, test_tls.HandshakeTests):
         """A server behind the proxy that speaks no TLS is an SSLError, and is sent an alert if OpenSSL has one."""
         for said, alerted in ((b"HTTP/1.1 400 Bad Request\r\n\r\n", False), (b"\x17\x03\x03\x00\x05hello", True)):
             proxy, outer = self.make_outer()
-            task = Task(self.inner(outer, authority()[1]).handshake, instant(PATIENCE))
+            task = Task(self.inner(outer, contexts()[1]).handshake, instant(PATIENCE))
             self.assertTrue(proxy.receive(65536, PATIENCE).startswith(b"\x16\x03"))
             proxy.send(said)
             self.assertIsInstance(task.error(), ssl.SSLError)

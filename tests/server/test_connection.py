@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import ssl
 import threading
 import time
 import unittest
@@ -14,13 +13,12 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-import trustme
-
 from syncws._conn.conn import Conn
 from syncws._http.request import Request
 from syncws._http.response import Response
 from syncws.errors import CloseError, HandshakeError, ReadLimitError, ReadTimeout
 from syncws.testing import Peer, await_
+from tests import certificates
 from tests.server.cases import GET, TEXT, UPGRADE, WAIT, ServerTestCase, echo, hello, upgrader
 
 
@@ -245,11 +243,7 @@ class TimeoutTests(ServerTestCase):
 class TLSTests(ServerTestCase):
     @classmethod
     def setUpClass(cls) -> None:
-        authority = trustme.CA()
-        cls.server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(cls.server_context)
-        cls.client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        authority.configure_trust(cls.client_context)
+        cls.server_context, cls.client_context = certificates.contexts()
 
     def test_echo(self) -> None:
         """wss:// and https:// are served with an ssl_context, and the request knows it."""

@@ -17,9 +17,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import trustme
-
 from syncws.testing import LeakChecks, Peer, await_
+from tests import certificates
 from tests.server.cases import Client
 from tests.tasks import PATIENCE, Task
 
@@ -231,11 +230,7 @@ class ServingTests(WorkersCase):
 
     def test_tls(self) -> None:
         """Each worker serves TLS."""
-        authority = trustme.CA()
-        file = Path(self.enterContext(tempfile.TemporaryDirectory())) / "both.pem"
-        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(file)
-        trusting = ssl.create_default_context()
-        authority.configure_trust(trusting)
+        files = certificates.files(self.enterContext(tempfile.TemporaryDirectory()))
         program = self.run_program(
             """
 import ssl
@@ -243,10 +238,10 @@ context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain(sys.argv[1])
 listen(ssl_context=context).serve_forever()
 """,
-            str(file),
+            files.both,
         )
         pids = program.workers()
-        met = self.meet(program.address, pids, tls=trusting)
+        met = self.meet(program.address, pids, tls=certificates.trusting())
         self.assertEqual(set(met), set(pids))
 
     def test_unix_socket(self) -> None:

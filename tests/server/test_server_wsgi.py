@@ -9,7 +9,6 @@ import io
 import logging
 import os
 import socket
-import ssl
 import struct
 import tempfile
 import threading
@@ -22,7 +21,6 @@ from unittest import mock
 from wsgiref.validate import validator
 
 import flask
-import trustme
 
 import syncws
 from syncws._conn import farewell as farewell_module
@@ -33,6 +31,7 @@ from syncws._server.upgrader import Upgrader
 from syncws.errors import BadHandshakeError, CloseError
 from syncws.testing import LeakChecks, await_, running
 from syncws.wsgi import websocket
+from tests import certificates
 from tests.server.cases import GET, UPGRADE, Client
 from tests.tasks import PATIENCE, Task
 
@@ -392,11 +391,7 @@ class HTTPTests(HostCase):
 
     def test_tls(self) -> None:
         """Under TLS the application knows it, and large answers arrive."""
-        authority = trustme.CA()
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("localhost").configure_cert(context)
-        trusting = ssl.create_default_context()
-        authority.configure_trust(trusting)
+        context, trusting = certificates.contexts()
 
         def app(environ: Environ, start_response: Any) -> list[bytes]:
             start_response("200 OK", TEXT)

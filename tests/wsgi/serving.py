@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import socket
 import socketserver
-import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,13 +20,14 @@ from unittest import mock
 from wsgiref import simple_server
 
 import cheroot.wsgi
-import trustme
 import waitress.server
 import werkzeug.serving
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from django.core.servers import basehttp
 
 from syncws.testing import Peer
+from tests import certificates
+from tests.certificates import contexts
 from tests.tasks import PATIENCE
 
 App = Callable[[dict[str, Any], Any], Any]
@@ -106,34 +105,12 @@ def _receive(sock: socket.socket, size: int) -> bytes:
 # TLS
 
 
-@functools.cache
-def _certificate() -> trustme.LeafCert:
-    return _authority().issue_cert("localhost")
-
-
-@functools.cache
-def _authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@functools.cache
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """(server's, client's), which trust each other."""
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _certificate().configure_cert(server)
-    client = ssl.create_default_context()
-    _authority().configure_trust(client)
-    return server, client
-
-
 @contextlib.contextmanager
 def _certificate_files() -> Iterator[tuple[str, str]]:
     """Paths of the server's certificate and of its key."""
     with tempfile.TemporaryDirectory() as folder:
-        certificate, key = f"{folder}/certificate.pem", f"{folder}/key.pem"
-        _certificate().cert_chain_pems[0].write_to_path(certificate)
-        _certificate().private_key_pem.write_to_path(key)
-        yield certificate, key
+        files = certificates.files(folder)
+        yield files.certificate, files.key
 
 
 @contextlib.contextmanager

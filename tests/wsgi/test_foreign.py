@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import signal
 import socket
@@ -20,8 +19,6 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-import trustme
-
 from syncws import PING, PONG, TEXT
 from syncws._base.options import ConnOptions
 from syncws._conn.conn import Conn
@@ -31,25 +28,13 @@ from syncws._wsgi.borrow import BorrowedTLSTransport
 from syncws._wsgi.foreign import ForeignTLSTransport
 from syncws.errors import CloseError, WriteTimeout
 from syncws.testing import LeakChecks, await_, socketpair
+from tests.certificates import contexts
 from tests.tasks import PATIENCE, Task
 
 SMALL = 1 << 16  # a socket buffer that is soon full
 FULL = 1 << 22  # more than two such buffers and the window between them hold
 
 SECRET = b"nobody is to see this " * 1000
-
-
-@functools.cache
-def contexts(version: ssl.TLSVersion | None = None) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """(server's, client's), which trust each other; with a version, the client speaks no other."""
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    if version is not None:
-        client.minimum_version = client.maximum_version = version
-    return server, client
 
 
 def instant(seconds: float) -> float:

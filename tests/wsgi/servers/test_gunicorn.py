@@ -31,7 +31,7 @@ from syncws._wsgi.taken import Environ, Taken
 from syncws._wsgi.takers import find
 from syncws.testing import LeakChecks, socketpair
 from tests.hosts.servers import OLD_GUNICORN
-from tests.interop.nodes import need
+from tests.partners import need
 from tests.tasks import Task
 from tests.wsgi.servers.cases import EARLY, GET, POST
 from tests.wsgi.serving import HANDSHAKE, contexts
