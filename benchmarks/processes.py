@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def environment(library: Path = ROOT) -> dict[str, str]:
     """That of this process, in which Python finds the library of a checkout and Go uses one core."""
     path = os.pathsep.join(dict.fromkeys(filter(None, [str(library), str(ROOT), os.environ.get("PYTHONPATH")])))
-    return {**os.environ, "PYTHONPATH": path, "GOMAXPROCS": "1"}
+    # The folder in which it is started comes before the path, unless the path is to be safe.
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "GOMAXPROCS": "1"}
 
 
 @contextlib.contextmanager
