@@ -18,6 +18,7 @@ from typing import Any
 from unittest import mock
 
 import syncws
+from syncws._conn import states
 from syncws._net import connector
 from syncws.testing import LeakChecks
 
@@ -32,10 +33,14 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CODE_PAGES = [ARCHITECTURE, ROOT / "docs" / "glossary.md"]
 
 # Locks that are made in a function, and what the table calls them: who has it, or who makes it.
-PASSED_ON = {"Conn.__init__": "Inbound.turn", "Conn.close_read": "Conn.close_read"}
+PASSED_ON = {
+    "Conn.__init__": "Inbound.turn",
+    "Conn.close_read": "Conn.close_read",
+    "roster._new_condition": "Roster.changed",
+}
 
 # What those pages name that is not of this project: of Python, of the system, of what users write.
-FOREIGN = {"accept()", "atexit", "close", "environ", "recv", "select", "str", "str()"}
+FOREIGN = {"accept()", "atexit", "close", "environ", "recv", "repr()", "select", "str", "str()"}
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*(\(\))?")
 _PLACE = re.compile(r"`([A-Za-z_][\w.]*)` (?:in |\()`(syncws/[\w/]+\.py)`")
@@ -125,6 +130,13 @@ class PagesTests(unittest.TestCase):
         for name in PASSED_ON:
             self.assertIn(name, locks())
 
+    def test_the_states_are_those_of_the_code(self) -> None:
+        """The table of a connection's states is that of the module which has them, and has every state."""
+        section = ARCHITECTURE.read_text().partition("\n## The end of a connection\n")[2].partition("\n## ")[0]
+        rows = _rows(section)
+        self.assertEqual(rows, _rows(states.__doc__ or ""))
+        self.assertEqual([row[0] for row in rows[1:]], [state.name for state in states.State])
+
     def test_every_thread_is_in_the_table(self) -> None:
         """The table of threads has every thread that the package starts, and no other."""
         section = ARCHITECTURE.read_text().partition("\n## The threads of a process\n")[2].partition("\n## ")[0]
@@ -206,6 +218,12 @@ def _anchors(text: str) -> set[str]:
     return set(anchors)
 
 
+def _rows(text: str) -> list[list[str]]:
+    """The cells of each row of a table, its heading among them."""
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines() if row.startswith("|")]
+    return [row for row in rows if not set("".join(row)) <= {"-"}]
+
+
 def _first_cells(text: str) -> list[str]:
-    """The first cell of each row of a table, heading and line apart."""
-    return [row.split("|")[1] for row in text.splitlines() if row.startswith("|")][2:]
+    """The first cell of each row of a table, except its heading."""
+    return [row[0] for row in _rows(text)[1:]]
