@@ -33,11 +33,7 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CODE_PAGES = [ARCHITECTURE, ROOT / "docs" / "glossary.md"]
 
 # Locks that are made in a function, and what the table calls them: who has it, or who makes it.
-PASSED_ON = {
-    "Conn.__init__": "Inbound.turn",
-    "Conn.close_read": "Conn.close_read",
-    "roster._new_condition": "Roster.changed",
-}
+PASSED_ON = {"Conn.__init__": "Inbound.turn", "Conn.close_read": "Conn.close_read"}
 
 # What those pages name that is not of this project: of Python, of the system, of what users write.
 FOREIGN = {"accept()", "atexit", "close", "environ", "recv", "repr()", "select", "str", "str()"}
