@@ -1,8 +1,10 @@
 """The connection of a request while a WSGI server holds it, and how it is taken over.
 
-find        what the server's taker tells of it; changes nothing
-take_seat   a place among the guests of this process
-move        the connection, for good: detached from its server where it can be, else borrowed
+    find        what the server's taker tells of it; changes nothing
+    take_seat   a place among the guests of this process
+    move        the connection, for good: detached from its server where it can be, else borrowed
+
+Until `move`, the server can still answer the request.
 """
 
 from __future__ import annotations

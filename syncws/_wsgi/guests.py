@@ -59,8 +59,8 @@ class Full(Exception):
 class Seat:
     """One connection's place among the guests.
 
-    Concurrency: every method is for any thread. `in_view` is guarded by the lock of Guests. `thread` is written by the
-    thread that it names, which is also the only one that looks for itself in it: others may read an older value.
+    Concurrency: every method is for any thread. The lock of Guests guards `in_view`. `thread` has no lock: a thread
+    looks for its own number in it, and finds what it has written there itself; to others an older value means the same.
     """
 
     __slots__ = ("_conn", "_guests", "in_view", "thread")
@@ -74,12 +74,14 @@ class Seat:
 
     @property
     def conn(self) -> Conn | None:
-        """The connection, once there is one. Held weakly: where nobody closes it, it is left to the collector."""
+        """The connection, once there is one. The reference is weak, so that the collector may have it."""
         return None if self._conn is None else self._conn()
 
     def connected(self, conn: Conn) -> None:
         """Note the connection. If the process is ending, its peer is told at once."""
-        self._conn = weakref.ref(conn)  # before the look at the door: who shuts that tells the connections that it sees
+        # In this order: `shutdown` shuts the door and then tells the connections that it finds in their seats, so that
+        # either it finds this one, or this one finds the door shut.
+        self._conn = weakref.ref(conn)
         self._guests._tell_latecomer(conn)
 
     def start_close(self, code: int, reason: str) -> None:
@@ -113,13 +115,14 @@ class Guests:
         self._changed = threading.Condition()
         self._seats: set[Seat] = set()
         self._views: dict[int, Seat] = {}  # the seats of views under way, by thread
-        # The door. While it is shut newcomers are refused, and who was on the way in is told this code and reason.
+        # The door is shut while this is set: newcomers are refused, and one that has a seat and no connection yet is
+        # told this code and reason when the connection is there.
         self._closing: tuple[int, str] | None = None
-        self._is_shut_for_good = False  # the process ends: no shutdown that is done opens it again
+        self._is_shut_for_good = False  # as the process ends; no shutdown opens the door again when it is done
         self._has_exited = False  # `at_exit` was called, and there was somebody to tell
         self._is_watched = False  # a thread asks the server whether it wants to end
-        self._is_replaced: Callable[[], bool] | None = None  # asks the server, of which a process has one
-        self._has_warned = False
+        self._is_replaced: Callable[[], bool] | None = None  # of the first server that can tell; a process has one
+        self._has_warned = False  # that a view holds the server's only thread
 
     def admit(self, taken: Taken, *, in_view: bool, limit: int | None) -> Seat:
         """Take a seat for a connection that is about to be taken from its server. Raises Full.
@@ -234,7 +237,7 @@ class Guests:
         code = CloseCode.SERVICE_RESTART if restarts else CloseCode.GOING_AWAY
         return self.shutdown(code, "", EXIT_TIMEOUT, for_good=True)
 
-    # Views under way: some servers wait for them when they end (gunicorn, cheroot), and so never get there
+    # Views under way: a server that waits for them when it ends would wait in vain
 
     def _watch_views(self, taken: Taken) -> None:
         """Have a thread look after the server while views are under way, where the server can tell or be told."""

@@ -1,8 +1,10 @@
 """Looking inside a WSGI server, from a view: through the streams of the environ, and up the calls of the thread.
 
-buffered_reader(environ)   the stream over the socket, under whatever middlewares have put around it
-read_buffered(environ)     what that stream holds already
-calling_objects()          whose methods have called the view: the server is among them
+    buffered_reader(stream)    the reader over the socket, under whatever middlewares have put around it
+    read_buffered(stream)      what that reader holds already
+    calling_objects()          whose methods have called the view: the server is among them
+
+What they look at is private to the servers. It may be missing, which is no error.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ _MOST_STREAMS = 20
 _MOST_CALLS = 200
 
 
-def streams(environ: Environ) -> Iterator[Any]:
-    """wsgi.input, and the streams it wraps: middlewares do (wsgiref.validate), and servers (Django's runserver)."""
-    left = [environ.get("eventlet.input"), environ.get("wsgi.input")]
+def streams(stream: Any) -> Iterator[Any]:
+    """A wsgi.input and the streams inside it: middlewares wrap it (wsgiref.validate), and servers do (runserver)."""
+    left = [stream]
     seen: set[int] = set()
     while left and len(seen) < _MOST_STREAMS:
         stream = left.pop()
@@ -36,14 +38,14 @@ def streams(environ: Environ) -> Iterator[Any]:
         left += [getattr(stream, name, None) for name in _INNER_STREAMS]
 
 
-def buffered_reader(environ: Environ) -> Any:
+def buffered_reader(stream: Any) -> Any:
     """The buffered reader over the socket, which `socket.makefile` or the server itself has made; None without one."""
-    return next((stream for stream in streams(environ) if hasattr(getattr(stream, "raw", None), "_sock")), None)
+    return next((each for each in streams(stream) if hasattr(getattr(each, "raw", None), "_sock")), None)
 
 
-def read_buffered(environ: Environ) -> bytes:
+def read_buffered(stream: Any) -> bytes:
     """Take out what that reader holds, without waiting. b"" where there is no reader."""
-    reader = buffered_reader(environ)
+    reader = buffered_reader(stream)
     if reader is None:
         return b""
     sock = reader.raw._sock

@@ -47,11 +47,11 @@ class Taken:
         swallow: the server logs a response that it cannot write: let it write into nothing.
         on_taken: called when the connection is taken, in the thread of the view; tells the server, or prepares what is
             asked of it later.
-        environ_keys: how the keys begin under which its environ holds streams, sockets and the like. The request of a
-            detached connection keeps none of them. (Those of WSGI itself need not be named.)
+        environ_keys: how the keys of the environ begin under which the server keeps objects of its own, such as its
+            streams. The request of a detached connection goes without them. Keys of WSGI itself need not be named.
         is_ending: tells whether the server is about to end, if it then waits for the views under way. Asked a few
             times a second while there are any, by another thread.
-        say_alive: called as often as that, for a server that takes a view that lasts for one that hangs.
+        say_alive: called as often as that, for a server that kills whoever it has not heard of for too long.
         is_replaced: tells, when the process ends, whether another one takes its place at once. Peers are told 1012
             (service restart) then, and 1001 otherwise.
     """
@@ -80,5 +80,5 @@ class Taken:
         return type(self.sock).__module__.startswith(_GREEN)
 
 
-#: Gives what it found, or None if the request is not of its server; raises `Untakeable`. It changes nothing.
+#: Gives what it has found, or None if the request is not of its server; or raises `Untakeable`. It changes nothing.
 Taker = Callable[[Environ], Taken | None]

@@ -8,8 +8,8 @@ from ..taken import Environ, Taken
 
 def find(environ: Environ) -> Taken | None:
     """The socket is inside the reader that `socket.makefile` has made, or a class of the server's own like it."""
-    reader = buffered_reader(environ)
+    reader = buffered_reader(environ.get("wsgi.input"))
     if reader is None:
         return None
     sock = reader.raw._sock
-    return Taken(server=server_name(environ), sock=sock, fd=sock.fileno(), read_early=lambda: read_buffered(environ))
+    return Taken(server=server_name(environ), sock=sock, fd=sock.fileno(), read_early=lambda: read_buffered(reader))

@@ -11,8 +11,8 @@ from . import by_stream
 
 
 def find(environ: Environ) -> Taken | None:
-    """The socket is inside cheroot's own reader; what is known of the pool, the server tells, if it can be found."""
-    if not type(buffered_reader(environ)).__module__.startswith("cheroot"):
+    """The socket is inside cheroot's own reader. The server tells the rest, if it can be found."""
+    if not type(buffered_reader(environ.get("wsgi.input"))).__module__.startswith("cheroot"):
         return None
     taken, server = by_stream.find(environ), _server()
     if taken is None or server is None:
@@ -21,7 +21,7 @@ def find(environ: Environ) -> Taken | None:
 
 
 def _server() -> Any:
-    """The server that runs this view: the connection knows it, which is one of the callers."""
+    """The server that runs this view. A method of its connection has called, and the connection knows the server."""
     for caller in calling_objects():
         server = getattr(caller, "server", None)
         if hasattr(getattr(server, "requests", None), "_threads") and hasattr(server, "ready"):

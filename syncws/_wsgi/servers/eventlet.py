@@ -15,15 +15,16 @@ ENVIRON_KEYS = ("eventlet.",)
 
 
 def find(environ: Environ) -> Taken | None:
-    """Its wsgi.input has the socket, and stands under a key of its own too, which no middleware replaces."""
+    """Its stream has the socket. It has a key of its own besides wsgi.input, which a middleware may replace."""
     if not is_of(environ):
         return None
-    sock = environ[_KEY].get_socket()
+    stream = environ[_KEY]
+    sock = stream.get_socket()
     return Taken(
         server="eventlet",
         sock=sock,
         fd=sock.fileno(),
-        read_early=lambda: read_buffered(environ),
+        read_early=lambda: read_buffered(stream),
         swallow=True,
         on_taken=mark_handled,
         environ_keys=ENVIRON_KEYS,

@@ -22,15 +22,16 @@ _KINDS = {
 
 
 def find(environ: Environ) -> Taken | None:
-    """The socket has a key of its own; the rest depends on the worker that runs the view, if it can be found."""
+    """The socket has a key of its own. The worker that runs the view tells the rest, if it can be found."""
     sock = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")  # the latter by gevent_pywsgi
     if sock is None:
         return None
+    stream = environ.get("wsgi.input")
     taken = Taken(
         server="gunicorn",
         sock=sock,
         fd=sock.fileno(),
-        read_early=lambda: _read_parsed(environ) or read_buffered(environ),
+        read_early=lambda: _read_parsed(stream) or read_buffered(stream),
         environ_keys=("gunicorn.", *eventlet.ENVIRON_KEYS),
     )
     worker = _worker()
@@ -38,6 +39,7 @@ def find(environ: Environ) -> Taken | None:
 
 
 def _of_worker(taken: Taken, worker: Any) -> Taken:
+    """What the worker tells besides."""
     kind = _KINDS.get(type(worker).__name__, type(worker).__name__)
     taken = replace(
         taken,
@@ -54,6 +56,8 @@ def _of_worker(taken: Taken, worker: Any) -> Taken:
 
 
 def _of_eventlet(taken: Taken, worker: Any) -> Taken:
+    """What an eventlet worker has of eventlet."""
+
     def on_taken() -> None:
         _note_reloads(worker)
         eventlet.mark_handled()
@@ -62,7 +66,7 @@ def _of_eventlet(taken: Taken, worker: Any) -> Taken:
 
 
 def _worker() -> Any:
-    """The Worker object of this process: it calls the view, or gevent's server does, which knows it."""
+    """The Worker object of this process. It has called the view, or gevent's server has, which knows it."""
     base = sys.modules.get("gunicorn.workers.base")
     if base is None:
         return None
@@ -73,9 +77,9 @@ def _worker() -> Any:
     return None
 
 
-def _read_parsed(environ: Environ) -> bytes:
-    """Take out what gunicorn's parser has read after the request. gevent_pywsgi parses by itself: b""."""
-    unreader = next(filter(None, (getattr(stream, "unreader", None) for stream in streams(environ))), None)
+def _read_parsed(stream: Any) -> bytes:
+    """Take out what gunicorn's parser has read after the request; b"" where gevent_pywsgi parses by itself."""
+    unreader = next(filter(None, (getattr(each, "unreader", None) for each in streams(stream))), None)
     if unreader is None:
         return b""
     if hasattr(unreader, "take_buffered"):  # gunicorn 27
@@ -89,7 +93,7 @@ def _read_parsed(environ: Environ) -> bytes:
 
 
 class _NotedReload:
-    """What gunicorn's reloader calls when a file has changed, which ends the worker: noted, and passed on."""
+    """Notes that gunicorn's reloader has seen a changed file, and passes that on to gunicorn, which ends the worker."""
 
     def __init__(self, callback: Callable[[str], object]) -> None:
         self._callback = callback

@@ -12,7 +12,7 @@ from . import by_stream
 
 
 def find(environ: Environ) -> Taken | None:
-    """The socket is inside wsgi.input; how many threads there are, the worker tells that runs the view."""
+    """The socket is inside wsgi.input. The worker that runs the view tells how many threads there are."""
     if not str(environ.get("SERVER_SOFTWARE", "")).startswith("Rocket3 "):
         return None
     taken = by_stream.find(environ)

@@ -15,6 +15,6 @@ def find(environ: Environ) -> Taken | None:
         server="werkzeug",
         sock=sock,
         fd=sock.fileno(),
-        read_early=lambda: read_buffered(environ),
+        read_early=lambda: read_buffered(environ.get("wsgi.input")),
         environ_keys=("werkzeug.",),
     )
