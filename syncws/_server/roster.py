@@ -79,7 +79,7 @@ class Roster:
             self._share = share
 
     def end_sharing(self) -> None:
-        """This worker accepts no more."""
+        """This worker accepts no more. Idempotent."""
         with self.changed:
             if self._share is not None:
                 self._share.give_up()

@@ -110,6 +110,29 @@ class AcceptTests(ServerTestCase):
         ):
             server.serve_forever()
 
+    def test_a_connection_that_comes_too_late(self) -> None:
+        """A connection that is accepted while the server closes is closed at once, without an answer."""
+        server: Server
+
+        class Listener(ScriptedListener):
+            def accept(self) -> Any:
+                server._roster.close()
+                return super().accept()
+
+        listener: Any = Listener()
+        with Server(hello, listener=listener) as server, self.client(server) as client:
+            server.serve_forever()
+            self.assertTrue(client.at_end())
+            self.assertEqual(len(server._roster), 0)
+
+    def test_a_listener_that_cannot_be_used(self) -> None:
+        """What fails once the socket is there closes it, and everything else that the server has made."""
+        listener: Any = ScriptedListener()
+        listener.setblocking = mock.Mock(side_effect=OSError("not possible"))
+        with self.assertRaisesRegex(OSError, "not possible"):
+            Server(hello, listener=listener)
+        self.assertEqual(listener.real.fileno(), -1)
+
     def test_thread_names(self) -> None:
         """Each connection has a daemon thread of its own, numbered."""
         threads: list[threading.Thread] = []

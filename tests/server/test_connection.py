@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import socket
 import threading
 import time
 import unittest
@@ -16,6 +17,10 @@ from unittest import mock
 from syncws._conn.conn import Conn
 from syncws._http.request import Request
 from syncws._http.response import Response
+from syncws._server import connection as connection_module
+from syncws._server.connection import Connection
+from syncws._server.roster import Roster
+from syncws._server.server import Server
 from syncws.errors import CloseError, HandshakeError, ReadLimitError, ReadTimeout
 from syncws.testing import Peer, await_
 from tests import certificates
@@ -437,6 +442,81 @@ class OutcomeTests(ServerTestCase):
             self.assertTrue(client.at_end())
         self.assertEqual(len(logs.records), 1)
         self.assertIn("101 could not be sent", logs.output[0])
+
+
+class OwnThreadTests(ServerTestCase):
+    """What ends a connection's thread, and who may end it."""
+
+    def connection(self) -> tuple[Connection, socket.socket]:
+        """A connection in a roster, without a thread; and its peer."""
+        roster = Roster(None)
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        theirs.settimeout(WAIT)
+        with Server(hello, port=0) as server:
+            options = server._options
+        connection = Connection(ours, 1, options, roster, None, deadline=None, local_address="", remote_address="")
+        self.assertEqual(roster.enter(connection), "entered")
+        return connection, theirs
+
+    def test_cut_before_it_runs(self) -> None:
+        """A connection whose thread has not begun may be cut; its thread then ends without a request."""
+        connection, peer = self.connection()
+        connection.cut()
+        self.assertEqual(peer.recv(1), b"")
+        with self.assertNoLogs("syncws", logging.INFO):
+            connection.run()
+        self.assertEqual((len(connection._roster), connection.sock.fileno()), (0, -1))
+
+    def test_a_socket_that_is_good_for_nothing(self) -> None:
+        """If no transport can be made, the socket is closed, and the roster left."""
+        connection, peer = self.connection()
+        broken = mock.patch.object(connection_module, "Transport", side_effect=OSError("no such thing"))
+        with broken, self.assertLogs("syncws.server", logging.INFO) as logs:
+            connection.run()
+        self.assertIn("? (connection 1): no such thing", logs.output[0])
+        self.assertEqual(peer.recv(1), b"")
+        self.assertEqual((len(connection._roster), connection.sock.fileno()), (0, -1))
+
+    def test_a_defect(self) -> None:
+        """An error that should not be is logged with its traceback, and ends this connection only."""
+        connection, peer = self.connection()
+        broken = mock.patch.object(connection_module, "HTTPConnection", side_effect=ZeroDivisionError)
+        with broken, self.assertLogs("syncws.server", logging.ERROR) as logs:
+            connection.run()
+        self.assertIsNotNone(logs.records[0].exc_info)
+        self.assertEqual(peer.recv(1), b"")
+        self.assertEqual(len(connection._roster), 0)
+
+    def test_a_client_that_never_stops_sending(self) -> None:
+        """A client that goes on sending after the last answer is read for a moment, and then no more."""
+        transport = mock.Mock()
+        transport.receive.return_value = b"more"
+        with mock.patch.object(connection_module, "_LINGER", 0.01):
+            connection_module._linger(transport)
+        transport.shutdown_write.assert_called_once_with()
+        self.assertGreater(transport.receive.call_count, 0)
+
+    def test_a_handler_that_takes_over(self) -> None:
+        """A handler may take the connection over by itself: nothing is answered then, also if it raises."""
+        for error in (None, ZeroDivisionError("a bug")):
+
+            def handler(request: Request, error: Exception | None = error) -> None:
+                assert request.exchange is not None
+                transport, early = request.exchange.take_over()
+                transport.send(b"raw:" + early)
+                if error is not None:
+                    raise error
+
+            with self.subTest(error=error), contextlib.ExitStack() as stack:
+                if error is not None:
+                    stack.enter_context(self.assertLogs("syncws.server", logging.ERROR))
+                server = stack.enter_context(self.serving(handler))
+                client = stack.enter_context(self.client(server))
+                client.socket.sendall(GET + b"early")
+                self.assertEqual(client.socket.recv(100), b"raw:early")
+                self.assertTrue(client.at_end())
 
 
 if __name__ == "__main__":

@@ -1040,10 +1040,11 @@ class AnswerTests(GatewayCase):
 
     def test_longer_than_declared(self) -> None:
         """A body that is longer than its length is cut there, and nothing follows; one log line."""
-        blocks = Blocks(b"one", b"two", AssertionError("asked for more"))
-        with self.logs(logging.ERROR, "longer"):
-            hosted = self.host(answering(blocks, headers=[*TEXT, ("Content-Length", "4")]), GET + GET)
-        self.assertEqual((hosted.answer().body, hosted.targets, blocks.closed), (b"onet", ["/"], 1))
+        for given in ([b"one", b"two"], [b"one", b"t", b"wo"]):
+            blocks = Blocks(*given, AssertionError("asked for more"))
+            with self.subTest(given=given), self.logs(logging.ERROR, "longer"):
+                hosted = self.host(answering(blocks, headers=[*TEXT, ("Content-Length", "4")]), GET + GET)
+            self.assertEqual((hosted.answer().body, hosted.targets, blocks.closed), (b"onet", ["/"], 1))
 
     def test_write_more_than_declared(self) -> None:
         """write() beyond the length is an error for the application, and what fits has left."""

@@ -112,6 +112,7 @@ class ShareTests(unittest.TestCase):
         self.roster.leave(second)
         self.assertEqual(self.shares[0], 1)
         self.roster.end_sharing()
+        self.roster.end_sharing()  # idempotent
         self.enter(1)
         self.assertEqual(self.shares[0], nobody)
 
