@@ -1,4 +1,4 @@
-"""An open WebSocket connection: reading, writing, its end. `syncws.Conn` and what is behind it.
+"""An open WebSocket connection: reading, writing, its end. `syncws.Conn` and the parts it is made of.
 
 Floor 3: imports the folders of floors 0 to 2; for every folder above.
 

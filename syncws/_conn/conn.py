@@ -71,7 +71,7 @@ class Conn:
     #: Whether it goes on after the WSGI view that it was made in has returned (`Upgrader.serve`).
     detached = False
 
-    # Slots for ours, since there may be thousands; a dict, made when it is needed, for what an application adds.
+    # Slots, since there may be thousands of connections; a dict, made on first use, for what an application adds.
     __slots__ = (
         "__dict__",
         "__weakref__",

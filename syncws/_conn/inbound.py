@@ -410,7 +410,7 @@ class Inbound:
 
     @property
     def in_handler(self) -> bool:
-        """Whether this thread runs a handler of ours: it is the reader then."""
+        """Whether this thread is inside a handler that a read has called; then it is the reader."""
         return self._handling == threading.get_ident()
 
     def answer_ping(self, data: bytes) -> None:
@@ -444,7 +444,7 @@ class Inbound:
         self._life.raise_end()
 
     def _call(self, handler: Callable[..., object], *arguments: Any) -> None:
-        """Run a handler; `close` called by it knows that this thread is the reader."""
+        """Run a handler of the application; a `close` inside it knows that this thread is the reader."""
         self._handling = threading.get_ident()
         try:
             handler(*arguments)

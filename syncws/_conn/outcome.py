@@ -11,17 +11,18 @@ from .conn import Conn
 def end_handled(conn: Conn, raised: Exception | None, who: object, log: logging.Logger) -> None:
     """Close the connection of a handler that has returned (1000) or raised (1011), and log what it raised.
 
-    Unless it is over already. `who` names the connection in the log. Never raises an error of the connection.
+    Where the connection is over already, nothing is sent. `who` names the connection in the log. Never raises an error
+    of the connection.
     """
-    code = CloseCode.NORMAL_CLOSURE if raised is None else _explain(raised, who, log)
+    code = CloseCode.NORMAL_CLOSURE if raised is None else _close_code(raised, who, log)
     try:
         conn.close(code)
     except WebSocketError as exc:
         log.debug("closing failed: %s", exc)
 
 
-def _explain(raised: Exception, who: object, log: logging.Logger) -> CloseCode:
-    """Log why a handler left its connection by an exception, and say what to close with."""
+def _close_code(raised: Exception, who: object, log: logging.Logger) -> CloseCode:
+    """Log the exception by which a handler left its connection; the code to close with."""
     if isinstance(raised, ConnectionClosed):
         log.log(log_level(raised), "%s: %s", who, raised)
         return CloseCode.NORMAL_CLOSURE
