@@ -34,6 +34,7 @@ from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws.errors import ConnectionClosed, ProtocolError, WebSocketError
 from syncws.testing import Peer, ScriptedSocket, await_, running, socketpair
+from tests.certificates import contexts
 
 from .support import (
     BINARY,
@@ -43,7 +44,6 @@ from .support import (
     PONG,
     TEXT,
     WAIT,
-    Certificates,
     HoldTestCase,
     Task,
     handshake,
@@ -422,7 +422,7 @@ class HandshakeTests(HoldTestCase):
 
     def test_a_tls_port(self) -> None:
         """Whatever a TLS port gets that is no TLS: the connection ends, and the log has one line of it."""
-        with running(self.server(ssl_context=Certificates.contexts()[0])) as server:
+        with running(self.server(ssl_context=contexts()[0])) as server:
             for seed in range(size(100, 1000)):
                 with self.subTest(seed=seed):
                     make = Maker(seed)
@@ -499,7 +499,7 @@ class HandshakeTests(HoldTestCase):
 
     def client_hello(self) -> bytes:
         outgoing = ssl.MemoryBIO()
-        tls = Certificates.contexts()[1].wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+        tls = contexts()[1].wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
         try:
             tls.do_handshake()
         except ssl.SSLWantReadError:

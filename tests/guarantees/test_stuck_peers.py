@@ -25,6 +25,7 @@ from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws.errors import CloseError, ConnectionClosed, is_close_error
 from syncws.testing import Peer, await_, peer, running, socketpair
+from tests.certificates import contexts
 
 from .support import (
     BINARY,
@@ -34,7 +35,6 @@ from .support import (
     PONG,
     TEXT,
     WAIT,
-    Certificates,
     HoldTestCase,
     connect,
     note,
@@ -77,7 +77,7 @@ def echo_server(encounter: Encounter, *, tls: bool = False, small_buffer: bool =
             encounter.seconds = time.monotonic() - encounter.last_message_at
             encounter.ended.set()
 
-    return Server(handler, port=0, ssl_context=Certificates.contexts()[0] if tls else None)
+    return Server(handler, port=0, ssl_context=contexts()[0] if tls else None)
 
 
 class EchoTestCase(HoldTestCase):
@@ -352,7 +352,7 @@ class ShutdownTests(HoldTestCase):
             finally:
                 sender.join(WAIT)
 
-        server = Server(handler, port=0, ssl_context=Certificates.contexts()[0] if tls else None)
+        server = Server(handler, port=0, ssl_context=contexts()[0] if tls else None)
         with running(server), contextlib.ExitStack() as stack:
             for _ in range(count):
                 stack.enter_context(connect(server.address, tls=tls, buffer=BUFFER).socket)
