@@ -175,6 +175,12 @@ class AcceptAnswerTests(unittest.TestCase):
             with self.subTest(answer=answer), self.assertRaises(ValueError):
                 accept_answer(answer)
 
+    def test_another_extension_is_named(self):
+        """Another extension is refused by its name, whatever its parameters are: ours, or unknown ones."""
+        for parameters in ([SERVER_FLAG], [("bits", "1")]):
+            with self.assertRaisesRegex(ValueError, "the extension 'permessage-bzip2', which was not offered"):
+                accept_answer([("permessage-bzip2", parameters)])
+
     def test_malformed_answers_are_refused(self):
         """Unknown, repeated and malformed parameters are a ValueError that names the parameter."""
         bad = [

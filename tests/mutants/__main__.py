@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sample", type=int, metavar="N", help="only N of them, drawn by chance")
     parser.add_argument("--seed", type=int, default=0, help="of the chance (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="at the same time (default: %(default)s)")
+    parser.add_argument("--most", type=int, metavar="N", help="run at most so many tests against each (default: all)")
     parser.add_argument("--listed", action="store_true", help="try those as well that may live")
     parser.add_argument("--again", action="store_true", help="try those as well whose fate is known")
     parser.add_argument("--results", type=Path, default=ROOT / ".mutants", help="what is known (default: .mutants)")
@@ -100,7 +101,7 @@ def _try(mutants: list[Mutant], listed: dict[str, str], options: argparse.Namesp
         wanted = dict.fromkeys(name for mutant in to_try for name in guards(mutant.module))
         preload(_PRELOADED)
         known = survey(wanted, options.results / "survey", lambda line: print(line, flush=True))
-        for number, (mutant, verdict) in enumerate(try_all(to_try, known, results, options.jobs), 1):
+        for number, (mutant, verdict) in enumerate(try_all(to_try, known, results, options.jobs, options.most), 1):
             outcomes[mutant.module][verdict.outcome] += 1
             by = f" by {verdict.test}" if verdict.test else ""
             print(f"{number}/{len(to_try)} {verdict.outcome}{by}, {verdict.seconds:.1f} s: {mutant.name}", flush=True)

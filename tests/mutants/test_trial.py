@@ -116,7 +116,7 @@ class Trials(ChildCase):
         return {name: list(tests) for name, tests in known.items()}
 
     def _try(self, mutant: Mutant, *names: str) -> Verdict:
-        ((_, verdict),) = try_all([mutant], self._tests(mutant, *names), self.results, 1)
+        ((_, verdict),) = try_all([mutant], self._tests(mutant, *names), self.results)
         return verdict
 
     def test_killed(self) -> None:
@@ -146,7 +146,8 @@ class Trials(ChildCase):
         self.assertEqual(later.killer(mutant), verdict.test)
 
     def test_which_tests_are_chosen(self) -> None:
-        """Those that run the lines: the one that killed it before, then the quickest, a class at a time."""
+        """Those that run the lines: the one that killed it before, then the quickest, a class at a time; the module's
+        own before its neighbours'."""
         mutant = self.mutants["self.interval = interval"]
         line = {mutant.module: {mutant.lines[0]}}
         known = {name: [] for name in guards(mutant.module)}
@@ -157,9 +158,12 @@ class Trials(ChildCase):
             Test("t.B.quicker", 0.5, line),
             Test("t.B.elsewhere", 0.1, {"_conn.wire": {mutant.lines[0]}}),
         ]
-        names = [test.name for test in chosen(mutant, known)]
+        known["tests.conn.test_conn"] = [Test("t.C.quickest", 0.01, line)]
+        *names, last = (test.name for test in chosen(mutant, known))
+        self.assertEqual(last, "t.C.quickest")
         self.assertEqual(names, ["t.B.quicker", "t.B.quick", "t.A.quick", "t.A.slow"])
         self.assertEqual(chosen(mutant, known, "t.A.slow")[0].name, "t.A.slow")
+        self.assertEqual([test.name for test in chosen(mutant, known, most=1)], ["t.B.quicker"])
 
     def test_a_copy(self) -> None:
         """The copy has what the tests need, and its modules can be changed."""

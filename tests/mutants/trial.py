@@ -22,7 +22,7 @@ from .guards import ROOT, guards, modules, path_of
 IMPORT_LIMIT = 30.0
 
 #: What a test gets under a mutant: so many seconds, and so many times what it took in the survey.
-TEST_LIMIT, TEST_FACTOR = 5.0, 5.0
+TEST_LIMIT, TEST_FACTOR = 4.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -211,21 +211,28 @@ def _hash(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-def chosen(mutant: Mutant, known: dict[str, list[Test]], first: str = "") -> list[Test]:
-    """The tests that run a mutant's lines, the quickest first, those of one class together."""
-    tests = [test for name in guards(mutant.module) for test in known[name] if test.runs(mutant)]
-    classes: dict[str, list[Test]] = {}
-    for test in tests:
-        classes.setdefault(test.name.rpartition(".")[0], []).append(test)
-    groups = sorted(classes.values(), key=lambda group: sum(test.seconds for test in group) / len(group))
-    ordered = [test for group in groups for test in sorted(group, key=lambda test: test.seconds)]
-    return [test for test in ordered if test.name == first] + [test for test in ordered if test.name != first]
+def chosen(mutant: Mutant, known: dict[str, list[Test]], first: str = "", most: int | None = None) -> list[Test]:
+    """The tests that run a mutant's lines: the module's own, then its neighbours'; of either the quickest first."""
+    ordered = []
+    own, *neighbours = ([test for test in known[name] if test.runs(mutant)] for name in guards(mutant.module))
+    for tests in (own, [test for found in neighbours for test in found]):
+        classes: dict[str, list[Test]] = {}  # kept together, for what a class sets up
+        for test in tests:
+            classes.setdefault(test.name.rpartition(".")[0], []).append(test)
+        for group in sorted(classes.values(), key=lambda group: sum(test.seconds for test in group) / len(group)):
+            ordered += sorted(group, key=lambda test: test.seconds)
+    ordered.sort(key=lambda test: test.name != first)
+    return ordered[:most]
 
 
 def try_all(
-    mutants: Iterable[Mutant], known: dict[str, list[Test]], results: Results, jobs: int
+    mutants: Iterable[Mutant],
+    known: dict[str, list[Test]],
+    results: Results,
+    jobs: int = 1,
+    most: int | None = None,
 ) -> Iterator[tuple[Mutant, Verdict]]:
-    """Try mutants, so many at a time; each with its verdict, as it comes."""
+    """Try mutants, so many at a time, by so many tests at most; each with its verdict, as it comes."""
     waiting = iter(mutants)
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch, selectors.DefaultSelector() as selector:
         free = [Copy(Path(scratch).resolve() / str(number)) for number in range(jobs)]
@@ -233,7 +240,7 @@ def try_all(
         try:
             while True:
                 while free and (mutant := next(waiting, None)) is not None:
-                    tests = chosen(mutant, known, results.killer(mutant))
+                    tests = chosen(mutant, known, results.killer(mutant), most)
                     if not tests:
                         yield mutant, results.add(mutant, Verdict(mutant.key, mutant.name, "no test"))
                         continue
