@@ -393,6 +393,17 @@ class AtExitTests(GuestsCase):
         self.assertEqual(far.receive_close(), (1012, ""))
 
 
+class AfterTheLook(threading.Condition):
+    """Calls something, in the thread that watches, whenever that lets go of the lock."""
+
+    then: Callable[[], None] | None = None
+
+    def __exit__(self, *exc: Any) -> None:
+        super().__exit__(*exc)
+        if self.then is not None and threading.current_thread().name == "syncws-wsgi-watch":
+            self.then()
+
+
 class WatchTests(GuestsCase):
     """Views under way, whose server waits for them when it ends."""
 
@@ -415,6 +426,25 @@ class WatchTests(GuestsCase):
             self.assertEqual(self.watchers(), 1)
             second.leave()
             self.assertTrue(await_(lambda: self.watchers() == 0))
+
+    def test_a_view_that_comes_as_the_watch_ends(self) -> None:
+        """A view that comes right after the thread has seen that there is none any more has a thread that watches."""
+        changed = self.registry._changed = AfterTheLook()
+        view = self.view(taken(is_ending=self.ending.is_set))
+        came: list[Seat] = []
+
+        def come() -> None:
+            if not self.registry._views:
+                changed.then = None
+                came.append(self.registry.admit(taken(is_ending=self.ending.is_set), in_view=True, limit=None))
+
+        changed.then = come
+        view.leave()
+        self.assertTrue(await_(lambda: bool(came)))
+        self.assertTrue(await_(lambda: self.watchers() == 1))  # the first has ended, and another is there
+        self.assertTrue(self.registry._is_watched)
+        came[0].leave()
+        self.assertTrue(await_(lambda: self.watchers() == 0))
 
     def test_nothing_to_watch(self) -> None:
         """None does for detached connections, or for a server that cannot be asked or told anything."""

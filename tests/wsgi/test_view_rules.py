@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import queue
 import socket
 import ssl
 import threading
@@ -229,6 +230,22 @@ class WayTests(ByHandCase):
                 peer.socket.close()
                 task.result()
             self.assertTrue(await_(lambda received=received: received == ["early"]))  # type: ignore[misc]
+
+    def test_the_environ_is_cleared_before_the_handler_sees_it(self) -> None:
+        """The thread of a detached connection gets it once its request is without the server's streams."""
+        left: list[bool] = []
+        environ, _, peer = self.make()
+
+        class Watched(queue.SimpleQueue[Any]):
+            def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+                left.append("wsgi.input" in (environ["syncws.request"].environ or {}))
+                super().put(item)
+
+        with mock.patch.object(queue, "SimpleQueue", Watched):
+            self.serve(environ)
+        self.assertEqual(left, [False])
+        self.opened(peer).receive_close()
+        peer.socket.close()
 
 
 class EndTests(ByHandCase):
