@@ -27,8 +27,8 @@ class ConnOptions:
         send_queue_bytes: bytes that it lets wait.
         overflow: what happens when that is full: "close" the connection (1013), or "drop_oldest" or "drop_newest",
             a message that is dropped and counted.
-        read_buffer_size: most bytes received at a time, and those of a header; a connection that was idle begins with
-            little.
+        read_buffer_size: one read takes at most so many bytes, and the header of a frame with them. A connection that
+            was idle begins with a small buffer, which grows up to this size while more comes.
         write_buffer_size: bytes of a message that `next_writer` collects before it sends a fragment.
 
     Raises TypeError or ValueError, naming the option, for a value that cannot work.

@@ -1,13 +1,13 @@
 """permessage-deflate (RFC 7692): what two sides agree on, and the messages in both directions.
 
 A compressed message is the output of DEFLATE, flushed to a byte boundary (Z_SYNC_FLUSH), without the 00 00 ff ff that
-such a flush ends in; RSV1 of its first frame says so. The receiver puts the four bytes back. Four rules of ours:
+such a flush ends in; RSV1 of its first frame says so. The receiver puts the four bytes back. Four rules hold here:
 
 * **No context takeover, either way.** Each message is compressed by itself, so a connection between two messages holds
   no zlib state (256 KiB to compress, 40 KiB to inflate). A server may demand this of any client; a client refuses an
   answer that does not promise it, since its inflater forgets.
 * **Inflate with the largest window, always.** It reads what any smaller window wrote, so what the peer promises about
-  its window matters to nobody here. Only the window of what this side *sends* is negotiated.
+  its window does not matter here. Only the window of what this side *sends* is negotiated.
 * **Bounded while it inflates.** 64 KiB of wire can hold 67 MB. The limit is zlib's max_length, so a byte more than the
   limit is the most that a bomb ever makes, and a limit on the wire bytes (wire_limit) ends blocks that inflate to
   nothing for ever.
@@ -140,15 +140,19 @@ def _read(
 def wire_limit(limit: int) -> int:
     """How many payload bytes a compressed message may have on the wire, when it may inflate to limit bytes.
 
-    More than limit, for what cannot be compressed grows: 1 MiB of random bytes by 161 bytes to 5.2 %, as the sender's
-    zlib is set (the websockets library's default: 2561 bytes). A sixteenth and 64 bytes are enough for every window
-    size and memLevel there is. The limit is only there because empty blocks inflate to nothing for ever.
+    It is more than limit, since data without repetitions grows: 1 MiB of random bytes by 161 bytes to 5.2 %, depending
+    on how the sender's zlib is set (the websockets library's default: 2561 bytes). A sixteenth and 64 bytes are enough
+    for every window size and memLevel there is. There has to be a limit because empty blocks inflate to nothing for
+    ever.
     """
     return limit + limit // 16 + 64
 
 
 class Inflater:
-    """Inflates one message, whatever pieces it comes in. For one thread."""
+    """Inflates one message, in whatever pieces it comes.
+
+    Concurrency: for one thread.
+    """
 
     __slots__ = ("_inflated", "_zlib")
 
@@ -157,7 +161,10 @@ class Inflater:
         self._inflated = 0
 
     def inflate(self, data: bytes, limit: int | None) -> bytes | CloseReason:
-        """The next piece; 1009 for over limit bytes altogether (None or 0: any number), 1007 for what is no DEFLATE."""
+        """The next piece inflated; 1009 once it is over limit bytes altogether, 1007 for what is no DEFLATE.
+
+        A limit of None or 0 is none.
+        """
         inflater = self._zlib
         pieces = []
         position = 0
@@ -166,7 +173,7 @@ class Inflater:
                 # A block with BFINAL set ends a stream, not the message: what follows is a stream of its own
                 # (section 7.2.3.4). Its writer began anew too, so nothing in it refers to what was before.
                 inflater = self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
-            # One byte more than is allowed, so that too much shows; 0 would be no limit at all.
+            # One byte more than is allowed, so that a message over the limit shows. (0 would be no limit at all.)
             allowed = max(limit - self._inflated, 0) + 1 if limit else 0
             piece = data[position : position + _PIECE]
             try:
@@ -201,7 +208,7 @@ class Inflater:
 
 
 def decompress(payload: bytes, limit: int | None) -> bytes | CloseReason:
-    """One whole message inflated, as `InboundDeflate` does it piece by piece: the same faults. Safe from any thread."""
+    """One whole message inflated, with the faults that `InboundDeflate` finds in pieces. For any thread."""
     inflater = Inflater()
     inflated = inflater.inflate(payload, limit)
     if isinstance(inflated, CloseReason) or inflater.ends_well():
@@ -212,30 +219,32 @@ def decompress(payload: bytes, limit: int | None) -> bytes | CloseReason:
 class InboundDeflate(PerMessageDeflate):
     """The extension as wsproto's frame decoder meets it, for either role: inflates, bounded by limit.
 
-    limit is how many bytes one message may inflate to; None or 0: any number. It may be set at any time, by any
-    thread, and holds from the next bytes on. Everything else belongs to the thread that reads.
+    limit is how many bytes one message may inflate to; None or 0: any number. It holds from the next bytes on.
 
-    What a hook may return, and so what the connection ends with: 1009, more than limit; 1007, not DEFLATE, or cut
-    short; 1002, RSV1 on a frame that may not have it. No hook is to be called after that.
+    A hook that returns a code ends the connection with it: 1009 for more than limit; 1007 for what is not DEFLATE, or
+    is cut short; 1002 for RSV1 on a frame that may not have it. No hook is to be called after that.
+
+    Concurrency: for the thread that reads. `limit` may be set by any thread: it is one reference, read once a piece.
     """
 
     def __init__(self, limit: int | None = None) -> None:
         super().__init__(client_no_context_takeover=True, server_no_context_takeover=True)
         self._enabled = True
         self.limit = limit
-        # The frame at hand is no part of the message at hand: a control frame, which may stand between fragments, or
-        # a data frame out of order, which wsproto is about to refuse. It touches nothing here.
+        # Whether the frame at hand is no part of the message at hand: a control frame, which may stand between
+        # fragments, or a data frame out of order, which wsproto is about to refuse. It changes nothing here.
         self._apart = False
-        # A data frame without FIN was the last data frame.
-        self._message_open = False
-        # The message at hand is compressed.
-        self._compressed = False
+        self._message_open = False  # whether the last data frame was without FIN
+        self._compressed = False  # whether the message at hand is
         self._inflater: Inflater | None = None
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """Says which reserved bits are ours. Called again for one header whose mask had not arrived: counts nothing."""
+        """Say which reserved bits belong to this extension, or refuse the frame.
+
+        wsproto calls it again for the same header if the mask had not arrived, so it counts nothing.
+        """
         first = opcode in (Opcode.TEXT, Opcode.BINARY)
         if rsv.rsv1 and not first:
             return CloseReason.PROTOCOL_ERROR  # RFC 7692 section 6.1: on the first frame of a message only
@@ -245,7 +254,7 @@ class InboundDeflate(PerMessageDeflate):
         return RsvBits(True, False, False)
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        """Inflates a part of a frame's payload, unmasked by now."""
+        """Inflate a part of a frame's payload, which is unmasked by now."""
         if self._apart or not self._compressed:
             return data
         if self._inflater is None:
@@ -256,7 +265,7 @@ class InboundDeflate(PerMessageDeflate):
         return inflated
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> CloseReason | None:
-        """The end of a frame, and with fin of its message: all it inflates to has been handed out by now."""
+        """Take note of the end of a frame, and with fin of its message, which has been handed out by now."""
         if self._apart:
             return None
         self._message_open = not fin
@@ -269,7 +278,7 @@ class InboundDeflate(PerMessageDeflate):
     def frame_outbound(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
     ) -> tuple[RsvBits, bytes]:
-        """Nothing is compressed here: a wsproto connection for this direction never sends."""
+        """Compress nothing: the wsproto connection that this extension belongs to only reads."""
         return rsv, data
 
     def _forget(self) -> None:
@@ -279,7 +288,7 @@ class InboundDeflate(PerMessageDeflate):
 
 
 def check_level(level: int, name: str = "a compression level") -> int:
-    """Returns level, or raises ValueError if it is no compression level (gorilla's SetCompressionLevel).
+    """Return level, or raise ValueError if it is no compression level (gorilla's SetCompressionLevel).
 
     0: none; 1 (fastest) to 9 (smallest); -1: zlib's default, which is 6; -2: Huffman codes only, as in Go.
     """
@@ -291,27 +300,29 @@ def check_level(level: int, name: str = "a compression level") -> int:
 class Deflater:
     """Compresses one message in pieces, for a peer that inflates with a window of 2**bits (bits 9 to 15).
 
-    For one thread. Where each piece ends is zlib's decision: compress() may well return nothing yet. The level is one
-    that check_level() lets pass.
+    zlib decides where each piece ends, so compress() may return nothing yet. The level is one that check_level() lets
+    pass.
+
+    Concurrency: for one thread.
     """
 
     def __init__(self, level: int, bits: int) -> None:
         self._zlib = _compressobj(level, bits, 8)
 
     def compress(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Takes the next piece of the message; returns what there is to send."""
+        """Take the next piece of the message; return what there is to send."""
         return self._zlib.compress(data)
 
     def finish(self) -> bytes:
-        """Ends the message, once; returns the last that is to be sent, never nothing."""
+        """End the message, once; return the last that is to be sent, which is never empty."""
         return self._zlib.flush(zlib.Z_SYNC_FLUSH)[: -len(_TAIL)]
 
 
 def compress(payload: bytes | bytearray | memoryview, level: int, bits: int) -> bytes:
     """One whole message compressed, for a peer that inflates with a window of 2**bits (bits 9 to 15).
 
-    The empty message gives b"\\x00" (RFC 7692 section 7.2.3.6). May be longer than payload: whoever calls compares. The
-    level is one that check_level() lets pass. Safe from any thread.
+    The empty message gives b"\\x00" (RFC 7692 section 7.2.3.6). The result may be longer than payload: the caller
+    compares. The level is one that check_level() lets pass. For any thread.
     """
     # With a state made for each message, making it is most of the cost of a small one: 256 KiB which malloc takes
     # fresh from the system and returns, page faults and all. A window that holds the payload and the 262 bytes of
@@ -324,7 +335,7 @@ def compress(payload: bytes | bytearray | memoryview, level: int, bits: int) -> 
 
 
 def _compressobj(level: int, bits: int, memory: int) -> zlib._Compress:
-    """Negative bits: raw DEFLATE, without zlib's header. What Go calls level -2 is a strategy of zlib's."""
+    """zlib's own compressor of raw DEFLATE, which its negative bits stand for. Go's level -2 is a strategy in zlib."""
     if level == -2:
         return zlib.compressobj(1, zlib.DEFLATED, -bits, memory, zlib.Z_HUFFMAN_ONLY)
     return zlib.compressobj(level, zlib.DEFLATED, -bits, memory)

@@ -1,15 +1,24 @@
 """When to ping a silent peer and when to give it up. No clock and no I/O: the reading thread tells what it saw.
 
-Silence is a wait that ended without a byte; it is judged only right after such a wait, so a handler that was busy for
-a minute kills nobody: the peer's bytes lie in the socket then. What the peer takes counts as life like what it sends,
-so a slow reader of a large message is not cut; but for our ping itself, which the kernel takes for a peer that hangs.
+Silence is a wait that ended without a byte. It is judged only right after such a wait, so a handler that was busy for
+a minute kills nobody: the peer's bytes lie in the socket then. What the peer takes counts as life, as what it sends
+does, so a slow reader of a large message is not cut. Only the ping does not count: a kernel takes that also for a
+program that hangs.
+
+| state | `silent_since` | `_pinged_at` | next |
+|---|---|---|---|
+| heard | None | None | silent, when a wait ends without a byte |
+| silent | since when | None | pinged, after `interval` |
+| pinged | since when | when | dead, after `timeout`; without a timeout pinged again, after `interval` |
+
+A byte from the peer leads back to "heard" from everywhere; bytes that it took lead back to "silent", beginning now.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-#: What our own ping may add to the bytes taken, under TLS too. A kernel takes it for a program that hangs.
+#: What a ping may add to the bytes taken, under TLS too.
 _PING_SIZE = 64
 
 
@@ -26,14 +35,14 @@ class Keepalive:
         self.timeout = timeout  # seconds of silence after it before the peer counts as dead; None: never, ping again
         self.silent_since: float | None = None
         self._pinged_at: float | None = None
-        self._taken = 0  # when this silence was first looked at, or at the last progress
+        self._taken = 0  # bytes that the peer had taken when this silence began, or at the last progress in it
 
     def heard(self) -> None:
         """Bytes came: the peer lives."""
         self.silent_since = self._pinged_at = None
 
     def nothing_came(self, now: float, waited: float, taken: int) -> Literal["ping", "dead"] | None:
-        """A wait of that many seconds has just ended without a byte; what to do about it.
+        """What to do after a wait of that many seconds has just ended without a byte; None for nothing yet.
 
         taken is how many bytes the peer has taken from this side so far.
         """

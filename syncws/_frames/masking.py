@@ -4,10 +4,10 @@ Every byte a client sends goes through here, and no loop over single bytes in Py
 are three ways, chosen by size; the constants below say where each begins, and why:
 
     small    both operands as one big integer: a handful of calls, but 2 ns for each byte
-    large    numpy, when it is installed: a dear call, then memory speed
+    large    numpy, when it is installed: an expensive call, then memory speed
              without it: four strided translations, one for each byte of the key
 
-Functions over their arguments, without state but for the one name that holds numpy: safe from any thread.
+For any thread: the functions know nothing but their arguments. The one state is where numpy is (`_uses_numpy`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LARGE = 512
 
 #: Importing numpy takes about 0.1 s and 15 MB, once. From this size on it saves 3 of the 11 microseconds that a message
 #: costs altogether; a program whose messages are all smaller never pays. Once it is here it is used from _LARGE on.
-#: Who wants the import elsewhere than at the first large message masks one of this size at start.
+#: A program that wants the import at its start, not at the first large message, masks one of this size then.
 _NUMPY = 4096
 
 #: From this size on numpy changes a copy in place: a new array and the copy of that as bytes push each other out of the
@@ -62,7 +62,7 @@ def mask(data: bytes | bytearray | memoryview, key: bytes, offset: int = 0) -> b
 def unmask(frame: bytes, start: int, end: int) -> bytes:
     """The payload frame[start:end], whose key stands in the four bytes before it, unmasked.
 
-    It is what `mask` makes of the two, with a copy less.
+    The result is that of `mask` with this payload and this key; one copy fewer is made.
     """
     key = frame[start - 4 : start]
     size = end - start
@@ -106,7 +106,7 @@ def _xor(data: bytes | bytearray | memoryview, start: int, end: int, key: bytes)
 
 
 def _xor_into(buffer: bytearray | memoryview, start: int, end: int, key: bytes) -> None:
-    """buffer[start:end] masked by numpy in place, which takes words at any address."""
+    """buffer[start:end] masked by numpy in place; numpy takes words at any address."""
     words, tail = _words(start, end)
     target = _numpy.frombuffer(buffer, _word, words, start)
     target ^= _numpy.frombuffer(key + key, _word)
@@ -115,13 +115,13 @@ def _xor_into(buffer: bytearray | memoryview, start: int, end: int, key: bytes) 
 
 
 def _words(start: int, end: int) -> tuple[int, int]:
-    """How many eights of bytes there are, and where the one to seven begin that remain and go the small way."""
+    """How many words of eight bytes there are, and where the rest begins: up to seven bytes, which go the small way."""
     words = (end - start) // 8
     return words, start + words * 8
 
 
 def _translated(data: bytes | bytearray | memoryview, key: bytes) -> bytearray:
-    """Every fourth byte is XORed with the same byte of the key, and bytes.translate does that in C.
+    """data masked, every fourth byte at a time: they have the same byte of the key, so bytes.translate does it in C.
 
     In a bytearray: a memoryview takes every fourth byte ten times as slowly.
     """
@@ -141,7 +141,8 @@ def _tables() -> tuple[bytes, ...]:
 def _uses_numpy(size: int) -> bool:
     """Whether numpy is there, and worth its import for a payload of this size; then it is imported.
 
-    The import system's own lock serves two threads that come here at the same time: both get the whole module.
+    Without a lock, also where there is no GIL: two threads that come here at the same time both get the whole module,
+    by the lock of the import system, and store the same values.
     """
     global _numpy, _word
     if _numpy is not ...:
@@ -151,8 +152,8 @@ def _uses_numpy(size: int) -> bool:
     try:
         # Not an import statement: the library must type-check where numpy is not installed.
         numpy = importlib.import_module("numpy")
-        _word = numpy.dtype(numpy.uint64)  # before the other name, by which threads see that both are there
-        _numpy = numpy
+        _word = numpy.dtype(numpy.uint64)
+        _numpy = numpy  # last: a thread that finds it uses both
     except Exception:
         # Not installed; or broken; or in a second interpreter of one process (mod_wsgi), which numpy refuses.
         _numpy = None

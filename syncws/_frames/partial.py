@@ -34,7 +34,10 @@ class PartialFrame:
         self._checker = _new_checker() if type is TEXT else None
 
     def room(self) -> memoryview | None:
-        """Room for three times as much again as is there, within the declared length; None while that is little."""
+        """Where to receive: room for three times what is there, within the declared length; None while that is little.
+
+        The view is to be released before anything else is called.
+        """
         if self.filled == self._size:
             spare = min(3 * self.filled, self.missing)
             if spare < IN_PLACE:
@@ -52,7 +55,7 @@ class PartialFrame:
         return self.absorb(len(piece))
 
     def absorb(self, count: int) -> bool:
-        """Unmask and check count bytes that were put behind what was there; False for invalid UTF-8."""
+        """Unmask and check count bytes that were put after what was there; False for invalid UTF-8."""
         start, self.filled = self.filled, self.filled + count
         if self._key is not None or self._checker is not None:
             with self._data.getbuffer() as data:
@@ -74,7 +77,7 @@ class PartialFrame:
         return True
 
     def take(self) -> bytes:
-        """Hand out what is there; of TEXT only whole characters, so that what follows is text by itself."""
+        """Hand out what is there; of TEXT whole characters only, so that each piece is valid UTF-8 by itself."""
         kept = len(self._checker.getstate()[0]) if self._checker is not None else 0
         end = self.filled - kept
         if end == 0:

@@ -45,7 +45,7 @@ class PreparedMessage:
         return self.message_type >= MessageType.CLOSE
 
     def encoded(self, compression: Compression) -> tuple[int, bytes]:
-        """(first byte, payload) of the frame: for a client, whose frames need a fresh mask each time."""
+        """(first byte, payload) of the frame, for a client: its frames need a new mask each time."""
         with self._lock:
             return self._encoded(compression)
 

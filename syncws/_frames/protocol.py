@@ -42,6 +42,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.events import Event as EngineEvent
 from wsproto.extensions import Extension
 
+from .._base.copies import copy_of
 from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
 from .deflate import InboundDeflate, decompress, wire_limit
 from .frame import (
@@ -143,7 +144,7 @@ class Protocol:
         if not self._buffer:
             self._buffer = data
             return
-        # What is left over is short: the head of a frame, or frames not asked for yet.
+        # What was left is short: the first bytes of a frame, or frames that were not asked for yet.
         self._buffer = self._buffer[self._start :] + data
         self._start = 0
 
@@ -200,8 +201,7 @@ class Protocol:
             self._exceed(length)
         payload = buffer[body:end] if not self._mask_bit else unmask(buffer, body, end)
         if end == arrived:
-            self._buffer = b""
-            self._start = 0
+            self._buffer, self._start = b"", 0
             self.idle = self._engine is None  # else the next call lets the engine go, and sets it
         else:
             self._start = end
@@ -231,7 +231,7 @@ class Protocol:
                 return None
         elif length > 126:
             return None
-        # _begin_frame: the frame is all there (and nothing behind it). _count: the limit.
+        # _begin_frame: the frame is all there (and nothing after it). _count: the limit.
         if length + body != len(data) or (self._limit is not None and length > self._limit):
             return None
         # _begin_frame: a message in one frame that is not compressed. _fault: opcode and reserved bits.
@@ -413,7 +413,7 @@ class Protocol:
     # The lane "engine"
 
     def _feed(self, raw: bool) -> Event | None:
-        """Hand what is there of the current frame to wsproto, and turn what it makes of it into an event of ours.
+        """Hand what is there of the current frame to wsproto; the event that it makes of it, if any.
 
         One frame makes at most one event to return; data of an unfinished message is kept in _message.
         """
@@ -429,7 +429,7 @@ class Protocol:
         return finished
 
     def _translate(self, event: EngineEvent, raw: bool) -> Event | None:
-        """wsproto's event as ours; None for a part of a message."""
+        """The event that one of wsproto's stands for; None for a part of a message."""
         match event:
             case TextMessage() | BytesMessage():
                 return self._collect(event, raw)
@@ -439,7 +439,7 @@ class Protocol:
                 return MessageType.PONG, bytes(event.payload)
             case _:
                 assert isinstance(event, CloseConnection) and self._engine is not None
-                # Our engine never sends, so it is still OPEN when it complains of the peer itself, and
+                # This engine never sends. So it is still OPEN when it complains of the peer itself, and it is
                 # REMOTE_CLOSING when the peer closed.
                 if self._engine.state is ConnectionState.OPEN:
                     self._complain(event.code)
@@ -477,7 +477,7 @@ class Protocol:
         self._start += len(piece)
         return piece
 
-    # Failures: the reason texts are ours. wsproto's depend on how the stream was cut.
+    # Failures. The reasons are written here: wsproto's depend on how the stream was cut.
 
     def _complain(self, code: int) -> NoReturn:
         """wsproto has refused the contents of the current frame."""
@@ -516,9 +516,8 @@ class Protocol:
         self._raise_failure()
 
     def _raise_failure(self) -> NoReturn:
-        # A new one each time: an exception that two threads raise is corrupted where Python has no GIL.
         assert self._failure is not None
-        raise type(self._failure)(*self._failure.args)
+        raise copy_of(self._failure)
 
     def _forget(self) -> None:
         """Keep nothing of what was read: a connection between two messages, or an ended one, needs none of it."""

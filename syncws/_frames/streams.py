@@ -29,18 +29,18 @@ class MessageReader(io.RawIOBase):
     def __init__(self, message_type: MessageType, next_piece: Callable[[MessageReader], tuple[bytes, bool]]) -> None:
         super().__init__()
         self.message_type = message_type
-        #: The last piece of the message has come from the connection. Guarded by its read turn.
+        #: Whether the last piece of the message has come from the connection. Guarded by its read turn.
         self.complete = False
         self._next_piece = next_piece
-        self._piece = memoryview(b"")
-        self._abandoned = False
+        self._piece = memoryview(b"")  # has come, and was not read
+        self._abandoned = False  # the connection skips the rest; guarded by its read turn, and never goes back
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "complete" if self.complete else "open"
         return f"<syncws.MessageReader {self.message_type.name} {state}>"
 
     def readable(self) -> bool:
-        """True: io's question."""
+        """True; io asks this of a raw stream."""
         return True
 
     if TYPE_CHECKING:
@@ -95,16 +95,16 @@ class MessageSink(Protocol):
     """What a MessageWriter writes to."""
 
     def whole(self, payload: bytes) -> None:
-        """The message is complete and nothing of it has left."""
+        """Send the message: it is complete, and nothing of it has left."""
 
     def fragment(self, payload: bytes, final: bool) -> None:
         """Send a part of the message."""
 
     def release(self) -> None:
-        """The message is over, whatever became of it; called once."""
+        """Let other messages go on: this one is over, whatever became of it. Called once."""
 
     def cut(self) -> None:
-        """The message ends in the middle: fragments have left, the rest never comes."""
+        """Fail the connection: fragments have left, and the rest of the message never comes."""
 
 
 class MessageWriter:

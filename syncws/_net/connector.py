@@ -1,13 +1,15 @@
 """How a client reaches a server: TCP with happy eyeballs (RFC 8305), Unix sockets; the counterpart of `listener`.
 
-An `Attempt` is the one limit over a whole dial, name lookup, connecting, proxy, TLS and HTTP, and the way for another
-thread to stop it. Whatever waits here waits for three things at once: what it is for, the deadline, and `stop`.
+An `Attempt` is one dial. It has one time limit for all of its steps (name lookup, connecting, proxy, TLS and HTTP), and
+another thread stops it there. Every wait ends for one of three reasons: what it waits for, the deadline, or `stop`.
 
-Three waits, three ways to end them early:
+There are three kinds of waits, and each is ended early in its own way:
 
-* **A lookup** cannot be interrupted. It has a thread of its own, which is left alone with it and ends when it does.
-* **A connect** is polled, beside a `Waker`; that to a Unix socket, which cannot be, waits in short slices.
-* **A transport** is cut: the caller does that, see `Attempt.interruptible`.
+* **A lookup** goes on, since the system does not let it be interrupted: it has a thread of its own, which ends with it.
+  Only the wait for its answer ends.
+* **A connect** over TCP is polled together with a `Waker`. One to a Unix socket can only block, so it blocks in short
+  slices.
+* **A transport** is cut by the caller: see `Attempt.interruptible`.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from .waits import LONGEST_WAIT
 #: RFC 8305 section 5, "Connection Attempt Delay": seconds until the next address is tried beside the last.
 CONNECTION_ATTEMPT_DELAY = 0.25
 
-#: A Unix socket whose backlog is full can be waited for, but not together with anything else: we look up this often.
+#: Seconds of a slice: a Unix socket whose backlog is full can be waited for, but not together with anything else.
 _UNIX_LOOK = 0.1
 
 #: What connect_ex says of a connection that is under way; Windows says EWOULDBLOCK.
@@ -50,7 +52,8 @@ class Stopped(Exception):
 class Attempt:
     """One dial under way: how long it may take, and how another thread stops it.
 
-    Concurrency: `stop` and `stopped` are for any thread, all else for the one that dials.
+    Concurrency: `stop` and `stopped` are for any thread, all else for the one that dials. `_lock` is held while what
+    wakes the dialing thread is called, which takes one leaf lock and never waits.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -58,7 +61,9 @@ class Attempt:
         #: An instant of time.monotonic(), or None for no limit.
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self._lock = threading.Lock()
-        self._stopped = False  # guarded by _lock; never goes back
+        # Guarded by _lock, and read without it: it never goes back, and a look that comes too early for it is made up
+        # for by the wake-up, after which the thread that dials looks again.
+        self._stopped = False
         self._wake: Callable[[], object] | None = None  # guarded by _lock; wakes the thread that dials
 
     @property
@@ -69,8 +74,8 @@ class Attempt:
     def stop(self) -> None:
         """Wake the thread that dials, which raises Stopped; if none is waiting, it will not wait again. Idempotent."""
         with self._lock:
-            self._stopped = True
-            # Under the lock, so that what it wakes cannot be closed meanwhile: `interruptible` ends first.
+            self._stopped = True  # before the wake-up: the thread that wakes looks at it
+            # Under the lock, so that what it wakes is not closed meanwhile: first `interruptible` has to end.
             if self._wake is not None:
                 self._wake()
 
@@ -87,9 +92,9 @@ class Attempt:
 
     @contextlib.contextmanager
     def interruptible(self, wake: Callable[[], object]) -> Iterator[None]:
-        """While this lasts `stop` calls wake, which must not wait. Raises Stopped at once if it came before."""
+        """While this lasts `stop` calls wake, which must not wait. Raises Stopped if `stop` came before."""
         try:
-            with self._lock:
+            with self._lock:  # one step: a `stop` comes either before the look, or after wake is there to be called
                 if self._stopped:
                     raise Stopped
                 self._wake = wake
@@ -102,8 +107,8 @@ class Attempt:
 def connect_tcp(host: str, port: int, attempt: Attempt) -> socket.socket:
     """A socket, blocking, connected to the first of the host's addresses that answers.
 
-    Raises socket.gaierror if there is no such host, else the OSError of the first address that failed, which names all
-    of them; TimeoutError, Stopped. No socket stays open then.
+    Raises socket.gaierror if there is no such host; else the OSError of the first address that failed, which names all
+    of them; TimeoutError; Stopped. No socket is open after that.
     """
     addresses = _interleaved(_look_up(host, port, attempt))
     with contextlib.closing(Waker()) as waker, selectors.DefaultSelector() as selector:
@@ -149,13 +154,13 @@ def _is_connected(sock: socket.socket, path: str, left: float | None) -> bool:
 
 
 def _set_send_timeout(sock: socket.socket, seconds: float) -> None:
-    """The kernel's own limit for a blocking connect, of less than a second; 0 is none."""
+    """Set the kernel's own limit for a blocking connect, in seconds, of less than one; 0 is no limit."""
     microseconds = max(1, int(seconds * 1e6)) if seconds else 0
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, microseconds))
 
 
 def _name_path(error: OSError, path: str) -> None:
-    """The system's errors do not say which path."""
+    """Put the path into an error of the system's, which does not say it."""
     if error.errno:
         error.filename = path
     else:  # its text alone tells, which a file's name would replace
@@ -185,14 +190,14 @@ def _look_up(host: str, port: int, attempt: Attempt) -> list[_Address]:
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "Name has no address")
         return found
-    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: what cannot be a name, such as "a..b"
+    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: not a possible name, such as "a..b"
         error = exc if isinstance(exc, socket.gaierror) else socket.gaierror(socket.EAI_NONAME, "Name not known")
         error.add_note(f"host is {host!r}: a name that this machine can look up, or an address")
         raise error from None
 
 
 def _look_up_address(host: str, port: int) -> list[_Address]:
-    """The address that host is, if it is one: asks nobody, so it takes no time."""
+    """The address that host spells out; empty if it is a name. Nobody is asked, so it takes no time."""
     try:
         return _addresses(host, port, socket.AI_NUMERICHOST)
     except socket.gaierror:
@@ -200,6 +205,7 @@ def _look_up_address(host: str, port: int) -> list[_Address]:
 
 
 def _look_up_name(host: str, port: int, attempt: Attempt) -> list[_Address]:
+    """The addresses of a name, asked for in a thread that is left alone when the attempt ends first."""
     answers: queue.SimpleQueue[list[_Address] | Exception] = queue.SimpleQueue()
 
     def look_up() -> None:
@@ -210,10 +216,10 @@ def _look_up_name(host: str, port: int, attempt: Attempt) -> list[_Address]:
 
     doing = f"looking up {host}"
     with attempt.interruptible(lambda: answers.put(Stopped())):
-        attempt.remaining(doing)  # else it would be begun for nothing
+        attempt.remaining(doing)  # raises if the time is over already: then there is nothing to begin
         try:
             threading.Thread(target=look_up, name="syncws-lookup", daemon=True).start()
-        except RuntimeError:  # no thread can be had: then this one waits as long as it takes
+        except RuntimeError:  # no thread is to be had: then this one waits as long as the lookup takes
             look_up()
         answer = None
         while answer is None:
@@ -241,7 +247,7 @@ def _interleaved(addresses: list[_Address]) -> list[_Address]:
 
 
 class _Race:
-    """Connects to several addresses, each a moment after the last or as soon as that failed; the first one wins.
+    """Connects to several addresses. Each begins a moment after the one before, or once that failed; the first wins.
 
     Concurrency: for one thread; the attempt's `stop` wakes it.
     """
@@ -278,7 +284,7 @@ class _Race:
         return bool(self._waiting) and (not self._under_way() or time.monotonic() >= self._next_at)
 
     def _start_next(self) -> socket.socket | None:
-        """Begin to connect to the next address; its socket, if that is all it took."""
+        """Begin to connect to the next address; its socket, if it is connected at once."""
         address = self._waiting.popleft()
         self._next_at = time.monotonic() + CONNECTION_ATTEMPT_DELAY
         try:
@@ -290,11 +296,10 @@ class _Race:
             return None
         try:
             sock.setblocking(False)
-            self._selector.register(sock, selectors.EVENT_WRITE, address)
+            self._selector.register(sock, selectors.EVENT_WRITE, address)  # before it connects: `close` finds it there
         except BaseException:
             sock.close()
             raise
-        # From here on it is closed with the race, whatever happens.
         number = sock.connect_ex(address.sockaddr)
         return None if number in _UNDER_WAY else self._judge(sock, address, number)
 
@@ -323,10 +328,12 @@ class _Race:
         return None
 
     def _failed(self, address: _Address, error: OSError) -> None:
+        """Keep what became of an address; the next one may start at once."""
         self._failures.append((address, error))
         self._next_at = -math.inf
 
     def _taken(self, winner: socket.socket) -> socket.socket:
+        """The winner, blocking, and out of the selector, so that `close` leaves it open."""
         winner.setblocking(True)
         self._selector.unregister(winner)
         return winner

@@ -7,11 +7,18 @@ A thread that posts to a slow peer does not wait; neither does one that starts a
 
 The callables must not block and must run no code of the application. They may call back into this module.
 
-The thread starts with the first piece of work and ends after a second without any, so that a program at rest has no
-thread of ours, a test suite leaks none, and a fork inherits none. It is a daemon: it never holds up the exit of the
-interpreter.
+The thread is in one of three states, which `Drain._tools` tells:
 
-Three things were hard:
+| state | `_tools` | a request |
+|---|---|---|
+| absent | None | makes tools and starts the thread with all the work there is |
+| at work | those of the thread | is put on the list; a byte wakes the thread where it has to look again |
+| ending | None; the thread closes those it had | as absent: the next thread has tools of its own |
+
+It ends after a second without work, so that a program at rest has no such thread, a test suite leaks none, and a fork
+inherits none. It is a daemon: it never holds up the exit of the interpreter.
+
+Three facts explain what looks odd below:
 
 * *File descriptors are numbers, and are used again.* `forget` takes effect before it returns, so a number that was
   forgotten and then closed is gone from the selector, also where a fork keeps the socket itself alive.
@@ -48,6 +55,8 @@ class Timer:
 
     def __init__(self, instant: float, call: Callable[[], object]) -> None:
         self.instant = instant
+        # Without a lock: one reference, which only ever becomes None. A cancel that comes while `fire` has taken it out
+        # is too late, as one that comes while the call runs.
         self._call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
@@ -69,8 +78,9 @@ class Timer:
 class Drain:
     """Flushes sockets and fires timers from one thread of its own.
 
-    Concurrency: every method may be called from any thread, whatever locks it holds: `_lock` is a leaf, and is held
-    for no I/O but the byte that wakes the thread. It guards everything here, but for the wait in the selector.
+    Concurrency: every method may be called from any thread, whatever locks it holds. `_lock` is a leaf; the one I/O
+    under it is the byte that wakes the thread, which never waits. It guards every field. The thread waits in its
+    selector without it, while others register there: selectors allow that.
     """
 
     def __init__(self) -> None:
@@ -79,12 +89,12 @@ class Drain:
         self._tickets = itertools.count()  # keeps equal instants in order
         # The thread's tools; None while there is no thread.
         self._tools: _Tools | None = None
-        self._told = False  # that no thread could be started
+        self._told = False  # that no thread could be started was logged
 
     @property
     def _lock(self) -> threading.Lock:
         """Made when it is first needed: gunicorn's gevent worker may patch threading after this was imported, and a
-        lock from before would stop every greenlet."""
+        lock from before would stop every greenlet. Two threads get the same one: dict.setdefault is one step."""
         lock: threading.Lock | None = self.__dict__.get("_made_lock")
         return self.__dict__.setdefault("_made_lock", threading.Lock()) if lock is None else lock
 
@@ -103,11 +113,14 @@ class Drain:
                 trouble = self._start()
             elif before is None or before[0] != flush:
                 self._register(self._tools, fd)
-                self._tools.wake()
+                self._tools.wake()  # not every selector sees fd in the wait that is under way: select() copies its list
         _tell(trouble)
 
     def forget(self, fd: int) -> None:
-        """Stop watching fd; to be called before fd is closed. A call of its flush may still be under way."""
+        """Stop watching fd; to be called before fd is closed. A call of its flush may still be under way.
+
+        Nothing of fd is left when this returns, so its number may be closed, and be another socket's at once.
+        """
         with self._lock:
             if self._watched.pop(fd, None) is not None and self._tools is not None:
                 self._tools.unregister(fd)
@@ -151,7 +164,7 @@ class Drain:
             self._tools = None
             if tools is not None:
                 tools.close()
-            # The end of the interpreter is no news, and closes every socket.
+            # The end of the interpreter is no news: it closes every socket anyway.
             news = None if self._told or "interpreter shutdown" in str(error) else error
             self._told = True
             return news
@@ -173,11 +186,12 @@ class Drain:
                     pass
             finally:
                 with self._lock:
-                    if self._tools is tools:  # an error of ours: the next request starts another thread
+                    if self._tools is tools:  # a defect in this module: the next request starts another thread
                         self._tools = None
 
     def _work(self, tools: _Tools) -> bool:
         """Wait for work and do it; False when the thread is to end."""
+        # A request that comes between this look and the wait leaves its byte, so the wait ends at once.
         due, wait = self._due_timers(time.monotonic())
         for timer in due:
             _guarded(timer.fire)
@@ -194,7 +208,7 @@ class Drain:
         if request is None or _guarded(request[0]) is False:  # None: forgotten meanwhile
             return
         with self._lock:
-            if self._watched.get(fd) is request and self._tools is not None:
+            if self._watched.get(fd) is request and self._tools is not None:  # not a later one: see `watch`
                 del self._watched[fd]
                 self._tools.unregister(fd)
 
@@ -221,7 +235,7 @@ class Drain:
             return True
 
     def begin_anew(self) -> None:
-        """In the child of a fork: it has the parent's descriptors, but not its thread and nothing to do."""
+        """In the child of a fork, which has the parent's descriptors, and neither its thread nor its work."""
         if self._tools is not None:
             self._tools.close()
         self.__dict__.clear()
@@ -241,7 +255,7 @@ class _Tools:
             self._opened = opened.pop_all()
 
     def wake(self) -> None:
-        """End the wait under way, or the next one."""
+        """End the wait under way, or the next one. Under `Drain._lock`, so the pair is open."""
         with contextlib.suppress(OSError):  # a full pipe has woken it already
             self._waker.send(b"\0")
 
@@ -274,7 +288,7 @@ def _tell(trouble: Exception | None) -> None:
 
 
 def _guarded(call: Callable[[], object]) -> object:
-    """Run a callable of a connection; an exception is a bug of ours, and must not stop the others' work."""
+    """Run a callable of a connection. An exception is a defect of this library, and must not stop the others' work."""
     try:
         return call()
     except Exception:

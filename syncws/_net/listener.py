@@ -1,6 +1,6 @@
-"""What listens: sockets that are bound, the file of a Unix socket, and what an error of accept() means.
+"""Sockets that listen, the file of a Unix socket, and what an error of accept() means.
 
-`Server` runs the accept loop over these. Concurrency stands on each class; the functions are for any thread.
+`Server` runs the accept loop over these. The functions are for any thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Literal
 
-#: Connections that the system may complete before they are accepted; the system lowers it to its own limit.
+#: How many connections the system may complete before they are accepted; it lowers that to its own limit.
 _BACKLOG = 2048
 
 Verdict = Literal["next", "pause", "closed"]
@@ -26,13 +26,13 @@ def _errnos(*names: str) -> Iterator[int]:
 
 #: What an error of accept() means (accept(2), "Error handling", and what the systems add to it).
 #:
-#: "next":  it concerns one connection, which was gone before it was ours; Linux also hands out here what the network
-#:          has already reported for the new socket. EPERM is a firewall rule. The listener is well.
-#: "pause": the process or the system is out of descriptors or memory. The connection stays in the queue, so going on
-#:          at once would spin; it may get better when another connection ends.
-#: "closed": the listener is gone: the end, if this server is shutting down.
+#: "next": it concerns one connection, which has gone before it was accepted. Linux also reports here what the network
+#:     has already said about the new socket. EPERM is a firewall rule. The listener is well: accept the next one.
+#: "pause": the process or the system is out of descriptors or memory. The connection stays in the queue, so another
+#:     accept at once would spin; there may be room when another connection has ended.
+#: "closed": the listener is closed: the end, if this server is shutting down, and else a defect.
 #:
-#: Anything else is a defect, and is raised, as is a listener that somebody else closed.
+#: Any other error is a defect. Defects are raised.
 ACCEPT_ERRORS: dict[int, Verdict] = {
     **dict.fromkeys(
         _errnos(
@@ -48,7 +48,10 @@ ACCEPT_ERRORS: dict[int, Verdict] = {
 
 
 def listen_tcp(host: str, port: int) -> socket.socket:
-    """Listen on a name or address and a port. Raises TypeError, ValueError; OSError with a note on what is wrong."""
+    """Listen on a name or address and a port; port 0 lets the system choose one.
+
+    Raises TypeError or ValueError for what is no host or port; OSError, with a note that says what host is to be.
+    """
     if host is not None and not isinstance(host, str):
         raise TypeError(f"host must be a str, not {host!r}: Server(handler, host, port)")
     if isinstance(port, bool) or not isinstance(port, int):
@@ -57,17 +60,21 @@ def listen_tcp(host: str, port: int) -> socket.socket:
         raise ValueError(f"port must be 0 (the system chooses) to 65535, not {port!r}")
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: what cannot be a name
+    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: not a possible name
         error = exc if isinstance(exc, socket.gaierror) else socket.gaierror(socket.EAI_NONAME, "Name not known")
         error.add_note(f"host is {host!r}: a name or address alone, without scheme, brackets and port")
         raise error from None
-    # As Go does for a name with both ("localhost"): IPv4, which every client of it tries.
+    # A name with addresses of both families ("localhost") is IPv4, as in Go: every client tries that.
     family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
     return socket.create_server(address, family=family, backlog=_BACKLOG)
 
 
 def listen_unix(path: str) -> socket.socket:
-    """Listen on a Unix socket. Only a socket file that nobody listens on is replaced."""
+    """Listen on a Unix socket. A socket file that nobody listens on is replaced; nothing else is.
+
+    Raises OSError that names the path. (Of two servers that replace the same file in the same instant, the later has
+    it: the system has no call that looks and replaces in one step.)
+    """
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -77,7 +84,7 @@ def listen_unix(path: str) -> socket.socket:
         sock.close()
         if isinstance(exc, OSError):  # bind does not say which path
             exc.add_note(f"unix_path is {path!r}")
-            if exc.errno:  # else its text alone tells, which a file's name would replace
+            if exc.errno:  # else its text alone says what is wrong, and a file's name would replace that
                 exc.filename = path
         raise
     return sock
@@ -87,11 +94,11 @@ def _remove_stale(path: str) -> None:
     """Remove a socket file that a dead server left behind."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return  # somebody's file: bind says that the path is taken
+            return  # another kind of file stays: bind says that the path is taken
     except (OSError, ValueError):  # nothing there, or an abstract name of Linux
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # a full backlog would make us wait, and proves that somebody listens
+        probe.setblocking(False)  # where the backlog is full a connect would wait; it proves that somebody listens
         if probe.connect_ex(path) == errno.ECONNREFUSED:
             os.unlink(path)
 
@@ -105,13 +112,17 @@ def check_listener(listener: Any) -> None:
 
 
 class SocketFile:
-    """The file of a Unix socket: removed at the end, unless another server has replaced it."""
+    """The file of a Unix socket: removed at the end, unless another server has replaced it.
+
+    Concurrency: for one thread at a time.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._identity = self._look()
 
     def _look(self) -> tuple[int, int] | None:
+        """Which file stands there now; None for none."""
         try:
             status = os.stat(self._path)
         except (OSError, ValueError):  # ValueError: an abstract name of Linux
@@ -119,6 +130,7 @@ class SocketFile:
         return status.st_dev, status.st_ino
 
     def remove(self) -> None:
+        """Remove the file if it is still the same one. Idempotent; never raises."""
         if self._identity is not None and self._look() == self._identity:
             with suppress(OSError):
                 os.unlink(self._path)

@@ -76,7 +76,7 @@ class TLSTransport(Transport):
         )
         incoming.write(early_data)
         self._arrived = incoming  # guarded by _codec; ciphertext that was not looked at
-        self._ended = False  # guarded by _codec; the peer has said that no more comes
+        self._ended = False  # guarded by _codec; the codec has given the end of the stream
         tunnel = None if outer is None else _Tunnel(outer, incoming, outgoing)
         self._incoming: ssl.MemoryBIO | _Tunnel = tunnel or incoming  # guarded by _codec; where ciphertext goes
         self._outgoing: ssl.MemoryBIO | _Tunnel = tunnel or outgoing  # guarded by _codec; where it comes from
@@ -189,7 +189,7 @@ class TLSTransport(Transport):
 
     @property
     def pending(self) -> bool:
-        # The reader may have left ciphertext of its own (an answer to a key update): that must leave as well.
+        # The reader may have left ciphertext (an answer to a key update), which must leave as well.
         if self.rest:
             return True
         with self._codec:
@@ -239,7 +239,7 @@ class TLSTransport(Transport):
         return wait_for(self.socket, 0, write=True)
 
     def _encrypt(self, data: Buffer) -> bytes:
-        """Ciphertext to send: the reader's, if it left any, comes first."""
+        """Ciphertext to send. What the reader left, if anything, comes first."""
         with self._codec:
             view = memoryview(data)
             while view:
@@ -260,16 +260,17 @@ class TLSTransport(Transport):
 class _Tunnel:
     """The TLS of a proxy, between the two buffers of the TLS that goes through it and the socket.
 
-    It stands in the place of both buffers: what is written to it has come from the socket, what is read goes there.
+    It stands in the place of both buffers. What is written to it has come from the socket; what is read from it is to
+    be sent there.
 
-    Concurrency: guarded by the inner transport's codec lock.
+    Concurrency: guarded by the inner transport's codec lock. The outer one's is taken inside it, never the other way.
     """
 
     def __init__(self, outer: TLSTransport, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
         self._outer = outer
         self._incoming = incoming
         self._outgoing = outgoing
-        self._move_in()  # what the proxy sent right behind its consent
+        self._move_in()  # what the proxy sent after its consent, in the same record
 
     @property
     def pending(self) -> int:

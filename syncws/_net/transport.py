@@ -67,10 +67,10 @@ class Transport:
 
     is_tls = False
 
-    #: Whether a close need not wait in its thread for the peer to close TCP, as the thread may be a server's.
+    #: Whether a close leaves the wait for the peer's end of TCP to a timer, since its own thread may be a server's.
     lingers_behind = False
 
-    #: After a `receive` that gave None: whether bytes came all the same, too few to make anything of (under TLS).
+    #: After a `receive` that gave None: whether bytes came all the same, too few to decrypt (under TLS).
     heard_part = False
 
     def __init__(
@@ -84,7 +84,8 @@ class Transport:
         if kernel_waits is None:
             kernel_waits = KERNEL_WAITS and not is_green()
         self.socket = sock
-        # What need not be asked is not: for each of these calls the GIL goes to another thread, if one waits for it.
+        # An address that the caller knows is not asked for: each of these calls hands the GIL to another thread, if one
+        # waits for it.
         self.local_address = ask_address(sock.getsockname) if local_address is None else local_address
         self.remote_address = ask_address(sock.getpeername) if remote_address is None else remote_address
         # An application's socket.setdefaulttimeout() reaches accepted sockets, and makes the fd non-blocking.
@@ -93,17 +94,18 @@ class Transport:
         self._kernel_waits = kernel_waits
         # A host that embeds Python may not ignore SIGPIPE, as Python by itself does.
         self._send_flags = getattr(socket, "MSG_NOSIGNAL", 0) | (socket.MSG_DONTWAIT if kernel_waits else 0)
-        # The kernel's receive timeout as last set. NaN, which equals nothing: not known, so that it is set.
+        # The kernel's receive timeout as last set. NaN, which equals nothing, where it is not known: a read sets it.
         self._tick: float | None = math.nan
-        # Guarded by the caller's frame lock:
-        #: Of a frame cut short; None, never empty, where there is none. Others look at its truth without the lock: it
-        #: is one reference, and whoever stores one holds the frame lock and looks once more after letting it go.
+        #: What is left of a frame cut short; None, and never empty, where there is nothing. Guarded by the caller's
+        #: frame lock. Its truth is also read without: it is one reference, and whoever stores one holds the frame lock,
+        #: and looks again after letting it go.
         self.rest: memoryview | None = None
-        self._sent = 0  # bytes the kernel took
-        #: Part of a frame is on the wire whose sender was told that it failed: nothing may follow it.
+        self._sent = 0  # bytes that the kernel took; guarded by the frame lock. Others read one int, which only grows
+        #: Part of a frame is on the wire whose sender was told that it failed: nothing may follow it. Guarded by the
+        #: frame lock; it never goes back, so one that finds it set without the lock may rely on that.
         self.torn = False
-        self._ending = threading.Lock()
-        self._closed = False  # guarded by _ending
+        self._ending = threading.Lock()  # a leaf; never held across a wait
+        self._closed = False  # guarded by _ending; never goes back
         # Not asked of sock.family: making an enum of it is the deepest call of a connection's thread, and costs its
         # stack a page for as long as it lives.
         if isinstance(self.local_address, tuple):
@@ -156,7 +158,7 @@ class Transport:
 
     def _set_tick(self, wait: float | None) -> None:
         if self._kernel_waits:
-            self._tick = math.nan  # until it is done: an interrupt in between must not leave us believing either
+            self._tick = math.nan  # first: an interrupt before the end of this must leave no false belief
             # Zero would mean "for ever", so a wait that is over becomes the shortest there is.
             microseconds = 0 if wait is None else max(1, int(min(wait, LONGEST_WAIT) * 1e6))
             value = struct.pack("ll", *divmod(microseconds, 1_000_000))
@@ -199,11 +201,12 @@ class Transport:
             self._send_rest(len(head) + len(body), deadline, stall)
 
     def _send_rest(self, total: int, deadline: float | None, stall: float | None) -> None:
+        """Wait until the rest of a frame of total bytes has left; a failure decides whether the stream is torn."""
         try:
             self.flush_until(deadline, stall)
         except WriteTimeout:
             if self.rest is not None and len(self.rest) == total:
-                self.rest = None
+                self.rest = None  # nothing of it has left: it never was
             else:
                 self.torn = True
             raise
@@ -262,7 +265,7 @@ class Transport:
         return self._sent - _queued_bytes(self.socket)
 
     def _offer(self, data: bytes) -> None:
-        """Give the kernel what it takes at once; the rest waits in `rest`, which is empty before."""
+        """Give the kernel what it takes at once; what is left waits in `rest`, which is None before."""
         if not Transport.try_send(self, data):  # not that of a subclass, which comes here with what it encrypted
             self.rest = memoryview(data)
 
@@ -279,7 +282,7 @@ class Transport:
     # Ending
 
     def shutdown_write(self) -> None:
-        """Tell the peer that no more bytes will come. Never raises."""
+        """Tell the peer that no more bytes will come. Never raises; for the thread that may send."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
@@ -296,7 +299,7 @@ class Transport:
         self._shut(socket.SHUT_RDWR)
 
     def _shut(self, how: int) -> None:
-        # Under the lock: between looking up the fd and the system's call the fd could be closed and be another's.
+        # Under the lock: else the fd could be closed, and given to another socket, just before the system's call.
         with self._ending, contextlib.suppress(OSError):
             if not self._closed:
                 self.socket.shutdown(how)
@@ -304,17 +307,19 @@ class Transport:
     def close(self) -> None:
         """Give the file descriptor back. Only when no other thread is receiving or sending. Idempotent."""
         with self._ending, contextlib.suppress(OSError):
-            self._closed = True
+            self._closed = (
+                True  # first: a close that an interrupt ends in the middle must not be followed by a shutdown
+            )
             self.socket.close()
 
     @property
     def closed(self) -> bool:
-        """Whether the file descriptor was given back."""
+        """Whether the file descriptor was given back. For any thread: once true, it stays so."""
         return self._closed
 
 
 def _is_blocking(sock: socket.socket) -> bool:
-    """Whether the socket waits, for Python and for the system (False where that cannot be seen)."""
+    """Whether the socket waits, for Python and for the system; False where the system does not tell."""
     return sock.gettimeout() is None and hasattr(os, "get_blocking") and os.get_blocking(sock.fileno())
 
 

@@ -40,8 +40,8 @@ class Progress:
     def __init__(self, transport: Counting, stall: float | None) -> None:
         self._transport = transport
         self._stall = stall  # seconds without progress that are too many; None: any number may pass
-        self._taken: int | None = None  # at the latest look that found progress, which was at _since
-        self._since = 0.0
+        self._taken: int | None = None  # what the peer had taken when a look last found progress; None before the first
+        self._since = 0.0  # the instant of that look
 
     def check(self, now: float) -> None:
         """Raise OSError (ETIMEDOUT) when nothing has moved for the stall limit."""

@@ -132,7 +132,7 @@ class AcceptAnswerTests(unittest.TestCase):
         self.assertEqual(deflate.offer(), f"{BOTH}; client_max_window_bits")
 
     def test_own_offer_is_acceptable(self):
-        """A server of ours accepts what a client of ours offers, and the client the answer."""
+        """This library's server accepts what its client offers, and the client accepts the answer."""
         offered = [(NAME, [SERVER_FLAG, CLIENT_FLAG, client_bits(None)])]
         header = accept_offers(offered).header
         name, *parameters = header.split("; ")
@@ -429,7 +429,7 @@ class InflateTests(unittest.TestCase):
         self.assertLessEqual(max(fed), 4096)
 
     def test_corrupt_data(self):
-        """What is not DEFLATE is 1007, at once, and the connection is left OPEN: the complaint is ours."""
+        """What is not DEFLATE is 1007, at once, and the connection is left OPEN: the complaint is this side's."""
         for body in (b"\x07", b"\xff\xff\xff\xff", b"\x00\x05\x00\x00\x00hello\x00", b"\xf2\x48\xcd\xff\xff\xff\xff"):
             for peer in self.both_roles():
                 self.assertEqual(peer.message(body), refused(1007))

@@ -904,7 +904,7 @@ class Part:
         return [*between, (self.kind, self.payload.decode() if self.kind is TEXT else self.payload)]
 
     def written(self, client, bits):
-        """By ours: as one frame, as a prepared message, or streamed; compressed where that makes sense."""
+        """By this library: as one frame, as a prepared message, or streamed; compressed where that makes sense."""
         compression = None if bits is None or self.kind >= CLOSE else (self.level, bits)
         if self.prepared:
             data = self.payload.decode() if self.kind is TEXT else self.payload
@@ -1078,7 +1078,7 @@ class TestWriting(DifferentialTestCase):
     """What one side writes is what the other reads."""
 
     def test_ours(self):
-        """Whole, prepared and streamed messages, compressed or not, arrive in websockets and in a Protocol of ours."""
+        """Whole, prepared and streamed messages, compressed or not, arrive in websockets and in a Protocol."""
 
         def check(case):
             stream = b"".join(part.written(case.client, case.bits if case.compression else None) for part in case.said)
@@ -1087,7 +1087,7 @@ class TestWriting(DifferentialTestCase):
         explore(check, draw_conversation)
 
     def test_theirs(self):
-        """What websockets writes, fragments and compression included, arrives in a Protocol of ours."""
+        """What websockets writes, fragments and compression included, arrives in a Protocol."""
 
         def check(case):
             writer = theirs(case.client, case.compression, None, case.bits)

@@ -169,7 +169,7 @@ class WithoutNumpyTests(MaskingTests):
         self.enterContext(mock.patch.dict(sys.modules, {"numpy": None}))
 
     def test_its_absence_is_looked_up_once(self):
-        """A failed import is dear, so it is remembered."""
+        """A failed import is expensive, so it is remembered."""
         masking.mask(bytes(4096), KEY)
         self.assertIsNone(masking._numpy)
         with mock.patch.object(masking.importlib, "import_module", side_effect=AssertionError):

@@ -261,6 +261,13 @@ class AttemptTests(LeakChecks):
             attempt.stop()
             self.assertEqual(woken, [1] if stop_inside else [])
 
+    def test_what_wakes_finds_it_stopped(self) -> None:
+        """Whoever is woken looks whether it was stopped, so that is true before the wake-up."""
+        attempt, seen = Attempt(None), []
+        with attempt.interruptible(lambda: seen.append(attempt.stopped)):
+            attempt.stop()
+        self.assertEqual(seen, [True])
+
     def test_stopped_before(self) -> None:
         """What may be interrupted is not begun after a stop."""
         attempt, entered = Attempt(None), []
@@ -607,6 +614,19 @@ class RaceTests(ConnectorTestCase):
             with swallowing() as first, swallowing() as second, delay(0):
                 with resolving(*(first, second)[:dead_ones]):
                     self.assert_stops(2 + dead_ones + 1, connect_tcp, NAME, 80)  # lookup, each start, and the wait
+
+    def test_interrupted_as_it_begins(self) -> None:
+        """Ctrl-C while a connect begins leaves no socket open."""
+        made: list[socket.socket] = []
+
+        class Interrupted(socket.socket):
+            def connect_ex(self, address: Any) -> int:
+                made.append(self)
+                raise KeyboardInterrupt
+
+        with listening() as listener, mock.patch("socket.socket", Interrupted), self.assertRaises(KeyboardInterrupt):
+            connect_tcp(*listener.getsockname(), Attempt(PATIENCE))
+        self.assertEqual([sock.fileno() for sock in made], [-1])
 
     def test_interrupted(self) -> None:
         """Ctrl-C ends the wait for an answer."""

@@ -523,7 +523,7 @@ class ThreadTests(Cases):
         self.assertEqual(handled, [None])
 
     def test_thread_that_dies(self):
-        """If the thread dies of an error of ours, that is seen, and the next request starts another with all work."""
+        """A thread that dies of a defect is seen to, and the next request starts another one with all work."""
         sock, _ = self.make_pair(full=True)
         other, _ = self.make_pair()
         seen = []
@@ -540,7 +540,7 @@ class ThreadTests(Cases):
 
     @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
     def test_fork(self):
-        """A fork in the middle of work: the child has nothing to do, no descriptor of ours, and can work on its own."""
+        """A fork in the middle of work: the child has nothing to do, has no descriptor of the drain, and can work."""
         script = """
 import os, socket, sys, threading, time
 from syncws._net.drain import drain

@@ -141,6 +141,14 @@ class ReadingTests(TLSCases):
             server.send(b"farewell")
             self.assertEqual(client.receive(100, 5.0), b"farewell")
 
+    def test_shutdown_read_is_known_before_it_is_done(self):
+        """The reader that shutdown_read wakes finds out that the end of the stream is this side's doing."""
+        server, _ = self.agreed()
+        known = []
+        with mock.patch.object(server, "_shut", side_effect=lambda how: known.append(server._deaf)):
+            server.shutdown_read()
+        self.assertEqual(known, [True])
+
     def test_nothing_came(self):
         """receive gives None when the wait is over."""
         server, _ = self.agreed()

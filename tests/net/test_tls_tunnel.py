@@ -20,7 +20,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n\r\n"  # what stands in a tunnel before TLS begins
 
 
 class Codec:
-    """TLS by the standard library alone, over anything that receives and sends: a peer that shares no code of ours."""
+    """TLS by the standard library alone, over anything that receives and sends: a peer without this library's code."""
 
     def __init__(self, transport, context, *, server_side):
         self._transport = transport
@@ -271,7 +271,7 @@ class HandshakeTests(TunnelCases, test_tls.HandshakeTests):
         return sockets
 
     def test_in_the_record_of_the_consent(self):
-        """What stands behind a proxy's consent in the same record is not lost: whether it was read, or is yet to be."""
+        """What follows a proxy's consent in the same record is not lost, whether it was read or is yet to be."""
         for read in (len(HEAD), len(HEAD) + 1, 65536):
             with self.subTest(read):
                 ours, theirs = self.make_outer()
