@@ -21,9 +21,9 @@ ConcurrencyError are the caller's. Nothing here does I/O or knows a connection.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, overload
 
 
 class MessageType(IntEnum):
@@ -75,6 +75,40 @@ _CODE_NAMES = {code.value: code.name.lower().replace("_", " ") for code in Close
 Closing = tuple[Literal["sent", "received"], int, str]
 
 
+class HeaderFields(Protocol):
+    """What can be asked of the headers of an `Answer`: see `syncws.Headers`."""
+
+    @overload
+    def get(self, name: str) -> str | None: ...
+
+    @overload
+    def get(self, name: str, default: str) -> str: ...
+
+    def get_all(self, name: str) -> list[str]: ...
+
+    def __getitem__(self, name: str) -> str: ...
+
+    def __contains__(self, name: object) -> bool: ...
+
+    def __iter__(self) -> Iterator[tuple[str, str]]: ...
+
+
+class Answer(Protocol):
+    """An HTTP answer in an exception: `syncws.Response` on a server, `syncws.ReceivedResponse` on a client."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def headers(self) -> HeaderFields: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+
 class WebSocketError(Exception):
     """The base of everything the library raises of its own."""
 
@@ -82,11 +116,11 @@ class WebSocketError(Exception):
 class HandshakeError(WebSocketError):
     """The server refuses to upgrade a request, or the request is malformed (gorilla's HandshakeError).
 
-    ``status`` is the HTTP status. ``response`` is the answer to send; a server sends it when the exception escapes
-    from a handler.
+    ``status`` is the HTTP status. ``response`` is the answer to send, a `syncws.Response`; a server sends it when the
+    exception escapes from a handler.
     """
 
-    def __init__(self, message: str, status: int = 400, response: Any = None) -> None:
+    def __init__(self, message: str, status: int = 400, response: Answer | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.response = response
@@ -95,20 +129,21 @@ class HandshakeError(WebSocketError):
 class BadHandshakeError(HandshakeError):
     """The client got something other than a valid 101 (gorilla's ErrBadHandshake).
 
-    ``response`` is what the server answered, with the beginning of its body; None, and ``status`` 0, if that was no
-    HTTP at all.
+    ``response`` is what the server answered, a `syncws.ReceivedResponse` with the beginning of its body; None, and
+    ``status`` 0, if that was no HTTP at all.
     """
 
-    def __init__(self, message: str, response: Any = None) -> None:
+    def __init__(self, message: str, response: Answer | None = None) -> None:
         super().__init__(message, 0 if response is None else response.status, response)
 
 
 class ProxyError(HandshakeError):
     """The proxy refused to open a tunnel, with ``status`` and ``headers``; 0 and none where it is not HTTP's."""
 
-    def __init__(self, message: str, status: int = 502, headers: Any = ()) -> None:
+    def __init__(self, message: str, status: int = 502, headers: HeaderFields | tuple[()] = ()) -> None:
         super().__init__(message, status)
-        self.headers = headers
+        # The library's own have Headers always.
+        self.headers: HeaderFields = headers  # type: ignore[assignment]
 
 
 class ConnectionClosed(WebSocketError):

@@ -48,7 +48,7 @@ class TypedTests(unittest.TestCase):
         with running(syncws.Server(server.either, port=0)) as serving:
             url = f"ws://127.0.0.1:{serving.port}"
             self.assertEqual(client.talk(url), "hello")
-            self.assertEqual(client.talk(f"{url}/health"), "refused: 200")
+            self.assertEqual(client.talk(f"{url}/health"), "refused: 200 OK")
 
     def test_mistakes(self) -> None:
         """What a type checker refuses raises a TypeError, which says what is wrong."""

@@ -95,7 +95,7 @@ def open_http_tunnel(
     try:
         answer = exchange.ask("CONNECT", destination, [*fields, *headers])
     except BadAnswer as error:
-        raise ProxyError(f"no tunnel through the proxy {proxy}: {error}", 0) from None
+        raise ProxyError(f"no tunnel through the proxy {proxy}: {error}", 0, Headers()) from None
     if not 200 <= answer.status <= 299:
         raise ProxyError(_say_refusal(proxy, destination, answer), answer.status, answer.headers)
     return exchange.trailing
@@ -130,7 +130,7 @@ def open_socks_tunnel(transport: Transport, proxy: ProxyURL, host: str, port: in
         client.connect(host, port)
     except (socks.ProxyError, socks.ProxyTimeoutError, UnicodeDecodeError) as error:  # the last: of the address it says
         attempt.remaining(_STEP)  # raises what was behind it, if it was our own limit
-        raise ProxyError(f"the proxy {proxy} opens no tunnel to {host}:{port}: {error}", 0) from None
+        raise ProxyError(f"the proxy {proxy} opens no tunnel to {host}:{port}: {error}", 0, Headers()) from None
 
 
 class _Connected:

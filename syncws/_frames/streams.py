@@ -48,7 +48,7 @@ class MessageReader(io.RawIOBase):
         def read(self, size: int = -1, /) -> bytes:
             """As io.RawIOBase has it; but never None, as this waits."""
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: Any, /) -> int:  # a buffer that can be written to has no name before Python 3.12
         """Fill the buffer with what is there, waiting for a byte at least; 0 at the end of the message."""
         target = memoryview(buffer).cast("B")
         if not target or not self._has_piece():
@@ -229,7 +229,13 @@ class MessageWriter:
         self._sink.release()
 
 
-def join_messages(conn: Any, term: bytes = b"") -> Iterator[bytes]:
+class _Readable(Protocol):
+    """A Conn, as far as it matters here."""
+
+    def next_reader(self) -> MessageReader: ...
+
+
+def join_messages(conn: _Readable, term: bytes = b"") -> Iterator[bytes]:
     """All messages of a connection as one stream of bytes, term after each (gorilla's JoinMessages).
 
     Yields pieces as they arrive and ends by raising what the connection ended with, a normal close too.

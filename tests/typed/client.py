@@ -28,7 +28,14 @@ def talk(url: str) -> str:
     try:
         conn = syncws.dial(url, headers=[("Authorization", "Bearer 1")], timeout=5, read_limit=1 << 20)
     except syncws.BadHandshakeError as refusal:
-        return f"refused: {refusal.status}"
+        if refusal.response is None:
+            return str(refusal)
+        assert_type(refusal.response.headers.get("Retry-After"), str | None)
+        assert_type(refusal.response.body, bytes)
+        return f"refused: {refusal.response.status} {refusal.response.reason}"
+    except syncws.ProxyError as refusal:
+        assert_type(refusal.headers.get_all("Via"), list[str])
+        raise
     assert_type(conn, syncws.Conn)
     with conn:
         assert_type(conn.response, syncws.ReceivedResponse)
