@@ -28,6 +28,7 @@ outside, with poll.
 from __future__ import annotations
 
 import _socket
+import abc
 import contextlib
 import socket
 import ssl
@@ -84,7 +85,8 @@ class ForeignTLSTransport(ForeignTransport):
     def __init__(self, sock: socket.socket, tls_socket: ForeignTLSSocket) -> None:
         super().__init__(sock, kernel_waits=False)
         self._send_flags = 0  # it takes none
-        self._deaf = False  # never goes back; an end of the stream is our own doing now
+        #: This side has ended its reading: what looks like an end of the stream from now on is its own doing.
+        self._deaf = False
         self._tls_socket = tls_socket
         self.socket = tls_socket  # type: ignore[assignment]
 
@@ -121,7 +123,7 @@ class ForeignTLSTransport(ForeignTransport):
             self.heard_part = True
 
     def shutdown_read(self) -> None:
-        self._deaf = True
+        self._deaf = True  # before the socket is shut down: the thread that this wakes must not ask TLS
         with self._ending:
             if not self._closed:
                 self._tls_socket.shutdown_read()
@@ -154,7 +156,7 @@ class ForeignTLSTransport(ForeignTransport):
         super().shutdown_write()
 
 
-class ForeignTLSSocket:
+class ForeignTLSSocket(abc.ABC):
     """TLS in the hands of Python's ssl, as a socket that does not wait: it raises BlockingIOError instead.
 
     `tls` is what is asked about the connection, `_sock` the socket under it.
@@ -168,21 +170,21 @@ class ForeignTLSSocket:
         self.tls = tls
         self._codec = threading.Lock()
 
+    @abc.abstractmethod
     def recv(self, size: int) -> bytes:
         """Up to size bytes; b"" at the end of the stream."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def recv_into(self, view: memoryview) -> int:
         """The same into a buffer; how many."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def send(self, data: Buffer, _flags: int = 0) -> int:
         """Encrypt and send a portion; how much of the data that was."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def say_goodbye(self) -> None:
         """Put close_notify on the wire; the peer's is not waited for. Never raises."""
-        raise NotImplementedError
 
     def shutdown(self, how: int) -> None:
         """Shut the connection down while no thread is inside its TLS."""

@@ -419,6 +419,21 @@ class TLSTests(TLSCase):
         transport.send(b"farewell")
         self.assertEqual(reader.result(), frame + b"farewell")
 
+    def test_a_read_right_after_shutdown_read(self) -> None:
+        """A read that is woken as the socket is shut down finds the end without asking TLS, which goes on."""
+        transport, client = self.make()
+        shut_down, found = transport._tls_socket.shutdown_read, []
+
+        def shut_down_and_read() -> None:
+            shut_down()
+            found.append(transport.receive(100, PATIENCE))
+
+        with mock.patch.object(transport._tls_socket, "shutdown_read", shut_down_and_read):
+            transport.shutdown_read()
+        self.assertEqual(found, [b""])
+        transport.send(b"farewell")
+        self.assertEqual(receive_all(client, 8), b"farewell")
+
     def test_what_came_before_shutdown_read(self) -> None:
         """What had come by then is still given, and no wait comes before the end."""
         transport, client = self.make()
