@@ -74,8 +74,9 @@ def farewell(
 
 
 def _tell(everybody: list[Leaving], code: int, reason: str, spread: float) -> None:
-    random.shuffle(everybody)
     pause = spread * _PORTION / len(everybody) if len(everybody) > _PORTION else 0.0
+    if pause:
+        random.shuffle(everybody)
     for start in range(0, len(everybody), _PORTION):
         for each in everybody[start : start + _PORTION]:
             each.start_close(code, reason)

@@ -33,19 +33,19 @@ class Connection:
 
     def __init__(self, crowd: Crowd, name: str, *, ends: str = "when told", thread: int | None = None) -> None:
         self._crowd = crowd
-        self._name = name
+        self.name = name
         self._ends = ends
         self.thread = thread
         with crowd.changed:
             crowd.here.add(self)
 
     def start_close(self, code: int, reason: str) -> None:
-        self._crowd.did.append(f"told {self._name} {code} {reason}")
+        self._crowd.did.append(f"told {self.name} {code} {reason}")
         if self._ends == "when told":
             self.leave()
 
     def cut(self) -> None:
-        self._crowd.did.append(f"cut {self._name}")
+        self._crowd.did.append(f"cut {self.name}")
         if self._ends == "when cut":
             self.leave()
 
@@ -203,14 +203,25 @@ class SpreadTests(unittest.TestCase):
                 self.assertAlmostEqual(sum(slept), spread * portions * 50 / count)
                 self.assertLessEqual(sum(slept[:-1]), spread)
 
-    def test_in_no_order(self) -> None:
-        """Who comes first is left to chance."""
+    def test_nobody_waits_for_the_first_pause(self) -> None:
+        """The first portion is told before the first pause."""
         crowd = Crowd()
-        connections = [Connection(crowd, str(number)) for number in range(100)]
-        orders: list[list[Connection]] = []
-        with mock.patch("random.shuffle", side_effect=lambda each: orders.append(list(each))):
+        for number in range(51):
+            Connection(crowd, str(number))
+        told: list[int] = []
+        clock = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: told.append(len(crowd.did)))
+        with mock.patch.object(farewell_module, "time", clock):
+            crowd.farewell(spread=1.0)
+        self.assertEqual(told, [50, 51])
+
+    def test_in_no_order(self) -> None:
+        """Who is told first is left to chance."""
+        crowd = Crowd()
+        for number in range(100):
+            Connection(crowd, f"{number:02}")
+        with mock.patch("random.shuffle", side_effect=lambda each: each.sort(key=lambda one: one.name)):
             crowd.farewell(spread=0.001)
-        self.assertEqual([set(order) for order in orders], [set(connections)])
+        self.assertEqual(crowd.did, [f"told {number:02} 1001 bye" for number in range(100)])
 
 
 if __name__ == "__main__":
