@@ -135,13 +135,20 @@ class DuplicateTests(ManagerCase):
             older, first = self.start(manager, "ann")
             Task(first.close)
             self.assertTrue(closing.wait(PATIENCE))
-            newer, second = self.start(manager, "ann")
-            self.assertEqual([call[0] for call in self.log.calls], ["open"])
-            go_on.set()
-            older.result()
-            second.close()
-            newer.result()
+            with self.assertNoLogs("syncws.manager", "WARNING"):
+                newers = [self.start(manager, "ann")] if duplicate == "reject" else self.two(manager)
+                self.assertEqual([call[0] for call in self.log.calls], ["open"])
+                go_on.set()
+                older.result()
+                self.assertTrue(await_(lambda: len(self.log.calls) == 3))
+            for newer, second in newers:
+                Task(second.close)
+                newer.result()
             self.assertEqual([call[0] for call in self.log.calls], ["open", "close", "open", "close"])
+
+    def two(self, manager: Manager) -> list[tuple[Task, Conn]]:
+        """Two newer connections of an id, of which the second replaces the first before that has had its on_open."""
+        return [self.start(manager, "ann") for _ in range(2)]
 
     def test_a_callback_that_replaces_its_own_member(self) -> None:
         """A callback may register another connection under its own id: it does not wait for itself."""
@@ -169,6 +176,22 @@ class DuplicateTests(ManagerCase):
         with self.assertNoLogs("syncws.manager", "WARNING"):
             manager.unregister("ann")
         self.assertEqual([call[0] for call in self.log.calls], ["open", "close", "open"])
+
+    def test_an_on_close_of_a_lost_one_that_registers_its_own_id(self) -> None:
+        """The same in the settler's thread."""
+        conn, _ = self.connect()
+
+        def on_close(member: Member, error: BaseException | None) -> None:
+            manager.register(conn, "ann")
+            self.log.on_close(member, error)
+
+        manager = Manager(on_open=self.log.on_open, on_close=on_close)
+        member, _ = self.join(manager, "ann")
+        member.conn.close_now()
+        with self.assertNoLogs("syncws.manager", "WARNING"):
+            manager.broadcast("x")
+            self.wait(self.log.closed)
+        self.assertEqual([call[0] for call in self.log.calls], ["open", "open", "close"])
 
     def test_an_on_close_that_registers_another_s_id(self) -> None:
         """While all are closed an on_close may register the id of one whose turn has not come: that is told first."""

@@ -21,7 +21,13 @@ class MemberTests(ManagerCase):
 
     def test_what_a_member_knows(self) -> None:
         """When it came, when it was last heard, and whatever the application wants to keep with it."""
-        manager = Manager(**self.log.options())
+        heard = []
+
+        def on_message(member: Member, message: str | bytes) -> None:
+            heard.append(member.last_seen)
+            self.log.on_message(member, message)
+
+        manager = Manager(**{**self.log.options(), "on_message": on_message})
         with mock.patch("time.time", return_value=1000.0):
             task, client = self.start(manager, "ann", ["lobby"])
             self.wait(self.log.opened)
@@ -32,7 +38,7 @@ class MemberTests(ManagerCase):
         with mock.patch("time.time", return_value=1005.0):
             client.send("hello")
             self.wait(self.log.heard)
-        self.assertEqual((member.opened_at, member.last_seen), (1000.0, 1005.0))
+        self.assertEqual((member.opened_at, member.last_seen, heard), (1000.0, 1005.0, [1005.0]))
         self.assertRegex(repr(member), "^<syncws.Member 'ann' open <syncws.Conn server .* open>>$")
         client.close()
         task.result()

@@ -8,7 +8,7 @@ from typing import Any
 
 from syncws import CloseError, DuplicateIdError, Manager, ManagerStats, Member
 from syncws._rooms.registry import Predecessors, Registry
-from tests.tasks import PATIENCE
+from tests.tasks import PATIENCE, Task
 
 from .support import ManagerCase
 
@@ -85,7 +85,8 @@ class RoomTests(ManagerCase):
         self.assertEqual((manager.rooms(), manager.rooms("bob")), ({"lobby", "garden"}, {"lobby", "garden"}))
         self.assertEqual((ann.rooms, manager.count("lobby"), manager.count("nowhere")), ({"lobby"}, 2, 0))
         self.assertTrue(bob.leave("garden"))
-        self.assertEqual((manager.rooms(), manager.members("garden")), ({"lobby"}, []))
+        self.assertFalse(bob.leave("garden"))
+        self.assertEqual((manager.rooms(), manager.members("garden"), bob.rooms), ({"lobby"}, [], {"lobby"}))
         self.assertTrue(manager.leave("ann", "lobby"))
         self.assertEqual(manager.members("lobby"), [bob])
 
@@ -156,6 +157,33 @@ class AloneTests(unittest.TestCase):
         self.assertFalse(registry.claim(ann))
         registry.settle(ann)
         self.assertEqual(registry.stats(), ManagerStats(0, 0, 1, 1, 0, 0, 0, 0))
+
+    def test_taken_out_twice(self) -> None:
+        """The first reason stays, and only the send that takes it out has something to hand over."""
+        registry = Registry("many")
+        ann, _ = self.admit(registry, "ann")
+        lost, other = CloseError(1006), CloseError(4000)
+        self.assertTrue(registry.take_out_lost(ann, lost))
+        self.assertFalse(registry.take_out_lost(ann, other))
+        registry.take_out(ann, other)
+        self.assertIs(ann._error, lost)
+
+    def test_whom_a_newer_one_waits_for(self) -> None:
+        """For one whose on_close another thread has to call, however many wait; for none that has no on_close."""
+        for opened in (True, False):
+            with self.subTest(opened=opened):
+                registry = Registry("replace")
+                conn: Any = Unused()
+                older = Task(Member, None, registry.lock, "ann", conn, in_run=True).result()  # its own thread's
+                registry.admit(older, (), CloseError(4001))
+                if opened:
+                    registry.open(older)
+                newer, predecessors = self.admit(registry, "ann")
+                registry.take_out(newer, None)
+                _, more = self.admit(registry, "ann")
+                expected = registry.expect_settled(predecessors.leaving)
+                self.assertEqual([member for member, _ in expected], [older] if opened else [])
+                self.assertEqual(registry.expect_settled(more.leaving), expected)
 
     def test_predecessors(self) -> None:
         """The policy says who is taken out for a new member, and whose on_close comes before its on_open."""

@@ -75,15 +75,34 @@ class SettlerTests(ManagerCase):
         self.assertEqual(len(self.log.calls), 1)
 
     def test_one_that_comes_as_the_thread_ends(self) -> None:
-        """A member that is handed over in the instant in which the thread runs out of others is settled too."""
+        """A member that is handed over in the instant in which the thread has found no other one is settled too."""
         settled = threading.Semaphore(0)
         settler = Settler()
         member, _ = self.join(Manager(), "ann")
-        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
-        sys.setswitchinterval(1e-6)
-        for _ in range(500):
+
+        def hand_over() -> None:
             settler.hand_over(member, lambda member: settled.release())
-            self.wait(settled)
+
+        class Gate:
+            """The settler's lock; when its thread has let go of it for the second time, another member comes."""
+
+            lock = threading.Lock()
+            left = 0
+
+            def __enter__(self) -> None:
+                self.lock.acquire()
+
+            def __exit__(self, *exc: object) -> None:
+                self.lock.release()
+                if threading.current_thread().name == "syncws-on-close":
+                    self.left += 1
+                    if self.left == 2:  # first it took the one member, then it found no other
+                        Task(hand_over).result()
+
+        settler._lock = Gate()  # type: ignore[assignment]
+        hand_over()
+        self.wait(settled)
+        self.wait(settled)
 
     def test_one_that_comes_back_waits_for_no_other(self) -> None:
         """A newer connection calls the on_close of the lost one of its id, if others are before that; once."""

@@ -30,6 +30,22 @@ class StatsTests(ManagerCase):
         manager.unregister("ann")
         self.assertEqual((manager.stats().members, manager.stats().closed, manager.stats().rooms), (1, 1, 0))
 
+    def test_while_it_leaves(self) -> None:
+        """What was dropped of a member whose on_close is under way is counted, and afterwards once, and at once."""
+        seen = []
+        manager = Manager(on_close=lambda member, error: seen.append(manager.stats().dropped))
+        conn, _ = self.stuck()
+        manager.register(conn, "ann", send_queue=1)
+        for overflow in ("drop_newest", "drop_oldest"):
+            conn.set_send_queue(overflow=overflow)  # type: ignore[arg-type]
+            for _ in range(2):
+                manager.send("ann", "x")
+        self.assertEqual(manager.stats().dropped, 3)
+        manager.unregister("ann")
+        self.assertEqual((seen, manager.stats().dropped), ([3], 3))
+        conn.close_now()
+        self.assertEqual(manager.stats().dropped, 4)
+
     def test_what_never_leaves_is_counted(self) -> None:
         """Messages that waited when a stuck member was closed count as dropped once its connection is cut; once."""
         for leave in (lambda manager: manager.close("ann"), lambda manager: manager.unregister("ann")):
@@ -156,12 +172,18 @@ class DropsTests(unittest.TestCase):
                     meanwhile(self)
                 return value
 
-        for meanwhile in (lambda conn: drops.look_again(), lambda conn: self.begin(Leaver(conn, 5))):
+        def come_and_go(conn: Any) -> None:
+            self.begin(Leaver(conn, 5))
+            self.end(Leaver(conn, 5), 5, 1)
+
+        for meanwhile in (lambda conn: drops.look_again(), lambda conn: self.begin(Leaver(conn, 5)), come_and_go):
             before = self.total()
             conn: Any = Asked(meanwhile)
             self.end(Leaver(conn), 0, 5)
             drops.look_again()
-            self.assertEqual((self.total() - before, drops._left), (5, {}))
+            self.assertEqual(self.total() - before, 5)
+        drops.look_again()
+        self.assertEqual((self.total() - before, drops._left), (5, {}))
 
 
 if __name__ == "__main__":
