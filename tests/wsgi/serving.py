@@ -69,7 +69,7 @@ def serving(name: str, app: App, *, tls: bool = False, threads: int = 4) -> Iter
 
 
 def receive_response(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers in lower case, and body of a response, and not a byte of what comes behind it."""
+    """Status, headers in lower case, and body of a response, and not a byte of what comes after it."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         head += _receive(sock, 1)
@@ -81,11 +81,11 @@ def receive_response(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
     return int(status.split()[1]), headers, body
 
 
-def upgrade(served: Served, behind: bytes = b"", handshake: bytes = HANDSHAKE) -> Peer:
-    """A WebSocket; bytes that are given go out behind the handshake in the same send."""
+def upgrade(served: Served, early: bytes = b"", handshake: bytes = HANDSHAKE) -> Peer:
+    """A WebSocket; bytes that are given leave after the handshake, in the same send."""
     sock = served.connect()
     try:
-        sock.sendall(handshake + behind)
+        sock.sendall(handshake + early)
         status, _, body = receive_response(sock)
         if status != 101:
             raise AssertionError(f"no upgrade: {status} {body!r}")

@@ -173,7 +173,7 @@ class TCPTests(LeakChecks):
         self.check_goes_on(transport, client)
 
     def test_swallow_beyond_the_end(self) -> None:
-        """So it is after the connection is closed too, as the view has yet to return: until its thread takes another
+        """It does so after the connection is closed too, as the view has yet to return: until its thread takes another
         one."""
         transport, server, _ = self.make(swallow=True)
         transport.close()
@@ -185,7 +185,7 @@ class TCPTests(LeakChecks):
         self.assertEqual(other_server.send(b"in time"), 7)
 
     def test_the_sink_goes_with_its_thread(self) -> None:
-        """A thread that ends leaves nothing behind of the connections it has taken."""
+        """A thread that ends leaves nothing of the connections that it has taken."""
         _, server, _ = Task(self.make, swallow=True).result()
         with self.assertRaises(BrokenPipeError):
             server.send(b"late")

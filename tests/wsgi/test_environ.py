@@ -80,7 +80,7 @@ class RequestTests(unittest.TestCase):
         return request_of({"REQUEST_METHOD": "GET", **more})
 
     def test_paths(self) -> None:
-        """What the server has decoded is quoted again, but for what a path may hold as it is."""
+        """What the server has decoded is quoted again, except for what a path may hold as it is."""
         rows = [
             ("", "", "/"),
             ("/app", "", "/app"),

@@ -242,7 +242,7 @@ class TLSTests(TLSCase):
         self.assertEqual(receive_all(client, 11), b"still there")
 
     def test_end_after_our_own(self) -> None:
-        """So it is after this side has sent its own."""
+        """The end is found too after this side has sent its own."""
         transport, client = self.make()
         transport.shutdown_write()
         client.shutdown_write()
@@ -408,7 +408,7 @@ class TLSTests(TLSCase):
         transport.shutdown_read()
 
     def test_what_waits_at_shutdown_read_leaves_encrypted(self) -> None:
-        """shutdown_read ends reading only: what waits to leave, and what comes behind it, goes through TLS."""
+        """shutdown_read ends reading only: what waits to leave, and what is sent after it, goes through TLS."""
         transport, client = self.make(SMALL)
         frame = SECRET * (FULL // len(SECRET))
         transport.take(frame)
@@ -544,7 +544,7 @@ class ConnTests(TLSCase):
         return caught.exception
 
     def test_messages_of_every_size(self) -> None:
-        """What is sent comes back, be it empty or a megabyte long, while pings pass in both directions."""
+        """What is sent comes back, whether it is empty or a megabyte long, while pings pass in both directions."""
         server, client = self.make_conns(SMALL, read_limit=None)
 
         def echo() -> None:
@@ -619,7 +619,7 @@ class ConnTests(TLSCase):
         self.assertEqual(reader.result().code, 1000)
 
     def test_an_overflow_leaves_nothing_unencrypted(self) -> None:
-        """A peer that does not read is dismissed (1013): what it is still sent is encrypted as everything before."""
+        """A peer that does not read is dismissed (1013): what is still sent to it is encrypted, like all before."""
         server, client = self.make_conns(SMALL, send_queue=2, close_timeout=PATIENCE)
         with self.assertRaises(CloseError):
             while True:
@@ -630,7 +630,7 @@ class ConnTests(TLSCase):
         self.assertNotIn(SECRET[:22], wiretap.heard())
 
     def test_the_peer_sees_a_dismissal(self) -> None:
-        """A peer that does read what was left gets it whole, with the close behind it."""
+        """A peer that does read what was left gets it whole, and then the close."""
         server, client = self.make_conns(SMALL, send_queue=2, close_timeout=PATIENCE)
         sent = 0
         with self.assertRaises(CloseError):

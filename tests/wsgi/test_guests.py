@@ -150,7 +150,7 @@ class AdmitTests(GuestsCase):
         self.assertEqual({pool: _view_limit(pool) for pool in rows}, rows)
 
     def test_a_full_pool(self) -> None:
-        """With the rest of its threads taken, a view is refused, and says how many there are; others are not."""
+        """When the other threads are taken a view is refused, and told how many they are; others are not refused."""
         views = [self.view(taken(pool=4)) for _ in range(3)]
         with self.assertRaisesRegex(Full, "^3 of the 4 threads of a server serve WebSocket connections$") as caught:
             self.view(taken(pool=4))
@@ -266,7 +266,7 @@ class ShutdownTests(GuestsCase):
         self.assertTrue(far.at_end())
 
     def test_a_handler_that_is_stuck_in_a_send(self) -> None:
-        """So is one whose peer does not read; that wakes a handler that is stuck in a send."""
+        """A peer that does not read is cut as well, which wakes a handler that is stuck in a send."""
 
         def push(conn: Conn) -> None:
             while True:

@@ -69,7 +69,7 @@ class ViewTestCase(LeakChecks):
         return int(server.server_port)
 
     def ask(self, port: int, path: str = "/ws", sock: socket.socket | None = None) -> tuple[bytes, Peer]:
-        """(the status line, a peer behind the head) of a handshake."""
+        """(the status line of the answer to a handshake, a peer that reads what follows its head)"""
         if sock is None:
             sock = socket.create_connection(("127.0.0.1", port), timeout=10)
             self.addCleanup(sock.close)
@@ -172,7 +172,7 @@ class WayTests(ViewTestCase):
         self.assertTrue(self.ended())
 
     def test_arguments(self) -> None:
-        """The handler gets what serve is given behind it; headers go into the 101."""
+        """The handler gets the arguments that follow it in serve; headers go into the 101."""
 
         def handler(conn: syncws.Conn, user: str, number: int) -> None:
             conn.send(f"{user} {number}")

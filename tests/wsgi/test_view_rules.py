@@ -141,7 +141,7 @@ class WayTests(ByHandCase):
             self.assertEqual(self.mode(environ, peer, detach=detach), (detached, DetachedTransport))
 
     def test_tls(self) -> None:
-        """So is TLS, where it is Python's own."""
+        """TLS is taken away too, where it is Python's own."""
         for detach, detached in ((None, True), (True, True), (False, False)):
             environ, _, peer = self.make_tls()
             self.assertEqual(self.mode(environ, peer, detach=detach), (detached, DetachedTLSTransport))
@@ -164,7 +164,7 @@ class WayTests(ByHandCase):
         self.assertIn("a connection of werkzeug cannot be detached: the server itself speaks TLS", body)
 
     def test_where_descriptors_cannot_be_exchanged(self) -> None:
-        """So it is with plain connections on Windows."""
+        """Plain connections stay in the view on Windows."""
         with mock.patch.object(exchange, "CAN_EXCHANGE", False):
             environ, server, peer = self.make()
             self.assertEqual(self.mode(environ, peer), (False, BorrowedTransport))
@@ -175,7 +175,7 @@ class WayTests(ByHandCase):
             self.assertIn("cannot exchange descriptors", self.check_refused(environ, 501, detach=True))
 
     def test_a_taker_that_says_no(self) -> None:
-        """And where the server's taker says that a connection may not outlive its view."""
+        """So do those whose taker says that a connection may not outlive its view."""
         with self.taking(detachable=False):
             environ, _, peer = self.make()
             self.assertEqual(self.mode(environ, peer), (False, BorrowedTransport))
@@ -205,7 +205,7 @@ class WayTests(ByHandCase):
                     self.assertEqual(caught.exception.status, 501)
 
     def test_the_server_is_told(self) -> None:
-        """A server that wants to know that the response is no concern of its is told, before the view returns."""
+        """A server that has to be told that its connection was taken is told, before the view returns."""
         for detach in (None, False):
             marks: list[str] = []
             environ, _, peer = self.make()
@@ -217,7 +217,7 @@ class WayTests(ByHandCase):
             peer.socket.close()
 
     def test_early_bytes(self) -> None:
-        """What the server has read behind the request is the connection's first."""
+        """What the server has read after the request is the connection's first."""
         for detach in (None, False):
             environ, _, peer = self.make()
             received: list[Any] = []
@@ -304,7 +304,7 @@ class EndTests(ByHandCase):
                 server.send(b"HTTP/1.1 500 Internal Server Error")
 
     def test_a_handler_that_exits(self) -> None:
-        """SystemExit of a detached handler ends its connection; the log says so, but for nobody who does not look."""
+        """SystemExit of a detached handler ends its connection; the log says so at DEBUG only."""
 
         def handler(conn: syncws.Conn) -> None:
             raise SystemExit
@@ -318,7 +318,7 @@ class EndTests(ByHandCase):
         self.assertEqual(logs.output, ["DEBUG:syncws.wsgi:/chat: the handler exited"])
 
     def test_a_client_that_has_gone(self) -> None:
-        """Where the 101 cannot be sent no handler runs; it is one line of INFO, and the view returns as ever."""
+        """Where the 101 cannot be sent no handler runs; it is one line of INFO, and the view returns as usual."""
         for detach in (None, False):
             ran: list[syncws.Conn] = []
             environ, _, peer = self.make()
@@ -427,7 +427,7 @@ class OwnServerTests(LeakChecks):
         self.assertIsNone(request.then)
 
     def test_twice(self) -> None:
-        """A request is served once, be it that its handler has yet to run."""
+        """A request is served once, even if its handler has yet to run."""
         environ, request, peer = self.make()
         syncws.Upgrader().serve(environ, nothing)
         with self.assertRaisesRegex(ValueError, "upgraded before"):
@@ -449,7 +449,7 @@ class KeptAliveTests(LeakChecks):
     """A server goes on with a connection that was not taken."""
 
     def ask_again(self, server: str, first: bytes, **options: Any) -> tuple[int, int]:
-        """(status of a handshake, status of a plain request behind it on the same connection)"""
+        """(status of a handshake, status of a plain request after it on the same connection)"""
 
         def app(environ: Environ, start_response: Any) -> Any:
             if environ["PATH_INFO"] == "/plain":
@@ -473,7 +473,7 @@ class KeptAliveTests(LeakChecks):
                 self.assertEqual(self.ask_again(server, bad), (400, 200))
 
     def test_no_thread(self) -> None:
-        """So it is when there was no thread for a detached connection."""
+        """The next request is served as well when there was no thread for a detached connection."""
         start = threading.Thread.start
 
         def refuse(thread: threading.Thread) -> None:

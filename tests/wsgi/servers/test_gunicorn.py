@@ -70,7 +70,7 @@ class GunicornTests(LeakChecks):
         self.assertTrue(find(environ).is_tls)
 
     def test_early_bytes(self) -> None:
-        """What its parser has read behind the request is given once; looking leaves it where it is."""
+        """What its parser has read after the request is given once; looking leaves it where it is."""
         for tls in (False, True):
             environ, *_ = self.request(HANDSHAKE + EARLY, tls=tls)
             self.assertEqual(find(environ).read_early(), EARLY)
@@ -79,12 +79,12 @@ class GunicornTests(LeakChecks):
             self.assertEqual(find(environ).read_early(), b"")
 
     def test_early_bytes_through_wrappers(self) -> None:
-        """So it is behind middlewares that wrap wsgi.input."""
+        """It is given behind middlewares that wrap wsgi.input, too."""
         environ, *_ = self.request(HANDSHAKE + EARLY)
         self.assertEqual(find({**environ, "wsgi.input": InputWrapper(environ["wsgi.input"])}).read_early(), EARLY)
 
     def test_the_body_and_the_next_request(self) -> None:
-        """A body stays to be read, and a request behind it stays to be parsed."""
+        """A body stays to be read, and a request after it stays to be parsed."""
         environ, *_ = self.request(POST + GET)
         find(environ)
         self.assertEqual(environ["wsgi.input"].read(), b"first,second")
