@@ -93,6 +93,8 @@ def websocket(
 
 
 def _view(handler: Handler, before: Callable[..., object] | None, serve: Serve) -> View:
+    """The callback of a handler: the handshake, then the handler with the request of its view."""
+
     @functools.wraps(handler)
     def view(**wildcards: Any) -> Any:
         if before is not None:

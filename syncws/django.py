@@ -71,7 +71,7 @@ from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["release_connections", "websocket_view"]
 
-
+# A view takes what its handler takes, except the connection: a checker compares both with their callers.
 HTTPRequest = TypeVar("HTTPRequest")
 URLArguments = ParamSpec("URLArguments")
 
@@ -124,6 +124,8 @@ def websocket_view(
 
 
 def _view(handler: Callable[..., object], before: Callable[..., object] | None, serve: Serve) -> Callable[..., Any]:
+    """The view of a handler: the handshake, then the handler in the surroundings of its request."""
+
     @functools.wraps(handler)
     def view(request: Any, *args: Any, **kwargs: Any) -> Any:
         environ = _environ(request)

@@ -95,6 +95,8 @@ def websocket_view(
 
 
 def _view(handler: Handler[Target], before: Callable[..., object] | None, serve: Serve) -> View[Target]:
+    """The view of a handler: the handshake, then the handler with what the view was called with."""
+
     @functools.wraps(handler)
     def view(target: Target) -> Any:
         if before is not None:
