@@ -284,7 +284,6 @@ class TimerTests(Cases):
         self.assertFalse(timer.cancelled)
         self.assertTrue(await_(lambda: times))
         self.assertGreaterEqual(times[0], at)
-        self.assertLess(times[0], at + 5)
         self.assertTrue(timer.cancelled)
         self.assertTrue(await_(lambda: not drain_threads()))
         self.assertEqual(len(times), 1)
@@ -619,12 +618,10 @@ drain.watch(full.fileno(), lambda: False)
 drain.call_at(time.monotonic() + 3600, lambda: None)
 full.detach(), peer.detach()
 """
-        before = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-X", "dev", "-W", "error", "-c", script], capture_output=True, text=True, timeout=60
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertLess(time.monotonic() - before, 20)
 
 
 if __name__ == "__main__":

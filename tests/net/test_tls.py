@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 import unittest
 from unittest import mock
 
@@ -169,10 +168,9 @@ class ReadingTests(TLSCases):
                 if stop.wait(0.02):
                     return
 
-        before = time.monotonic()
-        dripping = Task(drip)
+        dripping = Task(drip)  # for minutes
         self.assertIsNone(server.receive(100, 0.2))
-        self.assertLess(time.monotonic() - before, 1.0)
+        self.assertTrue(dripping.is_alive())
         self.assertTrue(server.heard_part)
         stop.set()
         dripping.result()
@@ -388,9 +386,7 @@ class HandshakeTests(TLSCases):
     def test_deadline(self):
         """A peer that is silent, or drips, does not hold a handshake past its deadline."""
         server, client = self.make()
-        before = time.monotonic()
-        self.assertRaises(TimeoutError, server.handshake, before + 0.1)
-        self.assertLess(time.monotonic() - before, 1)
+        self.assertRaises(TimeoutError, server.handshake, instant(0.1))
         stop = threading.Event()
 
         def drip():
@@ -399,10 +395,11 @@ class HandshakeTests(TLSCases):
                 if stop.wait(0.02):
                     return
 
-        task = Task(drip)
+        dripping = Task(drip)  # for seconds
         self.assertRaises(TimeoutError, server.handshake, instant(0.2))
+        self.assertTrue(dripping.is_alive())
         stop.set()
-        task.result()
+        dripping.result()
 
     def test_garbage(self):
         """A client that speaks no TLS is an SSLError, which is an OSError; it gets an alert."""
