@@ -160,6 +160,25 @@ class NumpyTests(unittest.TestCase):
         masking.mask(bytes(4096), KEY)
         self.assertIs(masking._numpy, numpy)
 
+    def test_a_thread_that_looks_during_the_import(self):
+        """Another thread sees numpy only once all of what masking takes from it is there."""
+        seen = []
+
+        class Numpy:
+            uint64 = numpy.uint64
+
+            @staticmethod
+            def dtype(kind):
+                seen.append(masking._numpy)  # as another thread would in this instant
+                return numpy.dtype(kind)
+
+        with (
+            mock.patch.object(masking.importlib, "import_module", return_value=Numpy),
+            mock.patch.object(masking, "_word"),
+        ):
+            masking._uses_numpy(4096)
+        self.assertEqual(seen, [...])
+
 
 class WithoutNumpyTests(MaskingTests):
     """numpy is not installed: importing it raises ImportError."""
@@ -172,8 +191,9 @@ class WithoutNumpyTests(MaskingTests):
         """A failed import is expensive, so it is remembered."""
         masking.mask(bytes(4096), KEY)
         self.assertIsNone(masking._numpy)
-        with mock.patch.object(masking.importlib, "import_module", side_effect=AssertionError):
+        with mock.patch.object(masking.importlib, "import_module") as looked:
             masking.mask(bytes(4096), KEY)
+        looked.assert_not_called()
 
     def test_a_broken_numpy_is_no_numpy(self):
         """Whatever the import of numpy raises, masking goes on without it."""

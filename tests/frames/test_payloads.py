@@ -55,7 +55,9 @@ class TestPayloads(ProtocolTestCase):
         for code, reason in ((1000, "x" * 124), (1000, "€" * 42), (1005, "why"), (1000, "\ud800")):
             with self.assertRaises(ValueError):
                 format_close_message(code, reason)
-        for payload in (b"\x03", b"\x03\xe8\xff", b"\x03\xe8" + b"x" * 124):
+        with self.assertRaisesRegex(ValueError, "is empty or begins with two bytes of code"):
+            parse_close_payload(b"\x03")
+        for payload in (b"\x03\xe8\xff", b"\x03\xe8" + b"x" * 124):
             with self.assertRaises(ValueError):
                 parse_close_payload(payload)
 

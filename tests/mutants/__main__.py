@@ -14,7 +14,7 @@ from pathlib import Path
 from . import survivors
 from .changes import Mutant, mutants_of
 from .child import preload
-from .guards import ROOT, guards, modules
+from .guards import ROOT, modules
 from .trial import Results, survey, try_all
 
 #: What the tests import of other packages, so that each process need not.
@@ -84,7 +84,7 @@ def _selected(mutants: list[Mutant], options: argparse.Namespace) -> list[Mutant
 
 def _try(mutants: list[Mutant], listed: dict[str, str], options: argparse.Namespace) -> list[Mutant]:
     """Try the mutants, and print what becomes of them; those that live and are not listed."""
-    results = Results(options.results / "results.jsonl")
+    results = Results(options.results / "results.jsonl", options.most)
     outcomes: dict[str, Counter[str]] = {mutant.module: Counter() for mutant in mutants}
     left, to_try = [], []
     for mutant in mutants:
@@ -98,9 +98,9 @@ def _try(mutants: list[Mutant], listed: dict[str, str], options: argparse.Namesp
             if verdict.outcome in ("survived", "no test"):
                 left.append(mutant)
     if to_try:
-        wanted = dict.fromkeys(name for mutant in to_try for name in guards(mutant.module))
         preload(_PRELOADED)
-        known = survey(wanted, options.results / "survey", lambda line: print(line, flush=True))
+        mutated = dict.fromkeys(mutant.module for mutant in to_try)
+        known = survey(mutated, options.results / "survey", lambda line: print(line, flush=True))
         for number, (mutant, verdict) in enumerate(try_all(to_try, known, results, options.jobs, options.most), 1):
             outcomes[mutant.module][verdict.outcome] += 1
             by = f" by {verdict.test}" if verdict.test else ""

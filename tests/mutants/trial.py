@@ -67,28 +67,36 @@ class Copy:
         modules(self.root)[module].write_text(source)
 
 
-def survey(wanted: Iterable[str], cache: Path, report: Callable[[str], None]) -> dict[str, list[Test]]:
-    """Run test modules once, unchanged and traced: their tests, by module. What is known since is not run again."""
-    sources = "".join(path.read_text() for path in modules().values())
+def survey(mutated: Iterable[str], cache: Path, report: Callable[[str], None]) -> dict[str, list[Test]]:
+    """Run the tests that guard these modules once, unchanged and traced: what each runs, by test module.
+
+    What was found earlier counts while the test module and those that it guards here are as they were.
+    """
+    sources = {module: _hash(path.read_text()) for module, path in modules().items()}
+    needed: dict[str, set[str]] = {}  # by test module
+    for module in mutated:
+        for name in guards(module):
+            needed.setdefault(name, set()).add(module)
     found: dict[str, list[Test]] = {}
     copy: Copy | None = None
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
-        for name in wanted:
-            known = cache / f"{name}-{_hash(sources, path_of(name).read_text())}.json"
-            if not known.exists():
+        for name, guarded in needed.items():
+            file = cache / f"{name}.json"
+            stamp = {name: _hash(path_of(name).read_text()), **{module: sources[module] for module in guarded}}
+            known = json.loads(file.read_text()) if file.exists() else {"stamp": {}}
+            if not stamp.items() <= known["stamp"].items():
                 copy = copy or Copy(Path(scratch).resolve())
                 began = time.monotonic()
                 tests, failed = _survey_one(name, copy)
                 report(f"{name}: {len(tests)} tests in {time.monotonic() - began:.0f} s")
                 for each, says in failed.items():
                     report(f"  left out, since it fails while nothing is changed: {each}: {says}")
+                known = {"stamp": {**stamp, **sources}, "tests": tests}
                 cache.mkdir(parents=True, exist_ok=True)
-                for old in cache.glob(f"{name}-*.json"):
-                    old.unlink()
-                known.write_text(json.dumps(tests))
+                file.write_text(json.dumps(known))
             found[name] = [
                 Test(test, seconds, {module: set(lines) for module, lines in by_module.items()})
-                for test, seconds, by_module in json.loads(known.read_text())
+                for test, seconds, by_module in known["tests"]
             ]
     return found
 
@@ -172,8 +180,9 @@ class Trial:
 class Results:
     """What is known of mutants from earlier: a line of JSON for each verdict."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, most: int | None = None) -> None:
         self._file = file
+        self._most = most  # tests that run against a mutant: to have survived more or fewer is another verdict
         self._known: dict[str, Verdict] = {}
         if file.exists():
             for line in file.read_text().splitlines():
@@ -183,7 +192,9 @@ class Results:
     def find(self, mutant: Mutant) -> Verdict | None:
         """What became of a mutant, if the tests that said so are as they were."""
         verdict = self._known.get(mutant.key)
-        return verdict if verdict is not None and verdict.guards == _judges(mutant, verdict) else None
+        if verdict is None or verdict.guards != self._judges(mutant, verdict):
+            return None
+        return verdict
 
     def killer(self, mutant: Mutant) -> str:
         """The test that killed it the last time."""
@@ -191,20 +202,19 @@ class Results:
         return verdict.test if verdict is not None else ""
 
     def add(self, mutant: Mutant, verdict: Verdict) -> Verdict:
-        verdict = Verdict(**{**asdict(verdict), "guards": _judges(mutant, verdict)})
+        verdict = Verdict(**{**asdict(verdict), "guards": self._judges(mutant, verdict)})
         self._known[verdict.key] = verdict
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a") as file:
             file.write(json.dumps(asdict(verdict)) + "\n")
         return verdict
 
-
-def _judges(mutant: Mutant, verdict: Verdict) -> str:
-    """The hash of the tests that a verdict rests on: of the one that killed, or of all that did not."""
-    names = guards(mutant.module)
-    if verdict.test:
-        names = [name for name in names if verdict.test.startswith(f"{name}.")]
-    return _hash(*(path_of(name).read_text() for name in names))
+    def _judges(self, mutant: Mutant, verdict: Verdict) -> str:
+        """The hash of the tests that a verdict rests on: of the one that killed, or of all that did not."""
+        names = guards(mutant.module)
+        if verdict.test:
+            return _hash(*(path_of(name).read_text() for name in names if f"{name}." in f"{verdict.test}."))
+        return _hash(str(self._most), *(path_of(name).read_text() for name in names))
 
 
 def _hash(*texts: str) -> str:
@@ -214,7 +224,7 @@ def _hash(*texts: str) -> str:
 def chosen(mutant: Mutant, known: dict[str, list[Test]], first: str = "", most: int | None = None) -> list[Test]:
     """The tests that run a mutant's lines: the module's own, then its neighbours'; of either the quickest first."""
     ordered = []
-    own, *neighbours = ([test for test in known[name] if test.runs(mutant)] for name in guards(mutant.module))
+    own, *neighbours = ([test for test in known.get(name, ()) if test.runs(mutant)] for name in guards(mutant.module))
     for tests in (own, [test for found in neighbours for test in found]):
         classes: dict[str, list[Test]] = {}  # kept together, for what a class sets up
         for test in tests:
