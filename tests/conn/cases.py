@@ -71,13 +71,14 @@ class ConnCase(LeakChecks):
 
 
 class Clock:
-    """time.monotonic of the module under test, which the test can move on."""
+    """time.monotonic of the module under test, which the test can move on. If it stands, nothing else moves it on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stands: bool = False) -> None:
         self._ahead = 0.0
+        self._stands_at = time.monotonic() if stands else None
 
     def monotonic(self) -> float:
-        return time.monotonic() + self._ahead
+        return (self._stands_at or time.monotonic()) + self._ahead
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -85,9 +86,9 @@ class Clock:
 
 
 @contextmanager
-def moved_clock() -> Iterator[Clock]:
-    """Give the connection a clock that can be moved, for the length of the block."""
-    clock = Clock()
+def moved_clock(*, stands: bool = False) -> Iterator[Clock]:
+    """Give the connection a clock that can be moved, for the length of the block; maybe one that stands."""
+    clock = Clock(stands=stands)
     with ExitStack() as patches:
         for module in ("conn", "inbound", "closing"):
             patches.enter_context(mock.patch(f"syncws._conn.{module}.time", clock))

@@ -9,9 +9,20 @@ import threading
 import time
 import zlib
 
-from syncws import BINARY, TEXT, CloseError, ConcurrencyError, ProtocolError, ReadLimitError, ReadTimeout, join_messages
+from syncws import (
+    BINARY,
+    PONG,
+    TEXT,
+    CloseError,
+    ConcurrencyError,
+    ProtocolError,
+    ReadLimitError,
+    ReadTimeout,
+    join_messages,
+)
+from syncws.testing import await_
 from tests.conn.cases import ConnCase, deflate, elapsed, moved_clock
-from tests.tasks import assert_same_end
+from tests.tasks import PATIENCE, assert_same_end
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
 
@@ -681,14 +692,23 @@ class ServerTimeouts(ConnCase):
     def test_pong_handler_extends_the_deadline(self) -> None:
         """A pong handler that moves the read deadline takes effect within the read under way (gorilla's idiom)."""
         conn, peer = self.peer()
-        conn.set_read_deadline(time.monotonic() + 0.15)
-        conn.set_pong_handler(lambda data: conn.set_read_deadline(time.monotonic() + 10))
-        peer.send_frame(10)
-        reading = self.start_reading(conn, conn.receive)
-        gate = threading.Event()
-        gate.wait(0.2)
-        peer.send_frame(TEXT, "late")
-        self.assertEqual(reading.result(), "late")
+        moved = threading.Event()
+
+        def move(data: bytes) -> None:
+            conn.set_read_deadline(clock.monotonic() + 10)
+            moved.set()
+
+        # The clock stands, so however late the read begins, its deadline has not passed.
+        with moved_clock(stands=True) as clock:
+            conn.set_read_deadline(clock.monotonic() + 0.15)
+            conn.set_pong_handler(move)
+            peer.send_frame(PONG)
+            reading = self.start_reading(conn, conn.receive)
+            self.assertTrue(moved.wait(PATIENCE))
+            clock.advance(0.2)
+            self.assertFalse(await_(lambda: reading.done, 0.3), "the deadline was not moved")
+            peer.send_frame(TEXT, "late")
+            self.assertEqual(reading.result(), "late")
 
     def test_implausible_deadlines(self) -> None:
         """A deadline that is a duration or a time of day is a ValueError that names time.monotonic()."""

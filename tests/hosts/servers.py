@@ -167,6 +167,9 @@ WERKZEUG_SINGLE = Setup(launched("werkzeug-single"), "werkzeug", single=True)
 WERKZEUG_TLS = Setup(launched("werkzeug"), "werkzeug", tls=True)
 FLASK_RUN = Setup(flask_run, "flask")
 RUNSERVER = Setup(runserver, "django", upgrades=False)
+#: What uWSGI may say of its processes after it has answered for the first time.
+UWSGI_STARTS = r"^spawned uWSGI (worker|http) "
+
 WSGIREF = Setup(launched("wsgiref"), "")
 WSGIREF_SINGLE = Setup(launched("wsgiref-single"), "", single=True)
 CHEROOT = Setup(launched("cheroot"), "cheroot")
@@ -179,7 +182,7 @@ UWSGI = Setup(
     uwsgi("--http-socket", "127.0.0.1:{port}", "--threads", "4"),
     "pyuwsgi",
     keeps_early=False,
-    usual=r"^spawned uWSGI worker ",  # it may say so after the first answer
+    usual=UWSGI_STARTS,
 )
 ROCKET3 = Setup(launched("rocket3"), "rocket3", usual=ROCKET3_ACCESS)
 ROCKET3_TLS = Setup(launched("rocket3"), "rocket3", tls=True, usual=ROCKET3_ACCESS)
@@ -188,7 +191,7 @@ OWN_TLS = Setup(launched("own"), "", tls=True)
 
 GRANIAN = Setup(granian, "granian")
 WAITRESS_AHEAD = Setup(launched("waitress-ahead"), "waitress")
-UWSGI_ROUTER = Setup(uwsgi("--http", "127.0.0.1:{port}", "--threads", "4"), "pyuwsgi")
+UWSGI_ROUTER = Setup(uwsgi("--http", "127.0.0.1:{port}", "--threads", "4"), "pyuwsgi", usual=UWSGI_STARTS)
 
 SUPPORTED = {name: each for name, each in list(globals().items()) if isinstance(each, Setup)}
 for _name in ("GRANIAN", "WAITRESS_AHEAD", "UWSGI_ROUTER"):
