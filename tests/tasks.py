@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 import unittest
 from collections.abc import Callable
 from typing import IO, Any
@@ -39,17 +40,22 @@ class Task(threading.Thread):
     """A call in a thread of its own, under way at once."""
 
     def __init__(self, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
-        super().__init__(daemon=True)
+        super().__init__(name="test-task", daemon=True)
+        self.started = threading.Event()
+        self.seconds = 0.0  # that the call took
         self._call = functools.partial(call, *arguments, **keywords)
         self._value: Any = None
         self._error: BaseException | None = None
         self.start()
 
     def run(self) -> None:
+        self.started.set()
+        began = time.monotonic()
         try:
             self._value = self._call()
         except BaseException as error:
             self._error = error
+        self.seconds = time.monotonic() - began
 
     @property
     def done(self) -> bool:
@@ -58,12 +64,16 @@ class Task(threading.Thread):
 
     def result(self, seconds: float = PATIENCE) -> Any:
         """What the call returned; raises what it raised, and AssertionError if it is still under way."""
+        if (error := self.ended(seconds)) is not None:
+            raise error
+        return self._value
+
+    def ended(self, seconds: float = PATIENCE) -> BaseException | None:
+        """What the call raised, or None; AssertionError if it is still under way."""
         self.join(seconds)
         if self.is_alive():
             raise AssertionError(f"still under way after {seconds:g} s")
-        if self._error is not None:
-            raise self._error
-        return self._value
+        return self._error
 
     def error(self, seconds: float = PATIENCE) -> BaseException:
         """What the call raised; AssertionError if it did not."""

@@ -28,6 +28,7 @@ from syncws._server.upgrader import Upgrader
 from syncws.errors import ConnectionClosed, MessageType
 from syncws.testing import LeakChecks, Peer
 from tests.certificates import contexts
+from tests.tasks import Task
 
 HEAVY = os.environ.get("SYNCWS_HEAVY", "0")
 
@@ -62,7 +63,7 @@ class HoldTestCase(LeakChecks):
     def in_thread(self, target: Callable[..., Any], *arguments: Any) -> Task:
         """Run something in a thread; it is joined at the end of the test if not before."""
         task = Task(target, *arguments)
-        self.addCleanup(task.thread.join, WAIT)
+        self.addCleanup(task.join, WAIT)
         return task
 
     def wait(self, event: threading.Event) -> None:
@@ -71,44 +72,6 @@ class HoldTestCase(LeakChecks):
     def assert_between(self, least: float, seconds: float, most: float) -> None:
         self.assertGreaterEqual(seconds, least)
         self.assertLessEqual(seconds, most)
-
-
-class Task:
-    """A call in a thread of its own: its outcome, and how long it took."""
-
-    def __init__(self, target: Callable[..., Any], *arguments: Any) -> None:
-        self._call = target, arguments
-        self.started = threading.Event()
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.seconds = 0.0
-        self.thread = threading.Thread(target=self._run, name="test-task", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        target, arguments = self._call
-        del self._call
-        self.started.set()
-        began = time.monotonic()
-        try:
-            self.result = target(*arguments)
-        except BaseException as error:
-            self.error = error
-        self.seconds = time.monotonic() - began
-
-    def join(self, seconds: float = WAIT) -> Any:
-        """The result; raises what the call raised, and AssertionError if it does not end."""
-        self.end(seconds)
-        if self.error is not None:
-            raise self.error
-        return self.result
-
-    def end(self, seconds: float = WAIT) -> BaseException | None:
-        """Wait for the end; the exception that the call raised."""
-        self.thread.join(seconds)
-        if self.thread.is_alive():
-            raise AssertionError(f"still running after {seconds:g} s")
-        return self.error
 
 
 # TLS
@@ -124,7 +87,7 @@ def transports(pair: tuple[socket.socket, socket.socket], tls: bool) -> tuple[Tr
     deadline = time.monotonic() + WAIT
     other = Task(server.handshake, deadline)
     client.handshake(deadline)
-    other.join()
+    other.result()
     return server, client
 
 

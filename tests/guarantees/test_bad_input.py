@@ -35,6 +35,7 @@ from syncws._server.upgrader import Upgrader
 from syncws.errors import ConnectionClosed, ProtocolError, WebSocketError
 from syncws.testing import Peer, ScriptedSocket, await_, running, socketpair
 from tests.certificates import contexts
+from tests.tasks import Task, assert_same_end
 
 from .support import (
     BINARY,
@@ -45,7 +46,6 @@ from .support import (
     TEXT,
     WAIT,
     HoldTestCase,
-    Task,
     handshake,
     note,
     size,
@@ -268,7 +268,7 @@ class FrameTests(HoldTestCase):
         except ProtocolError as error:
             with self.assertRaises(ProtocolError) as again:
                 take()
-            self.assertIs(again.exception, error)
+            assert_same_end(self, again.exception, error)
             return str(error.code)
         return "no end"
 
@@ -301,7 +301,7 @@ class FrameTests(HoldTestCase):
                 theirs.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # refused already
-            outcome: str = reading.join()
+            outcome: str = reading.result()
             conn.close(timeout=1)
             sent = receive_all(theirs)
         self.check_sent(sent, by_client=not make.masked)

@@ -248,7 +248,7 @@ class ReplayedTests(HoldTestCase):
             with self.assertRaises(CloseError):
                 conn.receive()
             go_on.set()
-            closing.join()
+            closing.result()
             self.assertEqual(other.receive_close(), (3001, ""))
             conn.close(timeout=1)
             self.assertTrue(other.at_end())
@@ -266,7 +266,7 @@ class ReplayedTests(HoldTestCase):
             conn.ping(b"and you?")
             conn.send_nowait("a post")
             go_on.set()
-            closing.join()
+            closing.result()
             self.assertEqual(other.receive_close(), (3001, ""))
             other.close(3001)
             with self.assertRaises(CloseError):
@@ -286,8 +286,8 @@ class ReplayedTests(HoldTestCase):
                 while True:
                     frames.append(other.receive_frame())
             other.socket.close()
-            closing.join()
-            sending.end()
+            closing.result()
+            sending.ended()
             opcodes = [frame.opcode for frame in frames]
             self.assertIn(opcodes, ([BINARY, CLOSE], [CLOSE]))  # the close may have been first
 

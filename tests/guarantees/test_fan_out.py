@@ -359,7 +359,7 @@ class CrowdTests(HoldTestCase):
         until = time.monotonic() + seconds
         tasks = [self.in_thread(crowd.work, seed, until) for seed in range(64)]
         for task in tasks:
-            task.join(seconds + 2 * WAIT)
+            task.result(seconds + 2 * WAIT)
         crowd.end()
         self.assertTrue(await_(lambda: crowd.opened == crowd.closed, WAIT), "an on_close is missing, or one too many")
         self.assertEqual(set(crowd.opened.values()), {1})

@@ -246,7 +246,7 @@ class WithinTests(HoldTestCase):
             ):
                 sending = self.in_thread(lambda other=other, wire=wire: other.send_frame(BINARY, wire, rsv1=True))
                 self.assertEqual(conn.receive(timeout=20), data)
-                sending.join()
+                sending.result()
 
     def test_random_bytes_between_ourselves(self) -> None:
         """The same, sent by this library at any of its levels."""
@@ -258,7 +258,7 @@ class WithinTests(HoldTestCase):
                         sender.set_compression_level(level)
                         sending = self.in_thread(sender.send, data)
                         self.assertEqual(receiver.receive(timeout=20), data)
-                        sending.join()
+                        sending.result()
 
     def test_one_byte_more(self) -> None:
         """A byte over the limit does not pass, compressed or not."""
@@ -273,7 +273,7 @@ class WithinTests(HoldTestCase):
                     conn.receive(timeout=20)
                 self.assertEqual(other.receive_close()[0], 1009)
                 conn.close_now()
-                sending.join()
+                sending.result()
 
     def send(self, other: Peer, wire: bytes, compressed: bool) -> None:
         try:
@@ -292,7 +292,7 @@ class WithinTests(HoldTestCase):
                         lambda other=other, wire=wire, each=each: self.with_pings(other, wire, each)
                     )
                     self.assertEqual(conn.receive(timeout=20), text)
-                    pings = sending.join()
+                    pings = sending.result()
                     # The answers that matter are all there are: each ping came while the wire was free.
                     self.assertEqual([other.receive_frame().opcode for _ in range(pings)], [PONG] * pings)
 

@@ -189,7 +189,7 @@ class OtherThreadTests(HoldTestCase):
             finally:
                 conn.close_now()
                 other.close_now()
-                sending.end()
+                sending.ended()
 
     def test_reading_goes_on(self) -> None:
         """This side still reads that peer's messages, at once."""
@@ -204,7 +204,7 @@ class OtherThreadTests(HoldTestCase):
                 median = statistics.median(delays)
                 note(f"read while a send is stuck (tls={tls}): median {median * 1e6:.0f} us of {len(delays)}")
                 self.assertLess(median, 0.1)
-                self.assertTrue(sending.thread.is_alive(), "the sender was not stuck")
+                self.assertTrue(sending.is_alive(), "the sender was not stuck")
 
     def test_pings_do_not_stop_the_reader(self) -> None:
         """A ping that cannot be answered now delays no message behind it."""
@@ -217,7 +217,7 @@ class OtherThreadTests(HoldTestCase):
                 self.assertEqual(conn.receive(timeout=WAIT), str(number))
                 delays.append(time.monotonic() - began)
             self.assertLess(statistics.median(delays), 0.1)
-            self.assertTrue(sending.thread.is_alive())
+            self.assertTrue(sending.is_alive())
 
     def test_nobody_else_waits(self) -> None:
         """ping() and send_nowait() return at once, and a write with a timeout ends at it."""
@@ -229,7 +229,7 @@ class OtherThreadTests(HoldTestCase):
             with self.assertRaises(TimeoutError):
                 conn.send("waits", timeout=0.2)
             self.assert_between(0.15, time.monotonic() - began, 1.5)
-            self.assertTrue(sending.thread.is_alive())
+            self.assertTrue(sending.is_alive())
 
     def test_close_wakes_everybody(self) -> None:
         """close(timeout=1) returns within 1.5 s; the reader and the writer wake and raise the connection's end."""
@@ -243,8 +243,8 @@ class OtherThreadTests(HoldTestCase):
                 took = time.monotonic() - began
                 note(f"close(timeout=1) while a send is stuck (tls={tls}): {took:.2f} s")
                 self.assertLess(took, 1.5)
-                self.assertIsInstance(reading.end(1), ConnectionClosed)
-                self.assertIsInstance(sending.end(1), ConnectionClosed)
+                self.assertIsInstance(reading.ended(1), ConnectionClosed)
+                self.assertIsInstance(sending.ended(1), ConnectionClosed)
                 self.assertTrue(conn.closed)
 
     def test_close_without_a_reader(self) -> None:
@@ -253,7 +253,7 @@ class OtherThreadTests(HoldTestCase):
             began = time.monotonic()
             conn.close(timeout=1)
             self.assertLess(time.monotonic() - began, 1.5)
-            self.assertIsInstance(sending.end(1), ConnectionClosed)
+            self.assertIsInstance(sending.ended(1), ConnectionClosed)
 
     def test_close_now(self) -> None:
         """close_now() wakes both at once."""
@@ -263,16 +263,16 @@ class OtherThreadTests(HoldTestCase):
                 self.assertTrue(await_(conn._inbound.turn.locked))
                 began = time.monotonic()
                 conn.close_now()
-                self.assertIsInstance(reading.end(1), CloseError)
-                self.assertIsInstance(sending.end(1), CloseError)
+                self.assertIsInstance(reading.ended(1), CloseError)
+                self.assertIsInstance(sending.ended(1), CloseError)
                 self.assertLess(time.monotonic() - began, 0.5)
 
     def test_the_writer_is_set_free_by_itself(self) -> None:
         """Nobody closes: the stuck write fails after ping_interval + ping_timeout and wakes the reader."""
         with self.stuck(False, ping_interval=0.5, ping_timeout=0.5) as (conn, _, sending):
             reading = self.in_thread(conn.receive)
-            self.assertTrue(is_close_error(sending.end(), 1006))
-            self.assertTrue(is_close_error(reading.end(1), 1006))
+            self.assertTrue(is_close_error(sending.ended(), 1006))
+            self.assertTrue(is_close_error(reading.ended(1), 1006))
             self.assert_between(0.8, sending.seconds, 3.0)
 
     def test_a_slow_peer_is_not_cut_by_the_reader(self) -> None:
@@ -286,9 +286,9 @@ class OtherThreadTests(HoldTestCase):
             reading = self.in_thread(conn.receive)
             sending = self.in_thread(conn.send, bytes(3 * MB))
             self.assertEqual(len(Received(peer).frame_at(600_000)), 3 * MB)
-            sending.join()
+            sending.result()
             peer.send_frame(TEXT, "done")
-            self.assertEqual(reading.join(), "done")
+            self.assertEqual(reading.result(), "done")
             conn.close_now()
 
 
