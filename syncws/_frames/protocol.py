@@ -378,6 +378,7 @@ class Protocol:
             self._exceed(self._message_size)
 
     def _fill_partial(self, raw: bool) -> Event | None:
+        """Add what has come to the frame that arrives in parts; its message, once it is all there."""
         partial = self.partial
         assert partial is not None
         if self._start < len(self._buffer):
@@ -392,6 +393,7 @@ class Protocol:
         return partial.type, data.decode() if partial.type is TEXT and not raw else data
 
     def _inflate_whole(self, raw: bool) -> Event:
+        """The message of the compressed frame that is all there."""
         head = self._head
         frame = self._take(self._owed)
         self._owed = 0
@@ -463,6 +465,7 @@ class Protocol:
         return kind, whole.decode() if kind is TEXT and not raw else whole
 
     def _build_engine(self) -> Connection:
+        """wsproto's reader for the peer's frames: it takes part in no handshake, and sends nothing."""
         extensions: list[Extension] = []
         if self._compression:
             self._deflate = InboundDeflate(self._limit)
@@ -486,6 +489,7 @@ class Protocol:
         self._fail(code, self._reason(code))
 
     def _reason(self, code: int) -> str:
+        """What is wrong with the current frame if wsproto ends the connection with that code."""
         if self._opcode == OP_CLOSE:
             if code == CloseCode.INVALID_FRAME_PAYLOAD_DATA:
                 return "a close reason that is not UTF-8"

@@ -44,6 +44,7 @@ class TLSTransport(Transport):
         early_data: what was received of the stream before TLS began.
         outer: the TLS to a proxy that this one goes through, over the same socket: its handshake is done, and it is
             this object's from now on.
+        kernel_waits, local_address, remote_address: as for `Transport`.
 
     Nothing is sent before `handshake`.
 
@@ -87,6 +88,12 @@ class TLSTransport(Transport):
         return self._tls
 
     def handshake(self, deadline: float | None, stall: float | None = None) -> None:
+        """Agree on TLS by deadline, an instant of time.monotonic(), or None for no limit.
+
+        stall is how many seconds a send may go without progress. Raises TimeoutError; ssl.SSLError, which is an
+        OSError, where the two do not agree (the peer has been sent an alert then); ConnectionResetError if the peer
+        leaves. After any of them nothing but `close` is of use. For the one thread that has this object so far.
+        """
         while True:
             with self._codec:
                 finished = self._step_handshake()

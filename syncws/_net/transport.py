@@ -61,6 +61,12 @@ Buffer = bytes | memoryview
 class Transport:
     """A connected stream socket. See `TLSTransport` for TLS.
 
+    Args:
+        sock: a connected socket, this object's from now on.
+        kernel_waits: whether reads may wait in the kernel; None: where the system can, in a process that neither gevent
+            nor eventlet has patched.
+        local_address, remote_address: the socket's addresses, where the caller knows them; None: asked for.
+
     Concurrency: one thread may receive while another sends, one of each at a time (the callers' locks see to that);
     `shutdown` and `shutdown_read` are for any thread at any time.
     """

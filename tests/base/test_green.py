@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 from syncws._base.green import is_green
 
@@ -16,6 +17,15 @@ class GreenTests(unittest.TestCase):
     def test_not_patched(self) -> None:
         """A process that is not patched is not green, and waits in the kernel where that can be done."""
         self.assertFalse(is_green())
+
+    def test_which_patches_count(self) -> None:
+        """What counts is that sockets are patched: to have imported gevent or eventlet makes no process green."""
+        for module, asked in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
+            for patched in (True, False):
+                stand_in = mock.Mock(**{f"{asked}.side_effect": lambda name, patched=patched: patched})
+                with self.subTest(module, patched=patched), mock.patch.dict(sys.modules, {module: stand_in}):
+                    self.assertIs(is_green(), patched)
+                    getattr(stand_in, asked).assert_called_once_with("socket")
 
     def test_gevent(self) -> None:
         """Patched by gevent, server and client talk to each other from its greenlets, plain and over TLS."""
