@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import pydoc
 import subprocess
@@ -10,6 +11,7 @@ import traceback
 import types
 import typing
 import unittest
+import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from inspect import signature
@@ -81,6 +83,23 @@ class PublicTests(unittest.TestCase):
             for where, asked in _with_annotations(name, getattr(syncws, name)):
                 with self.subTest(where):
                     typing.get_type_hints(asked)
+
+    def test_annotations_of_public_modules(self) -> None:
+        """The same of the classes and functions that stand in the public modules, those for a framework where it is."""
+        for name in syncws._PUBLIC_MODULES:
+            with self.subTest(name):
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # of what frameworks import
+                        module = importlib.import_module(f"syncws.{name}")
+                except ModuleNotFoundError as missing:
+                    self.skipTest(f"{missing.name} is not installed")
+                for public, value in vars(module).items():
+                    if public.startswith("_") or getattr(value, "__module__", "") != module.__name__:
+                        continue
+                    for where, asked in _with_annotations(public, value):
+                        with self.subTest(where):
+                            typing.get_type_hints(asked)
 
     def test_keywords(self) -> None:
         """What `dial`, `reconnect` and `serve` tell an editor are the options that they have, with their types."""
