@@ -67,8 +67,10 @@ class RegistryTests(ManagerCase):
         self.assertEqual(client.receive(PATIENCE), "here")
 
     def test_an_empty_manager_is_true(self) -> None:
-        """`if manager:` asks whether there is one, not whether somebody is in it."""
-        self.assertTrue(Manager())
+        """`if manager:` asks whether there is one, not whether somebody is in it; it reaches nobody."""
+        manager = Manager()
+        self.assertTrue(manager)
+        self.assertEqual((manager.members(), list(manager), manager.broadcast("x")), ([], [], 0))
 
 
 class RoomTests(ManagerCase):
@@ -199,6 +201,9 @@ class AloneTests(unittest.TestCase):
                 waits = duplicate != "many"
                 self.assertEqual(predecessors, ((older,) if replaced else (), (older,) if waits else ()))
                 self.assertEqual(registry.find("ann"), (newer,) if waits else (older, newer))
+                registry.take_out(newer, None)
+                _, predecessors = self.admit(registry, "ann")
+                self.assertEqual(newer in predecessors.leaving, waits)
 
 
 if __name__ == "__main__":
