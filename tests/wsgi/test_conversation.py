@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import unittest
+import weakref
 from collections.abc import Callable
 
 from syncws._conn.conn import Conn
@@ -50,19 +52,26 @@ class ConversationTests(LeakChecks):
             self.check_end(conversation, far, 1000)
 
     def test_a_handler_that_raises(self) -> None:
-        """What the handler raises is in the log when the connection is closed, with 1011, and no frame is kept."""
-        error = LookupError("a secret")
+        """What the handler raises is in the log when the connection is closed, with 1011; then it is freed."""
+
+        class Mistake(Exception):
+            """One that can be referred to weakly."""
+
+        raised: list[weakref.ref[Mistake]] = []
 
         def handler(conn: Conn) -> None:
+            error = Mistake()
+            raised.append(weakref.ref(error))
             raise error
 
         conversation, _, far = self.make(handler)
         conversation.talk()
-        self.assertIsNotNone(error.__traceback__)
         with self.assertLogs("syncws.wsgi", logging.ERROR) as logs:
             self.check_end(conversation, far, 1011)
         self.assertIn("/chat: the handler raised", logs.output[0])
-        self.assertIsNone(error.__traceback__)
+        logs.records.clear()
+        gc.collect()
+        self.assertIsNone(raised[0]())
 
     def test_a_handler_that_is_killed(self) -> None:
         """What is no Exception cuts the connection, and is raised."""
