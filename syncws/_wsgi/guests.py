@@ -118,7 +118,7 @@ class Guests:
         # The door is shut while this is set: newcomers are refused, and one that has a seat and no connection yet is
         # told this code and reason when the connection is there.
         self._closing: tuple[int, str] | None = None
-        self._is_shut_for_good = False  # as the process ends; no shutdown opens the door again when it is done
+        self._shutdowns = 0  # so many keep the door shut; that of the process's end does so for good
         self._has_exited = False  # `at_exit` was called, and there was somebody to tell
         self._is_watched = False  # a thread asks the server whether it wants to end
         self._is_replaced: Callable[[], bool] | None = None  # of the first server that can tell; a process has one
@@ -204,13 +204,14 @@ class Guests:
         deadline = time.monotonic() + timeout
         with self._changed:
             self._closing = (code, reason)
-            self._is_shut_for_good |= for_good
+            self._shutdowns += 1
         try:
             spread = min(_SPREAD, timeout / 2)
             return farewell(self._seats, self._changed, code, reason, deadline=deadline, spread=spread)
         finally:
             with self._changed:
-                if not self._is_shut_for_good:
+                self._shutdowns -= not for_good
+                if self._shutdowns == 0:
                     self._closing = None
 
     def _tell_latecomer(self, conn: Conn) -> None:

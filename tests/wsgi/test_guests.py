@@ -299,6 +299,20 @@ class ShutdownTests(GuestsCase):
         self.assertEqual(task.result(), 0)
         self.registry.admit(taken(), in_view=False, limit=None).leave()
 
+    def test_two_at_once(self) -> None:
+        """While one shutdown is under way newcomers are refused, though another one is over."""
+        gate = threading.Event()
+        far = self.serve(lambda conn: gate.wait(PATIENCE))
+        self.addCleanup(gate.set)
+        task = Task(self.registry.shutdown, 1001, "", PATIENCE)
+        far.receive_close()
+        self.assertEqual(Task(self.registry.shutdown, 1001, "", 0.0).result(), 1)
+        with self.assertRaises(Full):
+            self.registry.admit(taken(), in_view=False, limit=None)
+        gate.set()
+        self.assertEqual(task.result(), 0)
+        self.registry.admit(taken(), in_view=False, limit=None).leave()
+
     def test_for_good(self) -> None:
         """At the end of the process they stay refused, also after another shutdown that was under way."""
         gate = threading.Event()
