@@ -13,13 +13,15 @@ from syncws import (
     TEXT,
     CloseError,
     CloseSentError,
+    Conn,
     ConnectionClosed,
     PreparedMessage,
     ReadTimeout,
     format_close_message,
 )
 from syncws._net.drain import drain
-from syncws.testing import await_
+from syncws._net.transport import Transport
+from syncws.testing import Peer, ScriptedSocket, await_
 from tests.conn.cases import ConnCase, elapsed
 from tests.tasks import assert_same_end
 
@@ -588,6 +590,30 @@ class ServerCrossed(ConnCase):
 
 
 class ClientCrossed(ServerCrossed):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerLingersBehind(ConnCase):
+    """A connection whose thread is a server's: `Transport.lingers_behind`."""
+
+    def test_a_timer_waits_in_place_of_the_thread(self) -> None:
+        """close returns once both close frames are through, and a timer cuts what the peer has not closed by then."""
+        frame = Peer(mock.Mock(), masked=not self.client).frame(CLOSE, format_close_message(1000))
+        sock = ScriptedSocket(incoming=[frame])
+        conn = Conn(Transport(sock), client=self.client)  # type: ignore[arg-type]
+        conn.transport.lingers_behind = True  # type: ignore[misc]
+        self.addCleanup(conn.close_now)
+        with mock.patch.object(drain, "call_at") as call_at:
+            conn.close()
+        self.assertEqual((sock.count("recv"), sock.count("close")), (1, 0))
+        (_, cut) = call_at.call_args.args
+        cut()
+        self.assertEqual(sock.count("close"), 1)
+
+
+class ClientLingersBehind(ServerLingersBehind):
     """The same for a client."""
 
     client = True

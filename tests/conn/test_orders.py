@@ -64,6 +64,7 @@ class WatchedLock:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._released = False
+        self.locked = self._lock.locked
         self.awaited = threading.Event()
         self.passed = threading.Event()
 
@@ -196,20 +197,25 @@ class ClientRefused(ServerRefused):
     client = True
 
 
+class DismissedSocket(GatedSocket):
+    """A scripted socket in which nothing comes until its reader is woken. It notes what was sent before each recv."""
+
+    def __init__(self, **script: Any) -> None:
+        super().__init__(**script)
+        self.woken = threading.Event()
+        self.sent_before: list[bytes] = []
+
+    def recv(self, size: int) -> bytes:
+        assert self.woken.wait(10)
+        self.sent_before.append(bytes(self.sent))
+        return super().recv(size)
+
+
 class ServerDismissed(OrderCase):
     """The peer is not asked any more, and the reader is woken."""
 
-    def test_the_woken_reader_knows_why(self) -> None:
-        """A reader that is woken waits for the peer's close before it ends TCP, since what comes later is a reset."""
-        woken = threading.Event()
-
-        class Socket(GatedSocket):
-            def recv(self, size: int) -> bytes:
-                assert woken.wait(10)
-                return super().recv(size)
-
-        # Once woken, receiving does not wait: nothing has come yet, and then it has.
-        sock = Socket(incoming=[b"", b"", self.from_peer(CLOSE, format_close_message(4000))])
+    def _reading(self, sock: DismissedSocket) -> tuple[Conn, Manager, Task]:
+        """A member of a manager, its connection over this socket, and the thread that reads it and then closes it."""
         conn = Conn(Transport(sock), client=self.client)  # type: ignore[arg-type]
         self.addCleanup(conn.close_now)
         manager = Manager()
@@ -218,12 +224,18 @@ class ServerDismissed(OrderCase):
             with conn:
                 manager.run(conn, "a")
 
-        reading = self.start_reading(conn, read)
+        return conn, manager, self.start_reading(conn, read)
+
+    def test_the_woken_reader_knows_why(self) -> None:
+        """A reader that is woken waits for the peer's close before it ends TCP, since what comes later is a reset."""
+        # Once woken, receiving does not wait: nothing has come yet, and then it has.
+        sock = DismissedSocket(incoming=[b"", b"", self.from_peer(CLOSE, format_close_message(4000))])
+        conn, manager, reading = self._reading(sock)
         wake = conn.transport.shutdown_read
 
         def wake_and_wait() -> None:
             wake()
-            woken.set()
+            sock.woken.set()
             reading.join(10)  # the reader is through before whatever comes next here
 
         with mock.patch.object(conn.transport, "shutdown_read", wake_and_wait):
@@ -231,10 +243,80 @@ class ServerDismissed(OrderCase):
         reading.result()
         self.assert_ends(conn.receive, 4000, CloseError)
         self.assertEqual(sock.incoming, [])
-        self.assertEqual(sock.count("close"), 1)
+        waits = [call for call in sock.calls if call in ("recv", "shutdown", "close")]
+        ends_tcp = [] if self.client else ["shutdown"]
+        woken, read, cut = ["shutdown", "recv"], ["recv", "recv"], ["recv", "shutdown", "close"]
+        self.assertEqual(waits, [*woken, *read, *ends_tcp, *cut])
+
+    def test_our_close_leaves_before_the_peers_is_awaited(self) -> None:
+        """Another thread is inside the socket as the reader is woken: it waits for that one, and for our close."""
+        sock = DismissedSocket(incoming=[b"", self.from_peer(CLOSE, format_close_message(4000))])
+        conn, manager, reading = self._reading(sock)
+        conn._wire.frame_lock = lock = WatchedLock()  # type: ignore[assignment]
+        lock.passed.set()
+        sock.stops = {"send"}
+        writing = Task(conn.send, "x")
+        self.assertTrue(sock.inside.wait(10))
+        sock.woken.set()
+        manager.close("a", 4000, "out")
+        self.assertTrue(await_(lambda: lock.awaited.is_set() or len(sock.sent_before) > 1))
+        sock.go_on.set()
+        writing.result()
+        reading.result()
+        self.assertEqual(sock.sent_before[1], sock.sent)
 
 
 class ClientDismissed(ServerDismissed):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerInterrupted(OrderCase):
+    """A KeyboardInterrupt may come in any wait: whatever was taken is given back on its way out."""
+
+    def _close_interrupted(self, *incoming: Any, before: Callable[[Conn], object] = lambda conn: None) -> None:
+        """Close a connection whose peer sends this and then Ctrl+C is pressed: it is cut, and its fd closed."""
+        conn, sock = self.scripted([*incoming, KeyboardInterrupt()])
+        before(conn)
+        self.assertRaises(KeyboardInterrupt, conn.close)
+        self.assertEqual(sock.count("close"), 1)
+        self.assertTrue(conn.closed)
+
+    def test_while_waiting_for_the_peers_close(self) -> None:
+        """close() waits for the peer's close frame."""
+        self._close_interrupted()
+        self._close_interrupted(self.from_peer(TEXT, "late"))
+
+    def test_while_waiting_for_the_end_of_tcp(self) -> None:
+        """close() waits for the peer to close TCP, after both close frames."""
+        self._close_interrupted(self.from_peer(CLOSE, format_close_message(1000)))
+
+    def test_while_waiting_for_an_answer_after_a_dismissal(self) -> None:
+        """close() waits for the peer's close frame after this side was done with the peer."""
+
+        def overflow(conn: Conn) -> None:
+            conn.set_send_queue(send_queue=1)
+            with self.busy_wire(conn):
+                self.assertTrue(conn.send_nowait("waits"))
+                self.assertFalse(conn.send_nowait("too much"))
+
+        self._close_interrupted(b"", before=overflow)
+
+    def test_in_the_thread_of_close_read(self) -> None:
+        """A handler that ends its thread by SystemExit leaves the connection to the next reader."""
+        conn, _ = self.scripted([self.from_peer(PING), self.from_peer(TEXT, "next")])
+
+        def handler(data: bytes) -> None:
+            raise SystemExit
+
+        conn.set_ping_handler(handler)
+        conn.close_read()
+        self.assertTrue(await_(lambda: not conn._inbound.turn.locked()))
+        self.assertEqual(conn.receive(), "next")
+
+
+class ClientInterrupted(ServerInterrupted):
     """The same for a client."""
 
     client = True
