@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from syncws import Conn, Manager, Member
+from syncws._rooms.member import State
 from syncws.testing import LeakChecks, Peer, await_, pair, peer
 from tests.tasks import PATIENCE, Task, linger_briefly
 
@@ -61,7 +62,10 @@ class ManagerCase(LeakChecks):
         """A member in run(), under way, and its peer."""
         conn, client = self.connect(**options)
         task = Task(manager.run, conn, id, rooms)
-        self.assertTrue(await_(lambda: any(member.conn is conn for member in manager.members())))
+        # Not merely admitted: one that is taken out before its on_open has no callbacks.
+        self.assertTrue(
+            await_(lambda: any(each.conn is conn and each._state is not State.ADMITTED for each in manager.members()))
+        )
         return task, client
 
     def stuck(self, **options: Any) -> tuple[Conn, Peer]:
