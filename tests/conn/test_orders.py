@@ -26,6 +26,8 @@ from syncws import (
 )
 from syncws._base.options import ConnOptions
 from syncws._conn.conn import post_to_all
+from syncws._conn.states import State
+from syncws._net.drain import drain
 from syncws._net.transport import Transport
 from syncws.testing import Peer, ScriptedSocket, await_
 from tests.conn.cases import ConnCase
@@ -155,6 +157,58 @@ class ServerReleased(OrderCase):
 
 
 class ClientReleased(ServerReleased):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerCut(OrderCase):
+    """close_now, step by step."""
+
+    def test_the_watch_ends_before_the_descriptor_is_closed(self) -> None:
+        """The drain thread forgets the fd while its number is still ours; the state follows afterwards."""
+        conn, sock = self.scripted()
+        number = sock.fileno()
+        close, seen = conn.transport.close, []
+
+        def note(step: str) -> None:
+            seen.append((step, sock.fileno(), conn._life.state))
+
+        def closing() -> None:
+            note("close")
+            close()
+
+        with mock.patch.object(drain, "forget", lambda fd: note(f"forget {fd}")):
+            with mock.patch.object(conn.transport, "close", closing):
+                conn.close_now()
+        self.assertEqual(seen, [(f"forget {number}", number, State.CUT), ("close", number, State.CUT)])
+        self.assertEqual((sock.fileno(), conn._life.state), (-1, State.RELEASED))
+
+    def test_no_timer_stays_behind(self) -> None:
+        """A timer that another thread sets just before the cut is cancelled; after the cut none is kept."""
+        for moment in ("finish", "shutdown"):
+            conn, _ = self.scripted()
+            timer = mock.Mock()
+            with mock.patch.object(drain, "call_at", return_value=timer):
+                if moment == "finish":
+                    conn._ending.set_callback(lambda conn=conn: conn._ending.cut_after(60))  # as if by another thread
+                    conn.close_now()
+                else:
+                    with mock.patch.object(conn.transport, "shutdown", lambda conn=conn: conn._ending.cut_after(60)):
+                        conn.close_now()
+            timer.cancel.assert_called_once_with()
+
+    def test_an_interrupt_while_the_descriptor_is_closed(self) -> None:
+        """Ctrl+C in this instant leaves neither lock taken, so the next one to come by closes it."""
+        conn, sock = self.scripted()
+        with mock.patch.object(conn.transport, "close", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, conn.close_now)
+        self.assertEqual(sock.count("close"), 0)
+        conn.close_now()
+        self.assertEqual(sock.count("close"), 1)
+
+
+class ClientCut(ServerCut):
     """The same for a client."""
 
     client = True
