@@ -180,6 +180,24 @@ class NumpyTests(unittest.TestCase):
         self.assertEqual(seen, [...])
 
 
+class ImportTests(unittest.TestCase):
+    """Two threads that import numpy at the same time."""
+
+    def test_numpy_is_known_last(self):
+        """A thread that finds numpy also finds what is taken from it, since that is stored first."""
+        found_while_made = []
+        stand_in = mock.Mock()
+        stand_in.dtype = lambda kind: found_while_made.append(masking._numpy)
+        with (
+            mock.patch.object(masking, "_numpy", ...),
+            mock.patch.object(masking, "_word", None),
+            mock.patch.object(masking.importlib, "import_module", return_value=stand_in),
+        ):
+            self.assertTrue(masking._uses_numpy(1 << 20))
+            self.assertIs(masking._numpy, stand_in)
+        self.assertEqual(found_while_made, [...])
+
+
 class WithoutNumpyTests(MaskingTests):
     """numpy is not installed: importing it raises ImportError."""
 
