@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import unittest
 
-from syncws._base.options import ConnOptions
+from syncws._base.options import (
+    ConnOptions,
+    check_call_timeout,
+    check_detach,
+    check_unix_path,
+    check_wait,
+    strings,
+)
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -119,6 +127,44 @@ class TestConnOptions(unittest.TestCase):
         self.assertEqual(ConnOptions(ping_interval=3, ping_timeout=4).stall_limit, 7)
         self.assertIsNone(ConnOptions(ping_interval=None).stall_limit)
         self.assertIsNone(ConnOptions(ping_timeout=None).stall_limit)
+
+
+class CheckTests(unittest.TestCase):
+    """The checks of options that several classes share."""
+
+    def assert_checks(self, check, good, bad):
+        """Each value of good passes, each of bad raises the error beside it, which shows the value."""
+        for value in good:
+            check(value)
+        for value, error in bad:
+            with self.subTest(value), self.assertRaises(error) as caught:
+                check(value)
+            self.assertIn(repr(value), str(caught.exception))
+
+    def test_waits(self):
+        """Seconds, 0 too; no limit is no wait."""
+        bad = ((None, TypeError), ("1", TypeError), (True, TypeError), (-1, ValueError), (INFINITY, ValueError))
+        self.assert_checks(lambda value: check_wait("grace", value), (0, 0.5, 10), bad)
+
+    def test_detach(self):
+        """Yes, no, or whatever is possible."""
+        self.assert_checks(check_detach, (True, False, None), ((1, TypeError), ("yes", TypeError)))
+
+    def test_unix_paths(self):
+        """A path in any form, or an abstract name of Linux; an empty one, or one with a null in it, is none."""
+        bad = ((5, TypeError), (None, TypeError), ("", ValueError), ("a\0b", ValueError))
+        self.assert_checks(check_unix_path, ("/run/a", b"/run/a", pathlib.Path("/run/a"), "\0abstract"), bad)
+
+    def test_timeouts_of_calls(self):
+        """Seconds, of which none may be left, or None; not a number would be a wait without end."""
+        self.assert_checks(check_call_timeout, (None, 0, -1, 2.5, INFINITY), ((NAN, TypeError), ("1", TypeError)))
+
+    def test_lists_of_str(self):
+        """Any iterable of str becomes a tuple; one str alone is never what was meant."""
+        for given in (["a", "b"], ("a", "b"), iter("ab")):
+            self.assertEqual(strings("origins", given, "['a']"), ("a", "b"))
+        bad = (("ab", TypeError), (b"ab", TypeError), (5, TypeError), (["a", 1], TypeError))
+        self.assert_checks(lambda value: strings("origins", value, "['a']"), ((), []), bad)
 
 
 if __name__ == "__main__":
