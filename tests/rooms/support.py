@@ -58,14 +58,14 @@ class ManagerCase(LeakChecks):
         conn, client = self.connect(**options)
         return manager.register(conn, id, rooms), client
 
-    def start(self, manager: Manager, id: Any, rooms: Any = (), **options: Any) -> tuple[Task, Conn]:
-        """A member in run(), under way, and its peer."""
+    def start(
+        self, manager: Manager, id: Any, rooms: Any = (), *, opened: bool = True, **options: Any
+    ) -> tuple[Task, Conn]:
+        """A member in run(), under way, and its peer: its on_open has begun, or, if not opened, is to come."""
         conn, client = self.connect(**options)
         task = Task(manager.run, conn, id, rooms)
-        # Not merely admitted: one that is taken out before its on_open has no callbacks.
-        self.assertTrue(
-            await_(lambda: any(each.conn is conn and each._state is not State.ADMITTED for each in manager.members()))
-        )
+        states = {State.OPEN} if opened else {State.ADMITTED, State.OPEN}
+        self.assertTrue(await_(lambda: any(m.conn is conn and m._state in states for m in manager.members())))
         return task, client
 
     def stuck(self, **options: Any) -> tuple[Conn, Peer]:

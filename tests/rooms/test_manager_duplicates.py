@@ -87,7 +87,7 @@ class DuplicateTests(ManagerCase):
         first.send("first")
         first.send("second")
         self.assertTrue(entered.wait(PATIENCE))
-        newer, second = self.start(manager, "ann")
+        newer, second = self.start(manager, "ann", opened=False)
         self.assertEqual([call[0] for call in self.log.calls], ["open"])  # it waits for the older one's on_close
         go_on.set()
         older.result()
@@ -136,7 +136,7 @@ class DuplicateTests(ManagerCase):
             Task(first.close)
             self.assertTrue(closing.wait(PATIENCE))
             with self.assertNoLogs("syncws.manager", "WARNING"):
-                newers = [self.start(manager, "ann")] if duplicate == "reject" else self.two(manager)
+                newers = [self.start(manager, "ann", opened=False)] if duplicate == "reject" else self.two(manager)
                 self.assertEqual([call[0] for call in self.log.calls], ["open"])
                 go_on.set()
                 older.result()
@@ -148,7 +148,7 @@ class DuplicateTests(ManagerCase):
 
     def two(self, manager: Manager) -> list[tuple[Task, Conn]]:
         """Two newer connections of an id, of which the second replaces the first before that has had its on_open."""
-        return [self.start(manager, "ann") for _ in range(2)]
+        return [self.start(manager, "ann", opened=False) for _ in range(2)]
 
     def test_a_callback_that_replaces_its_own_member(self) -> None:
         """A callback may register another connection under its own id: it does not wait for itself."""
