@@ -39,6 +39,7 @@ from tests.frames.cases import (
     server,
     some_cuts,
 )
+from tests.runner.marks import exact
 
 
 class TestLanes(ProtocolTestCase):
@@ -732,6 +733,7 @@ class TestMemory(ProtocolTestCase):
         finally:
             tracemalloc.stop()
 
+    @exact
     def test_a_header_costs_nothing(self):
         """A header that declares 2**62 bytes costs a few kilobytes, limited or not, in each lane and role."""
         for client in ROLES:

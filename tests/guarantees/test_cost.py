@@ -20,6 +20,7 @@ from syncws._frames.frame import encode
 from syncws._net.transport import Transport
 from syncws.errors import CloseError
 from syncws.testing import ScriptedSocket
+from tests.runner.marks import exact
 
 from .support import (
     BINARY,
@@ -102,6 +103,7 @@ class SystemCallTests(HoldTestCase):
 class IdleTests(HoldTestCase):
     """A server in a process of its own, with many connections that have nothing to say."""
 
+    @exact
     def test_idle_connections(self) -> None:
         """At most 28 KiB of resident memory each, and one thread."""
         for name, options, use in (

@@ -1,6 +1,6 @@
 """`python -m tests`: the tests of the project, in several processes, in a time that a newcomer can wait for.
 
-* `marks`: what a test module says of its tests: `alone`.
+* `marks`: what a test module says of its tests: `alone`, `exact`.
 * `plan`: which tests are run, and how they are cut into units; a unit is what one process runs.
 * `unit`: the program that runs one unit, and notes what becomes of each test in a file.
 * `pool`: starts these programs, a few at a time, reads what they note, and ends those that hang.

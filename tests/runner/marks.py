@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import unittest
 from collections.abc import Callable
 from typing import TypeVar
 
 Case = TypeVar("Case", bound=type[unittest.TestCase])
+
+
+#: For tests that weigh memory or count calls to the last one: coverage.py adds its own.
+exact = unittest.skipIf(os.environ.get("COVERAGE_RUN"), "not while coverage is taken")
 
 
 def alone(reason: str) -> Callable[[Case], Case]:
