@@ -11,8 +11,13 @@ from collections.abc import Callable
 from typing import IO, Any
 from unittest import mock
 
-#: Seconds: long enough for a machine under load, short enough to notice a hang.
+#: Seconds: long enough for a machine under load, short enough to notice a hang. What has to come at once is given so
+#: long, in a `Task`, and what it must not wait for comes later than that, or never.
 PATIENCE = 30.0
+
+#: Seconds after which what must be over soon counts as late: where what it must not wait for takes ten seconds, as the
+#: defaults of this library do. No test asserts a bound that is tighter, but those of `tests.guarantees`.
+SOON = 5.0
 
 
 def linger_briefly(test: unittest.TestCase) -> None:

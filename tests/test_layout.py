@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -65,6 +66,9 @@ ORDER = {
     "_cli": ["serve"],
 }
 
+# Tests that may bound a time from above: what must hold, and what other people's servers do.
+BOUND_TIMES = {"guarantees", "hosts"}
+
 # The only packages from outside, and who may import them.
 THIRD_PARTY = {
     "bottle": {"bottle"},
@@ -107,6 +111,12 @@ def our_files() -> Iterator[Path]:
 
 
 _GENERATED = {"build", "dist", "gunicorn23", "node_modules", "package-lock.json"}
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The tree of a file."""
+    return ast.parse(path.read_text())
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
@@ -202,7 +212,7 @@ class TestImports(unittest.TestCase):
     def test_the_package_does_not_import_itself_by_name(self) -> None:
         """Relative imports only, in the code; a page's example is not code."""
         for name, path in MODULES.items():
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(parsed(path)):
                 absolute = (isinstance(node, ast.ImportFrom) and not node.level and node.module) or ""
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [absolute]
                 with self.subTest(name):
@@ -292,7 +302,7 @@ class TestTests(unittest.TestCase):
     def test_every_test_has_a_docstring(self) -> None:
         """The docstring is the specification: a sentence for each test."""
         for path in sorted(TESTS.rglob("test_*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(parsed(path)):
                 if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                     with self.subTest(f"{path.name}: {node.name}"):
                         self.assertTrue(ast.get_docstring(node))
@@ -317,11 +327,43 @@ class TestTests(unittest.TestCase):
                 if own and any(each.startswith("test_") for each in vars(member)) and member not in classes:
                     self.fail(f"{module}.{name} is not collected")
 
+    def test_no_test_bounds_a_time(self) -> None:
+        """A test is not red for a machine that is slow: only where a time is the promise it is bounded from above."""
+        for path in sorted(TESTS.rglob("*.py")):
+            if path.relative_to(TESTS).parts[0] not in BOUND_TIMES:
+                lines = [node.lineno for node in ast.walk(parsed(path)) if _bounds_a_time(node)]
+                self.assertEqual(lines, [], path)
+        for source, bounds in (
+            ("self.assertLess(time.monotonic() - began, 2)", True),
+            ("self.assertTrue(0.1 < elapsed(call) < 5)", True),
+            ("self.assertLessEqual(task.seconds, BOUND)", True),
+            ("self.assertGreater(task.seconds, 0.1)", False),
+            ("self.assertLess(len(found), 2)", False),
+        ):
+            self.assertEqual(any(map(_bounds_a_time, ast.walk(ast.parse(source)))), bounds, source)
+
     def test_every_module_and_test_file_says_what_it_is(self) -> None:
         """A file opens with what it is for."""
         for path in (*MODULES.values(), *sorted(TESTS.rglob("test_*.py"))):
             with self.subTest(path.name):
-                self.assertTrue(ast.get_docstring(ast.parse(path.read_text())))
+                self.assertTrue(ast.get_docstring(parsed(path)))
+
+
+def _bounds_a_time(node: ast.AST) -> bool:
+    """Whether this is an assertion that some time is less than some number."""
+    match node:
+        case ast.Call(
+            func=ast.Attribute(attr="assertLess" | "assertLessEqual"), args=[taken, ast.Constant() | ast.Name(), *_]
+        ):
+            return bool(_TIME.search(ast.unparse(taken)))
+        case ast.Call(
+            func=ast.Attribute(attr="assertTrue"), args=[ast.Compare(comparators=[taken, ast.Constant()]), *_]
+        ):
+            return bool(_TIME.search(ast.unparse(taken)))
+    return False
+
+
+_TIME = re.compile(r"monotonic\(\) -|elapsed\(|\.seconds\b|\btook\b|perf_counter")
 
 
 def _collected() -> Iterator[unittest.TestCase]:

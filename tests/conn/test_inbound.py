@@ -646,15 +646,15 @@ class ServerTimeouts(ConnCase):
     def test_the_earlier_of_deadline_and_timeout_counts(self) -> None:
         """A call's own timeout and the read deadline hold both."""
         conn, _ = self.peer()
-        conn.set_read_deadline(time.monotonic() + 60)
-        self.assertLess(elapsed(lambda: self.assertRaises(ReadTimeout, conn.read_message, 0.01)), 5)
+        conn.set_read_deadline(time.monotonic() + 600)
+        self.assertIsInstance(self.start(conn.read_message, 0.01).error(), ReadTimeout)
         conn.set_read_deadline(time.monotonic() + 0.01)
-        self.assertLess(elapsed(lambda: self.assertRaises(ReadTimeout, conn.read_message, 60)), 5)
+        self.assertIsInstance(self.start(conn.read_message, 600).error(), ReadTimeout)
 
     def test_timeout_of_zero_takes_what_is_there(self) -> None:
         """timeout=0 returns a message that has arrived and otherwise raises at once: it can be used to poll."""
         conn, peer = self.peer()
-        self.assertLess(elapsed(lambda: self.assertRaises(ReadTimeout, conn.receive, 0)), 1)
+        self.assertIsInstance(self.start(conn.receive, 0).error(), ReadTimeout)
         peer.send(peer.frame(TEXT, "a") + peer.frame(TEXT, "b"))
         self.assertEqual([conn.receive(timeout=0), conn.receive(timeout=0)], ["a", "b"])
         self.assertRaises(ReadTimeout, conn.receive, 0)
@@ -681,7 +681,7 @@ class ServerTimeouts(ConnCase):
 
         flooding = self.start(flood)
         for timeout in (0, 0.05):
-            self.assertLess(elapsed(lambda t=timeout: self.assertRaises(ReadTimeout, conn.receive, t)), 3)
+            self.assertIsInstance(self.start(conn.receive, timeout).error(), ReadTimeout)
         stop.set()
         conn.close_now()
         try:
@@ -796,7 +796,7 @@ class ServerTurns(ConnCase):
         conn, peer = self.peer(buffer=1 << 14)
         writing = self.start_stuck_write(conn)
         peer.send_frame(TEXT, "m")
-        self.assertLess(elapsed(lambda: self.assertEqual(conn.receive(), "m")), 1)
+        self.assertEqual(self.start(conn.receive).result(), "m")
         conn.close_now()
         self.assertIsInstance(writing.error(), CloseError)
 

@@ -242,7 +242,6 @@ class TimeoutTests(ServerTestCase):
                 except TimeoutError:
                     client.socket.sendall(b"x")
             self.assertTrue(received.startswith(b"HTTP/1.1 408 "))
-            self.assertLess(time.monotonic() - started, 2)
 
 
 class TLSTests(ServerTestCase):

@@ -10,7 +10,6 @@ import signal
 import socket
 import ssl
 import threading
-import time
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +25,7 @@ from syncws._server.upgrader import Upgrader
 from syncws.errors import ConcurrencyError
 from syncws.testing import running
 from tests.server.cases import GET, TEXT, UPGRADE, WAIT, Client, ServerTestCase, echo, hello, upgrader
+from tests.tasks import SOON, Task
 
 
 class ListeningTests(ServerTestCase):
@@ -167,9 +167,7 @@ class ShutdownTests(ServerTestCase):
         ):
             half.socket.sendall(GET[:-2])
             self.assertEqual(idle.request()[0], 200)
-            started = time.monotonic()
-            self.assertEqual(server.shutdown(WAIT), 0)
-            self.assertLess(time.monotonic() - started, WAIT / 2)
+            self.assertEqual(Task(server.shutdown, 600).result(), 0)
             self.assertTrue(silent.at_end())
 
     def test_a_request_under_way_is_answered(self) -> None:
@@ -239,9 +237,7 @@ class ShutdownTests(ServerTestCase):
         with self.client(server) as client:
             client.upgrade()
             self.wait(started)
-            begun = time.monotonic()
             self.assertEqual(server.shutdown(0.1), 1)
-            self.assertLess(time.monotonic() - begun, 2)
             self.assertEqual(client.peer.receive_close(), (1001, ""))
             self.assertTrue(client.at_end())
             going_on.set()
@@ -264,23 +260,20 @@ class ShutdownTests(ServerTestCase):
                 client.socket.sendall(UPGRADE)
             for _ in range(count):
                 self.assertTrue(sending.acquire(timeout=WAIT))
-            started = time.monotonic()
-            self.assertEqual(server.shutdown(0.5), 0)
-            self.assertLess(time.monotonic() - started, 1.5)
+            # Not half a second for each of the twenty.
+            self.assertEqual(Task(server.shutdown, 0.5).result(SOON), 0)
 
     def test_from_a_handler(self) -> None:
         """A handler may shut its own server down: it is neither waited for, nor cut, nor counted."""
         results: list[int] = []
 
         def handler(request: Request) -> Response:
-            results.append(server.shutdown(WAIT))
+            results.append(server.shutdown(600))
             return Response("bye")
 
         with self.serving(handler) as server, self.client(server) as other, self.client(server) as client:
-            started = time.monotonic()
             self.assertEqual(client.request()[2], b"bye")
             self.assertEqual(results, [0])
-            self.assertLess(time.monotonic() - started, WAIT / 2)
             self.assertTrue(other.at_end())
             self.assertTrue(client.at_end())
 
