@@ -134,8 +134,6 @@ class Connection:
                 self._answer(http, request)
             if http.taken_over:
                 return
-            if not http.keep_alive:
-                break
             deadline = _from_now(options.keep_alive_timeout)
         _linger(transport)
 
@@ -258,7 +256,7 @@ class Connection:
             self._transport.close()
         else:
             self.sock.close()
-        self._request = None
+        self._request = None  # one that came too late still refers to this connection, by its on_upgrade
 
 
 def _send(http: HTTPConnection, response: Response) -> None:

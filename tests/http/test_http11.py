@@ -1,5 +1,6 @@
 """http11.py: requests one after another over a transport: bodies, deadlines, keep-alive, and leaving HTTP."""
 
+import math
 import random
 import socket
 import time
@@ -202,6 +203,16 @@ class BodyTests(HTTPCase):
         self.assertEqual(request.body(), b"hello")
         self.assertEqual(wire.sent, b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def test_consent_comes_first(self):
+        """A client that sends nothing before it got its 100 Continue gets it."""
+
+        class Waiting(Wire):
+            def receive(self, size, wait):
+                return b"hello" if b"100 Continue" in self.sent else super().receive(size, wait)
+
+        exchange = HTTPConnection(Waiting(head("Content-Length: 5", "Expect: 100-continue")))
+        self.assertEqual(exchange.read_request(None).body(), b"hello")
+
     def test_expect_continue_not_waited_for(self):
         """No 100 Continue to a client whose body is here already, nor to HTTP/1.0."""
         wire, exchange = open_wire(head("Content-Length: 5", "Expect: 100-continue") + b"hello")
@@ -271,6 +282,38 @@ class KeepAliveTests(HTTPCase):
         self.assertEqual(self.begin("Content-Length: 900", here=b"x" * 900, droppable=0), (None, True))
         self.assertEqual(self.begin("Content-Length: 900", here=b"x" * 895, droppable=5), (None, False))
         self.assertEqual(self.begin("Content-Length: 900", here=b"x" * 894, droppable=5), ("close", False))
+
+    def test_each_request_counts_for_itself(self):
+        """What was read of one body says nothing of the next request's."""
+        wire, exchange = open_wire(head("Content-Length: 3") + b"abc" + head("Content-Length: 3"), b"def")
+        self.assertEqual(exchange.read_request(None).body(), b"abc")
+        exchange.send_response(Response(), deadline=None)
+        wire.sent = b""
+        exchange.read_request(None)
+        exchange.send_response(Response(), deadline=None)
+        self.assertEqual(parse_answer(wire.sent)[1]["connection"], "close")
+
+    def test_what_was_read_counts(self):
+        """Of a body that was read in part, only the rest has yet to come."""
+        wire, exchange = open_wire(head("Content-Length: 9") + b"abcd", b"efgh", b"i")
+        exchange.read_request(None)
+        self.assertEqual([exchange.read_body_piece(None) for _ in range(2)], [b"abcd", b"efgh"])
+        exchange.begin_response(200, "OK", Headers({"Content-Length": "0"}), droppable=1)
+        exchange.end_response(stall=None)
+        exchange.drop_body(1, None)
+        self.assertNotIn(b"close", wire.sent)
+        self.assertTrue(exchange.keep_alive)
+
+    def test_a_broken_body_is_the_end(self):
+        """After a body that broke off the answer says close, however much might be dropped."""
+        wire, exchange = open_wire(head("Content-Length: 9"), b"ab")
+        exchange.read_request(None)
+        self.assertEqual(exchange.read_body_piece(None), b"ab")
+        with self.assertRaises(BadRequest):
+            exchange.read_body_piece(None)
+        exchange.begin_response(400, "no", Headers({"Content-Length": "0"}), droppable=math.inf)
+        exchange.end_response(stall=None)
+        self.assertEqual(parse_answer(wire.sent)[1]["connection"], "close")
 
     def test_consent_that_is_no_longer_waited_for(self):
         """A client that waited for consent, and sent its whole body without it, is read on."""
@@ -381,6 +424,13 @@ class TakeOverTests(HTTPCase):
         self.assertEqual(wire.pieces, [b"late"])
         self.assertTrue(exchange.taken_over)
         self.assertEqual(request.body(), b"")
+
+    def test_a_body_over_the_limit_is_nobodys_any_more(self):
+        """Once taken over there is no body, and so none that is too large."""
+        _, exchange = open_wire(head("Content-Length: 9", "Upgrade: websocket"))
+        request = exchange.read_request(None)
+        exchange.take_over()
+        self.assertEqual(request.body(3), b"")
 
     def test_after_a_body(self):
         """What follows a body that was read comes first; of a body read in part nothing is lost either."""

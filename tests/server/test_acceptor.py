@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import socket
 import threading
 import unittest
@@ -16,6 +17,7 @@ from syncws._http.response import Response
 from syncws._net.listener import ACCEPT_ERRORS
 from syncws._server import acceptor as acceptor_module
 from syncws._server.server import Server
+from syncws.testing import await_
 from tests.server.cases import UPGRADE, WAIT, ServerTestCase, echo, hello
 
 
@@ -67,10 +69,18 @@ class AcceptTests(ServerTestCase):
             mock.patch.object(acceptor_module, "_ACCEPT_PAUSE", 1000 * WAIT),
             self.assertLogs("syncws.server", logging.WARNING),
             self.serving(hello, listener=listener) as server,
-            self.client(server),
+            self.client(server) as client,
         ):
             self.wait(listener.scripted)
             self.assertEqual(self.in_thread(server.shutdown)(), 0)
+            self.assertTrue(client.at_end())  # it was in the listener's queue all the while
+
+    def test_a_wake_up_is_taken(self) -> None:
+        """What wakes the loop is taken, or the loop would not wait any more."""
+        with self.serving(hello) as server:
+            waker = server._waker
+            waker.wake()
+            self.assertTrue(await_(lambda: select.select([waker], [], [], 0)[0] == []))
 
     def test_another_error_ends_the_loop(self) -> None:
         """An errno that is not in the table is a defect: serve_forever raises it, and no longer listens."""
@@ -195,6 +205,8 @@ class AcceptTests(ServerTestCase):
                 self.assertTrue(server._roster.changed.wait_for(lambda: len(server._roster._connections) == 1, WAIT))
             with self.client(server) as third:
                 third.upgrade()
+                with self.assertLogs("syncws.server", logging.WARNING), self.client(server) as fourth:
+                    self.assertEqual(fourth.request()[0], 503)  # another shortage, and another line
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from unittest import mock
 from syncws._conn.conn import Conn
 from syncws._http.request import Request
 from syncws._http.response import Response
+from syncws._net.transport import Transport
 from syncws._server import connection as connection_module
 from syncws._server.connection import Connection
 from syncws._server.roster import Roster
@@ -183,10 +184,11 @@ class HTTPTests(ServerTestCase):
                 upgrader.upgrade(request)
             return answers.pop(0)
 
-        with self.assertLogs("syncws.server"), self.serving(handler) as server:
+        with self.assertLogs("syncws.server") as logs, self.serving(handler) as server:
             for status in (400, 418):
                 with self.client(server) as client:
                     self.assertEqual(client.request()[0], status)
+        self.assertEqual({record.levelno for record in logs.records}, {logging.INFO})
 
     def test_a_handshake_error_of_the_application(self) -> None:
         """A HandshakeError without a response is answered with its status and text."""
@@ -446,14 +448,14 @@ class OutcomeTests(ServerTestCase):
 class OwnThreadTests(ServerTestCase):
     """What ends a connection's thread, and who may end it."""
 
-    def connection(self) -> tuple[Connection, socket.socket]:
+    def connection(self, handler: Any = hello) -> tuple[Connection, socket.socket]:
         """A connection in a roster, without a thread; and its peer."""
         roster = Roster(None)
         ours, theirs = socket.socketpair()
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
         theirs.settimeout(WAIT)
-        with Server(hello, port=0) as server:
+        with Server(handler, port=0) as server:
             options = server._options
         connection = Connection(ours, 1, options, roster, None, deadline=None, local_address="", remote_address="")
         self.assertEqual(roster.enter(connection), "entered")
@@ -462,6 +464,7 @@ class OwnThreadTests(ServerTestCase):
     def test_cut_before_it_runs(self) -> None:
         """A connection whose thread has not begun may be cut; its thread then ends without a request."""
         connection, peer = self.connection()
+        self.assertIsNone(connection.thread)
         connection.cut()
         self.assertEqual(peer.recv(1), b"")
         with self.assertNoLogs("syncws", logging.INFO):
@@ -487,6 +490,43 @@ class OwnThreadTests(ServerTestCase):
         self.assertIsNotNone(logs.records[0].exc_info)
         self.assertEqual(peer.recv(1), b"")
         self.assertEqual(len(connection._roster), 0)
+
+    def test_what_cannot_be_closed(self) -> None:
+        """A connection leaves the roster also if closing it fails."""
+        connection, peer = self.connection()
+        peer.close()
+        with mock.patch.object(Transport, "close", side_effect=ZeroDivisionError):
+            self.assertRaises(ZeroDivisionError, connection.run)
+        self.assertEqual(len(connection._roster), 0)
+        connection.sock.close()
+
+    def test_the_end_of_http(self) -> None:
+        """After the last answer the client sees the end, and may still send: this side reads on for a moment."""
+        connection, peer = self.connection()
+        self.enterContext(mock.patch.object(connection_module, "_LINGER", WAIT))
+        running = self.in_thread(connection.run)
+        peer.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        received = b""
+        while piece := peer.recv(4096):
+            received += piece
+        self.assertTrue(received.startswith(b"HTTP/1.1 200 "))
+        peer.sendall(b"more")
+        peer.close()
+        running()
+
+    def test_nobody_lingers_on_a_websocket(self) -> None:
+        """Once a WebSocket has taken over, nothing here reads the connection any more."""
+        connection, peer = self.connection(echo)
+        self.enterContext(mock.patch.object(connection_module, "_linger", side_effect=AssertionError))
+        running = self.in_thread(connection.run)
+        peer.sendall(UPGRADE)
+        self.assertTrue(peer.recv(4096).startswith(b"HTTP/1.1 101 "))
+        far = Peer(peer, masked=True)
+        far.close()
+        self.assertEqual(far.receive_close(), (1000, ""))
+        peer.close()
+        with self.assertNoLogs("syncws.server", logging.ERROR):
+            running()
 
     def test_a_client_that_never_stops_sending(self) -> None:
         """A client that goes on sending after the last answer is read for a moment, and then no more."""

@@ -54,6 +54,10 @@ class RosterTests(unittest.TestCase):
         self.assertTrue(roster.closing)
         self.assertEqual(roster.enter(Nobody(roster)), "closing")
         self.assertEqual(len(roster), 0)
+        full = Roster(1)
+        full.enter(Nobody(full))
+        full.close()
+        self.assertEqual(full.enter(Nobody(full)), "closing")
 
     def test_leaving_is_noticed(self) -> None:
         """Who waits for `changed` is woken when a connection leaves."""
