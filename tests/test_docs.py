@@ -23,6 +23,7 @@ from syncws._net import connector
 from syncws.testing import LeakChecks
 
 from .source import Defined, locks, threads
+from .test_layout import FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,7 +40,7 @@ PASSED_ON = {"Conn.__init__": "Inbound.turn", "Conn.close_read": "Conn.close_rea
 FOREIGN = {"accept()", "atexit", "close", "environ", "recv", "repr()", "select", "str", "str()"}
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*(\(\))?")
-_PLACE = re.compile(r"`([A-Za-z_][\w.]*)` (?:in |\()`(syncws/[\w/]+\.py)`")
+_PLACE = re.compile(r"`([A-Za-z_][\w.]*)`\s(?:in\s|\()`(syncws/[\w/]+\.py)`")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -117,6 +118,16 @@ class PagesTests(unittest.TestCase):
             self.assertTrue(defined.has(name), name)
         for name in ("Conn.frame_lock", "Wire.no_such_thing", "no_such_thing", "NoSuchThing.close", "syncws.nothing"):
             self.assertFalse(defined.has(name), name)
+
+    def test_the_drawing_has_every_floor(self) -> None:
+        """The drawing of the floors has every folder, and every module that stands in none, on its floor."""
+        drawn = {
+            name: int(number)
+            for number, names in re.findall(r"^ (\d)   (.*)$", ARCHITECTURE.read_text(), re.MULTILINE)
+            for name in re.findall(r"\w+", names)
+            if name in FLOORS
+        }
+        self.assertEqual(drawn, {name: floor for name, floor in FLOORS.items() if not name.startswith("__")})
 
     def test_every_lock_is_in_the_table(self) -> None:
         """The table of locks has every lock that the package makes, and no other."""
