@@ -208,6 +208,7 @@ class AnswerTests(Cases):
 
     def test_a_byte_at_a_time(self) -> None:
         """An answer that comes a byte at a time is the same; of what is behind it nothing is read."""
+        self.enterContext(mock.patch.object(httpclient, "_BODY_TIMEOUT", 600.0))
         exchange = self.scripted(SWITCHED + b"frames")
         self.assertEqual(exchange.ask("GET", "/", UPGRADE).headers["upgrade"], "websocket")
         self.assertEqual(exchange.trailing, b"")

@@ -605,7 +605,8 @@ class ConnTests(TLSCase):
         server, client = self.make_conns(SMALL)
         with self.assertRaises(TimeoutError):
             server.receive(timeout=0.01)
-        while server.queued == (0, 0):  # the peer does not read
+        # The peer does not read; its system may take more a moment later, so it is filled until it stays full.
+        while await_(lambda: server.queued == (0, 0), 0.2):
             server.send_nowait(bytes(4096))
         with self.assertRaises(WriteTimeout):
             server.send("refused", timeout=0.02)
