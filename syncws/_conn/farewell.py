@@ -59,7 +59,8 @@ def farewell(
         changed: its lock, which is notified when a connection leaves. Nobody is called while it is held.
         code, reason: what the peers are told.
         deadline: the instant of time.monotonic() at which those that are left are cut.
-        spread: seconds over which many peers are told, lest all of them come back in the same instant; 0: at once.
+        spread: seconds over which many peers are told, so that not all of them come back in the same instant; 0: at
+            once.
         tell_own: whether the peer of the connection whose handler calls this is told, too.
     """
     with changed:

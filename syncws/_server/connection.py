@@ -37,11 +37,11 @@ _log = logging.getLogger("syncws.server")
 #: Seconds that one plain HTTP response may take to leave.
 _RESPONSE_TIMEOUT = 60.0
 
-#: Seconds for which a connection that this side ends is still read, lest unread bytes turn the end into a reset that
-#: destroys the response on its way (RFC 9112 section 9.6).
+#: Seconds for which a connection that this side ends is still read. Unread bytes would turn the end into a reset, which
+#: can destroy the response on its way (RFC 9112 section 9.6).
 _LINGER = 1.0
 
-#: What the two commonest errors of a TLS handshake mean, as OpenSSL's own words do not tell.
+#: What the two commonest errors of a TLS handshake mean. OpenSSL's own words do not tell.
 _TLS_ADVICE = {
     "HTTP_REQUEST": ": the client speaks plain HTTP, and this server TLS (https:, wss:)",
     "NO_SHARED_CIPHER": ": has ssl_context a certificate (load_cert_chain)?",

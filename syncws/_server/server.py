@@ -69,20 +69,20 @@ class Server:
         handshake_timeout: seconds from accepting a connection until its TLS handshake and its first request head must
             be complete. None for no limit.
         keep_alive_timeout: seconds that a plain HTTP connection may take until its next request head is complete.
-        max_head_size: bytes that a request's head may have; more is answered with 431.
-        max_headers: header lines that it may have.
+        max_head_size: bytes that the head of a request may have; more is answered with 431.
+        max_headers: header lines that the head may have.
         shutdown_timeout: seconds that `shutdown` waits for handlers if it is not told otherwise.
-        workers: processes that serve (POSIX). With more than one `serve_forever` forks them, and puts back those that
-            die. Each has connections of its own, and a max_connections; what they share is made before, such as this
-            object. None of them runs what is registered with atexit.
-        pin: keep each of several workers on a core of its own. None: if there is one for each core that this process
-            may use, with the GIL, and without a CPU quota.
+        workers: processes that serve (POSIX). If there are to be several, `serve_forever` forks them, and replaces
+            those that die. Each has connections of its own, up to max_connections. They share what was made before,
+            such as this object. None of them runs what is registered with atexit.
+        pin: keep each of several workers on a core of its own. None: only if there are as many workers as cores that
+            this process may use, Python has its GIL, and there is no CPU quota.
         wsgi_app: host this WSGI application (PEP 3333) instead of a handler. Its WebSocket views are those of
             `syncws.wsgi`, of `Upgrader.serve` and of the frameworks' glue (`syncws.flask`, ...).
         max_body_size: bytes that the body of a request to a wsgi_app may have; more is answered with 413. None for no
             limit.
-        body_timeout: seconds for which its client may send nothing while the application reads the body; and no more
-            than that on the whole, but for a second for each 500 bytes; then the answer is 408. None for no limit.
+        body_timeout: seconds for which the client may send nothing while the application reads the body. On the whole
+            it gets as many, and a second more for each 500 bytes. After that the answer is 408. None for no limit.
 
     Raises:
         OSError: the address cannot be bound.

@@ -185,9 +185,9 @@ class Upgrader(HandshakeOptions):
         """Serve a WebSocket from a WSGI view: the handler runs over the connection of the view's request.
 
         Detached, where that can be: the connection is taken away from the server, ``handler(conn, *args)`` runs in a
-        thread of its own, and this returns at once. So no thread of the server is held, no timeout of it applies, and
-        what the application does at the end of a request is done by then: give the handler what it needs, not objects
-        that live as long as the request. Where it cannot be (the server itself speaks TLS, Windows), and with
+        thread of its own, and this returns at once. So the handler holds no thread of the server, none of its timeouts
+        applies, and the request ends before the handler does: give it what it needs, not objects that live as long as
+        the request. Where that cannot be (on Windows, and where gevent or eventlet speak TLS), and with
         ``detach=False``, this returns when the handler is done. ``conn.detached`` tells which.
 
         The connection is closed when the handler returns (1000) or raises (1011, logged by "syncws.wsgi").

@@ -405,7 +405,7 @@ class InputTests(GatewayCase):
         return answer.body
 
     def bodies(self) -> Iterator[tuple[bytes, ...]]:
-        """The body "one\\ntwo\\nthree", with a length or chunked, whole or byte by byte, and a request behind it."""
+        """The body "one\\ntwo\\nthree", with a length or chunked, whole or byte by byte, and a request after it."""
         body = b"one\ntwo\nthree"
         for whole in (
             post("Content-Length: 13") + body + GET,
@@ -416,7 +416,7 @@ class InputTests(GatewayCase):
                 yield tuple(bytes([byte]) for byte in whole)
 
     def test_reading(self) -> None:
-        """Every way to read gives the body and then its end, however it comes, and nothing of what is behind it."""
+        """Every way to read gives the body and then its end, however it comes, and nothing of what comes after it."""
         for read, expected in [
             (lambda stream: stream.read(100), b"one\ntwo\nthree"),
             (lambda stream: stream.read(3) + stream.read(4) + stream.read(100) + stream.read(1), b"one\ntwo\nthree"),
@@ -701,7 +701,7 @@ class StartResponseTests(GatewayCase):
         self.assertEqual([value for name, value in answer.pairs if name == "date"], ["Sat, 01 Jan 2000 00:00:00 GMT"])
 
     def test_write(self) -> None:
-        """write() sends at once, the head in front; what is returned comes behind it."""
+        """write() sends at once, the head in front; what is returned comes after it."""
         client = Client(GET)
 
         def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -1070,7 +1070,7 @@ class EndTests(GatewayCase):
     """close(), errors of the application, clients that leave."""
 
     def test_close_is_called(self) -> None:
-        """What the application returned is closed once, behind the last byte of the answer."""
+        """What the application returned is closed once, after the last byte of the answer."""
         client = Client(GET)
 
         class Result(Blocks):
@@ -1440,7 +1440,7 @@ class UpgradeTests(GatewayCase):
         self.assertEqual(blocks.closed, 1)
 
     def test_an_error_before_it_is_taken_over(self) -> None:
-        """An application that raises behind a view which upgraded answers 500, and nothing is taken over."""
+        """An application that raises after a view has upgraded answers 500, and nothing is taken over."""
         blocks = Blocks(ZeroDivisionError())
         app, _ = self.upgrading(blocks, then=True)
         with self.logs(logging.ERROR, "raised", traceback=True):

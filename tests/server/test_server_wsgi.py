@@ -283,7 +283,7 @@ class HTTPTests(HostCase):
             self.assertTrue(client.at_end())
 
     def test_an_unread_body_that_is_late(self) -> None:
-        """An answer does not wait for a body that nobody reads; the next request is found behind it."""
+        """An answer does not wait for a body that nobody reads; the next request is found after it."""
         with self.hosting(hello) as server, Client(server.address) as client:
             self.assertEqual(client.request(post(5))[2], b"hello /")
             client.socket.sendall(b"x")
@@ -592,7 +592,7 @@ class WebSocketTests(HostCase):
                     self.assertTrue(client.at_end())
 
     def test_nothing_follows(self) -> None:
-        """A request behind the close is not served, and nothing is on the wire behind the close frame."""
+        """A request after the close is not served, and nothing is on the wire after the close frame."""
         for server, path in self.each():
             with Client(server.address) as client:
                 peer = client.peer
@@ -705,7 +705,7 @@ class WebSocketTests(HostCase):
         self.assertTrue(await_(lambda: [each() for each in kept] == [None] * 6), [each() for each in kept])
 
     def test_a_middleware_that_raises(self) -> None:
-        """If something behind the view raises before the handler has run, the client gets a 500 and no 101."""
+        """If something raises after the view and before the handler has run, the client gets a 500 and no 101."""
         inner = views()
 
         def app(environ: Environ, start_response: Any) -> list[bytes]:
@@ -720,7 +720,7 @@ class WebSocketTests(HostCase):
             self.dial(server, "/serve")
         self.assertEqual(caught.exception.status, 500)
 
-    def test_a_middleware_that_raises_behind_the_handler(self) -> None:
+    def test_a_middleware_that_raises_after_the_handler(self) -> None:
         """If the WebSocket is over by then, it is one error in the log."""
         inner = views(lambda conn: None)
 

@@ -488,7 +488,7 @@ class UpgradeTests(LeakChecks, UpgraderTestCase):
         self.assertEqual(transport.deadlines[0], None)
 
     def test_early_data(self) -> None:
-        """What the client sent behind its request is the first message."""
+        """What the client sent after its request is the first message."""
         request, _ = self.receive_request(behind=b"\x81\x85\0\0\0\0early")
         conn = Upgrader().upgrade(request)
         self.assertEqual(conn.receive(timeout=10), "early")
