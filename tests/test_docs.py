@@ -20,6 +20,7 @@ from unittest import mock
 import syncws
 from syncws._conn import states
 from syncws._net import connector
+from syncws._net.attempt import Attempt
 from syncws.testing import LeakChecks
 
 from .source import Defined, locks, threads
@@ -174,7 +175,7 @@ class BlocksTests(LeakChecks):
             server.start()
             _ask(server.address)
 
-        def connect_there(host: str, port: int, attempt: connector.Attempt) -> socket.socket:
+        def connect_there(host: str, port: int, attempt: Attempt) -> socket.socket:
             self.assertEqual((host, port), ("127.0.0.1", 8080), "a page's clients talk to its own server")
             serving = [server for server in servers if " serving" in repr(server)]
             return connector.connect_tcp(*serving[-1].address[:2], attempt)

@@ -50,7 +50,7 @@ FLOORS = {
 ORDER = {
     "_base": ["copies", "options", "version", "green", "waker", "worker"],
     "_frames": ["masking", "deflate", "frame", "payloads", "partial", "protocol", "prepared", "streams", "keepalive"],
-    "_net": ["drain", "address", "waits", "transport", "tls", "listener", "connector"],
+    "_net": ["drain", "address", "waits", "transport", "tls", "listener", "attempt", "connector"],
     "_http": ["headers", "request", "response", "head", "http11", "handshake", "url", "httpclient", "wsgiresponse"],
     "_conn": ["states", "queue", "wire", "ending", "inbound", "closing", "outbound", "conn", "outcome", "farewell"],
     "_client": ["proxy", "dialer", "reconnector"],

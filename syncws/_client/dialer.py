@@ -36,7 +36,8 @@ from .._http.handshake import HandshakeKeywords, HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
 from .._http.httpclient import BadAnswer, Exchange, ReceivedResponse
 from .._http.url import ProxyURL, ServerURL, bracketed, parse_proxy_url, parse_server_url
-from .._net.connector import Attempt, Stopped, connect_tcp, connect_unix
+from .._net.attempt import Attempt, Stopped
+from .._net.connector import connect_tcp, connect_unix
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
 from ..errors import BadHandshakeError

@@ -21,7 +21,7 @@ from .._base.version import __version__
 from .._http.headers import Headers
 from .._http.httpclient import BadAnswer, Exchange, ReceivedResponse
 from .._http.url import ProxyURL
-from .._net.connector import Attempt
+from .._net.attempt import Attempt
 from .._net.transport import Transport
 from ..errors import ProxyError
 

@@ -27,7 +27,7 @@ from .._base.options import check_timeout
 from .._conn.conn import Conn
 from .._http.headers import Headers, HeaderSource
 from .._http.url import parse_server_url
-from .._net.connector import Attempt, Stopped
+from .._net.attempt import Attempt, Stopped
 from .._net.drain import drain
 from ..errors import BadHandshakeError, ConcurrencyError, HandshakeError, ProxyError
 from .dialer import Dialer, DialerKeywords

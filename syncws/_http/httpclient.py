@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 import h11
 
-from .._net.connector import Attempt
+from .._net.attempt import Attempt
 from .._net.transport import Transport
 from ..errors import WriteTimeout
 from .headers import Headers

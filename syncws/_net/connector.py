@@ -1,15 +1,11 @@
 """How a client reaches a server: TCP with happy eyeballs (RFC 8305), Unix sockets; the counterpart of `listener`.
 
-An `Attempt` is one dial. It has one time limit for all of its steps (name lookup, connecting, proxy, TLS and HTTP), and
-another thread stops it there. Every wait ends for one of three reasons: what it waits for, the deadline, or `stop`.
-
-There are three kinds of waits, and each is ended early in its own way:
+Every wait belongs to an `Attempt`, so it ends for one of three reasons: what it waits for, the deadline, or `stop`:
 
 * **A lookup** goes on, since the system does not let it be interrupted: it has a thread of its own, which ends with it.
   Only the wait for its answer ends.
 * **A connect** over TCP is polled together with a `Waker`. One to a Unix socket can only block, so it blocks in short
   slices.
-* **A transport** is cut by the caller: see `Attempt.interruptible`.
 """
 
 from __future__ import annotations
@@ -25,11 +21,11 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 from .._base.waker import Waker
+from .attempt import Attempt, Stopped
 from .waits import LONGEST_WAIT
 
 #: RFC 8305 section 5, "Connection Attempt Delay": seconds until the next address is tried beside the last.
@@ -43,65 +39,6 @@ _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR)
 
 #: The process or the system is out of descriptors: no other address will do better.
 _SHORTAGES = (errno.EMFILE, errno.ENFILE)
-
-
-class Stopped(Exception):
-    """The attempt was stopped by another thread. It never leaves the library."""
-
-
-class Attempt:
-    """One dial under way: how long it may take, and how another thread stops it.
-
-    Concurrency: `stop` and `stopped` are for any thread, all else for the one that dials. `_lock` is held while what
-    wakes the dialing thread is called, which takes one leaf lock and never waits.
-    """
-
-    def __init__(self, timeout: float | None) -> None:
-        self._timeout = timeout
-        #: An instant of time.monotonic(), or None for no limit.
-        self.deadline = None if timeout is None else time.monotonic() + timeout
-        self._lock = threading.Lock()
-        # Guarded by _lock, and read without it: it never goes back, and a look that comes too early for it is made up
-        # for by the wake-up, after which the thread that dials looks again.
-        self._stopped = False
-        self._wake: Callable[[], object] | None = None  # guarded by _lock; wakes the thread that dials
-
-    @property
-    def stopped(self) -> bool:
-        """Whether `stop` was called."""
-        return self._stopped
-
-    def stop(self) -> None:
-        """Wake the thread that dials, which raises Stopped; if none is waiting, it will not wait again. Idempotent."""
-        with self._lock:
-            self._stopped = True  # before the wake-up: the thread that wakes looks at it
-            # Under the lock, so that what it wakes is not closed meanwhile: first `interruptible` has to end.
-            if self._wake is not None:
-                self._wake()
-
-    def remaining(self, doing: str) -> float | None:
-        """Seconds that are left, more than 0; None for no limit. Raises Stopped; TimeoutError that names the step."""
-        if self._stopped:
-            raise Stopped
-        if self.deadline is None:
-            return None
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(f"{doing}: not done within {self._timeout:g} s (handshake_timeout)")
-        return left
-
-    @contextlib.contextmanager
-    def interruptible(self, wake: Callable[[], object]) -> Iterator[None]:
-        """While this lasts `stop` calls wake, which must not wait. Raises Stopped if `stop` came before."""
-        try:
-            with self._lock:  # one step: a `stop` comes either before the look, or after wake is there to be called
-                if self._stopped:
-                    raise Stopped
-                self._wake = wake
-            yield
-        finally:
-            with self._lock:
-                self._wake = None
 
 
 def connect_tcp(host: str, port: int, attempt: Attempt) -> socket.socket:

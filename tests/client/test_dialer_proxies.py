@@ -18,7 +18,7 @@ import syncws
 from syncws._base.version import __version__
 from syncws._client.dialer import Dialer
 from syncws._http.headers import Headers
-from syncws._net.connector import Attempt, Stopped
+from syncws._net.attempt import Attempt, Stopped
 from syncws.errors import BadHandshakeError, HandshakeError, ProxyError
 from syncws.testing import await_
 from tests.certificates import serving, trusting

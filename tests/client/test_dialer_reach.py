@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 from syncws._client.dialer import Dialer, _default_context
-from syncws._net.connector import Attempt, Stopped
+from syncws._net.attempt import Attempt, Stopped
 from syncws._net.tls import TLSTransport
 from syncws.errors import BadHandshakeError
 from syncws.testing import await_, socketpair

@@ -15,7 +15,7 @@ import syncws
 from syncws import Headers, ProxyError, proxy_from_environment
 from syncws._client.proxy import USER_AGENT, open_http_tunnel, open_socks_tunnel
 from syncws._http.url import ProxyURL, parse_proxy_url
-from syncws._net.connector import Attempt, Stopped
+from syncws._net.attempt import Attempt, Stopped
 from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
 from syncws.testing import LeakChecks, socketpair

@@ -18,7 +18,7 @@ import syncws
 from syncws._client import reconnector
 from syncws._client.reconnector import Reconnector, _Backoff, reconnect
 from syncws._net import connector
-from syncws._net.connector import Attempt
+from syncws._net.attempt import Attempt
 from syncws.testing import LeakChecks, await_, running
 from tests.client.cases import BadServer, accepting
 from tests.tasks import PATIENCE, Task

@@ -12,7 +12,7 @@ from unittest import mock
 from syncws import Headers
 from syncws._http import httpclient
 from syncws._http.httpclient import BadAnswer, Exchange, ReceivedResponse
-from syncws._net.connector import Attempt, Stopped
+from syncws._net.attempt import Attempt, Stopped
 from syncws._net.transport import Transport
 from syncws.testing import LeakChecks, ScriptedSocket, socketpair
 from tests.tasks import PATIENCE, Task
