@@ -1,7 +1,7 @@
-"""What a `Manager` counts: the record that it hands out, and the messages that were dropped, which move as it counts.
+"""What a `Manager` counts: the record that it hands out, and the messages that were dropped.
 
 A connection drops messages while it is a member, and also afterwards: what waited in its send queue when it left may
-still leave, or be dropped with the connection. So it is remembered until its queue is empty.
+still be sent, or be dropped with the connection. So the connection is remembered until its queue is empty.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class ManagerStats:
     Attributes:
         members: connections that are registered now.
         rooms: rooms that somebody is in now.
-        opened: members that have had their on_open.
-        closed: members that have had their on_close; of these, each has had its on_open.
+        opened: members whose on_open has begun, or would have, if the manager has none.
+        closed: those of them whose on_close is over, or would be.
         sent: messages that connections took, each counted once per connection.
         dropped: messages lost from full send queues, or with the queue of a connection that ended.
         queued_messages: messages that wait for slow members now.
