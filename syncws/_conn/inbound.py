@@ -177,7 +177,7 @@ class Inbound:
             return message
         finally:
             self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
-            if self._life.end is not None:
+            if self._life.end is not None:  # looked at once the turn is free: see release_if_cut
                 self._ending.release_if_cut()
 
     def reader(self, timeout: float | None) -> MessageReader:
@@ -200,7 +200,7 @@ class Inbound:
             return self._read_on(step, deadline, reader)
         finally:
             self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
-            if self._life.end is not None:
+            if self._life.end is not None:  # looked at once the turn is free: see release_if_cut
                 self._ending.release_if_cut()
 
     def _read_on(self, step: Callable[[], Any], deadline: float | None, reader: MessageReader | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -68,6 +69,22 @@ class ConnCase(LeakChecks):
     def assert_released(self, conn: Conn) -> None:
         """The descriptor goes back as soon as nobody is inside."""
         self.assertTrue(await_(lambda: conn.socket.fileno() == -1), "the descriptor was not given back")
+
+
+class HookedLock:
+    """A lock that calls something once, when it is about to be let go."""
+
+    def __init__(self, before_release: Callable[[], object]) -> None:
+        self._lock = threading.Lock()
+        self._before_release: Callable[[], object] | None = before_release
+        self.acquire = self._lock.acquire
+        self.locked = self._lock.locked
+
+    def release(self) -> None:
+        call, self._before_release = self._before_release, None
+        if call is not None:
+            call()
+        self._lock.release()
 
 
 class Clock:

@@ -532,6 +532,8 @@ class ServerLimits(ConnCase):
         for limit in (1.5, True, "10"):
             with self.assertRaises(TypeError):
                 conn.set_read_limit(limit)
+        peer.send_frame(BINARY, bytes(50_000))
+        self.assertEqual(len(conn.receive()), 50_000)  # the limit is as it was
 
     def test_limit_set_between_messages(self) -> None:
         """set_read_limit holds from the next frame on, for compressed messages too."""

@@ -30,7 +30,7 @@ from syncws._conn.states import State
 from syncws._net.drain import drain
 from syncws._net.transport import Transport
 from syncws.testing import Peer, ScriptedSocket, await_
-from tests.conn.cases import ConnCase
+from tests.conn.cases import ConnCase, HookedLock
 from tests.tasks import Task
 
 NOTHING_CAME = BlockingIOError(errno.EAGAIN, "nothing came")
@@ -97,23 +97,26 @@ class OrderCase(ConnCase):
         return Peer(mock.Mock(), masked=not self.client).frame(opcode, payload)
 
 
+_WRITES: tuple[Callable[[Conn], object], ...] = (
+    lambda conn: conn.send("x"),
+    lambda conn: conn.send(b"x"),
+    lambda conn: conn.send_nowait("x"),
+    lambda conn: conn.write_prepared(PreparedMessage(TEXT, "x")),
+    lambda conn: conn.write_control(PING),
+    lambda conn: conn.write_control(CLOSE, format_close_message(1000)),
+    lambda conn: conn.ping(),
+    lambda conn: conn.close(timeout=0),
+    lambda conn: conn.next_writer(BINARY).close(),
+    lambda conn: post_to_all([conn], PreparedMessage(TEXT, "x")) and conn.send_nowait("x"),
+)
+
+
 class ServerReleased(OrderCase):
     """The descriptor is given back by the last thread that leaves, whichever that is."""
 
     def test_a_write_that_succeeds_although_the_connection_was_cut(self) -> None:
         """A thread is inside the socket when close_now comes, and its send succeeds: it gives the descriptor back."""
-        for write in (
-            lambda conn: conn.send("x"),
-            lambda conn: conn.send(b"x"),
-            lambda conn: conn.send_nowait("x"),
-            lambda conn: conn.write_prepared(PreparedMessage(TEXT, "x")),
-            lambda conn: conn.write_control(PING),
-            lambda conn: conn.write_control(CLOSE, format_close_message(1000)),
-            lambda conn: conn.ping(),
-            lambda conn: conn.close(timeout=0),
-            lambda conn: conn.next_writer(BINARY).close(),
-            lambda conn: post_to_all([conn], PreparedMessage(TEXT, "x")) and conn.send_nowait("x"),
-        ):
+        for write in _WRITES:
             conn, sock = self.scripted()
             sock.stops = {"send"}
             writing = Task(write, conn)
@@ -154,6 +157,26 @@ class ServerReleased(OrderCase):
             gates.popitem()[1].go_on.set()
             tasks.popitem()[1].result()
             self.assertEqual(sock.count("close"), 1)
+
+    def test_a_cut_as_a_writer_lets_go(self) -> None:
+        """A writer lets go of the wire, then looks: another thread cuts just before, and cannot close the fd."""
+        for write in (*_WRITES, Conn.close):
+            conn, sock = self.scripted([self.from_peer(CLOSE)])
+            conn._wire.frame_lock = HookedLock(conn.close_now)  # type: ignore[assignment]
+            write(conn)
+            self.assertEqual(sock.count("close"), 1)
+
+    def test_a_cut_as_a_reader_lets_go(self) -> None:
+        """A reader lets go of its turn, then looks: another thread cuts just before, and cannot close the fd."""
+        for read in (Conn.receive, Conn.next_reader, lambda conn: conn.receive(timeout=30)):
+            conn, sock = self.scripted([self.from_peer(TEXT, "x")])
+            conn._inbound.turn = conn._ending._read_turn = HookedLock(conn.close_now)  # type: ignore[assignment]
+            read(conn)
+            self.assertEqual(sock.count("close"), 1)
+        conn, sock = self.scripted([self.from_peer(TEXT, "x")])
+        conn._inbound.turn = conn._ending._read_turn = HookedLock(conn.close_now)  # type: ignore[assignment]
+        conn.close_read()
+        self.assertTrue(await_(lambda: sock.count("close") == 1))
 
 
 class ClientReleased(ServerReleased):

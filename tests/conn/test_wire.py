@@ -27,6 +27,7 @@ from syncws._net.transport import Transport
 from syncws.errors import CloseCode, CloseError, CloseSentError, ConnectionClosed, MessageType, WriteTimeout
 from syncws.testing import Frame, LeakChecks, Peer, ScriptedSocket, await_, socketpair
 from tests.certificates import contexts
+from tests.conn.cases import HookedLock
 from tests.tasks import Task, assert_same_end
 
 BINARY = FIN | MessageType.BINARY
@@ -109,22 +110,6 @@ class GatedSocket(ScriptedSocket):
             self.inside.set()
             assert self.go_on.wait(10)
         return super()._take(sent)
-
-
-class HookedLock:
-    """A lock that calls something once, when it is about to be let go."""
-
-    def __init__(self, before_release):
-        self._lock = threading.Lock()
-        self._before_release = before_release
-        self.acquire = self._lock.acquire
-        self.locked = self._lock.locked
-
-    def release(self):
-        call, self._before_release = self._before_release, None
-        if call is not None:
-            call()
-        self._lock.release()
 
 
 class Cases(LeakChecks):
