@@ -3,13 +3,12 @@
     Dialer.dial                 one attempt, one deadline over all of it
       parse_server_url          where to
       _request                  what is asked; every mistake of the caller shows here, before anything is connected
-      _reach                    a transport to the server: TCP or Unix socket, maybe through a proxy, maybe under TLS
-        connector               names, happy eyeballs
-        proxy                   a tunnel: CONNECT or SOCKS5
+      _connect_hop              a transport to the first hop, the server or its proxy: TCP or a Unix socket
+      _reach_server             from there to the server: TLS, and through a proxy a tunnel (`proxy`)
       Exchange.ask              the request and the answer
-      _judge                    what the answer must say; else BadHandshakeError, with the answer in it
+      _check_answer             what the answer must say; else BadHandshakeError, with the answer in it
 
-The transport belongs to `dial` until the `Conn` has it: whatever goes wrong before closes it.
+The transport belongs to `dial` until the `Conn` has it: any failure before that closes it.
 """
 
 from __future__ import annotations
@@ -57,9 +56,9 @@ _RESERVED = frozenset(
 )
 
 #: OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
-_OTHER_NAME = (62, 64)
+_NAME_MISMATCH = (62, 64)
 
-#: What makes a Set-Cookie one to ignore: RFC 6265bis section 5.6 step 1.
+#: A Set-Cookie header with one of these is ignored: RFC 6265bis section 5.6 step 1.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 #: Options that are None or of one type.
@@ -80,7 +79,7 @@ class Dialer(HandshakeOptions):
 
     A Dialer is immutable: make one, use it from any thread, for any number of connections. Every field of
     HandshakeOptions and ConnOptions (``enable_compression``, ``read_limit``, ``ping_interval``, ...; see there) is an
-    option too; beyond those:
+    option too. The others are:
 
     Args:
         handshake_timeout: seconds that the whole of `dial` may take: name lookup, connecting, proxy, TLS and HTTP;
@@ -94,11 +93,11 @@ class Dialer(HandshakeOptions):
         proxy_ssl_context: for an https proxy; by default as for ssl_context.
         unix_path: connect to the Unix socket of this path; the URL tells the rest ("ws://localhost/feed"), and no
             proxy is used.
-        cookie_jar: cookies of the URL's http or https form are sent, and those of every answer stored. A Cookie header
-            of the caller's replaces them.
-        net_dial: connects a TCP socket in place of this library: ``net_dial(host, port, timeout) -> socket``. Where a
-            proxy is used, it gets the proxy's host and port.
-        net_dial_tls: connects, and performs the TLS handshake, in place of this library, where the next hop speaks TLS
+        cookie_jar: its cookies for the URL (as http or https) are sent, and those of every answer are stored in it. If
+            `dial` is given a Cookie header, that one is sent instead.
+        net_dial: connects a TCP socket in place of this library: ``net_dial(host, port, timeout) -> socket``; timeout
+            is the seconds that are left, or None. Where a proxy is used, it gets the proxy's host and port.
+        net_dial_tls: connects, and performs the TLS handshake, in place of this library, where the first hop speaks TLS
             (the server of a wss URL, or an https proxy): ``net_dial_tls(host, port, timeout) -> TLSTransport``.
 
     Raises:
@@ -137,9 +136,9 @@ class Dialer(HandshakeOptions):
         if self.unix_path is not None:
             check_unix_path(self.unix_path)
             self._check_unix_alone()
-        # Kept as copies, so that changing the caller's later changes nothing here.
+        # Copies, so that the Dialer stays as it is when the caller changes these lists later.
         object.__setattr__(self, "subprotocols", handshake.checked_subprotocols(self.subprotocols))
-        object.__setattr__(self, "proxy_headers", _checked("proxy_headers", self.proxy_headers))
+        object.__setattr__(self, "proxy_headers", _headers_from("proxy_headers", self.proxy_headers))
         for name in ("Host", "Content-Length", "Transfer-Encoding"):
             if name in self.proxy_headers:  # type: ignore[operator]
                 raise ValueError(f"proxy_headers: {name} is CONNECT's own and cannot be set")
@@ -159,41 +158,45 @@ class Dialer(HandshakeOptions):
         Args:
             url: ``ws://host:port/path?query``, or wss.
             headers: further headers for the request, such as Authorization, Origin, or Host (which changes that header
-                and nothing else). Those of the handshake itself, or of a body, are refused; so is
+                and nothing else). Headers of the handshake itself and of a body are refused; so is
                 Sec-WebSocket-Protocol, if the Dialer has subprotocols.
-            timeout: seconds, in place of handshake_timeout.
+            timeout: seconds that the whole of it may take, in place of handshake_timeout.
+
+        Returns:
+            A connection that is open. It is the caller's to close, best in a ``with`` block.
 
         Raises:
-            BadHandshakeError: what was reached is no WebSocket server that agrees; ``response`` is what it answered,
-                None if that was not HTTP, or nothing at all.
-            ProxyError: the proxy refused, with ``status`` and ``headers``.
-            OSError: the server or proxy cannot be reached: socket.gaierror, ConnectionRefusedError, ssl.SSLError, ...;
-                TimeoutError when it all took too long.
-            ValueError, TypeError: the URL or a header cannot be; nothing has been connected then. (A TypeError may also
-                be about what a hook returned; and an ssl.SSLCertVerificationError is a ValueError too.)
-            ImportError: a SOCKS proxy is to be used, and python-socks is not installed.
+            BadHandshakeError: the server did not agree to a WebSocket (RFC 6455 section 4.1). ``response`` is its
+                answer; None if it gave no answer, or one that is not HTTP/1.1.
+            ProxyError: the proxy opened no tunnel; it has the ``status`` and ``headers`` of the proxy's answer.
+            OSError: the server or the proxy could not be reached (socket.gaierror, ConnectionRefusedError,
+                ssl.SSLError, ...), or the connection to it broke. TimeoutError: the time was over.
+            ValueError, TypeError: an argument, or the URL of the proxy, is invalid; nothing has been connected then.
+                Only a TypeError about what net_dial or net_dial_tls returned comes later. (An
+                ssl.SSLCertVerificationError is a ValueError as well as an OSError.)
+            ImportError: the proxy speaks SOCKS, and python-socks is not installed.
 
-        An exception of one of the Dialer's callables leaves as it is. Nothing stays open after a failure.
+        What one of the Dialer's callables raises is raised unchanged. After a failure nothing is left open.
         """
         check_timeout("timeout", timeout)
         return self.dial_within(Attempt(self.handshake_timeout if timeout is None else timeout), url, headers)
 
     def dial_within(self, attempt: Attempt, url: str, headers: HeaderSource | None = None) -> Conn:
-        """`dial`, as an attempt that another thread may stop: raises the attempt's Stopped then."""
+        """`dial`, as an attempt that another thread may stop. Raises Stopped once it has been stopped."""
         server = parse_server_url(url)
         request = self._request(server, headers)
         proxy = self._choose_proxy(url)
-        hop = self._connect(server, proxy, attempt)
+        hop = self._connect_hop(server, proxy, attempt)
         try:
             with attempt.interruptible(hop.shutdown):
-                transport, received = self._reach(hop, server, proxy, attempt)
+                transport, received = self._reach_server(hop, server, proxy, attempt)
                 return self._shake_hands(server, request, transport, Exchange(transport, attempt, received))
         except BaseException as error:
-            # The layers of TLS share one socket; nobody else is in it, and nobody but stop() knew of it.
+            # Every layer of TLS is over the socket of the hop, which no other thread uses: only `Attempt.stop` knew it.
             hop.shutdown()
             hop.close()
             if attempt.stopped and isinstance(error, Exception):
-                raise Stopped from error  # whatever it looked like from in there
+                raise Stopped from error  # the error is only what the stop looked like to the code that was waiting
             raise
 
     def _shake_hands(self, server: ServerURL, request: Headers, transport: Transport, exchange: Exchange) -> Conn:
@@ -202,10 +205,10 @@ class Dialer(HandshakeOptions):
         except BadAnswer as error:
             refusal = BadHandshakeError(f"no WebSocket at {server}: {error}")
             if not (exchange.heard or server.secure):
-                refusal.add_note("a server that speaks TLS may end it like this: wss: instead of ws:?")
+                refusal.add_note("a server that expects TLS may close like this: write wss: instead of ws: then")
             raise refusal from None
         self._store_cookies(server, response)
-        subprotocol, agreement = self._judge(server, request, response)
+        subprotocol, agreement = self._check_answer(server, request, response)
         return Conn(
             transport,
             client=True,
@@ -235,21 +238,24 @@ class Dialer(HandshakeOptions):
         if self.enable_compression:
             fields.append(("Sec-WebSocket-Extensions", deflate.offer()))
         if "Cookie" not in extra and (cookies := self._cookies(server)):
-            fields += _checked("cookie_jar", {"Cookie": cookies})
+            fields += _headers_from("cookie_jar", {"Cookie": cookies})
         fields += [pair for pair in extra if pair[0].lower() not in ("host", "user-agent")]
         return Headers(fields)
 
     def check_headers(self, source: HeaderSource | None) -> Headers:
-        """What `dial` was given as headers. Raises ValueError, TypeError: one cannot be sent, or is not the caller's.
+        """The headers that `dial` was given.
 
-        Without regard to case, where gorilla sees only its own spelling.
+        Raises ValueError or TypeError if one is invalid, or is the library's to set. Names are compared without regard
+        to case; gorilla notices only its own spelling.
         """
-        extra = _checked("headers", source)
+        extra = _headers_from("headers", source)
         for name, _value in extra:
             if name.lower() in _RESERVED:
-                raise ValueError(f"headers: {name} is the library's to set{_instead(name)}")
+                raise ValueError(f"headers: {name} is the library's to set{_option_for(name)}")
         if self.subprotocols and "Sec-WebSocket-Protocol" in extra:
-            raise ValueError("headers: Sec-WebSocket-Protocol is there already: the Dialer has subprotocols")
+            raise ValueError(
+                "headers: Sec-WebSocket-Protocol is what subprotocols of the Dialer is for: give only one of them"
+            )
         for name in ("Host", "User-Agent"):
             if len(extra.get_all(name)) > 1:
                 raise ValueError(f"headers: {name} is there twice")
@@ -264,7 +270,7 @@ class Dialer(HandshakeOptions):
         return cookies
 
     def _store_cookies(self, server: ServerURL, response: ReceivedResponse) -> None:
-        """Before the answer is judged, as gorilla does: a refusal may set cookies too."""
+        """Store the cookies of the answer, before it is checked, as gorilla does: a refusal may set some too."""
         if self.cookie_jar is not None and "Set-Cookie" in response.headers:
             self.cookie_jar.extract_cookies(_HasCookies(response), _as_http(server))  # type: ignore[arg-type]
 
@@ -276,26 +282,27 @@ class Dialer(HandshakeOptions):
         chosen = self.proxy(url) if callable(self.proxy) else self.proxy
         return None if chosen is None else parse_proxy_url(chosen)
 
-    def _connect(self, server: ServerURL, proxy: ProxyURL | None, attempt: Attempt) -> Transport:
-        """A transport to the first hop: the server or the proxy. TLS is still to be agreed on, where there is any."""
+    def _connect_hop(self, server: ServerURL, proxy: ProxyURL | None, attempt: Attempt) -> Transport:
+        """A transport to the first hop, the server or the proxy. The TLS handshake, if there is one, comes later."""
         if self.unix_path is not None:
-            return self._wrapped(connect_unix(os.fsdecode(self.unix_path), attempt), server, None)
+            return self._transport_over(connect_unix(os.fsdecode(self.unix_path), attempt), server, None)
         hop = proxy or server
         doing = f"connecting to {hop.host} port {hop.port}"
         if self.net_dial_tls is not None and _is_secure(server, proxy):
             return _checked_transport(self.net_dial_tls(hop.host, hop.port, attempt.remaining(doing)))
         if self.net_dial is not None:
             sock = _checked_socket(self.net_dial(hop.host, hop.port, attempt.remaining(doing)))
-            return self._wrapped(sock, server, proxy)
+            return self._transport_over(sock, server, proxy)
         try:
             sock = connect_tcp(hop.host, hop.port, attempt)
         except OSError as error:
             if proxy is not None:
-                error.add_note(f"that is the proxy, for {server}; with proxy=None none is used")
+                error.add_note(f"this is the proxy on the way to {server}; proxy=None connects directly")
             raise
-        return self._wrapped(sock, server, proxy)
+        return self._transport_over(sock, server, proxy)
 
-    def _wrapped(self, sock: socket.socket, server: ServerURL, proxy: ProxyURL | None) -> Transport:
+    def _transport_over(self, sock: socket.socket, server: ServerURL, proxy: ProxyURL | None) -> Transport:
+        """The transport to the first hop over a connected socket. If it cannot be made, the socket is closed."""
         try:
             if not _is_secure(server, proxy):
                 return Transport(sock)
@@ -314,16 +321,16 @@ class Dialer(HandshakeOptions):
             sock,
             self.ssl_context or _default_context(),
             server_side=False,
-            # Never the Host header. A zone belongs to this machine, not to the server's name.
+            # Never what the Host header says. The zone of an IPv6 address is this machine's, no part of the name.
             server_hostname=self.server_hostname or server.host.partition("%")[0],
             early_data=early_data,
             outer=outer,
         )
 
-    def _reach(
+    def _reach_server(
         self, hop: Transport, server: ServerURL, proxy: ProxyURL | None, attempt: Attempt
     ) -> tuple[Transport, bytes]:
-        """From the first hop to the server: a transport on which HTTP is next, and what has come on it already."""
+        """From the first hop to the server: a transport that is ready for HTTP, and what came on it already."""
         _agree_on_tls(hop, "ssl_context" if proxy is None else "proxy_ssl_context", attempt)
         if proxy is None:
             return hop, b""
@@ -343,10 +350,13 @@ class Dialer(HandshakeOptions):
 
     # What is answered
 
-    def _judge(
+    def _check_answer(
         self, server: ServerURL, request: Headers, response: ReceivedResponse
     ) -> tuple[str | None, deflate.Agreement | None]:
-        """Subprotocol and compression, if the answer is a valid 101 (RFC 6455 section 4.1, the last list)."""
+        """The subprotocol and the compression of a valid 101 (RFC 6455 section 4.1, the last list).
+
+        Raises BadHandshakeError for every other answer.
+        """
         try:
             _check_switched(response)
             accept = handshake.accept_for(request["Sec-WebSocket-Key"])
@@ -357,7 +367,7 @@ class Dialer(HandshakeOptions):
             raise BadHandshakeError(f"no WebSocket at {server}: {error}", response) from None
 
     def _agreed_compression(self, response: ReceivedResponse) -> deflate.Agreement | None:
-        """An extension that was not offered fails the handshake."""
+        """The compression that the server agreed to. Raises ValueError for an extension that was not offered."""
         lines = response.headers.get_all("Sec-WebSocket-Extensions")
         answer = handshake.parse_extensions(lines)
         if not answer and any(line.strip() for line in lines):
@@ -395,26 +405,26 @@ def dial(
 
 @functools.cache
 def _default_context() -> ssl.SSLContext:
-    """Made once: loading the system's authorities takes longer than a handshake."""
+    """The context of a Dialer that was given none. It is made once: loading the authorities outlasts a handshake."""
     return ssl.create_default_context()
 
 
 def _agree_on_tls(transport: Transport, setting: str, attempt: Attempt) -> None:
-    """The TLS handshake, if there is to be one; its errors say which setting they are about."""
+    """Perform the TLS handshake, if the transport has one. Its errors name the setting that they are about."""
     try:
         transport.handshake(attempt.deadline)
     except TimeoutError:
         attempt.remaining("the TLS handshake")
         raise
     except ssl.SSLCertVerificationError as error:
-        if error.verify_code in _OTHER_NAME:
+        if error.verify_code in _NAME_MISMATCH:
             error.add_note("to expect another name than the URL's, give server_hostname (a proxy has only its URL's)")
         else:
             error.add_note(f"to trust another authority, give {setting}=ssl.create_default_context(cafile=...)")
         raise
     except ssl.SSLError as error:
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-            error.add_note("the other side does not speak TLS: ws: instead of wss:, or http: for a proxy?")
+            error.add_note("the other side does not speak TLS: write ws: instead of wss:, or http: for a proxy")
         raise
     if isinstance(transport, TLSTransport):
         protocol = transport.ssl_object.selected_alpn_protocol()
@@ -426,6 +436,7 @@ def _agree_on_tls(transport: Transport, setting: str, attempt: Attempt) -> None:
 
 
 def _check_switched(response: ReceivedResponse) -> None:
+    """Raise ValueError unless the answer switches protocols to a WebSocket."""
     if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
         raise ValueError(f"the answer is {response}{_say_more(response)}")
     if response.http_version != "1.1":
@@ -437,7 +448,7 @@ def _check_switched(response: ReceivedResponse) -> None:
 
 
 def _say_more(response: ReceivedResponse) -> str:
-    """What else helps whoever reads the error: where a redirect leads, or the first line of a text."""
+    """What else the answer says that helps a reader: where a redirect leads, or the first line of a plain text."""
     if 300 <= response.status <= 399 and "Location" in response.headers:
         return f", to {_without_secrets(response.headers['Location'])!r:.200}; redirects are not followed"
     if not response.headers.get("Content-Type", "").startswith("text/plain"):
@@ -447,16 +458,16 @@ def _say_more(response: ReceivedResponse) -> str:
 
 
 def _without_secrets(location: str) -> str:
-    """A URL without what may be a password or a token."""
+    """A URL without the parts that may hold a password or a token."""
     try:
         parts = urlsplit(location)
     except ValueError:
-        return "a place that is no URL"
+        return "an invalid URL"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _agreed_subprotocol(request: Headers, response: ReceivedResponse) -> str | None:
-    """One that was offered, or none."""
+    """The subprotocol that the server chose, None if it chose none. Raises ValueError for one that was not offered."""
     chosen = response.headers.get_all("Sec-WebSocket-Protocol")
     if not chosen:
         return None
@@ -477,7 +488,7 @@ def _is_secure(server: ServerURL, proxy: ProxyURL | None) -> bool:
 
 
 def _check_hostname(name: str | None) -> None:
-    """Refuse what the ssl module would refuse only once something is connected."""
+    """Raise ValueError for a name that the ssl module would refuse, but only after a connection has been made."""
     try:
         possible = name is None or (name.encode("idna") and "\0" not in name)
     except UnicodeError:
@@ -490,7 +501,8 @@ def _checked_socket(sock: Any) -> socket.socket:
     if isinstance(sock, ssl.SSLSocket):
         sock.close()
         raise TypeError(
-            "net_dial returned an SSLSocket, and TLS comes after it: return the plain socket, and give ssl_context"
+            "net_dial returned an SSLSocket, and the Dialer begins TLS by itself: return the plain socket, and give "
+            "ssl_context"
         )
     if not hasattr(sock, "recv_into"):
         raise TypeError(f"net_dial must return a connected socket, not {sock!r}")
@@ -508,31 +520,31 @@ def _checked_transport(transport: Any) -> TLSTransport:
     )
 
 
-def _checked(name: str, source: HeaderSource | None) -> Headers:
-    """The caller's headers, or an error that says which cannot be sent."""
+def _headers_from(name: str, source: HeaderSource | None) -> Headers:
+    """The caller's headers. Raises TypeError or ValueError, which begins with name, for a header that is invalid."""
     try:
         return checked_headers(source)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
 
 
-def _instead(name: str) -> str:
-    """Which option does what somebody wanted who set this header."""
+def _option_for(name: str) -> str:
+    """The end of an error about a reserved header: which option of the Dialer sets it, if there is one."""
     return {"sec-websocket-extensions": "; see enable_compression"}.get(name.lower(), "")
 
 
 def _as_http(server: ServerURL) -> Any:
-    """The request as http.cookiejar wants to see it."""
+    """The request, in the form that http.cookiejar takes."""
     return urllib.request.Request(server.http)
 
 
 class _HasCookies:
-    """The answer as http.cookiejar wants to see it."""
+    """The cookies of an answer, in the form that http.cookiejar takes."""
 
     def __init__(self, response: ReceivedResponse) -> None:
         self._headers = Message()
         for value in response.headers.get_all("Set-Cookie"):
-            if not _CONTROL.search(value):  # else the jar would hold what cannot be sent, and no request could be made
+            if not _CONTROL.search(value):  # else the jar would hold a cookie with which no request can be sent
                 self._headers["Set-Cookie"] = value
 
     def info(self) -> Message:

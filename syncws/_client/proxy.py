@@ -2,10 +2,10 @@
 
     proxy_from_environment            which proxy the environment (or the system's settings) names for a URL
     open_http_tunnel                  CONNECT, over a transport to the proxy (RFC 9110 section 9.3.6)
-    open_socks_tunnel                 SOCKS5, by the library python-socks
+    open_socks_tunnel                 SOCKS5 (RFC 1928), by the library python-socks
 
-A proxy sees where the connection goes, and under wss nothing of what it carries. It is asked for a tunnel for ws too:
-proxies that forward requests do not forward upgrades.
+A proxy sees where the connection goes, and under wss nothing of what it carries. A ws URL gets a tunnel too: proxies
+that forward requests do not forward upgrades.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ _STEP = "connecting through the proxy"
 
 
 def proxy_from_environment(url: str) -> str | None:
-    """The proxy for a ws or wss URL, None for none (gorilla's http.ProxyFromEnvironment).
+    """The URL of the proxy for a ws or wss URL, or None: connect directly (gorilla's http.ProxyFromEnvironment).
 
-    ``http_proxy`` is for ws and ``https_proxy`` for wss, else ``all_proxy``, in either case of letters; where none of
-    them is set, macOS and Windows are asked for their settings. ``no_proxy`` is a list of hosts, domains, addresses and
-    networks ("10.0.0.0/8") that are connected to directly, "*" for all of them. This machine (localhost and loopback
-    addresses) never needs a proxy. `Dialer` uses it unless it is told otherwise.
+    ``http_proxy`` is for ws, ``https_proxy`` for wss, and ``all_proxy`` for what has none of its own; the names may be
+    in upper case. Where no such variable is set, macOS and Windows are asked for their settings. ``no_proxy`` lists
+    hosts, domains, addresses and networks ("10.0.0.0/8") that are connected to directly; "*" is all of them. This
+    machine (localhost and loopback addresses) never needs a proxy. It is the default ``proxy`` of `Dialer`.
+
+    Any thread may call it. Raises ValueError if the URL is malformed.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -53,7 +55,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
-    # The standard library knows names, domains and "*", and the settings of macOS and Windows; but no networks.
+    # The standard library knows names, domains, "*", and the settings of macOS and Windows. It does not know networks.
     if urllib.request.proxy_bypass(host if port is None else f"{host}:{port}"):
         return True
     address = _address(host)
@@ -80,10 +82,10 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def open_http_tunnel(
     transport: Transport, proxy: ProxyURL, destination: str, headers: Headers, attempt: Attempt
 ) -> bytes:
-    """Ask an HTTP proxy for a tunnel to destination ("host:port"); what came behind its consent.
+    """Ask an HTTP proxy for a tunnel to destination ("host:port"). Returns the bytes that came after its 2xx.
 
-    Credentials go only to the proxy that the URL names. Raises ProxyError for anything but a 2xx, and TimeoutError,
-    OSError, the attempt's Stopped.
+    Credentials go only to the proxy that the URL names. Raises ProxyError for every answer except a 2xx; TimeoutError;
+    OSError; Stopped.
     """
     fields = [("Host", destination)]
     if "User-Agent" not in headers:
@@ -111,10 +113,10 @@ def _say_refusal(proxy: ProxyURL, destination: str, answer: ReceivedResponse) ->
 
 
 def open_socks_tunnel(transport: Transport, proxy: ProxyURL, host: str, port: int, attempt: Attempt) -> None:
-    """Ask a SOCKS5 proxy for a tunnel, over a transport to it.
+    """Ask a SOCKS5 proxy for a tunnel to the host and port, over a transport to the proxy.
 
-    The proxy looks the host up, in both its schemes (socks5 and socks5h), as in Go. Raises ProxyError if it refuses,
-    ImportError that says what to install, and TimeoutError, OSError, the attempt's Stopped.
+    The proxy looks the host up, under both schemes (socks5 and socks5h), as in Go. Raises ProxyError if it refuses;
+    ImportError, which says what to install; TimeoutError; OSError; Stopped.
     """
     socks = _import_socks()
     client = socks.sync.Proxy(
@@ -124,27 +126,27 @@ def open_socks_tunnel(transport: Transport, proxy: ProxyURL, host: str, port: in
         proxy.username or "",
         proxy.password,
         rdns=True,
-        forward=_Connected(transport, attempt),
+        forward=_TransportAsSocket(transport, attempt),
     )
     try:
         client.connect(host, port)
-    except (socks.ProxyError, socks.ProxyTimeoutError, UnicodeDecodeError) as error:  # the last: of the address it says
-        attempt.remaining(_STEP)  # raises what was behind it, if it was our own limit
+    except (socks.ProxyError, socks.ProxyTimeoutError, UnicodeDecodeError) as error:  # the last: a bad name in it
+        attempt.remaining(_STEP)  # raises TimeoutError or Stopped, if that is what the library has turned into its own
         raise ProxyError(f"the proxy {proxy} opens no tunnel to {host}:{port}: {error}", 0, Headers()) from None
 
 
-class _Connected:
-    """What python-socks takes for one more proxy in front, and for that one's socket: our transport.
+class _TransportAsSocket:
+    """Our transport, for python-socks: it is taken for one more proxy in front, and for the socket to that proxy.
 
-    It knows only a timeout for each wait; the attempt's is for all of them together. And the transport can be cut by
-    another thread while this one waits in it, which a socket cannot.
+    python-socks alone has a timeout for each wait, and the attempt has one limit for all of them together. And a thread
+    that waits in the transport is woken by `Attempt.stop`.
     """
 
     def __init__(self, transport: Transport, attempt: Attempt) -> None:
         self._transport = transport
         self._attempt = attempt
 
-    def connect(self, dest_host: str, dest_port: int, timeout: float | None) -> _Connected:
+    def connect(self, dest_host: str, dest_port: int, timeout: float | None) -> _TransportAsSocket:
         return self
 
     def sendall(self, data: bytes) -> None:
@@ -158,7 +160,7 @@ class _Connected:
                 return data
 
     def close(self) -> None:
-        """The transport is closed by whoever made it."""
+        """Do nothing: the caller of `open_socks_tunnel` closes the transport."""
 
 
 def _import_socks() -> Any:

@@ -1,4 +1,4 @@
-"""A client that comes back: an object to iterate, which gives a fresh connection each turn.
+"""A client that comes back: an object to iterate, which gives a fresh connection in each turn.
 
     for conn in syncws.reconnect("wss://example.com/feed"):
         try:
@@ -7,7 +7,7 @@
         except syncws.ConnectionClosed:
             pass  # the next turn connects again
 
-How long it waits is decided in one place, `_Backoff`; whether it is worth trying again in one more, `_will_not_heal`.
+How long it waits is decided in one place, `_Backoff`; whether another attempt is made in another, `_is_permanent`.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from .dialer import Dialer, DialerKeywords
 
 _log = logging.getLogger("syncws.reconnector")
 
-#: Refusals that may be over the next time: too slow, too early, too many (RFC 9110, 8470 and 6585).
-_PASSING = (408, 425, 429)
+#: The 4xx refusals that the next attempt may not meet: too slow, too early, too many (RFC 9110, 8470 and 6585).
+_TEMPORARY = (408, 425, 429)
 
-#: No server makes us wait longer than this, whatever its Retry-After says.
+#: Seconds. No server makes us wait longer, whatever its Retry-After says.
 _LONGEST_RETRY_AFTER = 3600.0
 
-#: Seconds for the peer to answer our close once the loop is stopped.
-_FAREWELL = 1.0
+#: Seconds that the peer has to answer our close once the loop is stopped.
+_CLOSE_TIMEOUT_WHEN_STOPPED = 1.0
 
-#: What ends an attempt and not the program. An ImportError, a ValueError or a TypeError will be the same next time.
+#: Errors of an attempt after which the next one may succeed. Not an ImportError, ValueError or TypeError.
 _FAILURES = (OSError, HandshakeError)
 
 
 class Reconnector:
-    """Gives a fresh connection each turn of a loop; made by `reconnect`.
+    """Gives a fresh connection in each turn of a loop; made by `reconnect`.
 
-    One thread at a time iterates; `stop` is for any thread, at any time.
+    A turn begins by closing the connection of the turn before (1000), if it is still open. So ``continue`` closes it;
+    ``break``, or an exception that leaves the loop, leaves it open, for the caller to close. A further loop over the
+    same object closes it too, and begins with a fresh one.
 
-    A turn begins with the end of the last one: its connection is closed (1000), if it is still open. So ``continue``
-    closes it; ``break``, or an exception that leaves the loop, leaves it open, and it is the caller's. A loop begun
-    anew goes on with a connection of its own.
+    Concurrency: one thread at a time iterates; `stop` is for any thread, at any time.
     """
 
     def __init__(
@@ -76,24 +76,34 @@ class Reconnector:
         self._timeout = timeout
         self._attempts = attempts
         self._backoff = _Backoff(min_delay, max_delay, reset_after)
-        self._turn = threading.Lock()  # of the one thread inside __next__
-        self._stopped = False  # never goes back
-        # Who waits between two attempts waits for an item. An Event would do, but for a stop() in a signal handler,
-        # which may run in the middle of that very wait.
+        self._turn = threading.Lock()  # held by the one thread inside __next__
+        # Written by stop() alone, and never set back. Read without a lock, which is safe: a thread looks at it again
+        # after each step that stop() may have been too early to see.
+        self._stopped = False
+        # The wait between two attempts is a wait for an item. An Event would not do: stop() may be called by a signal
+        # handler that interrupts this very wait, and would wait for the Event's own lock.
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # nothing is called while it is held
         self._attempt: Attempt | None = None  # guarded by _lock
-        self._conn: Conn | None = None  # guarded by _lock; given out last
-        self._ending = False  # guarded by _lock; a turn ends, so its connection's close is waited for
+        self._conn: Conn | None = None  # guarded by _lock; the one that was given out last
+        self._closing = False  # guarded by _lock; a turn is over, and the answer to its close is waited for
 
     def __iter__(self) -> Iterator[Conn]:
         return self
 
     def __next__(self) -> Conn:
-        """Close the last connection, and connect again, as often as it takes.
+        """Close the last connection, and connect again, with as many attempts as it takes.
 
-        Raises StopIteration after `stop`; the last attempt's error (as `Dialer.dial` raises it) if it will not heal, or
-        if it was the last of ``attempts`` in a row; ConcurrencyError if another thread is in here.
+        Raises:
+            StopIteration: `stop` was called.
+            HandshakeError, OSError: the error of an attempt, as `Dialer.dial` raises it: a refusal that would be the
+                same again, or the last of ``attempts`` in a row.
+            ImportError, ValueError, TypeError: as `Dialer.dial` raises them, about what one of the callables gave, or
+                about python-socks.
+            ConcurrencyError: another thread is inside this call.
+
+        What a callable raises is raised unchanged, except an OSError, which counts as a failed attempt. After an error
+        the next call makes a further attempt.
         """
         if not self._turn.acquire(blocking=False):
             raise ConcurrencyError("another thread is waiting for the next connection of this object")
@@ -108,28 +118,29 @@ class Reconnector:
             self._turn.release()
 
     def stop(self) -> None:
-        """End the loop: no further turn, and the connection of this one is closed (1000). Idempotent.
+        """End the loop: there is no further turn, and the connection of this one is closed (1000). Idempotent.
 
-        For any thread, and for signal handlers. Does not wait: a thread that waits here, or that is connecting, is
-        woken at once; one that waits for the answer to a turn's close waits for a second at most; one that reads the
-        connection finds its end as soon as the peer has answered the close, at the latest after close_timeout. Also a
-        connection that was given out before a ``break`` is closed.
+        Any thread may call it, and so may signal handlers. It does not wait. A thread that waits for the next attempt,
+        or that is connecting, is woken at once. A thread that waits for the answer to a turn's close waits for a second
+        at most. A thread that reads the connection finds its end as soon as the peer has answered the close, and at the
+        latest after close_timeout. A connection that was kept by a ``break`` is closed too.
 
-        Raises RuntimeError if the system has no thread to spare for it; the loop ends then with its turn.
+        Raises RuntimeError if the system has no thread left for it; the loop ends then with its turn.
         """
         self._stopped = True
         self._wakes.put(None)
-        # By a thread of its own: a signal handler has interrupted the main thread anywhere, maybe inside the connection
-        # with one of its locks held, and must not wait for what only that thread can let go.
-        threading.Thread(target=self._end, name="syncws-stop", daemon=True).start()
+        # In a thread of its own: a signal handler has interrupted the main thread anywhere, maybe inside the connection
+        # with one of its locks held, and must not wait for a lock that only that thread can release.
+        threading.Thread(target=self._end_what_is_under_way, name="syncws-stop", daemon=True).start()
 
-    def _end(self) -> None:
+    def _end_what_is_under_way(self) -> None:
         with self._lock:
-            attempt, conn, ending = self._attempt, self._conn, self._ending
+            attempt, conn, closing = self._attempt, self._conn, self._closing
         if attempt is not None:
             attempt.stop()
-        if ending and conn is not None:
-            drain.call_at(time.monotonic() + _FAREWELL, conn.close_now)  # which wakes who waits for the answer
+        if closing and conn is not None:
+            # Wakes the thread that waits for the peer's answer.
+            drain.call_at(time.monotonic() + _CLOSE_TIMEOUT_WHEN_STOPPED, conn.close_now)
         elif conn is not None:
             conn.close(timeout=0)
 
@@ -149,17 +160,18 @@ class Reconnector:
         return not self._stopped
 
     def _end_turn(self) -> None:
+        """Close the connection that was given out last, if there is one, and wait for the peer's answer."""
         with self._lock:
             conn = self._conn
-            self._ending = True
+            self._closing = True
         if conn is not None:
-            self._backoff.over()
-            conn.close(timeout=_FAREWELL if self.stopped else None)
+            self._backoff.connection_over()
+            conn.close(timeout=_CLOSE_TIMEOUT_WHEN_STOPPED if self.stopped else None)
         with self._lock:
-            self._conn, self._ending = None, False
+            self._conn, self._closing = None, False
 
     def _try_once(self) -> Conn | None:
-        """One attempt: a connection, or None if it is worth another one; raises what is not, and what was the last."""
+        """Make one attempt: its connection, or None after a failure. Raises the error if it was the last one."""
         attempt = Attempt(self._dialer.handshake_timeout if self._timeout is None else self._timeout)
         with self._lock:
             self._attempt = attempt
@@ -171,7 +183,7 @@ class Reconnector:
         except Stopped:
             return None
         except _FAILURES as error:
-            self._failed(error)
+            self._raise_or_delay(error)
             return None
         finally:
             with self._lock:
@@ -181,16 +193,17 @@ class Reconnector:
     def _give_out(self, conn: Conn) -> Conn | None:
         with self._lock:
             self._conn = conn
-        self._backoff.connected()
+        self._backoff.connection_made()
         if self._stopped:  # stop() may have come before it could see the connection
             self._end_turn()
             return None
         return conn
 
-    def _failed(self, error: OSError | HandshakeError) -> None:
-        self._backoff.failed(_retry_after(error))
+    def _raise_or_delay(self, error: OSError | HandshakeError) -> None:
+        """Set the delay before the next attempt, or raise the error of this one if there is to be none."""
+        self._backoff.attempt_failed(_retry_after(error))
         enough = self._attempts is not None and self._backoff.failures >= self._attempts
-        if enough or _will_not_heal(error):
+        if enough or _is_permanent(error):
             raise error
         _log.info("%s: %s; the next attempt is in %.1f s", self._server, error, self._backoff.delay)
 
@@ -209,26 +222,34 @@ def reconnect(
 ) -> Reconnector:
     """An object to iterate: each turn gives a fresh connection to url, however long it takes to get one.
 
-    The first attempt is made at once. A failed one is followed by another after min_delay seconds, the next by one
-    after twice as long, and so on up to max_delay; each delay is shortened by a random part of up to a half, so that
-    clients which lost the same server do not come back together. After a connection the first attempt comes after a
-    delay too: min_delay, if it lasted for reset_after seconds, else as after one more failure. A Retry-After of the
-    server or the proxy is waited for, up to an hour.
+    The first attempt is made at once. After a failed attempt the next one is made min_delay seconds later; after each
+    further failure in a row the delay doubles, up to max_delay. Each delay is shortened by a random part of up to a
+    half, so that clients which lost the same server do not come back together. After a connection there is a delay too:
+    min_delay, if the connection lasted for reset_after seconds; otherwise it counts as one more failure. A Retry-After
+    header of the server or the proxy is added to the delay, up to an hour.
 
-    An answer of 4xx will not heal and is raised, but for 408, 425 and 429. Everything else that `Dialer.dial` raises
-    for a fault of the server or of the network is logged (logger ``syncws.reconnector``, INFO) and tried again.
+    An answer of 4xx is raised, since the next attempt would get it too; except for 408, 425 and 429. Every other
+    HandshakeError or OSError of `Dialer.dial` is logged (logger ``syncws.reconnector``, INFO), and another attempt is
+    made.
 
     Args:
-        url, headers: as for `Dialer.dial`. headers may be a callable, which is asked for each attempt: for a token that
-            expires. What it raises leaves the loop, unless it is an OSError, which counts as a failed attempt.
-        min_delay, max_delay, reset_after: seconds, see above.
+        url: as for `Dialer.dial`.
+        headers: as for `Dialer.dial`; or a callable that returns them, which is called before each attempt: for a token
+            that expires. An OSError that it raises counts as a failed attempt; every other exception leaves the loop.
+        min_delay: seconds before the first repeated attempt.
+        max_delay: seconds that a delay may grow to, without Retry-After.
+        reset_after: seconds that a connection must have lasted for the delay to start again at min_delay.
         attempts: how many in a row may fail; the error of the last is raised then. None: any number.
         timeout: seconds for each attempt, in place of handshake_timeout.
-        dialer: what connects; or give the options of one.
+        dialer: the Dialer that connects. Without it one is made of the options.
+        options: those of `Dialer`, if no dialer is given.
+
+    Returns:
+        A `Reconnector`, which has connected to nothing yet. Its ``stop()`` ends the loop from any thread.
 
     Raises:
-        ValueError, TypeError: an argument is wrong; nothing has been tried then. (What a callable gives as headers is
-            checked in its turn.)
+        ValueError, TypeError: an argument is invalid; no attempt has been made then. The headers that a callable
+            returns are checked before each attempt, and the loop raises these errors.
     """
     if dialer is not None and options:
         raise TypeError(f"dialer and {', '.join(options)} exclude each other: give the options to the Dialer")
@@ -266,46 +287,47 @@ class _Backoff:
         self._max_delay = max_delay
         self._reset_after = reset_after
         self._connected_at: float | None = None
-        self._setbacks = 0  # since the last connection that lasted: what the delay grows with
+        self._setbacks = 0  # failures and short connections since the last one that lasted; the delay grows with them
         self.failures = 0  # attempts in a row that gave no connection
         self.delay = 0.0
 
     def next_delay(self) -> float:
-        """The delay, which counts once."""
+        """The delay before the next attempt, in seconds; it is 0 afterwards, so that it is waited for only once."""
         delay, self.delay = self.delay, 0.0
         return delay
 
-    def connected(self) -> None:
+    def connection_made(self) -> None:
         self._connected_at = time.monotonic()
         self.failures = 0
 
-    def over(self) -> None:
-        """The connection is over: after one that lasted everything begins anew."""
+    def connection_over(self) -> None:
+        """Set the delay after a connection: the shortest after one that lasted, else as after one more failure."""
         assert self._connected_at is not None
         lasted = time.monotonic() - self._connected_at >= self._reset_after
         self._setbacks = 0 if lasted else self._setbacks + 1
-        self._wait()
+        self._set_delay()
 
-    def failed(self, at_least: float) -> None:
+    def attempt_failed(self, retry_after: float) -> None:
+        """Set the delay after a failed attempt; retry_after is the seconds that the answer asked for."""
         self.failures += 1
         self._setbacks += 1
-        self._wait()
-        self.delay += at_least
+        self._set_delay()
+        self.delay += retry_after
 
-    def _wait(self) -> None:
+    def _set_delay(self) -> None:
         doublings = min(max(self._setbacks - 1, 0), 64)  # 2.0 ** 1024 is an OverflowError
         self.delay = min(self._max_delay, self._min_delay * 2.0**doublings) * random.uniform(0.5, 1)
 
 
-def _will_not_heal(error: Exception) -> bool:
-    """Whether the server, or the proxy, will say the same the next time."""
+def _is_permanent(error: Exception) -> bool:
+    """Whether the server, or the proxy, would refuse the next attempt too."""
     if not isinstance(error, HandshakeError):
         return False
-    return 400 <= error.status <= 499 and error.status not in _PASSING
+    return 400 <= error.status <= 499 and error.status not in _TEMPORARY
 
 
 def _retry_after(error: Exception) -> float:
-    """Seconds that the answer asks us to wait (RFC 9110 section 10.2.3): a number, or a date; 0 if it does not."""
+    """Seconds that the answer asks us to wait (RFC 9110 section 10.2.3), as a number or a date; 0 without a wish."""
     match error:
         case BadHandshakeError(response=response) if response is not None:
             value = response.headers.get("Retry-After", "")

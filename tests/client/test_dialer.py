@@ -484,7 +484,7 @@ class TestMistakes(DialCase):
         """Sec-WebSocket-Protocol is refused, in any case, if the Dialer has subprotocols."""
         for spelling in ("Sec-WebSocket-Protocol", "sec-websocket-protocol"):
             found = self.mistake(self.server.url, {spelling: "v1"}, subprotocols=["v1"])
-            self.assertIn("headers: Sec-WebSocket-Protocol is there already: the Dialer has subprotocols", found)
+            self.assertIn("headers: Sec-WebSocket-Protocol is what subprotocols of the Dialer is for", found)
 
     def test_headers_that_there_is_one_of(self) -> None:
         """Two Hosts, or two User-Agents, are a mistake."""

@@ -376,7 +376,7 @@ class TestTLS(ProxyCase):
         proxy = self.echo_server()  # it answers what is no HTTP, as proxies do
         with self.assertRaises(ssl.SSLError) as caught:
             self.dial(f"ws://{BACKEND}:9/", proxy=f"https://127.0.0.1:{proxy.port}")
-        self.assertIn("http: for a proxy?", "".join(caught.exception.__notes__))
+        self.assertIn("http: for a proxy", "".join(caught.exception.__notes__))
 
     def test_a_proxy_that_speaks_http_2(self) -> None:
         """A proxy that agrees on h2 is refused, and the error names proxy_ssl_context."""
@@ -458,7 +458,7 @@ class TestRefusals(ProxyCase):
             with self.assertRaises(ConnectionRefusedError) as caught:
                 self.dial("ws://server.test/?token=secret", proxy=url)
         told = "".join([str(caught.exception), *caught.exception.__notes__])
-        self.assertIn("that is the proxy, for ws://server.test/; with proxy=None none is used", told)
+        self.assertIn("this is the proxy on the way to ws://server.test/; proxy=None connects directly", told)
         self.assertNotIn("secret", told)
 
     def test_no_password_in_a_repr(self) -> None:

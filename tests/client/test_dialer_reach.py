@@ -164,7 +164,7 @@ class TestTLS(DialCase):
         server = self.echo_server()
         with self.assertRaises(ssl.SSLError) as caught:
             self.dial(server.url.replace("ws:", "wss:"), ssl_context=trusting())
-        self.assertIn("the other side does not speak TLS: ws: instead of wss:", notes(caught.exception))
+        self.assertIn("the other side does not speak TLS: write ws: instead of wss:", notes(caught.exception))
 
     def test_a_server_that_leaves(self) -> None:
         """A connection that ends during the TLS handshake is an OSError that says so."""

@@ -37,7 +37,7 @@ class BackoffTests(unittest.TestCase):
     def delays(self, backoff: _Backoff, failures: int) -> list[float]:
         found = []
         for _ in range(failures):
-            backoff.failed(0)
+            backoff.attempt_failed(0)
             found.append(backoff.next_delay())
         return found
 
@@ -62,13 +62,13 @@ class BackoffTests(unittest.TestCase):
     def test_a_delay_counts_once(self) -> None:
         """Who has waited need not wait again."""
         backoff = _Backoff(1, 60, 10)
-        backoff.failed(0)
+        backoff.attempt_failed(0)
         self.assertEqual((backoff.next_delay(), backoff.next_delay()), (1, 0))
 
     def test_retry_after_comes_on_top(self) -> None:
         """What the server asks for is waited for beside our own delay, so that jitter stays."""
         backoff = _Backoff(1, 60, 10)
-        backoff.failed(120)
+        backoff.attempt_failed(120)
         self.assertEqual(backoff.next_delay(), 121)
 
     def test_a_connection_that_lasted(self) -> None:
@@ -76,8 +76,8 @@ class BackoffTests(unittest.TestCase):
         backoff = _Backoff(1, 60, 10)
         self.delays(backoff, 5)
         with mock.patch("time.monotonic", side_effect=[100.0, 110.0]):
-            backoff.connected()
-            backoff.over()
+            backoff.connection_made()
+            backoff.connection_over()
         self.assertEqual(backoff.next_delay(), 1)
         self.assertEqual(self.delays(backoff, 2), [1, 2])
 
@@ -87,8 +87,8 @@ class BackoffTests(unittest.TestCase):
         found = []
         for lasted in (0.0, 9.9, 0.0, 10.0, 0.0):
             with mock.patch("time.monotonic", side_effect=[100.0, 100.0 + lasted]):
-                backoff.connected()
-                backoff.over()
+                backoff.connection_made()
+                backoff.connection_over()
             found.append(backoff.next_delay())
         self.assertEqual(found, [1, 2, 4, 1, 1])
 
@@ -97,8 +97,8 @@ class BackoffTests(unittest.TestCase):
         backoff = _Backoff(1, 60, 10)
         self.delays(backoff, 3)
         with mock.patch("time.monotonic", return_value=100.0):
-            backoff.connected()
-            backoff.over()
+            backoff.connection_made()
+            backoff.connection_over()
         self.assertEqual(backoff.next_delay(), 8)
         self.assertEqual(self.delays(backoff, 2), [16, 32])
 
@@ -298,7 +298,7 @@ class TurnTests(ReconnectorTestCase):
 
 
 class FailureTests(ReconnectorTestCase):
-    def test_what_will_not_heal(self) -> None:
+    def test_permanent_refusals(self) -> None:
         """An answer of 4xx is raised, as dial raises it, after one attempt."""
         for status in (400, 401, 403, 404, 410, 426, 499):
             with self.subTest(status=status):
@@ -512,7 +512,7 @@ class StopTests(ReconnectorTestCase):
         made = self.reconnect(server.url, close_timeout=600)
         next(made)
         made.stop()
-        with mock.patch.object(reconnector, "_FAREWELL", 0.01):
+        with mock.patch.object(reconnector, "_CLOSE_TIMEOUT_WHEN_STOPPED", 0.01):
             self.assertEqual(Task(list, made).result(), [])
         self.assertTrue(server.ended.wait(PATIENCE))
 
@@ -606,8 +606,8 @@ class StopTests(ReconnectorTestCase):
         self.assertEqual(self.tokens, [])
 
         made = self.reconnect()
-        with mock.patch.object(_Backoff, "connected", lambda backoff: made.stop()):
-            with mock.patch.object(_Backoff, "over"):
+        with mock.patch.object(_Backoff, "connection_made", lambda backoff: made.stop()):
+            with mock.patch.object(_Backoff, "connection_over"):
                 self.assertEqual(list(made), [])
         self.assertEqual(self.ends.get(timeout=PATIENCE).code, 1000)
 
