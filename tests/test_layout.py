@@ -62,7 +62,19 @@ ORDER = {
     "_wsgi.servers": [
         *("by_stream", "werkzeug", "waitress", "eventlet", "cheroot", "rocket3", "uwsgi", "gunicorn", "refused"),
     ],
-    "_server": ["upgrader", "views", "workers", "gateway", "options", "roster", "connection", "acceptor", "server"],
+    "_server": [
+        "upgrader",
+        "views",
+        "workers",
+        "wsgi_input",
+        "wsgi_answer",
+        "gateway",
+        "options",
+        "roster",
+        "connection",
+        "acceptor",
+        "server",
+    ],
     "_cli": ["serve"],
 }
 

@@ -5,6 +5,8 @@ Floor 5: imports the folders of floors 0 to 4.
 * `upgrader`: `Upgrader`: from a request, or an environ, to a connection.
 * `views`: what the decorators of WebSocket views share, whatever the framework.
 * `workers`: processes that are forked, watched and ended.
+* `wsgi_input`: what a WSGI application reads of a request.
+* `wsgi_answer`: what it answers.
 * `gateway`: one call of a WSGI application (PEP 3333).
 * `options`: what can be set on a `Server`.
 * `roster`: who is connected, and whether the server is closing.

@@ -25,7 +25,7 @@ import flask
 import syncws
 from syncws._conn import farewell as farewell_module
 from syncws._http.request import Request
-from syncws._server import gateway as gateway_module
+from syncws._server import wsgi_answer as answer_module
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws.errors import BadHandshakeError, CloseError
@@ -298,7 +298,7 @@ class HTTPTests(HostCase):
             return blocks
 
         with (
-            mock.patch.object(gateway_module, "STALL_LIMIT", 0.1),
+            mock.patch.object(answer_module, "STALL_LIMIT", 0.1),
             self.logs(logging.INFO, "GET /: the client did not take the answer: .*took nothing for 0.1 s"),
             self.hosting(app) as server,
             Client(server.address) as client,
