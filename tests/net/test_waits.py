@@ -55,7 +55,8 @@ class ProgressTests(unittest.TestCase):
         self.peer = Taken()
 
     def test_no_limit(self) -> None:
-        """Without a stall limit nothing is too long, and the deadline alone says when to look again."""
+        """Without a stall limit nothing is too long, nobody is asked, and the deadline alone says when to look."""
+        self.peer.taken_by_peer = self.fail
         progress = Progress(self.peer, None)
         progress.check(0.0)
         progress.check(1e9)
