@@ -123,17 +123,17 @@ class CommandCase(LeakChecks):
         return err
 
     def assertLine(self, says: str, *arguments: str) -> None:
-        """That line is all there is."""
+        """The command ends with an error of one line, and writes nothing else to stderr."""
         err = self.assertRefused(says, *arguments)
         self.assertEqual(err.count("\n"), 1, err)
         self.assertTrue(err.startswith("syncws: "), err)
 
 
 class LoadTests(CommandCase):
-    """module:app, and what else may be named."""
+    """Which applications can be named, and how."""
 
     def test_what_can_be_named(self) -> None:
-        """An attribute, one of an object, what a factory returns, an object and a class that are called."""
+        """An attribute, one of an object, a factory's result, a callable object and a callable class can be named."""
         for spec in ("app", "create_app()", "Holder.app", "callable_object", "Iterable"):
             with self.subTest(spec=spec):
                 self.assertTrue(callable(cli.load_application(f"cli_app:{spec}")))
@@ -147,13 +147,13 @@ class LoadTests(CommandCase):
         self.assertEqual([path for path in sys.path if path == str(self.folder)], [str(self.folder)])
 
     def test_a_callable_that_does_not_say(self) -> None:
-        """A callable without a signature is believed."""
+        """A callable that has no signature is accepted."""
         self.write("cli_other.py", "import collections\napp = type.__call__.__get__(dict)\n")
         with mock.patch("inspect.signature", side_effect=ValueError):
             self.assertTrue(callable(cli.load_application("cli_other:app")))
 
     def test_what_names_nothing(self) -> None:
-        """What is no module:attribute is an error that says how to write it."""
+        """Anything except module:attribute is an error that says how to write it."""
         for spec, says in [
             ("cli_app", "write module:app, or 'module:factory()'"),
             ("", "write module:app"),
@@ -171,7 +171,7 @@ class LoadTests(CommandCase):
                 self.assertLine(says, "serve", spec)
 
     def test_missing_modules(self) -> None:
-        """A module that is not there is one line, also if it would be in a package that is not, or is none."""
+        """A missing module is an error of one line, also if its package is missing or is not a package."""
         for spec, name in [
             ("no_such_module:app", "no_such_module"),
             ("no_such.module:app", "no_such"),
@@ -181,7 +181,7 @@ class LoadTests(CommandCase):
                 self.assertLine(f"there is no module {name!r}, neither in {self.folder} nor installed", "serve", spec)
 
     def test_modules_that_fail(self) -> None:
-        """What a module raises is shown with its own traceback, without ours, and then said in one line."""
+        """An exception of a module is shown with the traceback of the module alone, and then in one line."""
         for text, says in [
             ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
             ("def f():\n    1 / 0\nf()", "ZeroDivisionError: division by zero"),
@@ -197,13 +197,13 @@ class LoadTests(CommandCase):
                 (self.folder / "cli_bad.py").unlink()
 
     def test_missing_attributes(self) -> None:
-        """An attribute that is not there is one line, with what is there that looks like it."""
+        """A missing attribute is an error of one line, which names a similar one."""
         self.assertLine("cli_app has no attribute 'ap'; did you mean 'app'?", "serve", "cli_app:ap")
         self.assertLine("cli_app has no attribute 'zzzzzz'", "serve", "cli_app:zzzzzz")
         self.assertLine("cli_app:Holder.ap has no attribute 'ap'; did you mean 'app'?", "serve", "cli_app:Holder.ap")
 
     def test_what_is_no_application(self) -> None:
-        """What cannot be a WSGI application is one line that says what it is instead."""
+        """Anything that is no WSGI application is an error of one line that says what it is."""
         for spec, says in [
             ("number", "is no WSGI application but an int"),
             ("create_app", "does not take (environ, start_response); if it makes one, write 'cli_app:create_app()'"),
@@ -218,25 +218,25 @@ class LoadTests(CommandCase):
                 self.assertLine(says, "serve", f"cli_app:{spec}")
 
     def test_a_factory_that_fails(self) -> None:
-        """What a factory raises is shown with its traceback, and then said in one line."""
+        """An exception of a factory is shown with its traceback, and then in one line."""
         err = self.assertRefused("cli_app:create_badly() failed: ZeroDivisionError", "serve", "cli_app:create_badly()")
         self.assertIn("in create_badly", err)
 
 
 class OptionTests(CommandCase):
     def test_version(self) -> None:
-        """--version says the version."""
+        """--version prints the version."""
         self.assertEqual(self.run_main("--version"), (0, f"syncws {__version__}\n", ""))
 
     def test_help(self) -> None:
-        """--help tells what there is."""
+        """--help prints the commands and options."""
         for arguments in (["--help"], ["serve", "--help"]):
             status, out, _ = self.run_main(*arguments)
             self.assertEqual(status, 0)
             self.assertIn("WSGI", out)
 
     def test_bad_options(self) -> None:
-        """Options that cannot be are refused by their name."""
+        """An invalid option is refused, and the error names it."""
         for arguments in (
             [],
             ["run"],
@@ -257,14 +257,14 @@ class OptionTests(CommandCase):
             self.assertLine("--unix excludes --host and --port", "serve", "cli_app:app", "--unix", "s", *more)
 
     def test_an_address_in_use(self) -> None:
-        """A port that is taken is one line."""
+        """A port that is in use is an error of one line."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
             says = f"cannot listen on host '127.0.0.1' port {port}: {os.strerror(errno.EADDRINUSE)}"
             self.assertLine(says, "serve", "cli_app:app", "--port", port)
 
     def test_addresses_that_cannot_be(self) -> None:
-        """So are a host that is none, and a path where no socket can be."""
+        """An unknown host is an error of one line, and so is a path where no socket can be made."""
         for says, options in [
             ("cannot listen on host 'no such host' port 0: ", ["--host", "no such host", "--port", "0"]),
             ("cannot listen on the Unix socket no/such/folder: ", ["--unix", "no/such/folder"]),
@@ -275,7 +275,7 @@ class OptionTests(CommandCase):
                 self.assertLine(says, "serve", "cli_app:app", *options)
 
     def test_certificates_that_cannot_be(self) -> None:
-        """A certificate that is not there, or none, or not of this key is one line."""
+        """A certificate that is missing, is no certificate, or is for another key is an error of one line."""
         certificates.certificate("localhost").cert_chain_pems[0].write_to_path("cert.pem")
         certificates.certificate("127.0.0.1").private_key_pem.write_to_path("key.pem")  # another one's
         for says, options in [
@@ -313,7 +313,7 @@ class OptionTests(CommandCase):
             self.assertEqual(made.call_args.kwargs["unix_path"], "app.sock")
 
     def test_addresses_to_go_to(self) -> None:
-        """The address that is printed is one that a browser can go to."""
+        """The printed address is one that a browser can open."""
         for host, scheme, expected in [
             (None, "http", "http://127.0.0.1:5/"),
             ("", "http", "http://localhost:5/"),
@@ -374,7 +374,7 @@ class ServeTests(CommandCase):
             self.assertEqual(conn.receive(timeout=PATIENCE), "hello")
 
     def test_pages_and_websockets(self) -> None:
-        """Pages and WebSockets are served at the address that is printed; a signal ends it: peers are told 1001."""
+        """The printed address serves pages and WebSockets; a signal ends the server, and peers are told 1001."""
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(number=number), self.serving("cli_app:create_app()", "--port", "0") as served:
                 address = f"127.0.0.1:{served.port}"
@@ -391,8 +391,8 @@ class ServeTests(CommandCase):
                 self.assertEqual(served.log(), f"INFO syncws.server: {number.name}: shutting down\n")
 
     def test_workers(self) -> None:
-        """With --workers several processes serve, which a signal ends like one; each is one that --max-connections
-        counts for."""
+        """With --workers several processes serve, and one signal ends them all; --max-connections is the limit of
+        each."""
         options = ("--port", "0", "--workers", "2", "--max-connections", "1")
         with self.serving("cli_app:app", *options) as served, contextlib.ExitStack() as stack:
             conns: list[syncws.Conn] = []
@@ -413,7 +413,7 @@ class ServeTests(CommandCase):
             self.assertIn("INFO syncws.server: SIGTERM: shutting down\n", served.log())
 
     def test_a_second_signal(self) -> None:
-        """A second signal does not wait for those who do not go."""
+        """A second signal ends the server without waiting for the connections that are left."""
         with self.serving("cli_app:app", "--port", "0") as served, Client(("127.0.0.1", served.port)) as client:
             client.socket.sendall(
                 b"GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -425,7 +425,7 @@ class ServeTests(CommandCase):
             self.assertEqual(served.end(signal.SIGINT), 0)
 
     def test_tls(self) -> None:
-        """With a certificate it serves TLS."""
+        """With a certificate the command serves TLS."""
         certificates.files(".")
         with self.serving("cli_app:app", "--port", "0", "--certfile", "both.pem") as served:
             self.assertIn("https://", served.first_line)
@@ -433,7 +433,7 @@ class ServeTests(CommandCase):
             self.assertEqual(served.end(signal.SIGTERM), 0)
 
     def test_unix_socket(self) -> None:
-        """It serves a Unix socket, and removes its file at the end."""
+        """With --unix the command serves on a Unix socket, and removes its file at the end."""
         with self.serving("cli_app:app", "--unix", "app.sock") as served:
             self.assertEqual(
                 served.first_line, "Serving cli_app:app on the Unix socket app.sock (press Ctrl-C to stop)\n"
@@ -443,7 +443,7 @@ class ServeTests(CommandCase):
         self.assertFalse(Path("app.sock").exists())
 
     def test_an_error(self) -> None:
-        """An error is the exit status of the process, too."""
+        """After an error the exit status of the process is not 0."""
         with self.serving("cli_app:none") as served:
             self.assertEqual((served.first_line, served.process.wait(PATIENCE)), ("", 1))
             self.assertEqual(served.log(), "syncws: cli_app has no attribute 'none'\n")

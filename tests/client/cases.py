@@ -41,11 +41,11 @@ Script = Callable[[socket.socket, Asked], None]
 
 
 class BadServer:
-    """A listener whose connections are answered as the test says, once the head of their request is there.
+    """A listener that answers each connection as the test says, once the head of the request has come.
 
-    answer is bytes, a call that makes bytes of the request, or, as `script`, a call that does with the socket what it
-    likes. A connection is then read until the client ends it; with hang_up it is ended at once. What was asked stands
-    in `asked`, what came behind it in `received`; `ended` is set when the client has ended a connection.
+    answer is bytes, or a callable that makes bytes of the request; script is a callable that has the socket to itself.
+    The connection is then read until the client ends it; with hang_up this side ends it at once. `asked` has
+    the requests, `received` what came after them; `ended` is set when the client has ended a connection.
     """
 
     def __init__(
@@ -78,16 +78,16 @@ class BadServer:
 
     @property
     def request(self) -> Asked:
-        """What was asked, if that was one request."""
+        """The one request that came; fails if there were none or several."""
         [asked] = self.asked
         return asked
 
     def net_dial(self, host: str, port: int, timeout: float | None) -> socket.socket:
-        """For who dials another name: connects here."""
+        """A net_dial that connects here, whatever name is dialed."""
         return socket.create_connection(("127.0.0.1", self.port), timeout)
 
     def close(self) -> None:
-        """End the listener, when it has served whom it serves; raises what went wrong in there."""
+        """Close the listener once its connections are served. Raises what went wrong in its thread."""
         self._closing = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
@@ -122,7 +122,7 @@ class BadServer:
 
 
 def read_head(sock: socket.socket) -> bytes:
-    """The head of a request, and no byte more."""
+    """Read the head of a request, and no byte after it."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         data = sock.recv(1)
@@ -133,7 +133,7 @@ def read_head(sock: socket.socket) -> bytes:
 
 
 def drip(sock: socket.socket, data: bytes) -> None:
-    """Send a byte at a time, and the last one again and again, until the client is gone."""
+    """Send one byte at a time, and the last one again and again, until the client is gone."""
     rest = bytearray(data)
     while not select.select([sock], [], [], DRIP)[0]:
         sock.sendall(rest[:1])
@@ -142,9 +142,9 @@ def drip(sock: socket.socket, data: bytes) -> None:
 
 
 def accepting(*lines: str, behind: bytes = b"", **instead: str | None) -> Callable[[Asked], bytes]:
-    """A valid 101 with further lines, and bytes behind it; instead has other Upgrade, Connection, Accept lines.
+    """A valid 101 with further lines, and the bytes after it. instead replaces its Upgrade, Connection, Accept lines.
 
-    None leaves such a line out.
+    None leaves a line out.
     """
 
     def answer(asked: Asked) -> bytes:
@@ -197,7 +197,7 @@ class EchoServer(Server):
 
     @property
     def request(self) -> Request:
-        """What was asked, if that was one request."""
+        """The one request that came; fails if there were none or several."""
         [request] = self.requests
         return request
 
@@ -237,7 +237,7 @@ class DialCase(LeakChecks):
         self.assertTrue(conn.receive(timeout=PATIENCE) == message, "another message came back")
 
     def refusal(self, server: Any, headers: Any = None, **options: Any) -> BadHandshakeError:
-        """What dialing a bad server raises; the connection to it has been closed then."""
+        """The error that dialing a bad server raises; the dialer has closed the connection by then."""
         with self.assertRaises(BadHandshakeError) as caught:
             self.dial(server.url, headers, **options)
         if isinstance(server, BadServer):
@@ -245,7 +245,7 @@ class DialCase(LeakChecks):
         return caught.exception
 
     def refused(self, answer: bytes | Callable[[Asked], bytes], headers: Any = None, **options: Any) -> str:
-        """The message of what dialing a server that answers so raises, without what every one begins with."""
+        """The message of the error that such an answer raises, without the beginning that all of them have."""
         server = self.bad_server(answer)
         message = str(self.refusal(server, headers, **options))
         begin = f"no WebSocket at {server.url}: "
@@ -255,7 +255,7 @@ class DialCase(LeakChecks):
 
 @contextlib.contextmanager
 def accepting_one() -> Iterator[tuple[str, Callable[[], socket.socket]]]:
-    """The URL of a listener that says nothing, and a call that waits for its next connection."""
+    """The URL of a listener that says nothing, and a function that waits for its next connection."""
     with contextlib.ExitStack() as cleanup:
         listener = cleanup.enter_context(socket.create_server(("127.0.0.1", 0)))
         listener.settimeout(PATIENCE)

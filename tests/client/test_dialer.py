@@ -33,7 +33,7 @@ HANDSHAKE_HEADERS = ("Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocke
 
 
 class TestConnection(DialCase):
-    """What comes out of a dial: the connection that `Conn` is, in the client's role."""
+    """What dial returns: a `Conn` in the client's role."""
 
     def test_echo(self) -> None:
         """Text and binary, from nothing to 1 MiB, go to the server and come back (gorilla's TestDial)."""
@@ -156,13 +156,13 @@ class TestConnection(DialCase):
         self.assertIsInstance(reading.error(), CloseError)
 
     def test_frames_behind_the_answer(self) -> None:
-        """Messages in the same segment as the 101 are delivered, and then those behind them."""
+        """Messages in the same segment as the 101 are delivered, and then those that come after them."""
         server = self.bad_server(accepting(behind=frame(b"one") + frame(b"two")))
         conn = self.dial(server.url)
         self.assertEqual([conn.receive(timeout=PATIENCE) for _ in range(2)], ["one", "two"])
 
     def test_a_frame_cut_by_the_answers_end(self) -> None:
-        """A frame of which the 101's segment has any part is put together (TestDataReceivedBeforeHandshake)."""
+        """A frame that begins in the segment of the 101 is put together (TestDataReceivedBeforeHandshake)."""
         data = frame(b"hello")
         for cut in range(1, len(data)):
             with self.subTest(cut=cut):
@@ -195,7 +195,7 @@ class TestConnection(DialCase):
         self.assertEqual((conn.response.status, conn.receive(timeout=PATIENCE)), (101, "hello"))
 
     def test_one_dialer_for_many_threads(self) -> None:
-        """Any number of threads dial with one Dialer at the same time, each a connection and a key of its own."""
+        """Any number of threads may dial with one Dialer at the same time; each dial has its own connection and key."""
         server = self.echo_server(subprotocols=["v1"])
         dialer = Dialer(handshake_timeout=PATIENCE, subprotocols=["v1"], cookie_jar=http.cookiejar.CookieJar())
         together = threading.Barrier(16)
@@ -216,7 +216,7 @@ class TestRequest(DialCase):
     """The request as it is on the wire."""
 
     def ask(self, headers: Any = None, *, path: str = "", **options: Any) -> Any:
-        """What a server is asked."""
+        """The request that a server gets."""
         server = self.bad_server(accepting())
         self.dial(server.url.rstrip("/") + path, headers, **options)
         return server.request
@@ -240,7 +240,7 @@ class TestRequest(DialCase):
         )
 
     def test_everything_in_a_request(self) -> None:
-        """Offers and cookies follow, and then the caller's headers, in their order and spelling, blanks cut off."""
+        """Offers and cookies follow, then the caller's headers in their order and spelling, without outer blanks."""
         jar = http.cookiejar.CookieJar()
         server = self.bad_server(accepting("Set-Cookie: a=b"))
         self.dial(server.url, cookie_jar=jar).close_now()
@@ -300,7 +300,7 @@ class TestRequest(DialCase):
         self.assertEqual(asked.headers.get_all("Sec-WebSocket-Protocol"), ["a, b", "c"])
 
     def test_headers_in_any_form(self) -> None:
-        """A dict, pairs, a generator and `Headers` all say what headers there are."""
+        """Headers may be a dict, pairs, a generator, or `Headers`."""
         for headers in (
             {"X-A": "1", "X-B": "2"},
             [("X-A", "1"), ("X-B", "2")],
@@ -315,14 +315,14 @@ class TestRequest(DialCase):
         self.assertEqual(self.ask({"X-Name": "Jürgen"}).headers["X-Name"], "Jürgen")
 
     def test_a_host_header(self) -> None:
-        """A Host of the caller's, in any case, takes the place of the URL's, and nothing else changes."""
+        """The caller's Host header, in any case, replaces that of the URL; nothing else changes."""
         server = self.bad_server(accepting())
         self.dial(server.url, {"hOST": "elsewhere.example"})
         self.assertEqual(server.request.lines[0], "Host: elsewhere.example")
         self.assertEqual(len(server.request.headers.get_all("Host")), 1)
 
     def test_a_user_agent_in_any_case(self) -> None:
-        """A User-Agent of the caller's takes the place of ours."""
+        """The caller's User-Agent replaces that of the library."""
         self.assertEqual(self.ask({"user-agent": "mine/1.0"}).headers.get_all("User-Agent"), ["mine/1.0"])
 
 
@@ -357,20 +357,20 @@ class TestCookies(DialCase):
         self.assertEqual([request.headers.get("Cookie") for request in server.requests], [None, "id=1234"])
 
     def test_of_a_refusal(self) -> None:
-        """Set-Cookie of a refusal is stored as well, be its status or its 101 at fault."""
+        """Set-Cookie of a refusal is stored as well, whether the status is wrong or a header of the 101."""
         self.refused(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nSet-Cookie: a=1\r\n\r\n", cookie_jar=self.jar)
         self.refused(accepting("Set-Cookie: b=2", accept=None), cookie_jar=self.jar)
         self.assertEqual(self.in_jar(), {"a": "1", "b": "2"})
 
     def test_the_callers_cookie_replaces(self) -> None:
-        """A Cookie header of the caller's, in any case, is sent alone."""
+        """The caller's Cookie header, in any case, is sent in place of the jar's."""
         server = self.bad_server(accepting("Set-Cookie: a=1"))
         self.visit(server)
         self.visit(server, {"cookie": "b=2"})
         self.assertEqual(server.asked[-1].headers.get_all("Cookie"), ["b=2"])
 
     def test_without_a_jar(self) -> None:
-        """Without a jar a cookie is the caller's affair: nothing is kept, what is given is sent."""
+        """Without a jar no cookie is stored; the caller's Cookie header is sent."""
         server = self.bad_server(accepting("Set-Cookie: a=1"))
         self.dial(server.url).close_now()
         self.dial(server.url, {"Cookie": "b=2"}).close_now()
@@ -405,7 +405,7 @@ class TestCookies(DialCase):
         self.assertEqual([asked.headers.get("Cookie") for asked in server.asked], [None, None, "a=1"])
 
     def test_strange_set_cookies(self) -> None:
-        """What is no cookie is not kept, whatever it looks like, and the connection works."""
+        """A malformed Set-Cookie is ignored, whatever it looks like, and the connection works."""
         strange = [
             "",
             ";",
@@ -423,14 +423,14 @@ class TestCookies(DialCase):
         self.dial(server.url, cookie_jar=self.jar)
 
     def test_a_cookie_with_control_characters(self) -> None:
-        """A server cannot plant a cookie that no request could carry (RFC 6265bis section 5.6 step 1)."""
+        """A server cannot store a cookie with which no request can be sent (RFC 6265bis section 5.6 step 1)."""
         server = self.bad_server(accepting("Set-Cookie: a=\x01", "Set-Cookie: b=\x7f", "Set-Cookie: c=\xe4"))
         self.visit(server)
         self.assertEqual(self.visit(server), "c=\xe4")
 
 
 class TestMistakes(DialCase):
-    """What cannot be is refused, in words that name it, and before anything is connected."""
+    """What is invalid is refused before anything is connected, and the error names it."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -448,7 +448,7 @@ class TestMistakes(DialCase):
         return f"{type(caught.exception).__name__}: {caught.exception}"
 
     def test_urls(self) -> None:
-        """A URL that is none of a WebSocket server says so (TestDialBadScheme); credentials are not repeated."""
+        """A URL that is not a WebSocket server's is refused (TestDialBadScheme); the error repeats no credentials."""
         for url, message in (
             ("http://x/", "must begin with ws:// or wss://, not http:"),
             ("localhost:8080", "must begin with ws:// or wss://"),
@@ -476,7 +476,7 @@ class TestMistakes(DialCase):
                     self.assertIn(f"ValueError: headers: {spelling} ", self.mistake(self.server.url, {spelling: "13"}))
 
     def test_extensions_in_headers(self) -> None:
-        """Who sets Sec-WebSocket-Extensions is told of enable_compression."""
+        """The error for a Sec-WebSocket-Extensions header names enable_compression."""
         found = self.mistake(self.server.url, {"Sec-WebSocket-Extensions": "permessage-deflate"})
         self.assertIn("enable_compression", found)
 
@@ -493,7 +493,7 @@ class TestMistakes(DialCase):
             self.assertIn(f"headers: {name} is there twice", found)
 
     def test_headers_that_cannot_be_sent(self) -> None:
-        """A line break cannot smuggle a header in; names are tokens; values are str."""
+        """A line break cannot smuggle a header in; a name is a token; a value is a str."""
         for headers, message in (
             ({"X-A": "1\r\nX-B: 2"}, "ValueError: headers: header 'X-A': its value may not hold"),
             ({"X-A": "€"}, "ValueError: headers: header 'X-A'"),
@@ -508,7 +508,7 @@ class TestMistakes(DialCase):
                 self.assertIn(message, self.mistake(self.server.url, headers))
 
     def test_cookies_that_cannot_be_sent(self) -> None:
-        """A cookie that an application put into the jar can smuggle no header in either."""
+        """A cookie that the application put into the jar cannot smuggle a header in either."""
         for value in ("x\r\nX-Evil: 1", "€"):
             jar = http.cookiejar.CookieJar()
             mine = (None, False, "127.0.0.1", False, False, "/", True, False, None, True, None, None, {})
@@ -537,7 +537,7 @@ class TestMistakes(DialCase):
             dial(self.server.url, compression=True)
 
     def test_the_url_comes_first(self) -> None:
-        """The URL is looked at first, then the headers, then the proxy is asked for."""
+        """The URL is checked first, then the headers; then the proxy is chosen."""
         asked: list[str] = []
 
         def proxy(url: str) -> None:
@@ -549,7 +549,7 @@ class TestMistakes(DialCase):
 
 
 class TestOptions(DialCase):
-    """The Dialer itself: its defaults, its checks, and that it cannot change."""
+    """The Dialer itself: its defaults, its checks, and that it is immutable."""
 
     def test_defaults(self) -> None:
         """The defaults are those of ConnOptions, gorilla's 45 seconds, and nothing that was not asked for."""
@@ -634,7 +634,7 @@ class TestOptions(DialCase):
                 self.assertNotIn("secret", str(caught.exception))
 
     def test_what_excludes_each_other(self) -> None:
-        """A Unix socket, a proxy and a hook are each an answer to "where to": two of them are a mistake."""
+        """A Unix socket, a proxy and a hook each say where to connect: two of them together are refused."""
         for option in ({"net_dial": print}, {"net_dial_tls": print}, {"proxy": "http://proxy.example"}):
             with self.subTest(option=option):
                 with self.assertRaisesRegex(ValueError, f"^unix_path and {next(iter(option))} exclude each other"):

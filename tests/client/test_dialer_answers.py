@@ -1,4 +1,4 @@
-"""The dialer as a judge of answers: which 101 it takes, and what a refusal tells (RFC 6455 section 4.1)."""
+"""How the dialer checks answers: which 101 it accepts, and what the error says of others (RFC 6455 section 4.1)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TestSwitching(DialCase):
         return self.dial(self.bad_server(answer).url, headers, **options)
 
     def test_extra_tokens(self) -> None:
-        """Upgrade and Connection may list other tokens, in any case, over lines."""
+        """Upgrade and Connection may list other tokens too, in any case, and on several lines."""
         for instead in (
             {"upgrade": "Upgrade: foo, websocket"},
             {"upgrade": "UPGRADE: WebSocket, foo/1"},
@@ -51,7 +51,7 @@ class TestSwitching(DialCase):
                 self.assertEqual(self.accepted(accepting(**instead)).response.status, 101)
 
     def test_no_upgrade(self) -> None:
-        """An Upgrade header that is missing, or of something else, is refused."""
+        """An Upgrade header that is missing, or names something else, is refused."""
         for line in (
             None,
             "Upgrade: h2c",
@@ -64,7 +64,7 @@ class TestSwitching(DialCase):
                 self.assertEqual(self.refused(accepting(upgrade=line)), "its Upgrade header does not say 'websocket'")
 
     def test_no_connection(self) -> None:
-        """A Connection header that is missing, or of something else, is refused."""
+        """A Connection header that is missing, or names something else, is refused."""
         for line in (None, "Connection: close", "Connection: upgraded", "Connection: keep-alive"):
             with self.subTest(line):
                 self.assertEqual(
@@ -112,7 +112,7 @@ class TestSwitching(DialCase):
         self.assertIn("Sec-WebSocket-Accept", str(self.refusal(server)))
 
     def test_other_versions_of_http(self) -> None:
-        """A 101 in another version than HTTP/1.1 is refused: only that one has the upgrade."""
+        """A 101 of another version than HTTP/1.1 is refused: only that version has upgrades."""
         for version in ("1.0", "2.0"):
             with self.subTest(version):
                 found = self.refused(
@@ -121,7 +121,7 @@ class TestSwitching(DialCase):
                 self.assertEqual(found, f"the answer is in HTTP/{version}, and WebSocket needs HTTP/1.1")
 
     def test_the_101_is_in_the_error(self) -> None:
-        """A 101 that is refused is in the error, with headers and without a body; what came behind it is not."""
+        """The error holds a 101 that is refused, with its headers and without a body; bytes after it are not kept."""
         error = self.refusal(self.bad_server(accepting("X-A: b", accept=None, behind=b"\x81\x02hi")))
         self.assertEqual((error.status, error.response.status, error.response.body), (101, 101, b""))
         self.assertEqual(error.response.headers["X-A"], "b")
@@ -138,12 +138,12 @@ class TestSubprotocols(DialCase):
         return self.refused(accepting(*(f"Sec-WebSocket-Protocol: {name}" for name in chosen)), headers, **options)
 
     def test_one_of_the_offered(self) -> None:
-        """Any that was offered may be chosen; the connection has it then."""
+        """The server may choose any subprotocol that was offered; conn.subprotocol is that one."""
         self.assertEqual(self.choice("v2", subprotocols=["v1", "v2"]), "v2")
         self.assertEqual(self.choice(" v1 ", subprotocols=["v1", "v2"]), "v1")
 
     def test_none(self) -> None:
-        """The server may choose none, if any was offered or not."""
+        """The server may choose none, whether or not any was offered."""
         self.assertIsNone(self.choice(subprotocols=["v1"]))
         self.assertIsNone(self.choice())
 
@@ -156,7 +156,7 @@ class TestSubprotocols(DialCase):
             self.assertIn("a, b, c was offered", self.refused_choice(name, headers=headers))
 
     def test_one_that_was_not_offered(self) -> None:
-        """Another, one in another case, or one where none was offered is refused; the error names both."""
+        """A subprotocol that was not offered is refused, also one in another case; the error names it and the offer."""
         found = self.refused_choice("zzz", subprotocols=["v1", "v2"])
         self.assertEqual(found, "it chose the subprotocol 'zzz', and v1, v2 was offered")
         self.assertIn("'V1'", self.refused_choice("V1", subprotocols=["v1"]))
@@ -164,13 +164,13 @@ class TestSubprotocols(DialCase):
         self.assertIn("none was offered", self.refused_choice(""))
 
     def test_more_than_one(self) -> None:
-        """Two are refused, in a list and on two lines, be they the same (RFC 6455 section 11.3.4)."""
+        """Two are refused, in a list or on two lines, even if both are the same (RFC 6455 section 11.3.4)."""
         for chosen in (("v1, v2",), ("v1", "v2"), ("v1", "v1"), ("v1,",)):
             with self.subTest(chosen):
                 self.assertIn("it chose the subprotocol", self.refused_choice(*chosen, subprotocols=["v1", "v2"]))
 
     def test_a_long_one_is_cut(self) -> None:
-        """What a server chose is shown in part, and no control character of it."""
+        """The error shows the beginning of a long choice, and none of its control characters."""
         found = self.refused_choice("x" * 5000 + "\x1b", subprotocols=["v1"])
         self.assertLess(len(found), 300)
         self.assertTrue(found.isprintable())
@@ -188,7 +188,7 @@ class TestExtensions(DialCase):
         return self.refused(accepting(*lines), enable_compression=enable_compression)
 
     def test_the_offer(self) -> None:
-        """Without context takeover, and the server may limit our window."""
+        """The client offers compression without context takeover, and the server may limit the client's window."""
         conn = self.agreed(_DEFLATE)
         self.assertEqual(conn.response.headers["Sec-WebSocket-Extensions"], _DEFLATE)
         self.assertEqual(
@@ -197,7 +197,7 @@ class TestExtensions(DialCase):
         )
 
     def test_agreements(self) -> None:
-        """Both parameters, the server's alone, windows, quoted values and empty elements are agreements."""
+        """Both parameters, the server's alone, windows, quoted values and empty elements are accepted."""
         for value in (
             _DEFLATE,
             f"{_DEFLATE}; client_no_context_takeover",
@@ -250,7 +250,7 @@ class TestExtensions(DialCase):
             self.assertIn("without server_no_context_takeover", self.refused_extensions(value))
 
     def test_malformed(self) -> None:
-        """What is no list of extensions is refused, if any was offered or not."""
+        """A header that is no list of extensions is refused, whether or not any was offered."""
         for enable in (True, False):
             for value in ("=", "permessage-deflate;", "permessage deflate", '"permessage-deflate"', ";"):
                 with self.subTest(value, enable=enable):
@@ -259,10 +259,10 @@ class TestExtensions(DialCase):
 
 
 class TestRefusals(DialCase):
-    """Answers that say no: what the error holds, and what it says."""
+    """Answers with another status: what the error holds, and what it says."""
 
     def test_statuses(self) -> None:
-        """Each status but 101 is refused, with its reason in the message and the answer in the error."""
+        """Every status except 101 is refused; the message has its reason, and the error has the answer."""
         for line in (
             "200 OK",
             "204 No Content",
@@ -316,14 +316,14 @@ class TestRefusals(DialCase):
         self.assertEqual(other.asked, [])
 
     def test_a_strange_redirect(self) -> None:
-        """A Location that is long, or holds what no terminal should see, is shown in part and quoted; none is none."""
+        """A Location that is long, or has control characters, is shown in part and quoted; none is not shown."""
         found = self.refused(answering("302 Found", "Location: http://\x9b31m\xfc/" + "x" * 5000))
         self.assertLess(len(found), 300)
         self.assertTrue(found.isprintable())
         self.assertEqual(self.refused(answering("302 Found")), "the answer is 302 Found")
 
     def test_the_first_line_of_a_text(self) -> None:
-        """Of a plain text the first line is shown, of a page nothing, and never what is not printable."""
+        """The message shows the first line of a plain text, nothing of a page, and only printable characters."""
         for kind, body, shown in (
             ("text/plain", b"wrong token\nsecond line", ": wrong token"),
             ("text/plain; charset=utf-8", "falscher Schlüssel\r\n".encode(), ": falscher Schlüssel"),
@@ -344,7 +344,7 @@ class TestRefusals(DialCase):
         self.assertEqual(found, "the answer is 403 Forbidden: no such token")
 
     def test_a_reason_with_controls(self) -> None:
-        """Of a reason the message shows what is printable, and not all of a long one."""
+        """The message shows the printable characters of a reason, and only the beginning of a long one."""
         self.assertEqual(self.refused(answering("403 \x9b31mForbidden\xad")), "the answer is 403 31mForbidden")
         self.assertEqual(self.refused(answering("403 " + "x" * 5000)), f"the answer is 403 {'x' * 200}")
 
@@ -376,14 +376,14 @@ class TestRefusals(DialCase):
             self.assertEqual(self.refusal(server).response.body, b"no")
 
     def test_a_body_that_does_not_come(self) -> None:
-        """A body that stops is not waited for longer than a moment, without any timeout too."""
+        """A body that stops coming is waited for only a moment, even without any timeout."""
         answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2000\r\n\r\nten bytes."
         with mock.patch("syncws._http.httpclient._BODY_TIMEOUT", 0.1):
             error = self.refusal(self.bad_server(answer), handshake_timeout=None)
         self.assertEqual((error.status, error.response.body), (403, b"ten bytes."))
 
     def test_a_body_that_is_broken(self) -> None:
-        """What came of a body before it was cut or broke is kept, and the status counts."""
+        """The part of a body that came before it was cut or broke is kept, and the status counts."""
         for answer in (
             b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2000\r\n\r\npart",
             b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\nnonsense\r\n",
@@ -399,10 +399,10 @@ class TestRefusals(DialCase):
 
 
 class TestNoAnswer(DialCase):
-    """What is no HTTP, or nothing: an error without an answer, or the network's own."""
+    """No HTTP, or no answer at all: an error without a response, or the error of the network."""
 
     def test_a_hang_up(self) -> None:
-        """A server that hangs up instead of answering is said to; there is no response."""
+        """The error says that the server closed the connection without an answer; there is no response."""
         server = self.bad_server(b"", hang_up=True)
         error = self.refusal(server)
         self.assertEqual(str(error), f"no WebSocket at {server.url}: it closed the connection without an answer")
@@ -428,7 +428,7 @@ class TestNoAnswer(DialCase):
             self.dial(self.bad_server(script=reset).url)
 
     def test_what_is_not_http(self) -> None:
-        """Another protocol's bytes are said to be no HTTP; what the error shows of them is printable."""
+        """The error says that the answer is not HTTP; what it shows of the bytes is printable."""
         for answer in (
             b"SSH-2.0-OpenSSH_9.2\r\n",
             b"220 mail.example ESMTP\r\n",
@@ -449,12 +449,12 @@ class TestNoAnswer(DialCase):
                 self.assertTrue(str(error).isprintable(), str(error))
 
     def test_a_head_without_end(self) -> None:
-        """A head of more than 64 KiB is refused, and no more of it kept."""
+        """A head of more than 64 KiB is refused, and no more of it is kept."""
         error = self.refusal(self.bad_server(b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"x" * (1 << 17)))
         self.assertEqual((error.status, error.response), (0, None))
 
     def test_interim_answers_without_end(self) -> None:
-        """A server that says nothing but "soon" is refused."""
+        """A server that sends only interim answers is refused."""
         error = self.refusal(self.bad_server(b"HTTP/1.1 100 Continue\r\n\r\n" * 100))
         self.assertIn("16 interim answers came (status 1xx), and no other", str(error))
 
@@ -465,7 +465,7 @@ class TestNoAnswer(DialCase):
         self.assertEqual(str(error), f"no WebSocket at {server.url}: it speaks TLS, and was spoken to without")
 
     def test_a_real_server_that_speaks_tls(self) -> None:
-        """ws to a server of TLS is a BadHandshakeError, and the server goes on."""
+        """ws to a server that speaks TLS is a BadHandshakeError, and the server goes on."""
         server = self.echo_server(ssl_context=serving())
         with self.assertRaises(BadHandshakeError) as caught:
             self.dial(server.url.replace("wss:", "ws:"))

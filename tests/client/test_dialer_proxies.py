@@ -45,7 +45,7 @@ class ProxyCase(DialCase):
         return self.enterContext(ConnectProxy(**{"ssl_context": context, **options}))
 
     def backend(self, *, tls: bool = False, **options: Any) -> tuple[EchoServer, str]:
-        """A server, and its URL by a name that cannot be looked up."""
+        """A server, and a URL for it whose name cannot be looked up."""
         server = self.echo_server(ssl_context=serving(BACKEND) if tls else None, **options)
         return server, f"{'wss' if tls else 'ws'}://{BACKEND}:{server.port}/"
 
@@ -54,7 +54,7 @@ class ProxyCase(DialCase):
         return self.dial(url, headers, **{"proxy": proxy.url, **trusted, **options})
 
     def proxy_error(self, proxy: ConnectProxy, /, **options: Any) -> ProxyError:
-        """What a refusal of the proxy raises; the destination is never reached."""
+        """The error that a refusal of the proxy raises; the server is never reached."""
         with self.assertRaises(ProxyError) as caught:
             self.through(proxy, f"ws://{BACKEND}:9/?token=secret", **options)
         self.assertNotIn("secret", str(caught.exception))
@@ -87,7 +87,7 @@ class TestTunnels(ProxyCase):
             conn.close()
 
     def test_frames_behind_the_answer(self) -> None:
-        """Messages right behind the 101 are delivered through each combination."""
+        """Messages right after the 101 are delivered through each combination."""
         for proxy_tls, server_tls in COMBINATIONS:
             with self.subTest(proxy_tls=proxy_tls, server_tls=server_tls):
                 tls = serving(BACKEND) if server_tls else None
@@ -97,7 +97,7 @@ class TestTunnels(ProxyCase):
                 self.assertEqual([conn.receive(timeout=PATIENCE) for _ in range(2)], ["one", "two"])
 
     def test_bytes_behind_the_consent(self) -> None:
-        """What comes right behind the proxy's 200 is the server's: an answer for ws, TLS for wss."""
+        """The bytes right after the proxy's 200 are the server's: an answer for ws, TLS for wss."""
         for proxy_tls in (False, True):
             with self.subTest(proxy_tls=proxy_tls):
                 answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
@@ -110,7 +110,7 @@ class TestTunnels(ProxyCase):
                 self.assertIn("does not speak TLS", "".join(failed.exception.__notes__))
 
     def test_what_the_proxy_is_asked(self) -> None:
-        """CONNECT with Host and User-Agent, and nothing of what is for the server; and the other way round."""
+        """The proxy gets CONNECT, Host and User-Agent, and none of the headers for the server; and vice versa."""
         proxy, (server, url) = self.proxy(auth=("user", "pass")), self.backend()
         with_credentials = proxy.url.replace("//", "//user:pass@")
         headers = {"Authorization": "Bearer 1", "Cookie": "a=b", "User-Agent": "mine", "Host": "other.test"}
@@ -131,7 +131,7 @@ class TestTunnels(ProxyCase):
             self.assertNotIn(name, server.request.headers)
 
     def test_destinations(self) -> None:
-        """The destination has a port, brackets around an IPv6 address, and a name in ASCII."""
+        """The destination has a port; an IPv6 address is in brackets, and a name in ASCII."""
         for url, destination in (
             ("ws://example.com/x?y", "example.com:80"),
             ("wss://example.com", "example.com:443"),
@@ -168,7 +168,7 @@ class TestTunnels(ProxyCase):
         self.assertEqual(list(asked), [("Host", target), *headers])
 
     def test_cookies(self) -> None:
-        """Cookies are the server's affair: the proxy gets none and can set none."""
+        """Cookies are for the server alone: the proxy gets none and can set none."""
         jar = http.cookiejar.CookieJar()
         server, url = self.backend(response_headers={"Set-Cookie": "a=b"})
         consent = b"HTTP/1.1 200 OK\r\nSet-Cookie: c=d\r\n\r\n"
@@ -187,7 +187,7 @@ class TestTunnels(ProxyCase):
                 self.assert_echo(self.through(self.proxy(), url))
 
     def test_a_length_of_the_consent(self) -> None:
-        """A consent's Content-Length means nothing (RFC 9110 section 9.3.6), and HTTP/1.0 will do."""
+        """The Content-Length of a 2xx is ignored (RFC 9110 section 9.3.6), and HTTP/1.0 is accepted."""
         _, url = self.backend()
         for head in (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"):
             with self.subTest(head), mock.patch("tests.proxies.CONSENT", head):
@@ -212,7 +212,7 @@ class TestChoice(ProxyCase):
         self.assertEqual(proxy.connections, 1)
 
     def test_a_callable_that_raises(self) -> None:
-        """What a callable raises leaves as it is, and nothing is dialed (gorilla's TestProxyFnErrorIsPropagated)."""
+        """What a callable raises leaves the dial unchanged, and nothing is dialed (TestProxyFnErrorIsPropagated)."""
         hook = mock.Mock(side_effect=AssertionError("dialed"))
         for error in (RuntimeError("no"), OSError("no"), KeyboardInterrupt()):
             with self.assertRaises(type(error)) as caught:
@@ -288,7 +288,7 @@ class TestHooks(ProxyCase):
     """Hooks connect to the first hop: the proxy, where there is one (gorilla's TestNetDialConnect)."""
 
     def test_net_dial(self) -> None:
-        """net_dial gets the proxy's host and port, once; TLS is done behind it, for both hops."""
+        """net_dial gets the proxy's host and port, once; TLS comes after it, for both hops."""
         for proxy_tls, server_tls in COMBINATIONS:
             with self.subTest(proxy_tls=proxy_tls, server_tls=server_tls):
                 proxy, (_, url) = self.proxy(tls=proxy_tls), self.backend(tls=server_tls)
@@ -345,7 +345,7 @@ class TestTLS(ProxyCase):
         self.assertEqual((proxy.requests, server.requests), ([], []))
 
     def test_a_server_that_is_not_trusted(self) -> None:
-        """A server of an unknown authority is refused behind the proxy; the note names ssl_context."""
+        """A server of an unknown authority is refused through the proxy too; the note names ssl_context."""
         for proxy_tls in (False, True):
             proxy, (server, url) = self.proxy(tls=proxy_tls), self.backend(tls=True)
             with self.assertRaises(ssl.SSLCertVerificationError) as caught:
@@ -372,7 +372,7 @@ class TestTLS(ProxyCase):
         self.assertEqual(proxy.requests, [])
 
     def test_a_proxy_without_tls(self) -> None:
-        """https to a proxy that speaks plain HTTP says so in a note."""
+        """https to a proxy that speaks plain HTTP fails, and a note says so."""
         proxy = self.echo_server()  # it answers what is no HTTP, as proxies do
         with self.assertRaises(ssl.SSLError) as caught:
             self.dial(f"ws://{BACKEND}:9/", proxy=f"https://127.0.0.1:{proxy.port}")
@@ -402,7 +402,7 @@ class TestRefusals(ProxyCase):
         self.assertNotIn("wrong", str(error))
 
     def test_refusals(self) -> None:
-        """Each status that is no 2xx is a ProxyError with status and headers, and names proxy and destination."""
+        """Each status except 2xx is a ProxyError with status and headers, which names the proxy and the destination."""
         for line in ("403 Forbidden", "404 Not Found", "502 Bad Gateway", "503 Service Unavailable", "302 Found"):
             with self.subTest(line):
                 proxy = self.proxy(answer=f"HTTP/1.1 {line}\r\nX-A: b\r\n\r\nbody".encode())
@@ -413,7 +413,7 @@ class TestRefusals(ProxyCase):
                 self.assertEqual((error.status, error.headers["x-a"]), (int(line[:3]), "b"))
 
     def test_its_kind(self) -> None:
-        """The error is a HandshakeError, and no BadHandshakeError: the server was not asked."""
+        """The error is a HandshakeError, and not a BadHandshakeError: the server was not asked."""
         error = self.proxy_error(self.proxy(answer=b"HTTP/1.1 403 No\r\n\r\n"))
         self.assertIsInstance(error, HandshakeError)
         self.assertNotIsInstance(error, BadHandshakeError)
@@ -451,7 +451,7 @@ class TestRefusals(ProxyCase):
         self.assertTrue(server.ended.wait(PATIENCE))
 
     def test_nobody_there(self) -> None:
-        """A proxy that cannot be reached is the system's error; a note says that it is the proxy's."""
+        """A proxy that cannot be reached is the system's error; a note says that it is about the proxy."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             url = f"http://user:secret@127.0.0.1:{taken.getsockname()[1]}"
@@ -477,7 +477,7 @@ class TestTime(ProxyCase):
                 self.through(self.proxy(silent=True, tls=tls), f"ws://{BACKEND}:9/", handshake_timeout=0.5)
 
     def test_a_proxy_that_drips(self) -> None:
-        """A consent that never ends buys no more time."""
+        """A 2xx that never ends gets no more time."""
         proxy = self.bad_server(script=lambda sock, asked: drip(sock, b"HTTP/1.1 200 OK\r\nX: x"))
         url = proxy.url.replace("ws:", "http:")
         with self.assertRaisesRegex(TimeoutError, "not done within 0.5 s"):
@@ -510,7 +510,7 @@ class TestTime(ProxyCase):
             self.stopped(f"ws://{BACKEND}:9/", lambda proxy=proxy: bool(proxy.requests), proxy=proxy.url)
 
     def test_a_stop_while_the_server_is_waited_for(self) -> None:
-        """A stop ends the wait for the server's answer behind each proxy, and the tunnel with it."""
+        """A stop ends the wait for the server's answer through each proxy, and the tunnel with it."""
         for proxy_tls, server_tls in COMBINATIONS:
             with self.subTest(proxy_tls=proxy_tls, server_tls=server_tls):
                 proxy = self.proxy(tls=proxy_tls)
@@ -528,7 +528,7 @@ class TestSocks(ProxyCase):
         self.received: list[bytes] = []
 
     def socks_proxy(self, reply: bytes = b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00", then: Any = None) -> str:
-        """A proxy without authentication that notes what it gets and replies so; its address."""
+        """The address of a proxy without authentication, which keeps what it gets and replies as told."""
         listener = self.enterContext(socket.create_server(("127.0.0.1", 0)))
 
         def serve() -> None:
@@ -549,7 +549,7 @@ class TestSocks(ProxyCase):
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
     def test_dial(self) -> None:
-        """The proxy gets the name, not an address, in both schemes, and the stream is the server's then."""
+        """Under both schemes the proxy gets the name, not an address; after that the stream is the server's."""
         need(python_socks is not None, "python-socks (PyPI) is not installed")
 
         def answer(sock: socket.socket) -> None:
@@ -566,7 +566,7 @@ class TestSocks(ProxyCase):
                 self.assertEqual(self.received[1], b"\x05\x01\x00\x03" + name + (8080).to_bytes(2))
 
     def test_a_refusal(self) -> None:
-        """What the proxy refuses is a ProxyError of status 0."""
+        """A refusal of the proxy is a ProxyError of status 0."""
         need(python_socks is not None, "python-socks (PyPI) is not installed")
         address = self.socks_proxy(reply=b"\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00")
         with self.assertRaises(ProxyError) as caught:

@@ -92,7 +92,7 @@ class TestTLS(DialCase):
         self.assertEqual((names, server.request.host), (["localhost"], "elsewhere.example"))
 
     def test_host_headers_and_names(self) -> None:
-        """Who decides on what (TestHost): the URL on address and name, server_hostname on the name, Host on Host."""
+        """The URL decides on address and name, server_hostname on the name, a Host header on itself (TestHost)."""
         for host, hostname, expected in (
             (None, None, ("service.test", "service.test")),
             ("other.test", None, ("other.test", "service.test")),
@@ -141,7 +141,7 @@ class TestTLS(DialCase):
         self.assert_echo(self.dial(server.url, ssl_context=context))
 
     def test_a_certificate_of_the_clients(self) -> None:
-        """A client shows the certificate that its ssl_context has, to a server that wants one."""
+        """To a server that wants a certificate, the client shows the one that its ssl_context has."""
         context = serving()
         context.verify_mode = ssl.CERT_REQUIRED
         certificates.authority().configure_trust(context)
@@ -153,14 +153,14 @@ class TestTLS(DialCase):
             self.dial(server.url, ssl_context=trusting())
 
     def test_a_context_for_servers(self) -> None:
-        """A context that cannot be a client's is ssl's own error, and what was connected is closed."""
+        """A context made for servers raises ssl's own error, and the socket is closed."""
         hook = Hook(self.echo_server().port)
         with self.assertRaisesRegex(ssl.SSLError, "PROTOCOL_TLS_SERVER"):
             self.dial("wss://server.test/", ssl_context=serving(), net_dial=hook)
         self.assertEqual(hook.made.fileno(), -1)
 
     def test_a_server_without_tls(self) -> None:
-        """wss to a server that speaks plain HTTP says so in a note."""
+        """wss to a server that speaks plain HTTP fails, and a note says so."""
         server = self.echo_server()
         with self.assertRaises(ssl.SSLError) as caught:
             self.dial(server.url.replace("ws:", "wss:"), ssl_context=trusting())
@@ -178,7 +178,7 @@ class TestTLS(DialCase):
             self.assertIn("during the TLS handshake", str(error))
 
     def test_http_2(self) -> None:
-        """Where TLS agrees on another protocol than HTTP/1.1 the dial fails, naming the setting (TestNextProtos)."""
+        """Where TLS agrees on another protocol than HTTP/1.1 the dial fails, and names the setting (TestNextProtos)."""
         theirs, ours = serving(), trusting()
         theirs.set_alpn_protocols(["h2", "http/1.1"])
         server = self.echo_server(ssl_context=theirs)
@@ -206,7 +206,7 @@ class TestTLS(DialCase):
         self.assertIsNone(conn.transport.ssl_object.selected_alpn_protocol())
 
     def test_the_default_context(self) -> None:
-        """Without ssl_context the system's authorities are trusted: those that the environment names, here."""
+        """Without ssl_context the system's authorities are trusted; here those that the environment names."""
         server, _ = self.secure()
         _default_context.cache_clear()
         self.addCleanup(_default_context.cache_clear)
@@ -218,7 +218,7 @@ class TestHooks(DialCase):
     """net_dial and net_dial_tls: which is called, with what, and what they may return."""
 
     def test_precedence(self) -> None:
-        """Who connects to the server: net_dial_tls for wss, else net_dial, else we (TestNetDialConnect)."""
+        """net_dial_tls connects for wss, else net_dial does, else the library (TestNetDialConnect)."""
         for secure in (False, True):
             server = self.echo_server(ssl_context=serving() if secure else None)
             for plain, tls in ((False, False), (True, False), (False, True), (True, True)):
@@ -231,7 +231,7 @@ class TestHooks(DialCase):
                     self.assertEqual(len(of_plain.calls), plain and not by_tls)
 
     def test_arguments(self) -> None:
-        """Host and port as the URL has them, without brackets, the default port included; seconds that are left."""
+        """net_dial gets the URL's host without brackets, its port or the scheme's, and the seconds that are left."""
         for url, address in (
             ("ws://example.com/x", ("example.com", 80)),
             ("ws://example.com:81/x", ("example.com", 81)),
@@ -247,14 +247,14 @@ class TestHooks(DialCase):
                 self.assertIsNone(hook.timeouts[1])
 
     def test_arguments_for_tls(self) -> None:
-        """net_dial_tls gets the same: host, port of the scheme, seconds that are left."""
+        """net_dial_tls gets the same: the host, the port, and the seconds that are left."""
         hook = Hook(self.echo_server(ssl_context=serving()).port, tls=trusting())
         self.assert_echo(self.dial("wss://example.com", net_dial_tls=hook, handshake_timeout=1000))
         self.assertEqual(hook.calls, [("example.com", 443)])
         self.assertTrue(900 < hook.timeouts[0] <= 1000)
 
     def test_a_transport_that_is_not_done(self) -> None:
-        """A TLSTransport whose handshake is still to be done gets it done, under the deadline."""
+        """If a TLSTransport has not done its handshake yet, the dialer does it, under the deadline."""
         server = self.echo_server(ssl_context=serving())
 
         def net_dial_tls(host: str, port: int, timeout: float | None) -> TLSTransport:
@@ -264,7 +264,7 @@ class TestHooks(DialCase):
         self.assert_echo(self.dial(server.url, net_dial_tls=net_dial_tls))
 
     def test_any_kind_of_socket(self) -> None:
-        """net_dial may return what connects without TCP, and a socket in any mode."""
+        """net_dial may return a socket that is not TCP, in any mode."""
         for timeout in (None, 0, 5):
             ours, theirs = socket.socketpair()
             ours.settimeout(timeout)
@@ -277,7 +277,7 @@ class TestHooks(DialCase):
                 conn.close_now()
 
     def test_what_net_dial_may_not_return(self) -> None:
-        """What is no socket is a TypeError that shows it."""
+        """Anything except a socket is a TypeError that shows it."""
         for found in (None, 5, ("127.0.0.1", 80)):
             with self.subTest(found), self.assertRaises(TypeError) as caught:
                 self.dial("ws://example.com/", net_dial=lambda *_, found=found: found)
@@ -294,7 +294,7 @@ class TestHooks(DialCase):
             self.assertEqual(tls.fileno(), -1)
 
     def test_what_net_dial_tls_may_not_return(self) -> None:
-        """A plain socket is refused, and closed; so is what is no transport."""
+        """A plain socket is refused and closed; anything else that is no TLSTransport is refused."""
         ours, theirs = socketpair()
         with theirs, self.assertRaisesRegex(TypeError, "^net_dial_tls must return"):
             self.dial("wss://example.com/", net_dial_tls=lambda *_: ours)
@@ -303,7 +303,7 @@ class TestHooks(DialCase):
             self.dial("wss://example.com/", net_dial_tls=lambda *_: None)
 
     def test_their_errors(self) -> None:
-        """What a hook raises leaves as it is."""
+        """What a hook raises is raised unchanged."""
         for hook, url in (("net_dial", "ws://example.com/"), ("net_dial_tls", "wss://example.com/")):
             for error in (OSError("no way"), KeyError("x"), KeyboardInterrupt()):
                 with self.subTest(hook, error=error), self.assertRaises(type(error)) as caught:
@@ -312,7 +312,7 @@ class TestHooks(DialCase):
                 self.assertIsNone(caught.exception.__cause__)
 
     def test_a_failure_behind_them(self) -> None:
-        """What a hook connected is closed when the dial fails."""
+        """The socket of a hook is closed when the dial fails."""
         server = self.bad_server(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
         hook = Hook(server.port)
         with self.assertRaises(BadHandshakeError):
@@ -332,7 +332,7 @@ class TestUnixSockets(DialCase):
         self.path = str(Path(self.enterContext(tempfile.TemporaryDirectory(prefix="syncws-"))) / "sock")
 
     def test_echo(self) -> None:
-        """The URL gives Host and target, nothing of it is looked up, and a path object will do."""
+        """The URL gives Host and target, its host is not looked up, and unix_path may be a path object."""
         server = self.echo_server(unix_path=self.path)
         for path in (self.path, Path(self.path)):
             with self.dial("ws://nowhere.invalid/feed?a=b", unix_path=path) as conn:
@@ -429,7 +429,7 @@ class TestDeadline(DialCase):
         self.assertEqual(str(caught.exception), f"{step}: not done within {SHORT:g} s (handshake_timeout)")
 
     def test_no_answer(self) -> None:
-        """A server that takes the request and says nothing is given up, and the connection closed."""
+        """A server that takes the request and says nothing is given up, and the connection is closed."""
         server = self.bad_server(b"")
         with self.assertRaisesRegex(TimeoutError, r"not done within 0.5 s \(handshake_timeout\)"):
             self.dial(server.url, handshake_timeout=SHORT)
@@ -437,7 +437,7 @@ class TestDeadline(DialCase):
         self.assertTrue(server.ended.wait(PATIENCE))
 
     def test_timeout_of_the_dial(self) -> None:
-        """timeout of dial is in place of handshake_timeout, be that longer or shorter."""
+        """timeout of dial replaces handshake_timeout, whether that is longer or shorter."""
         server = self.bad_server(b"")
         with self.assertRaisesRegex(TimeoutError, "within 0.2 s"):
             Dialer(handshake_timeout=1000).dial(server.url, timeout=0.2)
@@ -447,7 +447,7 @@ class TestDeadline(DialCase):
             Dialer(handshake_timeout=1e-9).dial(server.url)
 
     def test_an_answer_that_drips(self) -> None:
-        """A byte now and then buys no more time: be it of a head or of interim answers."""
+        """A server that sends a byte now and then, of a head or of interim answers, gets no more time."""
         for name, data in (
             ("head", b"HTTP/1.1 101 Switching Protocols\r\nX: x"),
             ("interim", b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HTTP/1.1 100 " + b"x"),
@@ -457,7 +457,7 @@ class TestDeadline(DialCase):
                 self.assert_times_out(server.url, "waiting for the answer")
 
     def test_tls_that_drips(self) -> None:
-        """A TLS handshake that comes a byte at a time is under the same deadline."""
+        """A TLS handshake that comes one byte at a time is under the same deadline."""
         with accepting_one() as (url, accept):
             secure = url.replace("ws:", "wss:")
             connecting = f"connecting to 127.0.0.1 port {port_of(url)}"
@@ -496,7 +496,7 @@ class TestDeadline(DialCase):
             self.assert_times_out("ws://server.test/", "looking up server.test")
 
     def test_a_hook_that_takes_too_long(self) -> None:
-        """After a hook the clock is looked at: what it connected too late is closed."""
+        """The deadline holds for a hook too: a socket that it returns too late is closed."""
         server = self.bad_server(accepting())
 
         def net_dial(host: str, port: int, timeout: float | None) -> socket.socket:
@@ -518,7 +518,7 @@ class TestDeadline(DialCase):
         self.assertEqual(ours.fileno(), -1)
 
     def test_a_body_that_drips(self) -> None:
-        """The body of a refusal is under the deadline too, and then the refusal counts, not the time."""
+        """The body of a refusal is under the deadline too; once it passes, the refusal is raised, not a timeout."""
 
         def script(sock: socket.socket, asked: Asked) -> None:
             sock.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2000\r\n\r\n")
@@ -531,7 +531,7 @@ class TestDeadline(DialCase):
         self.assertEqual(set(caught.exception.response.body), {ord("x")})
 
     def test_none_afterwards(self) -> None:
-        """The connection is not under the deadline of its dial any more."""
+        """The deadline of the dial ends with it: the connection has none."""
         for secure in (False, True):
             server = self.echo_server(ssl_context=serving() if secure else None)
             attempt = Attempt(PATIENCE)
@@ -545,7 +545,7 @@ class TestDeadline(DialCase):
             conn.close()
 
     def test_no_kernel_timeout_afterwards(self) -> None:
-        """A Unix socket's connect had a timeout of the kernel's, which is gone."""
+        """The kernel's timeout for connecting to a Unix socket is off once it is connected."""
         with tempfile.TemporaryDirectory() as folder:
             server = self.echo_server(unix_path=f"{folder}/sock")
             conn = self.dial("ws://localhost/", unix_path=f"{folder}/sock")
@@ -554,7 +554,7 @@ class TestDeadline(DialCase):
             server.shutdown()
 
     def test_no_timeout(self) -> None:
-        """With handshake_timeout None, and no timeout, a server may take its time."""
+        """With handshake_timeout None, and no timeout, a server may take as long as it likes."""
         gate = threading.Event()
 
         def script(sock: socket.socket, asked: Asked) -> None:
@@ -585,7 +585,7 @@ class TestStop(DialCase):
     """Attempt.stop from another thread, in each phase: Stopped, and nothing is left."""
 
     def assert_stops(self, url: str, ready: Callable[[Noted], object], **options: Any) -> None:
-        """A dial is stopped once it is where it is to be."""
+        """Stop a dial once it has come to a certain step; it raises Stopped."""
         attempt = Noted()
         dialer = Dialer(handshake_timeout=None, **options)
         dialing = Task(dialer.dial_within, attempt, url)
@@ -609,7 +609,7 @@ class TestStop(DialCase):
         self.assertEqual(server.asked, [])
 
     def test_while_looking_up(self) -> None:
-        """A lookup is left alone with its thread."""
+        """A lookup is left to its thread."""
         gate = threading.Event()
         real = socket.getaddrinfo
 
@@ -650,7 +650,7 @@ class TestStop(DialCase):
         self.assertEqual(server.asked, [])
 
     def test_within_tls(self) -> None:
-        """A TLS handshake that the server does not go on with ends."""
+        """A TLS handshake that the server does not continue ends."""
         with accepting_one() as (url, accept):
             socks: list[socket.socket] = []
 
@@ -678,7 +678,7 @@ class TestStop(DialCase):
             self.assertIsInstance(dialing.error(), Stopped)
 
     def test_while_waiting_for_the_answer(self) -> None:
-        """A server that does not answer, or began to, is left, over TLS too."""
+        """The wait for an answer ends, whether or not it has begun to come, over TLS too."""
         for secure in (False, True):
             for beginning in (b"", b"HTTP/1.1 101 Swi", b"HTTP/1.1 103 Early Hints\r\n\r\n"):
                 with self.subTest(beginning, secure=secure):
@@ -691,7 +691,7 @@ class TestStop(DialCase):
                     self.assertTrue(server.ended.wait(PATIENCE))
 
     def test_within_a_body(self) -> None:
-        """A body that does not come does not hold a stop up, and Stopped is what is raised."""
+        """A body that does not come does not delay a stop, and Stopped is raised."""
         sent = threading.Event()
 
         def script(sock: socket.socket, asked: Asked) -> None:
@@ -714,7 +714,7 @@ class TestStop(DialCase):
 
     @unittest.skipUnless(hasattr(signal, "pthread_kill"), "needs signals to threads")
     def test_an_interrupt(self) -> None:
-        """Ctrl-C during a dial leaves it as KeyboardInterrupt, and nothing stays open."""
+        """Ctrl-C during a dial raises KeyboardInterrupt, and nothing stays open."""
         server = self.bad_server(b"")
         self.addCleanup(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, signal.default_int_handler))
         main = threading.get_ident()

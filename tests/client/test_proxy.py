@@ -146,7 +146,7 @@ class EnvironmentTests(unittest.TestCase):
 
 
 class Cases(LeakChecks):
-    """A tunnel over a socket whose other end, self.proxy, the test has."""
+    """A tunnel over one end of a socket pair; the test plays the proxy at the other end, self.proxy."""
 
     def open(self, url: str, timeout: float | None = PATIENCE, buffer: int | None = None) -> None:
         self.url = parse_proxy_url(url)
@@ -166,7 +166,7 @@ class Cases(LeakChecks):
         return data
 
     def reset(self) -> None:
-        """Leave in the rudest way."""
+        """Reset the connection."""
         self.proxy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.proxy.close()
 
@@ -178,7 +178,7 @@ class HTTPTests(Cases):
         return open_http_tunnel(self.transport, self.url, destination, headers or Headers(), self.attempt)
 
     def answered(self, answer: bytes, url: str = PROXY, headers: Headers | None = None) -> bytes:
-        """What an answer, which is followed by the end of the stream, makes of the tunnel."""
+        """What opening a tunnel returns when the proxy sends this answer and ends the stream."""
         self.open(url)
         self.proxy.sendall(answer)
         self.proxy.shutdown(socket.SHUT_WR)
@@ -190,7 +190,7 @@ class HTTPTests(Cases):
         return caught.exception
 
     def test_request(self) -> None:
-        """The proxy is asked for host and port, twice, and told who asks; credentials go out if the URL has a name."""
+        """The request has host and port twice, and a User-Agent; credentials are sent if the URL has a user name."""
         plain = f"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\nUser-Agent: {USER_AGENT}\r\n"
         for url, more in {
             "http://p": "",
@@ -206,7 +206,7 @@ class HTTPTests(Cases):
                 self.assertEqual(self.asked().decode(), f"{plain}{more}\r\n")
 
     def test_headers(self) -> None:
-        """Headers of the caller's are sent too, and take the place of ours, whatever their case."""
+        """The caller's headers are sent too, and replace those of the library, in any case."""
         headers = Headers([("X-One", "1"), ("user-agent", "me"), ("PROXY-AUTHORIZATION", "Bearer x"), ("X-One", "2")])
         self.answered(b"HTTP/1.1 200 OK\r\n\r\n", "http://user:secret@p", headers)
         self.assertEqual(
@@ -223,7 +223,7 @@ class HTTPTests(Cases):
         self.assertTrue(self.asked().startswith(b"CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\n"))
 
     def test_consent(self) -> None:
-        """Any 2xx is consent, in HTTP/1.0 too, with or without a reason; what comes behind it is kept."""
+        """Any 2xx opens the tunnel, in HTTP/1.0 too, with or without a reason; the bytes after it are kept."""
         for head in (
             b"HTTP/1.1 200 Connection established\r\n",
             b"HTTP/1.0 200 Connection established\r\nProxy-Agent: a\r\n",
@@ -238,7 +238,7 @@ class HTTPTests(Cases):
                     self.assertEqual(self.answered(head + b"\r\n" + behind), behind)
 
     def test_the_stream_goes_on(self) -> None:
-        """After the consent the transport is the tunnel."""
+        """After the 2xx the transport is the tunnel."""
         self.open(PROXY)
         self.proxy.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         self.assertEqual(self.tunnel(), b"")
@@ -246,7 +246,7 @@ class HTTPTests(Cases):
         self.assertEqual(self.transport.receive(100, PATIENCE), b"there")
 
     def test_refusal(self) -> None:
-        """Anything else is a ProxyError with status and headers, whose text says which proxy, where to and why."""
+        """Any other status is a ProxyError with status and headers; its text names proxy, destination and reason."""
         for line, status, shown in (
             (b"HTTP/1.1 403 Filtered", 403, "403 Filtered"),
             (b"HTTP/1.1 403", 403, "403 Forbidden"),  # where gorilla panics
@@ -262,7 +262,7 @@ class HTTPTests(Cases):
                 self.assertEqual(str(error), f"the proxy http://p:3128 opens no tunnel to a.example:80: {shown}")
 
     def test_credentials_wanted(self) -> None:
-        """A 407 says where credentials are given; or, where they were, that they are wrong; and never shows them."""
+        """A 407 says how to give credentials, or that the given ones are wrong; it never shows them."""
         answer = b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="a"\r\n\r\n'
         error = self.refused(answer)
         self.assertEqual((error.status, error.headers["Proxy-Authenticate"]), (407, 'Basic realm="a"'))
@@ -273,7 +273,7 @@ class HTTPTests(Cases):
         self.assertNotIn("someone", str(error))
 
     def test_no_answer(self) -> None:
-        """What is no answer in HTTP is a ProxyError of status 0, without headers, that says what came."""
+        """An answer that is not HTTP is a ProxyError of status 0, without headers, which says what came."""
         for answer, told in {
             b"": "it closed the connection without an answer",
             b"\x15\x03\x01\x00\x02\x02\x46": "it speaks TLS, and was spoken to without",
@@ -287,7 +287,7 @@ class HTTPTests(Cases):
                 self.assertIn(f"no tunnel through the proxy http://p:3128: {told}", str(error))
 
     def test_errors_keep_secrets(self) -> None:
-        """Neither the password nor what it is sent as is in any error, nor in what led to it."""
+        """No error shows the password or its encoded form, nor does the cause of an error."""
         sent = credentials("user:secret").removeprefix("Basic ")
         for answer in (b"", b"hello\n\n", b"HTTP/1.1 407\r\n\r\n", b"HTTP/1.1 500\r\n\r\n"):
             error: BaseException | None = self.refused(answer, "http://user:secret@p:3128")
@@ -386,7 +386,7 @@ class RealHTTPTests(LeakChecks):
             self.check(transport)
 
     def test_authorization(self) -> None:
-        """A proxy that wants credentials lets in who has them, and refuses all others."""
+        """A proxy that wants credentials accepts the right ones, and refuses everything else."""
         with ConnectProxy(auth=("user", "secret")) as proxy:
             self.check(self.tunnel(proxy, ProxyURL("http", "127.0.0.1", proxy.port, "user", "secret")))
             for username, password in ((None, ""), ("user", ""), ("user", "other")):
@@ -396,7 +396,7 @@ class RealHTTPTests(LeakChecks):
                 self.assertIn("Proxy-Authenticate", caught.exception.headers)
 
     def test_server_not_reached(self) -> None:
-        """A proxy that does not reach the server says 502, and so does the error."""
+        """A proxy that does not reach the server answers 502, and the error has that status."""
         with ConnectProxy() as proxy, socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # and nobody listens
             self.listener.close()
@@ -448,14 +448,14 @@ class SocksTests(Cases):
         open_socks_tunnel(self.transport, self.url, host, port, self.attempt)
 
     def answered(self, answer: bytes, url: str = "socks5://p", host: str = "a.example", port: int = 80) -> bytes:
-        """What is asked of a proxy that says this, all at once."""
+        """What the client sends to a proxy that sends all of this at once."""
         self.open(url)
         self.proxy.sendall(answer)
         self.tunnel(host, port)
         return self.asked()
 
     def refused(self, answer: bytes, url: str = "socks5://p") -> ProxyError:
-        """What becomes of an answer and then the end of the stream."""
+        """The error for an answer that is followed by the end of the stream."""
         self.open(url)
         self.proxy.sendall(answer)
         self.proxy.shutdown(socket.SHUT_WR)
@@ -479,7 +479,7 @@ class SocksTests(Cases):
             self.assertEqual(self.answered(ANONYMOUS + GRANTED, "socks5://p", host, port)[3:], b"\5\1\0" + sent)
 
     def test_credentials(self) -> None:
-        """A proxy that asks for name and password (RFC 1929) gets those of the URL; no other sees them."""
+        """A proxy that asks for name and password (RFC 1929) gets those of the URL; no other proxy gets them."""
         url = "socks5://us%40er:se%3Acret@p"
         asked = self.answered(PASSWORD + b"\1\0" + GRANTED, url)
         self.assertEqual(asked, b"\5\2\0\2" + b"\1\5us@er\x07se:cret" + b"\5\1\0\3\x09a.example\0\x50")
@@ -507,7 +507,7 @@ class SocksTests(Cases):
             self.assertEqual(self.transport.receive(100, PATIENCE), b"server speaks first")
 
     def test_refusals(self) -> None:
-        """Whatever else the proxy says is a ProxyError, of status 0 and without headers, that says what is wrong."""
+        """Any other reply is a ProxyError of status 0, without headers, which says what is wrong."""
         for answer, told in SOCKS_REFUSALS.items():
             with self.subTest(answer):
                 error = self.refused(answer)
@@ -532,7 +532,7 @@ class SocksTests(Cases):
                 self.tunnel()
 
     def test_deadline_is_over_all(self) -> None:
-        """A proxy that drips gets no more time than one that is silent."""
+        """A proxy that sends one byte at a time gets no more time than a silent one."""
         self.open("socks5://p", 0.3)
         self.proxy.settimeout(0.01)
 
@@ -552,7 +552,7 @@ class SocksTests(Cases):
         task.result()
 
     def test_proxy_that_does_not_read(self) -> None:
-        """What does not leave in time is a TimeoutError as well."""
+        """A request that the proxy does not read in time is a TimeoutError as well."""
         self.open("socks5://p", 0.2, buffer=4096)
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -583,7 +583,7 @@ class SocksTests(Cases):
         self.assertEqual(self.asked(), b"")
 
     def test_transport_stays_open(self) -> None:
-        """After a refusal the transport is still its owner's to close."""
+        """A refusal leaves the transport open: the caller closes it."""
         self.refused(b"\5\xff")
         self.assertFalse(self.transport.closed)
 

@@ -1,4 +1,4 @@
-"""The client that comes back: turns, delays, what is tried again and what is not, and how it is stopped."""
+"""The client that comes back: turns, delays, which failures are followed by another attempt, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OVERLOADED = b"HTTP/1.1 502 Bad Gateway\r\nRetry-After: 7\r\nContent-Length: 0\r
 
 
 class BackoffTests(unittest.TestCase):
-    """The delays, without waiting for them: random.uniform is replaced, as nothing else can be told about chance."""
+    """The delays, without waiting for them: random.uniform is replaced, so that they can be foretold."""
 
     def setUp(self) -> None:
         self.uniform = self.enterContext(mock.patch("random.uniform", return_value=1.0))
@@ -60,19 +60,19 @@ class BackoffTests(unittest.TestCase):
         self.assertEqual(self.uniform.call_args.args, (0.5, 1))
 
     def test_a_delay_counts_once(self) -> None:
-        """Who has waited need not wait again."""
+        """A delay that was waited for is not waited for again."""
         backoff = _Backoff(1, 60, 10)
         backoff.attempt_failed(0)
         self.assertEqual((backoff.next_delay(), backoff.next_delay()), (1, 0))
 
     def test_retry_after_comes_on_top(self) -> None:
-        """What the server asks for is waited for beside our own delay, so that jitter stays."""
+        """Retry-After is added to our own delay, so that clients still come back at different times."""
         backoff = _Backoff(1, 60, 10)
         backoff.attempt_failed(120)
         self.assertEqual(backoff.next_delay(), 121)
 
     def test_a_connection_that_lasted(self) -> None:
-        """After one that lasted, everything begins anew, with min_delay."""
+        """After a connection that lasted the delays begin again at min_delay."""
         backoff = _Backoff(1, 60, 10)
         self.delays(backoff, 5)
         with mock.patch("time.monotonic", side_effect=[100.0, 110.0]):
@@ -82,7 +82,7 @@ class BackoffTests(unittest.TestCase):
         self.assertEqual(self.delays(backoff, 2), [1, 2])
 
     def test_connections_that_do_not_last(self) -> None:
-        """Those that end at once are waited for longer and longer, as failures are; one that lasts ends that."""
+        """After connections that end at once the delays grow as after failures; a connection that lasts resets them."""
         backoff = _Backoff(1, 60, 10)
         found = []
         for lasted in (0.0, 9.9, 0.0, 10.0, 0.0):
@@ -93,7 +93,7 @@ class BackoffTests(unittest.TestCase):
         self.assertEqual(found, [1, 2, 4, 1, 1])
 
     def test_a_short_connection_among_failures(self) -> None:
-        """One that does not last is one more failure to the delays, whatever was before and comes after."""
+        """A connection that does not last counts as one more failure, whatever comes before and after it."""
         backoff = _Backoff(1, 60, 10)
         self.delays(backoff, 3)
         with mock.patch("time.monotonic", return_value=100.0):
@@ -114,7 +114,7 @@ class RetryAfterTests(unittest.TestCase):
         self.assertEqual([self.seconds(value) for value in ("3600", "3601", "9" * 5000)], [3600] * 3)
 
     def test_date(self) -> None:
-        """A date is when, wherever this machine is; one that has passed is now."""
+        """A date is an instant, in whatever time zone this machine is; one that has passed means no wait."""
         self.addCleanup(time.tzset)  # once the environment is as it was
         self.enterContext(mock.patch.dict("os.environ", TZ="JST-9"))
         time.tzset()
@@ -141,7 +141,7 @@ class RetryAfterTests(unittest.TestCase):
                 self.assertEqual(self.seconds(value), 0)
 
     def test_of_a_proxy(self) -> None:
-        """A proxy may ask for it as well; other failures ask for nothing."""
+        """A proxy's Retry-After counts as well; other failures have none."""
         error = syncws.ProxyError("no", 503, syncws.Headers({"retry-after": "7"}))
         self.assertEqual(reconnector._retry_after(error), 7)
         for other in (OSError("no"), syncws.BadHandshakeError("no"), syncws.ProxyError("no", 0)):
@@ -172,7 +172,7 @@ class ReconnectorTestCase(LeakChecks):
         return None
 
     def reconnect(self, url: str | None = None, **options: object) -> Reconnector:
-        """With delays that nobody notices."""
+        """A Reconnector with delays too short to notice."""
         options = {"min_delay": 0.001, "max_delay": 0.002, "timeout": PATIENCE, "proxy": None, **options}
         made = reconnect(url or self.url, **options)  # type: ignore[arg-type]
         self.addCleanup(made.stop)
@@ -187,7 +187,7 @@ class ReconnectorTestCase(LeakChecks):
         self.assertEqual(conn.receive(timeout=PATIENCE), "hello")
 
     def bad_server(self, answer: bytes | None = None) -> BadServer:
-        """A server, or a proxy, that answers so; by default it accepts, and then it says nothing any more."""
+        """A server, or a proxy, that gives this answer; by default it accepts, and is silent after that."""
         server = BadServer(answer or accepting())
         self.addCleanup(server.close)
         return server
@@ -215,7 +215,7 @@ class TurnTests(ReconnectorTestCase):
         seen[-1].close()
 
     def test_break_leaves_it_open(self) -> None:
-        """After a break the connection is the caller's, and open."""
+        """After a break the connection is open, and the caller's to close."""
         for conn in self.reconnect():  # noqa: B007
             break
         self.check(conn)
@@ -223,7 +223,7 @@ class TurnTests(ReconnectorTestCase):
         self.assertEqual(self.ends.get(timeout=PATIENCE).code, 1000)
 
     def test_an_exception_leaves_it_open(self) -> None:
-        """So it is after an exception that leaves the loop."""
+        """After an exception that leaves the loop the connection is open as well."""
         with self.assertRaises(ZeroDivisionError):
             for conn in self.reconnect():
                 self.check(conn)
@@ -232,7 +232,7 @@ class TurnTests(ReconnectorTestCase):
         conn.close()
 
     def test_a_loop_begun_anew(self) -> None:
-        """A second loop over the same object goes on with a connection of its own, and ends the one before."""
+        """A second loop over the same object begins with a fresh connection, and closes the one before."""
         made = self.reconnect()
         first = next(made)
         for second in made:
@@ -269,7 +269,7 @@ class TurnTests(ReconnectorTestCase):
                 conn.close()
 
     def test_the_delays_of_short_connections(self) -> None:
-        """The first attempt is made at once, those that follow connections which did not last later and later."""
+        """The first attempt is made at once; after connections that did not last the delays grow."""
         made = self.reconnect(min_delay=600, max_delay=6000)
         delays: list[float] = []
 
@@ -309,7 +309,7 @@ class FailureTests(ReconnectorTestCase):
                 self.assertEqual((caught.exception.status, len(self.tokens)), (status, 1))
 
     def test_what_may_heal(self) -> None:
-        """408, 425, 429, redirects, 200 and all 5xx are logged, each in one line, and tried again."""
+        """After 408, 425, 429, redirects, 200 and all 5xx one line is logged, and another attempt is made."""
         statuses = (408, 425, 429, 302, 200, 500, 502, 503)
         self.refuse(*statuses)
         with self.assertLogs("syncws.reconnector", "INFO") as logs:
@@ -338,7 +338,7 @@ class FailureTests(ReconnectorTestCase):
         self.assertNotIn("secret", logs.output[0] + str(caught.exception) + repr(caught.exception.__notes__))
 
     def test_a_proxy_that_refuses(self) -> None:
-        """A proxy's 4xx will not heal either; its 502 is tried again, once its Retry-After is over."""
+        """A proxy's 4xx is raised too; after its 502 another attempt is made, once its Retry-After is over."""
         proxy = f"http://user:secret@127.0.0.1:{self.bad_server(WRONG_PASSWORD).port}"
         with self.assertNoLogs("syncws.reconnector"), self.assertRaises(syncws.ProxyError) as caught:
             next(self.reconnect(proxy=proxy))
@@ -350,12 +350,12 @@ class FailureTests(ReconnectorTestCase):
         self.assertNotIn("secret", line)
 
     def test_retry_after(self) -> None:
-        """What the server asks for is waited for; the log says how long."""
+        """The loop waits as long as Retry-After says, and the log says how long."""
         self.refuse(503, Retry_After="7")
         self.assertIn("the next attempt is in 7.0 s", self.failed_once(self.reconnect()))
 
     def failed_once(self, made: Reconnector) -> str:
-        """What is logged of the first attempt, which fails, and is the last."""
+        """What is logged of a first attempt that fails and has no other after it."""
         with self.assertLogs("syncws.reconnector", "INFO") as logs:
             task = Task(next, made)
             self.assertTrue(await_(lambda: bool(logs.output), PATIENCE))
@@ -365,7 +365,7 @@ class FailureTests(ReconnectorTestCase):
         return line
 
     def test_attempts(self) -> None:
-        """After so many failures in a row the last one is raised, as is each further one; a connection ends that."""
+        """After so many failures in a row the last is raised, and so is each further one; a connection ends that."""
         self.refuse(500, 500)
         made = self.reconnect(attempts=3)
         with self.assertLogs("syncws.reconnector", "INFO") as logs:
@@ -390,7 +390,7 @@ class FailureTests(ReconnectorTestCase):
             next(self.reconnect(url, attempts=2))
 
     def test_the_attempt_has_a_timeout(self) -> None:
-        """A server that says nothing costs timeout seconds, else handshake_timeout, and is tried again."""
+        """An attempt at a silent server ends after timeout seconds, or handshake_timeout, and another one follows."""
         _, url = self.silent()
         for options in ({"timeout": 0.01, "handshake_timeout": 600}, {"timeout": None, "handshake_timeout": 0.01}):
             with self.subTest(options), self.assertLogs("syncws.reconnector", "INFO"):
@@ -398,7 +398,7 @@ class FailureTests(ReconnectorTestCase):
                 self.assertIsInstance(task.error(), TimeoutError)
 
     def test_headers_for_each_attempt(self) -> None:
-        """Headers that are a callable are asked for each time: a token may have expired."""
+        """A callable that gives headers is called before each attempt: a token may have expired."""
         self.refuse(503)
         numbers = iter(range(9))
         made = self.reconnect(headers=lambda: {"Authorization": f"token {next(numbers)}"})
@@ -424,7 +424,7 @@ class FailureTests(ReconnectorTestCase):
             next(self.reconnect(headers=failing)).close()
 
     def test_a_dialer_of_ones_own(self) -> None:
-        """It takes a Dialer in place of its options."""
+        """reconnect takes a Dialer in place of its options."""
         dialer = syncws.Dialer(proxy=None, read_limit=3)
         made = reconnect(self.url, dialer=dialer, min_delay=0.001, max_delay=0.002)
         conn = next(made)
@@ -436,7 +436,7 @@ class FailureTests(ReconnectorTestCase):
 
 class StopTests(ReconnectorTestCase):
     def stopped(self, made: Reconnector, under_way: Callable[[], object]) -> None:
-        """A thread that is inside next() finds the end of the loop once stop() is called from this one."""
+        """Call stop() while another thread is inside next(): it finds the end of the loop."""
         task = Task(lambda: list(made))
         under_way()
         self.assertFalse(task.done)
@@ -471,13 +471,13 @@ class StopTests(ReconnectorTestCase):
         self.assertRegex(repr(made), r"^<Reconnector ws://127\.0\.0\.1:\d+/ stopped>$")
 
     def test_by_the_callable_of_headers(self) -> None:
-        """Also the thread that iterates may stop: nothing is connected then."""
+        """The thread that iterates may call stop() too: nothing is connected then."""
         made = self.reconnect(headers=lambda: made.stop())
         self.assertEqual(list(made), [])
         self.assertEqual(self.tokens, [])
 
     def test_while_reading(self) -> None:
-        """A loop that reads its connection finds a normal end, and then the end of itself; the server sees 1000."""
+        """A loop that reads its connection finds a normal end, and then has no further turn; the server sees 1000."""
         made = self.reconnect()
         reading = threading.Event()
 
@@ -497,7 +497,7 @@ class StopTests(ReconnectorTestCase):
         self.assertEqual(self.ends.get(timeout=PATIENCE).code, 1000)
 
     def test_while_reading_from_a_peer_that_does_not_answer(self) -> None:
-        """Its reader finds the end after close_timeout at the latest."""
+        """The reader finds the end after close_timeout at the latest."""
         made = self.reconnect(self.bad_server().url, close_timeout=0.05)
         task = Task(next(made).receive)
         made.stop()
@@ -517,7 +517,7 @@ class StopTests(ReconnectorTestCase):
         self.assertTrue(server.ended.wait(PATIENCE))
 
     def test_while_a_turn_ends(self) -> None:
-        """A close that the peer does not answer is waited for no longer."""
+        """stop() ends the wait for the answer to a close."""
         server = self.bad_server()
         made = self.reconnect(server.url, close_timeout=600)
         conn = next(made)
@@ -525,7 +525,7 @@ class StopTests(ReconnectorTestCase):
         self.assertTrue(conn.closed)
 
     def test_after_a_break(self) -> None:
-        """The connection given out last is closed, also after a break; nobody waits for that."""
+        """The connection that was given out last is closed, also after a break; stop() does not wait for that."""
         made = self.reconnect()
         for conn in made:  # noqa: B007
             break
@@ -534,7 +534,7 @@ class StopTests(ReconnectorTestCase):
         conn.close()
 
     def test_by_a_signal_handler(self) -> None:
-        """It waits for no lock of the connection's, which the thread that a signal interrupted may hold."""
+        """stop() waits for no lock of the connection: the thread that a signal interrupted may hold it."""
         made = self.reconnect()
         conn = next(made)
         with conn._life.lock, conn._wire.frame_lock:
@@ -543,14 +543,14 @@ class StopTests(ReconnectorTestCase):
         conn.close()
 
     def test_at_any_line(self) -> None:
-        """Before whichever line of the loop's and of connecting's it is called, the loop ends and nothing is left."""
+        """Whichever line of the loop or of connecting is next when stop() is called, the loop ends; nothing is left."""
         line = 0
         while self.stopped_at(line):
             line += 1
         self.assertGreater(line, 100)
 
     def stopped_at(self, line: int) -> bool:
-        """Stop a loop of a refusal and two turns before a line it runs is run; False if it has fewer lines."""
+        """Stop a loop (a refusal and two turns) before its line of this number; False if it runs fewer lines."""
         made = self.reconnect()
         self.refusals[:] = [syncws.Response("no\n", 503)]
         lines = 0
@@ -593,7 +593,7 @@ class StopTests(ReconnectorTestCase):
             pass
 
     def test_between_two_steps(self) -> None:
-        """A stop() that comes when an attempt has just been made, or a connection was, is not lost."""
+        """A stop() that comes right after an attempt or a connection was made is not lost."""
         made = self.reconnect()
         remember = Attempt.__init__
 
@@ -634,18 +634,18 @@ class ArgumentTests(unittest.TestCase):
     ]
 
     def test_a_bad_argument_is_refused_by_name(self) -> None:
-        """Each is refused when the object is made, by an error that names it."""
+        """Each invalid argument is refused when the object is made, by an error that names it."""
         for name, value, kind in self.BAD:
             with self.subTest(name=name, value=value), self.assertRaises(kind) as caught:
                 reconnect("ws://127.0.0.1/", **{name: value})  # type: ignore[arg-type]
             self.assertIn(name, str(caught.exception))
 
     def test_a_bad_url(self) -> None:
-        """So is what is no ws or wss URL."""
+        """A URL that is neither ws nor wss is refused when the object is made."""
         with self.assertRaises(ValueError):
             reconnect("http://127.0.0.1/")
 
     def test_dialer_and_options_exclude_each_other(self) -> None:
-        """Options beside a Dialer would be ignored: TypeError, which names them."""
+        """Options beside a Dialer are a TypeError that names them, as they would be ignored."""
         with self.assertRaisesRegex(TypeError, "read_limit"):
             reconnect("ws://127.0.0.1/", dialer=syncws.Dialer(), read_limit=5)
