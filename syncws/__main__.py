@@ -1,4 +1,4 @@
-"""``python -m syncws``: see `cli`."""
+"""``python -m syncws``: see `_cli.serve`."""
 
 import sys
 

@@ -7,8 +7,8 @@
 
 SIGTERM and SIGINT end it in order: every WebSocket peer is told 1001, and requests under way are finished.
 
-Whatever is wrong with what was typed is one line on stderr. What an application's own module raises when it is imported
-is shown with its traceback, in front of that line.
+An error is one line on stderr. If the application's own code raises it, such as its module when it is imported, the
+traceback is shown before that line.
 """
 
 from __future__ import annotations
@@ -38,16 +38,22 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 _SPEC = re.compile(r"(?P<module>\w+(?:\.\w+)*):(?P<path>[^\W\d]\w*(?:\.\w+)*)(?P<call>\(\))?")
 
 
-class _Wrong(Exception):
-    """What was typed cannot be done; the message says why, in one line."""
+class _CommandError(Exception):
+    """The command cannot be carried out; the message says why, in one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status. Raises SystemExit for what argparse refuses."""
+    """Run a command, and return its exit status: 0, or 1 after an error, which is on stderr.
+
+    Args:
+        arguments: those of the command line, by default ``sys.argv[1:]``.
+
+    Raises SystemExit for arguments that argparse refuses (2), and for --help and --version (0).
+    """
     options = _parser().parse_args(arguments)
     try:
         return _serve(options)
-    except _Wrong as exc:
+    except _CommandError as exc:
         print(f"syncws: {exc}", file=sys.stderr)
         return 1
 
@@ -85,13 +91,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> int:
     if options.unix is not None and (options.host is not None or options.port is not None):
-        raise _Wrong("--unix excludes --host and --port")
+        raise _CommandError("--unix excludes --host and --port")
     ssl_context = _ssl_context(options.certfile, options.keyfile)
     logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     application = load_application(options.application)
     server = _listen(application, options, ssl_context)
-    # serve_forever tells everybody goodbye on SIGTERM and SIGINT. One that comes before it runs, or a second one while
-    # it waits for its clients, is a KeyboardInterrupt.
+    # serve_forever closes every connection on SIGTERM and SIGINT. A signal that comes before it runs, or a second one
+    # while it waits for its clients, is a KeyboardInterrupt.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         print(f"Serving {options.application} on {_say_address(server, options)} (press Ctrl-C to stop)", flush=True)
@@ -107,13 +113,13 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def load_application(spec: str) -> Any:
-    """The WSGI application that "module:app" or "module:factory()" names. Raises _Wrong.
+    """The WSGI application that "module:app" or "module:factory()" names. Raises _CommandError.
 
-    The current directory is searched for the module first.
+    The module is looked for in the current directory first, which stays on sys.path.
     """
     parts = _SPEC.fullmatch(spec)
     if parts is None or parts["module"].endswith(".py"):
-        raise _Wrong(f"{spec!r} does not name an application: {_how_to_name(spec)}")
+        raise _CommandError(f"{spec!r} does not name an application: {_how_to_name(spec)}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     found = _find(_import(parts["module"]), parts["path"])
@@ -124,6 +130,7 @@ def load_application(spec: str) -> Any:
 
 
 def _how_to_name(spec: str) -> str:
+    """Advice for a name that is not module:app: what to write instead."""
     module, _, attribute = spec.partition(":")
     if module.endswith(".py") or "/" in module:
         path = os.path.normpath(module.removesuffix(".py"))
@@ -139,10 +146,10 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
         if exc.name is not None and f"{name}.".startswith(f"{exc.name}."):
-            raise _Wrong(f"there is no module {exc.name!r}, neither in {os.getcwd()} nor installed") from None
-        raise _explained(exc, f"importing {name} failed") from None
+            raise _CommandError(f"there is no module {exc.name!r}, neither in {os.getcwd()} nor installed") from None
+        raise _show_traceback(exc, f"importing {name} failed") from None
     except Exception as exc:
-        raise _explained(exc, f"importing {name} failed") from None
+        raise _show_traceback(exc, f"importing {name} failed") from None
 
 
 def _find(module: ModuleType, path: str) -> Any:
@@ -154,50 +161,54 @@ def _find(module: ModuleType, path: str) -> Any:
             where = module.__name__ if found is module else f"{module.__name__}:{path}"
             similar = difflib.get_close_matches(name, dir(found), n=1)
             hint = f"; did you mean {similar[0]!r}?" if similar else ""
-            raise _Wrong(f"{where} has no attribute {name!r}{hint}") from None
+            raise _CommandError(f"{where} has no attribute {name!r}{hint}") from None
     return found
 
 
 def _call(factory: Any, spec: str) -> Any:
     if not callable(factory):
-        raise _Wrong(f"{spec} is no factory but {_say(factory)}: leave out the ()")
+        raise _CommandError(f"{spec} is no factory but {_say_kind(factory)}: leave out the ()")
     try:
         return factory()
     except Exception as exc:
-        raise _explained(exc, f"{spec} failed") from None
+        raise _show_traceback(exc, f"{spec} failed") from None
 
 
 def _check_application(found: Any, spec: str) -> None:
-    """Raise _Wrong unless it looks like a WSGI application."""
+    """Raise _CommandError unless it looks like a WSGI application."""
     if not callable(found):
-        raise _Wrong(f"{spec} is no WSGI application but {_say(found)}")
+        raise _CommandError(f"{spec} is no WSGI application but {_say_kind(found)}")
     if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(found, "__call__", None)):  # noqa: B004
-        raise _Wrong(f"{spec} is an ASGI application, and syncws hosts WSGI ones")
+        raise _CommandError(f"{spec} is an ASGI application, and syncws hosts WSGI ones")
     try:
         inspect.signature(found).bind("environ", "start_response")
     except TypeError:
         factory = "" if spec.endswith(")") else f"; if it makes one, write '{spec}()'"
-        raise _Wrong(f"{spec} is no WSGI application: it does not take (environ, start_response){factory}") from None
-    except ValueError:  # it does not say what it takes
+        raise _CommandError(
+            f"{spec} is no WSGI application: it does not take (environ, start_response){factory}"
+        ) from None
+    except ValueError:  # it has no signature, as some built-in callables
         pass
     if isinstance(found, type) and not hasattr(found, "__iter__"):
-        raise _Wrong(f"{spec} is no WSGI application but a class: name an object of it")
+        raise _CommandError(f"{spec} is no WSGI application but a class: name an object of it")
 
 
-def _say(found: Any) -> str:
+def _say_kind(found: Any) -> str:
+    """What an object is, for an error: "a str", "None"."""
     return "None" if found is None else f"{'an' if type(found).__name__[0] in 'aeiou' else 'a'} {type(found).__name__}"
 
 
-def _explained(exc: Exception, what: str) -> _Wrong:
-    """Show where an exception of the application's own code comes from."""
+def _show_traceback(exc: Exception, what: str) -> _CommandError:
+    """Print the traceback of an exception of the application's own code; returns the error to raise for it."""
     frames = exc.__traceback__
-    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+    while frames is not None and _is_before_application(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     traceback.print_exception(exc.with_traceback(frames))
-    return _Wrong(f"{what}: {type(exc).__name__}: {exc}")
+    return _CommandError(f"{what}: {type(exc).__name__}: {exc}")
 
 
-def _is_ours(filename: str) -> bool:
+def _is_before_application(filename: str) -> bool:
+    """Whether a frame of a traceback is this file's or importlib's; the application's own come after them."""
     return filename == __file__ or "importlib" in filename
 
 
@@ -207,14 +218,16 @@ def _is_ours(filename: str) -> bool:
 def _ssl_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
     if certfile is None:
         if keyfile is not None:
-            raise _Wrong("--keyfile needs --certfile")
+            raise _CommandError("--keyfile needs --certfile")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certfile, keyfile)
     except OSError as exc:
-        reason = "not PEM, or not of one another" if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise _Wrong(f"cannot load the certificate {certfile} with the key {keyfile or certfile}: {reason}") from None
+        reason = "not PEM, or the key is not of this certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise _CommandError(
+            f"cannot load the certificate {certfile} with the key {keyfile or certfile}: {reason}"
+        ) from None
     return context
 
 
@@ -234,21 +247,22 @@ def _listen(application: Any, options: argparse.Namespace, ssl_context: ssl.SSLC
         )
     except (OSError, ValueError) as exc:
         where = f"host {host!r} port {port}" if options.unix is None else f"the Unix socket {options.unix}"
-        raise _Wrong(f"cannot listen on {where}: {_say_error(exc)}") from None
+        raise _CommandError(f"cannot listen on {where}: {_say_error(exc)}") from None
 
 
 def _say_error(exc: Exception) -> str:
+    """The reason in an error of `Server`, without the address, which the line names by itself."""
     if isinstance(exc, OSError) and exc.errno and not isinstance(exc, socket.gaierror):
         return os.strerror(exc.errno)
     return (exc.strerror or str(exc)) if isinstance(exc, OSError) else str(exc)
 
 
 def _say_address(server: Server, options: argparse.Namespace) -> str:
-    """Where to go with a browser on this machine."""
+    """The address that a browser on this machine can open, or the Unix socket."""
     if options.unix is not None:
         return f"the Unix socket {options.unix}"
     scheme = "https" if options.certfile else "http"
-    # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
+    # "0.0.0.0" and "::" stand for every address of the machine, and a browser cannot open them.
     host = "localhost" if options.host in ("", "0.0.0.0", "::") else options.host or "127.0.0.1"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/"
 

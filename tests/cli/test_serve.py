@@ -263,7 +263,7 @@ class OptionTests(CommandCase):
             says = f"cannot listen on host '127.0.0.1' port {port}: {os.strerror(errno.EADDRINUSE)}"
             self.assertLine(says, "serve", "cli_app:app", "--port", port)
 
-    def test_addresses_that_cannot_be(self) -> None:
+    def test_invalid_addresses(self) -> None:
         """An unknown host is an error of one line, and so is a path where no socket can be made."""
         for says, options in [
             ("cannot listen on host 'no such host' port 0: ", ["--host", "no such host", "--port", "0"]),
@@ -274,7 +274,7 @@ class OptionTests(CommandCase):
             with self.subTest(options=options):
                 self.assertLine(says, "serve", "cli_app:app", *options)
 
-    def test_certificates_that_cannot_be(self) -> None:
+    def test_invalid_certificates(self) -> None:
         """A certificate that is missing, is no certificate, or is for another key is an error of one line."""
         certificates.certificate("localhost").cert_chain_pems[0].write_to_path("cert.pem")
         certificates.certificate("127.0.0.1").private_key_pem.write_to_path("key.pem")  # another one's
@@ -283,7 +283,7 @@ class OptionTests(CommandCase):
             ("the certificate none.pem with the key none.pem: No such file", ["--certfile", "none.pem"]),
             ("the certificate cli_app.py with the key cli_app.py: not PEM", ["--certfile", "cli_app.py"]),
             (
-                "the certificate cert.pem with the key key.pem: not PEM, or not of one another",
+                "the certificate cert.pem with the key key.pem: not PEM, or the key is not of this certificate",
                 ["--certfile", "cert.pem", "--keyfile", "key.pem"],
             ),
         ]:
