@@ -108,7 +108,8 @@ class Life:
         #: Who closed with what, in order.
         self.closings: list[Closing] = []
 
-    # Steps: the caller holds the lock
+    # Steps: the caller holds the lock. The reason is stored before the state, since both are read without it: whoever
+    # sees the state finds the reason.
 
     def queue_close(self) -> bool:
         """Our close waits to leave: OPEN becomes CLOSING; False, and nothing is done, in any other state."""

@@ -133,6 +133,33 @@ class StateTests(unittest.TestCase):
         self.assertIs(end.__cause__, cause)
 
 
+class SeenLife(Life):
+    """A life that is looked at without its lock in the instant after each step, as another thread might."""
+
+    seen: list[tuple[State, bool, bool]]  # the state, and whether reads and writes raise
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "state":
+            vars(self).setdefault("seen", []).append((value, hasattr(self, "end") and bool(self.end), self._refuses()))
+
+    def _refuses(self) -> bool:
+        return hasattr(self, "refusal") and bool(self.refusal)
+
+
+class UnlockedTests(unittest.TestCase):
+    def test_who_sees_a_state_finds_why(self) -> None:
+        """Whoever sees a state without the lock finds what reads and writes raise in it: the reason comes first."""
+        for step in STEPS:
+            with self.subTest(step):
+                life = SeenLife()
+                with life.lock:
+                    STEPS[step](life)
+                for state, ended, refused in life.seen:
+                    self.assertEqual((ended, refused), (state >= State.OVER, state > State.OPEN))
+        self.assertEqual(life.seen[-1][0], State.RELEASED)
+
+
 class EndTests(unittest.TestCase):
     def test_exceptions(self) -> None:
         """Each exception of an end is its own object, with the class, arguments, text, attributes and cause."""
