@@ -47,7 +47,7 @@ _SERVICE_UNAVAILABLE = (
 class Acceptor:
     """Listens for a server, and accepts.
 
-    Concurrency: `run` is for one thread at a time. `close` is for that thread, or for any once nobody runs it.
+    Concurrency: `run` is for one thread at a time. `stop_listening` is for that thread, or for any once nobody runs it.
 
     Raises OSError if the address cannot be bound.
     """
@@ -81,13 +81,13 @@ class Acceptor:
             #: Where it listens.
             self.address = as_address(self._listener.getsockname())
         except BaseException:
-            self.close()
+            self.stop_listening()
             raise
         # Of every connection; None where each has another.
         self._local_address = None if self.address[:1] in (("0.0.0.0",), ("::",)) else self.address
 
-    def close(self) -> None:
-        """Stop listening. Idempotent."""
+    def stop_listening(self) -> None:
+        """Close the listener, and remove its socket file. Idempotent."""
         self._listener.close()
         if self._socket_file is not None:
             self._socket_file.remove()

@@ -260,7 +260,7 @@ class Server:
 
     def _end_serving(self) -> None:
         # By the thread that waited on it: a closed listener wakes nobody, and its number may be another's already.
-        self._acceptor.close()
+        self._acceptor.stop_listening()
         with self._roster.changed:
             if self._roster.closing:
                 self._waker.close()
@@ -327,7 +327,7 @@ class Server:
                 return
             self._roster.changed.wait_for(lambda: self._serving is None)
         # Nobody serves and nobody will: what is left to close is ours.
-        self._acceptor.close()
+        self._acceptor.stop_listening()
         self._waker.close()
 
 

@@ -15,6 +15,7 @@ import syncws
 from syncws import Dialer, Server, Upgrader
 from syncws._base.options import ConnOptions
 from syncws._server.options import ServerOptions
+from syncws.testing import LeakChecks
 
 
 def handler(request: syncws.Request) -> None:
@@ -51,18 +52,17 @@ def types_of(annotation: Any) -> set[str]:
     return {"None" if one is type(None) else getattr(one, "__name__", str(one)) for one in each}
 
 
-class NumberTests(unittest.TestCase):
+class NumberTests(LeakChecks):
     """A number that cannot work is refused when it is given, and by name."""
 
     def setUp(self) -> None:
-        # An option that is refused after the socket is bound would leave the socket open.
-        self.listen = self.enterContext(mock.patch("syncws._server.acceptor.listen_tcp", side_effect=AssertionError))
+        super().setUp()
+        self.enterContext(mock.patch("socket.create_server", side_effect=AssertionError("bound before all is checked")))
 
     def each(self) -> Iterator[tuple[Callable[..., Any], str, set[str]]]:
         for kind, make in MAKERS.items():
             for name, allowed in numbers(kind):
-                if name not in ("host", "port"):  # which listen_tcp checks: see tests/net/test_listener.py
-                    yield make, name, allowed
+                yield make, name, allowed
 
     def check_refused(self, make: Callable[..., Any], name: str, value: Any, *errors: type[Exception]) -> None:
         if name in SIGNED:  # zlib's levels are a list of a few, and anything else is a wrong value
