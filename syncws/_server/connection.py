@@ -103,7 +103,7 @@ class Connection:
     # Its own thread
 
     def run(self) -> None:
-        """Serve it to its end, and leave the roster. Raises nothing that an application may raise."""
+        """Serve it to its end, and leave the roster. What goes wrong is logged here, and ends this thread only."""
         self.thread = threading.get_ident()
         try:
             self._serve()

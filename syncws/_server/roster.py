@@ -87,8 +87,12 @@ class Roster:
 
     @property
     def should_hesitate(self) -> bool:
-        """Whether a new connection had better go to another worker. A hint: it is read without the lock."""
-        return self._share is not None and (self._share.is_large() or self._is_full())
+        """Whether a new connection had better go to another worker.
+
+        Read without the lock, since it is a hint: with an old number this worker hesitates without need, or does not.
+        """
+        share = self._share
+        return share is not None and (share.is_large() or self._is_full())
 
     def _is_full(self) -> bool:
         return self._limit is not None and len(self._connections) >= self._limit
