@@ -45,6 +45,29 @@ FLOORS = {
     "__main__": 8,
 }
 
+# Which of the lower floors each one uses; another is a decision, and one that is used no more is taken out. Rooms know
+# nothing of sockets and HTTP, and a WSGI server's guests nothing of frames.
+USES = {
+    "_frames": {"_base", "errors"},
+    "_net": {"_base", "errors"},
+    "_http": {"_base", "errors", "_frames", "_net"},
+    "_conn": {"_base", "errors", "_frames", "_net", "_http"},
+    "_client": {"_base", "errors", "_frames", "_net", "_http", "_conn"},
+    "_rooms": {"_base", "errors", "_frames", "_conn"},
+    "_wsgi": {"_base", "errors", "_net", "_http", "_conn"},
+    "_server": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_wsgi"},
+    "_cli": {"_base", "_server"},
+    "wsgi": {"_base", "errors", "_frames", "_http", "_conn", "_wsgi", "_server"},
+    "bottle": {"_conn", "_wsgi", "_server"},
+    "django": {"_conn", "_wsgi", "_server"},
+    "falcon": {"_http", "_conn", "_wsgi", "_server"},
+    "flask": {"_base", "errors", "_conn", "_wsgi", "_server"},
+    "pyramid": {"_conn", "_wsgi", "_server"},
+    "testing": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_client", "_server"},
+    "__init__": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_client", "_rooms", "_server"},
+    "__main__": {"_cli"},
+}
+
 # The order inside each folder: a module imports only those that stand before it. A folder inside has its place too,
 # which is that of all its modules.
 ORDER = {
@@ -197,6 +220,15 @@ class TestImports(unittest.TestCase):
                 with self.subTest(f"{name} imports {imported}"):
                     self.assertTrue(_may_import(name, imported))
 
+    def test_what_is_used(self) -> None:
+        """The table of who uses which floor names what is used, and nothing else."""
+        found: dict[str, set[str]] = {}
+        for name, path in MODULES.items():
+            ours = name.partition(".")[0]
+            theirs = {imported.partition(".")[0] for imported in imports(path)[0]} - {ours}
+            found[ours] = found.get(ours, set()) | theirs
+        self.assertEqual({name: used for name, used in found.items() if used}, USES)
+
     def test_the_rule_of_floors(self) -> None:
         """The rule that the test above applies refuses what it must: up, sideways, and back in a folder's order."""
         for name, imported, allowed in (
@@ -208,6 +240,7 @@ class TestImports(unittest.TestCase):
             ("_rooms.manager", "_wsgi.view", False),
             ("_rooms.manager", "_server.server", False),
             ("_wsgi.view", "wsgi", False),
+            ("_rooms.manager", "_net.drain", False),
             ("_conn", "_conn.wire", False),
             ("_wsgi.servers.gunicorn", "_wsgi.servers.eventlet", True),
             ("_wsgi.servers.eventlet", "_wsgi.servers.gunicorn", False),
@@ -277,14 +310,15 @@ assert not sys._is_gil_enabled()
 def _may_import(name: str, imported: str, folder: str = "") -> bool:
     """Whether one module may import another: in the innermost folder that holds both, its order decides.
 
-    Both are named as they are in that folder, which is the package itself at first: there the floors decide.
+    Both are named as they are in that folder, which is the package itself at first: there the floors decide, and which
+    of them are used.
     """
     ours, _, inside_ours = name.partition(".")
     theirs, _, inside_theirs = imported.partition(".")
     if ours == theirs and inside_ours and inside_theirs:
         return _may_import(inside_ours, inside_theirs, f"{folder}.{ours}".lstrip("."))
     if not folder:
-        return FLOORS[theirs] < FLOORS[ours]
+        return FLOORS[theirs] < FLOORS[ours] and theirs in USES[ours]
     order = ORDER.get(folder, [])
     return ours in order and theirs in order and order.index(theirs) < order.index(ours)
 
