@@ -19,13 +19,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
-#: Calls that do nothing but make a value, as far as the order of statements goes.
+#: Calls that do nothing but make a value, as far as the order of statements goes; to make an object is another.
 _HARMLESS = {
-    "Condition", "Event", "Lock", "RLock", "bool", "bytearray", "bytes", "callable", "decode", "deque", "dict",
-    "encode", "endswith", "float", "format", "frozenset", "get", "getattr", "hasattr", "int", "isinstance",
-    "issubclass", "items", "keys", "len", "list", "lower", "max", "memoryview", "min", "object", "partition",
-    "repr", "rpartition", "set", "sorted", "split", "splitlines", "startswith", "str", "strip", "sum", "tuple",
-    "type", "upper", "values",
+    "bool", "bytearray", "bytes", "callable", "decode", "deque", "dict", "encode", "endswith", "float",
+    "format", "frozenset", "get", "getattr", "hasattr", "int", "isinstance", "issubclass", "items", "keys",
+    "len", "list", "lower", "max", "memoryview", "min", "object", "partition", "repr", "rpartition", "set",
+    "sorted", "split", "splitlines", "startswith", "str", "strip", "sum", "tuple", "type", "upper", "values",
 }  # fmt: skip
 
 #: Methods that fill a list, a set or a dictionary.
@@ -206,7 +205,7 @@ def _is_tried(statement: ast.stmt, scope: _Scope) -> bool:
 def _is_harmless(node: ast.AST) -> bool:
     """Whether it does nothing but make a value."""
     for each in ast.walk(node):
-        if isinstance(each, ast.Call) and _called(each) not in _HARMLESS:
+        if isinstance(each, ast.Call) and _called(each) not in _HARMLESS and not _called(each)[:1].isupper():
             return False
         if isinstance(each, ast.Await | ast.Yield | ast.YieldFrom):
             return False
@@ -214,7 +213,8 @@ def _is_harmless(node: ast.AST) -> bool:
 
 
 def _called(call: ast.Call) -> str:
-    return getattr(call.func, "id", "") or getattr(call.func, "attr", "")
+    name: str = getattr(call.func, "id", "") or getattr(call.func, "attr", "")
+    return name.lstrip("_")
 
 
 def _places(statement: ast.stmt) -> tuple[set[str], set[str]]:
