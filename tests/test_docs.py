@@ -185,7 +185,7 @@ class BlocksTests(LeakChecks):
             mock.patch.object(syncws.Server, "__init__", bind_anywhere),
             mock.patch.object(syncws.Server, "serve_forever", serve_elsewhere),
         ):
-            namespace: dict[str, Any] = {"__name__": "docs"}
+            namespace: dict[str, Any] = {"__name__": "a_page"}  # what no file or folder is called: Flask looks for it
             text = page.read_text()
             try:
                 for block in _BLOCK.finditer(text):
