@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import unittest
 from pathlib import Path
-
-from syncws.testing import await_
 
 from .marks import alone
 
@@ -110,7 +109,8 @@ class First(unittest.TestCase):
     def meet(self, name: str, other: str) -> None:
         folder = Path(os.environ["SAMPLES"])
         (folder / name).touch()
-        self.assertTrue(await_((folder / other).exists))
+        while not (folder / other).exists():
+            time.sleep(0.01)
 
 
 class Second(First):

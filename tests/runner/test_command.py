@@ -14,6 +14,9 @@ from syncws.testing import LeakChecks, await_
 from tests.runner.plan import ROOT
 from tests.tasks import PATIENCE
 
+#: Seconds: each test starts several processes.
+LONG = 4 * PATIENCE
+
 
 class CommandTests(LeakChecks):
     """Each test runs the command."""
@@ -38,7 +41,7 @@ class CommandTests(LeakChecks):
     def run_command(self, *arguments: str) -> tuple[int, str]:
         """(exit code, what was shown)"""
         process = self.start(*arguments)
-        shown, _ = process.communicate(timeout=PATIENCE)
+        shown, _ = process.communicate(timeout=LONG)
         return process.returncode, shown
 
     def test_success(self) -> None:
@@ -123,9 +126,9 @@ class CommandTests(LeakChecks):
         """A signal ends the run, and what its tests have started."""
         process = self.start("samples.Parent")
         child = self.folder / "child"
-        self.assertTrue(await_(lambda: child.exists() and child.read_text().endswith("\n"), PATIENCE))
+        self.assertTrue(await_(lambda: child.exists() and child.read_text().endswith("\n"), LONG))
         process.send_signal(number)
-        shown, _ = process.communicate(timeout=PATIENCE)
+        shown, _ = process.communicate(timeout=LONG)
         self.assertEqual(process.returncode, code)
         self.assertTrue(await_(lambda: not _runs(int(child.read_text()))))
         child.unlink()
