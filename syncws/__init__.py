@@ -30,7 +30,7 @@ A handler that returns a `Response` instead of upgrading answers plain HTTP: a p
         conn.send("hello")
         print(conn.receive(timeout=5))
 
-`reconnect` gives a loop a fresh connection each time the last one is over, with growing delays in between.
+`reconnect` gives a loop a fresh connection each time the last one is over; the delays between its attempts grow.
 
 **Messages.** TEXT is `str` and BINARY is `bytes`, both ways. `read_message` and `write_message` mirror gorilla;
 `receive`, `send`, `receive_json` and `send_json` are the short forms. `next_reader` and `next_writer` give streams for
@@ -60,14 +60,15 @@ read never stops this side from reading it, nor `send_nowait`, `ping`, a close o
 
 **How it ends.** `close` performs the closing handshake, bounded in time; leaving `with conn:` does it for you. The end
 is an exception, the same for every later read and write: `CloseError` with the peer's code and reason (1006 if it
-vanished), `ProtocolError` or `ReadLimitError` if it misbehaved. Inside a `Server`, a handler may let them escape.
+vanished), `ProtocolError` if it broke the protocol, `ReadLimitError` if its message was too large. Inside a `Server`, a
+handler may let them escape.
 
-**Limits.** On by default: messages of at most 1 MiB, also inflated ones; pings after 20 s of silence, and an end after
-20 more; ten seconds for a server's handshake, 45 for a client's, ten for either's close; requests from the same origin
-only; at most 10,000 connections.
+**Limits.** These hold by default: messages of at most 1 MiB, inflated ones too; a ping after 20 s of silence, and the
+end after 20 s more; 10 s for the handshake of a server, 45 s for that of a client, 10 s for the close of either;
+requests of the same origin only; at most 10,000 connections.
 
-**Timeouts.** `timeout=` counts seconds. Deadlines, as in gorilla, are instants: of `time.monotonic()`. A read that
-times out leaves the connection usable: the next read goes on where it stopped.
+**Timeouts.** `timeout=` is a number of seconds. Deadlines are instants of `time.monotonic()`, as gorilla's are instants
+of Go's clock. A read that times out leaves the connection usable: the next read goes on where it stopped.
 
 `syncws.testing` has what tests need: a pair of connections, a raw peer, leak checks.
 """
@@ -187,16 +188,16 @@ def __dir__() -> list[str]:
 
 
 def _say_where_to_import_from() -> None:
-    """Let tracebacks, help() and pickles say syncws, not in which file a thing happens to stand."""
+    """Make syncws the module of every exported name: tracebacks, help() and pickles then say it, not the file."""
     for name in __all__:
         exported = globals()[name]
         if not getattr(exported, "__module__", "").startswith("syncws."):
             continue
         if isinstance(exported, type) and vars(exported).get("__annotations__"):
-            # Resolved while the module that has the names they are written in is known (typing.get_type_hints).
+            # Resolved now: typing.get_type_hints looks names up in __module__, and syncws does not have all of them.
             hints = get_type_hints(exported)
             exported.__annotations__ = {key: hints[key] for key in vars(exported)["__annotations__"]}
-            if is_dataclass(exported):  # its __init__ names the fields of its bases too, as they are written there
+            if is_dataclass(exported):  # its __init__ is annotated with the fields of its bases too
                 exported.__init__.__annotations__ |= {each.name: hints[each.name] for each in fields(exported)}
         exported.__module__ = "syncws"
 

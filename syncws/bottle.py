@@ -14,9 +14,9 @@
 ``@app.get("/echo", apply=websocket)`` does the same. The wildcards of a route are keyword arguments of the handler:
 ``/rooms/<name>`` calls ``handler(conn, name=...)``.
 
-**Login before the 101.** ``before`` runs in the view, with the same keyword arguments. Whatever it returns but None is
-the response instead of the 101, as it would be of any Bottle callback; it may also raise `bottle.abort` and
-`bottle.redirect`. A cookie that it sets on ``bottle.response`` leaves with the 101:
+**Login before the 101.** ``before`` runs in the view, with the same keyword arguments. If it returns anything except
+None, that is the response in place of the 101, as of any Bottle callback; it may call `bottle.abort` and
+`bottle.redirect` too. A cookie that it sets on ``bottle.response`` leaves with the 101:
 
     def logged_in(**wildcards):
         if bottle.request.get_cookie("user", secret=SECRET) is None:
@@ -28,8 +28,8 @@ the response instead of the 101, as it would be of any Bottle callback; it may a
         user = bottle.request.get_cookie("user", secret=SECRET)
         conn.send(f"hello {user}")
 
-``bottle.request`` is that of the handshake in the handler's thread, also where the connection is detached from the
-view. ``bottle.response`` is of no use there: it has left. A thread that the handler starts has neither.
+In the handler's thread ``bottle.request`` is the request of the handshake, also where the connection is detached from
+the view. ``bottle.response`` is of no use there: the response has left. A thread that the handler starts has neither.
 
 Bottle's own development server serves one request at a time: with ``detach=False`` one WebSocket blocks it.
 """
@@ -76,11 +76,12 @@ def websocket(
     Args:
         handler: called with the `Conn` of each request that was upgraded, in a thread of its own or in the view.
         upgrader: the options of the handshake and of the connection; without it those of ``Upgrader()``.
-        before: see the top of the module.
+        before: called with the route's wildcards before the handshake; see the top of the module.
         detach: where the handler runs: see `Upgrader.serve`.
         max_connections: how many at a time, of all routes of this process; one more is refused (503). None: no limit.
 
-    Raises ValueError, TypeError: an argument is wrong.
+    Raises:
+        ValueError, TypeError: an argument is invalid, or the handler is a coroutine function.
     """
     serve = serving(upgrader, detach=detach, max_connections=max_connections)
     check_before(before)
@@ -114,6 +115,6 @@ def _view(handler: Handler, before: Callable[..., object] | None, serve: Serve) 
         for name, value in answer.headers:
             put = bottle.response.add_header if name.lower() == "set-cookie" else bottle.response.set_header
             put(name, value)
-        return answer.body  # empty after the handshake: nothing is iterated then
+        return answer.body  # empty after the handshake, so that the server has nothing to iterate
 
     return view

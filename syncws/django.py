@@ -11,9 +11,9 @@
 
 The arguments of a URL follow: ``path("rooms/<name>", room)`` calls ``room(request, conn, name=...)``.
 
-**Login before the 101.** Decorators of Django's go on the outside, where they run before the handshake and can refuse
-it; under `websocket_view` they would come too late. ``before`` is called with the view's arguments, and refuses by
-returning a response:
+**Login before the 101.** Django's decorators stand above `websocket_view`, where they run before the handshake and can
+refuse it; below it they would run too late. ``before`` is called with the view's arguments, and refuses by returning a
+response:
 
     @login_required
     @websocket_view
@@ -25,23 +25,24 @@ returning a response:
     @websocket_view(before=member)
     def room(request, conn, name): ...
 
-**Origin.** Django's protection against cross-site requests does not look at a GET, so the Upgrader's does: pages of the
-same host may connect, others need ``Upgrader(allowed_origins=settings.CSRF_TRUSTED_ORIGINS)``, or names of their own.
+**Origin.** Django's protection against cross-site requests does not check a GET, so the Upgrader checks the origin:
+pages of the same host may connect. Others need ``Upgrader(allowed_origins=settings.CSRF_TRUSTED_ORIGINS)``, or a list
+of your own.
 
-**Session.** It is saved, and its cookie sent, before the handler runs; Django does not save it again afterwards, as
-it would write what was true hours ago over what is now. A handler reads ``request.session`` as it was then, and may
-call its ``save()``.
+**Session.** It is saved, and its cookie sent, before the handler runs. Django does not save it again afterwards, since
+that could write a session of hours ago over a newer one. A handler reads ``request.session`` as it was at the
+handshake, and may call its ``save()``.
 
-**Database.** The view is in no transaction: ATOMIC_REQUESTS is off for it, since one transaction for the length of a
-WebSocket locks out other writers. Use ``transaction.atomic()`` for each unit of work. Before a read waits for the
-peer, old connections are closed by Django's own rule: at once, or, with CONN_MAX_AGE, those that are too old; one
-inside of ``atomic()`` is left alone. With CONN_MAX_AGE each open WebSocket may keep a connection for that long, so
-leave it at 0 for many of them; Django's connection pools go with that. A handler that only pushes does not wait in a
-read: it calls `release_connections` when it has done its queries. So does one that sets an idle handler of its own.
+**Database.** The view is in no transaction: ATOMIC_REQUESTS is off for it, since a transaction as long as a WebSocket
+locks out other writers. Use ``transaction.atomic()`` for each unit of work. Before a read waits for the peer, database
+connections are closed by Django's own rule: all of them, or, with CONN_MAX_AGE, those that are too old; one inside
+``atomic()`` stays open. With CONN_MAX_AGE each open WebSocket may keep a database connection for that long, so leave it
+at 0 if there are many WebSockets; Django's connection pools need 0 too. A handler that only pushes never waits in a
+read: it calls `release_connections` when it has done its queries. So does a handler with an idle handler of its own.
 
 **Detached** from the view (the default, where the server allows it) the handler runs in a thread of its own, outside
-of middlewares and of ``request_started`` and ``request_finished``. Its language, time zone and script prefix are the
-view's, and all of its database connections and caches are closed when it ends.
+middlewares, ``request_started`` and ``request_finished``. Its language, time zone and script prefix are the view's, and
+all of its database connections and caches are closed when it ends.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["release_connections", "websocket_view"]
 
-# A view takes what its handler takes, except the connection: a checker compares both with their callers.
+# A view takes the arguments of its handler except the connection: type checkers compare both with their callers.
 HTTPRequest = TypeVar("HTTPRequest")
 URLArguments = ParamSpec("URLArguments")
 
@@ -106,12 +107,15 @@ def websocket_view(
     Args:
         handler: called with the `Conn` of each request that was upgraded, in a thread of its own or in the view.
         upgrader: the options of the handshake and of the connection; without it those of ``Upgrader()``.
-        before: see the top of the module.
+        before: called with the view's arguments before the handshake; see the top of the module.
         detach: where the handler runs: see `Upgrader.serve`.
         max_connections: how many at a time, of all views of this process; one more is refused (503). None: no limit.
 
-    Raises ValueError, TypeError: an argument is wrong; the handler is a coroutine function. The view itself raises
-    ImproperlyConfigured under ASGI.
+    Raises:
+        ValueError, TypeError: an argument is invalid, or the handler is a coroutine function.
+
+    The view raises ImproperlyConfigured for a request that came over ASGI. A handler in the view's own thread is not
+    called, with the same error in the log, if something has opened a transaction around the view.
     """
     serve = serving(upgrader, detach=detach, max_connections=max_connections)
     check_before(before)
@@ -124,7 +128,7 @@ def websocket_view(
 
 
 def _view(handler: Callable[..., object], before: Callable[..., object] | None, serve: Serve) -> Callable[..., Any]:
-    """The view of a handler: the handshake, then the handler in the surroundings of its request."""
+    """The view of a handler: the handshake, then the handler with the language, time zone and so on of its request."""
 
     @functools.wraps(handler)
     def view(request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -157,21 +161,22 @@ def _view(handler: Callable[..., object], before: Callable[..., object] | None, 
 
 
 def release_connections() -> None:
-    """Give back this thread's database connections by Django's rule (CONN_MAX_AGE), and forget the queries of DEBUG.
+    """Close this thread's database connections by Django's rule (CONN_MAX_AGE), and forget the queries of DEBUG.
 
-    What `websocket_view` does before each wait for a message. One inside of ``transaction.atomic()`` is left alone.
+    `websocket_view` calls it before each wait for a message. A connection inside ``transaction.atomic()`` stays open.
+    For any thread: each has database connections of its own.
     """
     for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:  # Django would close it all the same, and silently drop what was written
+        if not connection.in_atomic_block:  # Django would close it even so, and its writes would be lost silently
             connection.close_if_unusable_or_obsolete()
     reset_queries()
 
 
 class _SwitchingProtocols(HttpResponse):  # type: ignore[misc, unused-ignore]  # without django-stubs it is Any
-    """The 101 that the server is given when the handshake is long over.
+    """The 101 that the view returns to the server, after the handshake is over.
 
-    It iterates as empty: a server whose client has gone would end at an empty chunk, and werkzeug's debugger would
-    then close nothing, so that request_finished never came.
+    It iterates as empty. If it gave one empty chunk, a server whose client has gone would stop at it, and werkzeug's
+    debugger would then close nothing, so that request_finished were never sent.
     """
 
     def __init__(self, answer: Any) -> None:
@@ -192,15 +197,15 @@ def _refusal(answer: Any) -> Any:
 
 
 class _SavedSession:
-    """The session of a request, saved before its 101 as SessionMiddleware would at the end, and then not by that.
+    """The session of a request: saved before the 101, as SessionMiddleware would at the end, and then not by that.
 
-    The middleware decides by itself to save, by the settings too (SESSION_SAVE_EVERY_REQUEST); so what it calls does
-    nothing in the thread of a view that is over. A handler's own save() works, wherever it runs.
+    The middleware decides by itself whether to save, also by the settings (SESSION_SAVE_EVERY_REQUEST). So save() is
+    replaced by one that does nothing in the thread of a view that is over. A handler's own save() works in any thread.
     """
 
     def __init__(self, request: Any) -> None:
         self._session = getattr(request, "session", None)
-        self._over_in: int | None = None  # the thread whose view is over
+        self._over_in: int | None = None  # the thread in which save() does nothing, as its view is over
         self.cookies: list[tuple[str, str]] = []
         if self._session is None:
             return
@@ -211,17 +216,17 @@ class _SavedSession:
         self._session.modified = False
 
     def restore(self) -> None:
-        """The request is refused: leave the session to the middleware, whose cookie goes with the refusal."""
+        """Leave the session of a refused request to the middleware, which sends its cookie with the refusal."""
         if self._session is not None:
             self._session.modified = self._modified
 
     def enter_handler(self) -> None:
-        """The handler begins; if that is in the view's thread, after the view, its save() is meant again."""
+        """Let save() work again, if the handler runs in the view's thread after the view is over."""
         if self._over_in == threading.get_ident():
             self._over_in = None
 
     def leave_view(self) -> None:
-        """The view is over, and what its thread does next is no wish of the application's."""
+        """Make save() do nothing in this thread: the view is over, and what comes next is the middleware."""
         if self._session is None:
             return
         save = self._session.save
@@ -235,7 +240,7 @@ class _SavedSession:
 
 
 def _session_middleware() -> Any:
-    """The project's: SessionMiddleware, or what it has derived from that."""
+    """The session middleware of the project: SessionMiddleware, or a class derived from it."""
     for path in settings.MIDDLEWARE:
         found = import_string(path)
         if isinstance(found, type) and issubclass(found, SessionMiddleware):
@@ -244,7 +249,7 @@ def _session_middleware() -> Any:
 
 
 class _Surroundings:
-    """What Django keeps for the thread of a request: taken in the view, brought to the thread of the handler."""
+    """What Django keeps for the thread of a request: read in the view, and set in the thread of the handler."""
 
     def __init__(self) -> None:
         self._prefix = get_script_prefix()
@@ -256,7 +261,7 @@ class _Surroundings:
         conn.set_idle_handler(release_connections)
         if not conn.detached:  # this is the request's own thread, and its end will clean up
             _check_no_transaction()
-            release_connections()  # which the view itself has used, for the session maybe
+            release_connections()  # of the view, which may have used them, such as for the session
             yield
             return
         set_script_prefix(self._prefix)
@@ -273,8 +278,8 @@ def _check_no_transaction() -> None:
         if connection.in_atomic_block:
             raise ImproperlyConfigured(
                 f"a WebSocket view runs in a transaction of the database {connection.alias!r}, which would last as "
-                "long as the WebSocket does: have no transaction.atomic around it, and under ATOMIC_REQUESTS only "
-                "decorators that use functools.wraps"
+                "long as the WebSocket does: remove transaction.atomic around it, and under ATOMIC_REQUESTS decorate "
+                "it only with what uses functools.wraps"
             )
 
 

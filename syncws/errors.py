@@ -14,8 +14,8 @@
     ├── ReadTimeout           (TimeoutError)       the connection stays usable
     └── WriteTimeout          (TimeoutError)       final once part of a frame is on the wire
 
-Whose fault it is stands in the class: CloseError and ProtocolError are the peer's doing, CloseSentError and
-ConcurrencyError are the caller's. Nothing here does I/O or knows a connection.
+The class says whose fault it is: CloseError and ProtocolError are the peer's, CloseSentError and ConcurrencyError are
+the caller's. Nothing here does I/O or knows a connection.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PONG = MessageType.PONG
 class CloseCode(IntEnum):
     """Close codes (RFC 6455 section 7.4.1 and its IANA registry), named as in gorilla.
 
-    1005, 1006 and 1015 never travel: they tell this side what happened.
+    1005, 1006 and 1015 are never sent: they tell the program on this side what happened.
     """
 
     NORMAL_CLOSURE = 1000
@@ -71,12 +71,12 @@ class CloseCode(IntEnum):
 
 _CODE_NAMES = {code.value: code.name.lower().replace("_", " ") for code in CloseCode}
 
-#: What a connection's close story is made of: who closed with what, in the order it happened.
+#: One step of how a connection was closed: which side's close frame it was, its code, its reason.
 Closing = tuple[Literal["sent", "received"], int, str]
 
 
 class HeaderFields(Protocol):
-    """What can be asked of the headers of an `Answer`: see `syncws.Headers`."""
+    """The headers of an `Answer`, as a type; at run time they are `syncws.Headers`."""
 
     @overload
     def get(self, name: str) -> str | None: ...
@@ -110,14 +110,14 @@ class Answer(Protocol):
 
 
 class WebSocketError(Exception):
-    """The base of everything the library raises of its own."""
+    """The base class of the library's own exceptions."""
 
 
 class HandshakeError(WebSocketError):
     """The server refuses to upgrade a request, or the request is malformed (gorilla's HandshakeError).
 
     ``status`` is the HTTP status. ``response`` is the answer to send, a `syncws.Response`; a server sends it when the
-    exception escapes from a handler.
+    exception escapes from a handler. It is None if the 101 could not be sent, so that there is nothing to answer.
     """
 
     def __init__(self, message: str, status: int = 400, response: Answer | None = None) -> None:
@@ -129,8 +129,8 @@ class HandshakeError(WebSocketError):
 class BadHandshakeError(HandshakeError):
     """The client got something other than a valid 101 (gorilla's ErrBadHandshake).
 
-    ``response`` is what the server answered, a `syncws.ReceivedResponse` with the beginning of its body; None, and
-    ``status`` 0, if that was no HTTP at all.
+    ``response`` is what the server answered, a `syncws.ReceivedResponse` with the beginning of its body. If there was
+    no answer, or it was not HTTP, ``response`` is None and ``status`` is 0.
     """
 
     def __init__(self, message: str, response: Answer | None = None) -> None:
@@ -138,22 +138,25 @@ class BadHandshakeError(HandshakeError):
 
 
 class ProxyError(HandshakeError):
-    """The proxy refused to open a tunnel, with ``status`` and ``headers``; 0 and none where it is not HTTP's."""
+    """The proxy refused to open a tunnel.
+
+    ``status`` and ``headers`` are those of its answer; 0 and empty if it speaks SOCKS, or its answer was not HTTP.
+    """
 
     def __init__(self, message: str, status: int = 502, headers: HeaderFields | tuple[()] = ()) -> None:
         super().__init__(message, status)
-        # The library's own have Headers always.
+        # The library itself always passes Headers.
         self.headers: HeaderFields = headers  # type: ignore[assignment]
 
 
 class ConnectionClosed(WebSocketError):
-    """Any way a connection can be over.
+    """The connection is over: the base class of every way to end.
 
-    Once it is, every read and write raises the same end: the same class, code, reason and story, each time in an
-    exception of its own, since two threads may raise it at the same moment.
+    Once a connection is over, every read and write raises the same end: the same class, code, reason and story. Each
+    raise makes an exception of its own, since two threads may raise at the same moment.
     """
 
-    # Whose end it is; None where no connection has raised it. In a slot, as neither a pickle nor a copy is to have it.
+    # The connection whose end this is; None if no connection has raised it. A slot, so that pickles and copies lack it.
     __slots__ = ("_owner",)
 
     _owner: object
@@ -167,9 +170,9 @@ class ConnectionClosed(WebSocketError):
 class CloseError(ConnectionClosed):
     """The peer closed, or vanished (gorilla's CloseError).
 
-    ``code`` and ``reason`` are the peer's; 1005 when its close frame had no code, 1006 when it vanished without
-    one. Where this side gave the connection up by itself (an overflowing send queue: 1013) they are ours.
-    ``closings`` holds who closed with what, in order, and ``str()`` tells it.
+    ``code`` and ``reason`` are those of the peer's close frame. The code is 1005 if that frame had none, 1006 if the
+    peer vanished without a close frame. If this side gave the connection up (an overflowing send queue: 1013), both are
+    this side's. ``closings`` holds who sent which code and reason, in order, and ``str()`` tells it.
     """
 
     def __init__(self, code: int, reason: str = "", closings: Iterable[Closing] = ()) -> None:
@@ -213,7 +216,7 @@ class DuplicateIdError(WebSocketError, ValueError):
 
 
 class CloseSentError(ConnectionClosed):
-    """Written after this side had sent its close frame (gorilla's ErrCloseSent)."""
+    """The program wrote after this side had closed the connection (gorilla's ErrCloseSent). Reads go on."""
 
     def __init__(self, message: str = "this side has closed the connection; nothing can be written any more") -> None:
         super().__init__(message)
@@ -228,16 +231,20 @@ class ReadTimeout(WebSocketError, TimeoutError):
 
 
 class WriteTimeout(WebSocketError, TimeoutError):
-    """The write deadline passed. Sticky once part of a frame is on the wire; otherwise later writes work."""
+    """The write deadline passed.
+
+    If part of a frame has left, every later write raises it again, since no frame can follow half of one. Otherwise
+    later writes work.
+    """
 
 
 def log_level(end: ConnectionClosed) -> int:
-    """How an end is logged where nobody asked for it: INFO for a peer's fault, DEBUG for every other."""
+    """The level at which the end of a connection is logged: INFO if the peer broke the protocol, else DEBUG."""
     return logging.INFO if isinstance(end, ProtocolError) else logging.DEBUG
 
 
 def is_close_error(exc: BaseException | None, *codes: int) -> bool:
-    """True if exc is a CloseError with one of the codes (gorilla's IsCloseError; chained causes are not searched).
+    """Whether exc is a CloseError with one of these codes (gorilla's IsCloseError). Chained causes are not searched.
 
     Raises TypeError for a code that is no int, such as a list of codes.
     """
@@ -246,9 +253,9 @@ def is_close_error(exc: BaseException | None, *codes: int) -> bool:
 
 
 def is_unexpected_close_error(exc: BaseException | None, *expected: int) -> bool:
-    """True if exc is a CloseError with none of the expected codes (gorilla's IsUnexpectedCloseError).
+    """Whether exc is a CloseError with none of the expected codes (gorilla's IsUnexpectedCloseError).
 
-    False for everything that is not a CloseError, such as a timeout. Raises TypeError as `is_close_error` does.
+    False for everything that is not a CloseError, such as a timeout. Raises TypeError for a code that is no int.
     """
     _check_codes(expected)
     return isinstance(exc, CloseError) and exc.code not in expected

@@ -11,7 +11,7 @@
     app.add_route("/echo", WebSocketResource(echo))
 
 The fields of a URI template are keyword arguments: ``/rooms/{name}`` calls ``handler(req, conn, name=...)``. A
-resource of one's own calls `serve`, and says itself what the handler gets:
+resource of your own calls `serve`, and chooses the arguments of the handler:
 
     class Rooms:
         def on_get(self, req, resp, name):
@@ -20,9 +20,9 @@ resource of one's own calls `serve`, and says itself what the handler gets:
         def talk(self, conn, name):
             conn.send(f"welcome to {name}")
 
-**Login before the 101.** Middleware and ``@falcon.before`` hooks run before it, as for every responder. A
-WebSocketResource has a hook of its own, which is called with the responder's arguments: raise `falcon.HTTPForbidden`,
-or any other error or redirect of Falcon's, to refuse, or fill in ``resp`` and set ``resp.complete``:
+**Login before the 101.** Middleware and ``@falcon.before`` hooks run before the handshake, as for every responder. A
+WebSocketResource has the hook ``before`` too, which is called with the responder's arguments. To refuse, it raises
+`falcon.HTTPForbidden`, or any other error or redirect of Falcon's, or fills in ``resp`` and sets ``resp.complete``:
 
     def logged_in(req, resp, **fields):
         if req.get_cookie_values("session") is None:
@@ -30,8 +30,8 @@ or any other error or redirect of Falcon's, to refuse, or fill in ``resp`` and s
 
     app.add_route("/private", WebSocketResource(echo, before=logged_in))
 
-Cookies that were set on ``resp`` by then leave with the 101. Nothing that is done to ``resp`` later reaches the client,
-and ``process_response`` of a middleware is called at once where the connection is detached from the responder.
+Cookies that were set on ``resp`` by then leave with the 101. Later changes to ``resp`` never reach the client. Where
+the connection is detached from the responder, ``process_response`` of a middleware is called at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ import falcon
 from ._conn.conn import Conn
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
-from ._server.views import check_before, check_handler, serving
+from ._server.views import check_before, check_handler, check_upgrader, serving
 from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["WebSocketResource", "serve"]
@@ -66,19 +66,23 @@ def serve(
     detach: bool | None = None,
     max_connections: int | None = MAX_CONNECTIONS,
 ) -> None:
-    """Upgrade this request, and run ``handler(conn, *args)`` with its connection; the last thing a responder does.
+    """Upgrade this request, and run ``handler(conn, *args)`` with its connection: the last call of a responder.
 
     The connection is closed when the handler returns (1000) or raises (1011, logged on "syncws.wsgi"). A request that
     is refused gets its response here too: nothing is raised for it. For any thread.
 
     Args:
-        req, resp: of the responder; resp is complete afterwards.
+        req, resp: the responder's own; resp is complete afterwards.
         handler: called in a thread of its own or in the responder's; see `Upgrader.serve`.
         upgrader: the options of the handshake and of the connection; without it those of ``Upgrader()``.
         detach: where the handler runs: see `Upgrader.serve`.
-        max_connections: how many at a time, of all resources of this process; one more is answered with 503. None
-            for no limit.
+        max_connections: how many at a time, of all resources of this process; one more is refused (503). None: no
+            limit.
+
+    Raises:
+        ValueError, TypeError: an argument is invalid, or the request was upgraded before.
     """
+    check_upgrader(upgrader)
     answer = (upgrader if upgrader is not None else _UPGRADER).serve(
         req.env,
         handler,
@@ -91,16 +95,16 @@ def serve(
 
 
 def _cookies(resp: falcon.Response) -> list[tuple[str, str]]:
-    """Those that were set so far, for the 101."""
+    """The cookies that were set on the response so far, for the 101."""
     return [pair for pair in resp._wsgi_headers() if pair[0].lower() == "set-cookie"]
 
 
 def _fill(resp: falcon.Response, answer: WSGIResponse) -> None:
-    """Make the answer to a handshake the response of a responder."""
+    """Put the answer to a handshake into the response of a responder."""
     resp.status = answer.status
     resp.data = answer.body
     for name, value in answer.headers:
-        if name.lower() == "set-cookie":  # which set_header does not take
+        if name.lower() == "set-cookie":  # set_header refuses it
             resp.append_header(name, value)
         else:
             resp.set_header(name, value)
@@ -109,8 +113,16 @@ def _fill(resp: falcon.Response, answer: WSGIResponse) -> None:
 class WebSocketResource:
     """A resource whose GET is a WebSocket: ``handler(req, conn, **fields)``.
 
-    The arguments are those of `serve`, and ``before``: see the top of the module. For any thread. Raises
-    ValueError, TypeError: an argument is wrong.
+    For any thread.
+
+    Args:
+        handler: called with the request, its `Conn` and the fields of the URI template, in a thread of its own or in
+            the responder's.
+        before: called with the responder's arguments before the handshake; see the top of the module.
+        upgrader, detach, max_connections: see `serve`.
+
+    Raises:
+        ValueError, TypeError: an argument is invalid, or the handler is a coroutine function.
     """
 
     def __init__(
@@ -129,7 +141,7 @@ class WebSocketResource:
         self._serve = serving(upgrader, detach=detach, max_connections=max_connections)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, **fields: Any) -> None:
-        """Called by Falcon."""
+        """Falcon calls this for a GET: it runs ``before``, and then `serve`."""
         if self._before is not None:
             self._before(req, resp, **fields)
             if resp.complete:
@@ -137,7 +149,7 @@ class WebSocketResource:
 
         def run(conn: Conn) -> object:
             if conn.detached:  # else the request would keep the server's streams for as long as the handler runs
-                assert conn.request.environ is not None  # it came from there
+                assert conn.request.environ is not None  # its request was made from one
                 req.env, req.stream = conn.request.environ, io.BytesIO()
             return self._handler(req, conn, **fields)
 

@@ -1,4 +1,4 @@
-"""WebSocket routes in Flask applications, in the way of flask-sock.
+"""WebSocket routes in Flask applications, written as with flask-sock.
 
     from flask import Flask
     from syncws.flask import Sock
@@ -15,29 +15,29 @@ The variables of a rule are keyword arguments of the handler: ``/rooms/<name>`` 
 Without an application at hand, ``Sock()`` and later ``sock.init_app(app)``, for one application or for several; for a
 blueprint, ``Sock(blueprint)`` or ``@sock.route(rule, bp=blueprint)``.
 
-A rule of a WebSocket matches nothing but WebSocket handshakes. A plain request for it is Flask's own 400, unless an
+The rule of a WebSocket matches only WebSocket handshakes. A plain request for it gets Flask's own 400, unless an
 ``@app.get`` of the same rule answers it.
 
-**Login before the 101.** ``before`` runs in the view, with the same keyword arguments. Whatever it returns but None is
-the response instead of the 101, as it would be of any view; it may call `flask.abort` as well. What it changes in
+**Login before the 101.** ``before`` runs in the view, with the same keyword arguments. If it returns anything except
+None, that is the response in place of the 101, as of any view; it may call `flask.abort` too. What it changes in
 ``session`` reaches the client, as a cookie of the 101:
 
     @sock.route("/feed", before=login_required(lambda: None))
     def feed(conn): ...
 
-``@login_required`` under the route would run when the handshake is over, and its response would reach nobody. The
-connection is closed with 1008 then, and the log says what to do.
+``@login_required`` under the route would run after the handshake, and its response would reach nobody. In that case the
+connection is closed with 1008, and the log says what to do.
 
 **Context.** The handler runs under a copy of the request context, as `flask.copy_current_request_context` makes it,
 detached from the view or not: ``request`` is that of the handshake, ``session`` is what it was, ``current_app`` and
 ``url_for`` work, ``g`` is a new one. The session can only be read: its cookie has left. Cookies that functions of
 ``after_request`` set reach nobody either. Context variables of other libraries are those of a new thread.
 
-**The end.** Functions of ``teardown_request`` and ``teardown_appcontext`` run when the view returns, and, for the copy,
-when the handler does. An error of the handler is handed to them, to ``got_request_exception`` and to the log; the end
-of the connection is no error. So what is opened for a request and closed in a teardown, such as the session of
-Flask-SQLAlchemy, the handler keeps as long as the connection lasts: a connection to the database for each WebSocket.
-Give it back whenever nothing happens:
+**The end.** Functions of ``teardown_request`` and ``teardown_appcontext`` run when the view returns, and again, for the
+copied context, when the handler does. An error of the handler is handed to them, to ``got_request_exception`` and to
+the log; the end of the connection is no error. A resource that a teardown gives back, such as the session of
+Flask-SQLAlchemy, is therefore held as long as the connection lasts: one database connection for each WebSocket. Give it
+back before each wait for a message:
 
     conn.set_idle_handler(db.session.remove)
 
@@ -45,7 +45,8 @@ Give it back whenever nothing happens:
 
 * ``SYNCWS_OPTIONS``: options of `Upgrader`, a dict, such as ``{"allowed_origins": ["https://app.example.com"]}``;
 * ``SYNCWS_DETACH``: True, False, or None (the default): see `Upgrader.serve`;
-* ``SYNCWS_MAX_CONNECTIONS``: WebSocket connections of a process (10,000); one more is answered with 503.
+* ``SYNCWS_MAX_CONNECTIONS``: WebSocket connections of a process (10,000), None for no limit; one more is refused with
+  503.
 
 Without ``SYNCWS_OPTIONS``, flask-sock's ``SOCK_SERVER_OPTIONS`` is read: ping_interval, max_message_size, subprotocols.
 """
@@ -85,7 +86,7 @@ _Route = tuple[str, Callable[..., Any], dict[str, Any]]
 
 
 class _Served(NamedTuple):
-    """What a route is served with; None: as the application's configuration says."""
+    """The options of a route; None: as the application's configuration says."""
 
     handler: Callable[..., object]
     before: Callable[..., Any] | None
@@ -97,14 +98,14 @@ class Sock:
     """The WebSocket routes of Flask applications or blueprints.
 
     Args:
-        app: where the routes go: a Flask application, or a Blueprint. None: wherever `init_app` says.
-        upgrader: decides who may connect, and how. None: one with the application's ``SYNCWS_OPTIONS``.
-        detach: see `Upgrader.serve`. None: what the application's ``SYNCWS_DETACH`` says.
+        app: a Flask application or a Blueprint, which gets the routes. None: those that `init_app` is called with.
+        upgrader: the options of the handshake and of the connections. None: the application's ``SYNCWS_OPTIONS``.
+        detach: see `Upgrader.serve`. None: the application's ``SYNCWS_DETACH``.
 
-    Concurrency: routes are added by one thread, as everywhere in Flask; they serve any number.
+    Concurrency: routes are added by one thread, as everywhere in Flask; they serve any number of threads.
 
     Raises:
-        ValueError, TypeError: an argument is wrong, or the configuration of the application; the message names it.
+        ValueError, TypeError: an argument, or a setting of the application, is invalid; the message names it.
     """
 
     def __init__(
@@ -122,10 +123,10 @@ class Sock:
             self.init_app(app)
 
     def init_app(self, app: Flask | Blueprint) -> None:
-        """Add the routes to an application, those that are still to come as well. Doing so twice changes nothing.
+        """Add the routes to an application or a blueprint, also those that are decorated later. Idempotent.
 
-        Raises TypeError or ValueError for a configuration that is wrong; what is set later is looked at by the first
-        handshake.
+        Raises TypeError or ValueError if app is neither, or a setting of the application is invalid; nothing is added
+        then. A setting that changes later is checked by the next handshake.
         """
         if not isinstance(app, (Flask, Blueprint)):
             raise TypeError(f"a Sock is for a Flask application or a Blueprint, not {app!r}")
@@ -149,18 +150,20 @@ class Sock:
     ) -> Callable[[Handler], Handler]:
         """Decorate ``handler(conn, **variables)``: it is called with the `Conn` of each handshake for this rule.
 
-        The connection is closed when the handler returns (1000) or raises (1011, logged by "syncws.wsgi"). What is
-        decorated stays what it was, so it may have several routes, as in Flask.
+        The connection is closed when the handler returns (1000) or raises (1011, logged by "syncws.wsgi"). The handler
+        itself is returned unchanged, so it may have several routes, as in Flask.
 
         Args:
             rule: as for ``@app.route``.
-            bp: the blueprint that the route belongs to, instead of what this Sock is for.
+            bp: the blueprint that gets the route, in place of the applications of this Sock.
             before: called with the variables of the rule before the 101; see the top of the module.
-            detach, upgrader: for this route, instead of those of the Sock.
+            detach, upgrader: for this route, in place of those of the Sock.
             options: Flask's, such as endpoint, defaults, subdomain.
 
         Raises:
-            TypeError: an argument is wrong, or the handler is a coroutine function.
+            TypeError: an argument is invalid, or the handler is a coroutine function or not callable.
+
+        Flask checks the rule and its own options, and raises its own errors for them.
         """
         _check_route(rule, bp, before, options)
         check_detach(detach)
@@ -188,7 +191,7 @@ class Sock:
         self._routes.append(route)
 
     def _view_of(self, served: _Served) -> Callable[..., Any]:
-        """The same view for a further route of a handler: Flask takes two of one name for a mistake."""
+        """The view of a handler. A further route gets the same one: Flask refuses two views of one name."""
         for known, view in self._views:
             if known == served:
                 return view
@@ -209,6 +212,8 @@ def _add(app: Flask | Blueprint, route: _Route) -> None:
 
 
 def _view(served: _Served) -> Callable[..., Any]:
+    """The view of a route: before, the handshake, then the handler in a copy of the request context."""
+
     @functools.wraps(served.handler)
     def view(**variables: Any) -> Any:
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -231,7 +236,7 @@ def _view(served: _Served) -> Callable[..., Any]:
     return view
 
 
-# What is wrong with a route is said where it is written
+# Routes are checked when they are decorated
 
 
 def _check_route(rule: object, bp: object, before: object, options: Mapping[str, Any]) -> None:
@@ -250,11 +255,11 @@ def _check_handler(handler: object, options: Mapping[str, Any]) -> None:
         raise TypeError(f"{handler!r} has no name: give its route an endpoint=")
 
 
-# The handler, and what it finds around itself
+# The handler, and the context that it runs in
 
 
 def _in_context(app: Flask, handler: Callable[..., object], variables: Mapping[str, Any]) -> Callable[[Conn], object]:
-    """handler(conn) under a copy of this request's context, whichever thread it is called by."""
+    """A call of handler(conn) under a copy of this request's context, for any thread."""
 
     @copy_current_request_context
     def call(conn: Conn) -> object:
@@ -264,12 +269,13 @@ def _in_context(app: Flask, handler: Callable[..., object], variables: Mapping[s
         except (ConnectionClosed, HTTPException) as end:
             return end  # not raised, so that teardown functions see no error
         except Exception as error:
-            # As Flask does, for what reports errors to somewhere else; the log has it from Upgrader.serve.
+            # As Flask does, for tools that report errors. Upgrader.serve logs the error.
             got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
             raise
 
     def run(conn: Conn) -> object:
-        # A view's own thread has a context already: with another one Flask makes a `g` here too, and ends it here.
+        # Flask keeps its context in context variables. The view's own thread has one already; in a fresh Context the
+        # copy gets a `g` of its own, which ends here.
         result = contextvars.Context().run(call, conn)
         if isinstance(result, ConnectionClosed):
             raise result
@@ -282,9 +288,9 @@ def _in_context(app: Flask, handler: Callable[..., object], variables: Mapping[s
 
 
 def _let_server_go(conn: Conn) -> None:
-    """Leave the server's streams and sockets out of the environ: some servers close them by forgetting them.
+    """Take the server's streams and sockets out of the request: some servers close them only when nothing holds them.
 
-    But Flask's log is written to `wsgi.errors`, and whoever asks for a form finds none.
+    Two keys stay: `wsgi.errors`, which Flask's log is written to, and an empty `wsgi.input`, so that a form is empty.
     """
     if conn.detached and conn.request.environ is not None:
         kept = {"wsgi.errors": request.environ["wsgi.errors"], "wsgi.input": io.BytesIO()}
@@ -293,7 +299,7 @@ def _let_server_go(conn: Conn) -> None:
 
 
 def _say_too_late(conn: Conn, result: HTTPException | Response) -> None:
-    """The handler refuses, though the handshake is over."""
+    """Log that a handler ended with a response, which comes after the handshake and reaches nobody; close with 1008."""
     raised = result if isinstance(result, HTTPException) else None
     status = str((result.get_response() if isinstance(result, HTTPException) else result).status)
     _log.error(
@@ -311,7 +317,7 @@ def _say_too_late(conn: Conn, result: HTTPException | Response) -> None:
 
 
 def _session_cookies(app: Flask) -> list[tuple[str, str]]:
-    """Save the session; what its cookies are, for the 101. The response of the view reaches nobody."""
+    """Save the session, and return its cookies for the 101: a cookie of the view's own response would reach nobody."""
     current = session._get_current_object()  # type: ignore[attr-defined]
     if app.session_interface.is_null_session(current):
         return []
@@ -321,17 +327,20 @@ def _session_cookies(app: Flask) -> list[tuple[str, str]]:
 
 
 def _drop_changes() -> None:
-    """It was saved before the handshake. A view that lasted would write what was true hours ago over what is now."""
+    """Mark the session as unchanged: it was saved before the handshake, and must not be saved when the view ends.
+
+    The view may have lasted for hours, and would write the session of its beginning over a newer one.
+    """
     with contextlib.suppress(AttributeError):  # a session that keeps no record of changes
         session.modified = False
 
 
 # Configuration, read by each handshake: most applications fill it after Sock(app)
 
-#: flask-sock's options, and what they are in `Upgrader`.
+#: Options of flask-sock, and the options of `Upgrader` that do the same.
 _FLASK_SOCK_NAMES = {"ping_interval": "ping_interval", "max_message_size": "read_limit", "subprotocols": "subprotocols"}
 
-#: Those that have no counterpart, and what to do.
+#: Options of flask-sock that have no counterpart, and what to do.
 _FLASK_SOCK_OTHERS = {
     "receive_bytes": "it is read_buffer_size in SYNCWS_OPTIONS",
     "thread_class": "leave it out: under gevent and eventlet their threads are used",
@@ -368,7 +377,7 @@ def _checked_names(given: Mapping[str, Any]) -> Mapping[str, Any]:
             continue
         if name in _FLASK_SOCK_NAMES:
             raise TypeError(f"{name!r} is an option of flask-sock; here it is {_FLASK_SOCK_NAMES[name]!r}")
-        raise TypeError(f"{name!r} is no option of syncws.Upgrader; there are {', '.join(names)}")
+        raise TypeError(f"{name!r} is no option of syncws.Upgrader; its options are {', '.join(names)}")
     return given
 
 
@@ -378,8 +387,8 @@ def _from_flask_sock(given: Mapping[str, Any]) -> Mapping[str, Any]:
         if name in _FLASK_SOCK_OTHERS:
             raise TypeError(f"{name!r} is an option of flask-sock that syncws has not; {_FLASK_SOCK_OTHERS[name]}")
         if name not in _FLASK_SOCK_NAMES:
-            raise TypeError(f"{name!r} is no option of flask-sock; syncws has its own, in SYNCWS_OPTIONS")
-        options[_FLASK_SOCK_NAMES[name]] = value or None  # nothing and zero turn each of them off
+            raise TypeError(f"{name!r} is no option of flask-sock; options of syncws go into SYNCWS_OPTIONS")
+        options[_FLASK_SOCK_NAMES[name]] = value or None  # in flask-sock, None and 0 turn each of them off
     if isinstance(options.get("subprotocols"), str):
         options["subprotocols"] = [options["subprotocols"]]
     return options

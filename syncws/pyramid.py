@@ -10,11 +10,12 @@
             conn.send(message)
 
 It decorates methods of view classes too, below ``@view_config``: ``def echo(self, conn)``. The fields of a route are in
-``request.matchdict``, as in every view. In ``add_view`` or ``@view_config`` it is no ``decorator=``: it makes the view.
+``request.matchdict``, as in every view. Do not give it as ``decorator=`` of ``add_view`` or ``@view_config``: it makes
+the view itself.
 
-**Login before the 101.** A ``permission=`` of the view is checked before, by Pyramid. ``before`` is called with the
-view's argument: a response that it returns or raises refuses, None goes on. What it changes in the session or in
-``request.response`` leaves with the 101, if it is a cookie:
+**Login before the 101.** Pyramid checks the ``permission=`` of the view before the handshake. ``before`` is called with
+the view's argument: a response that it returns or raises refuses, and None goes on. Cookies that it sets in the session
+or in ``request.response`` leave with the 101:
 
     def logged_in(request):
         if request.authenticated_userid is None:
@@ -26,8 +27,9 @@ view's argument: a response that it returns or raises refuses, None goes on. Wha
         conn.send(f"hello {request.authenticated_userid}")
 
 A connection that is detached from its view goes on after tweens and finished callbacks have run: pyramid_tm's
-transaction is over, and a database session bound to it is closed. Begin one of your own for each message, and read what
-you need of ``request`` (properties that look into a database, too) in ``before``. ``get_current_request()`` is None.
+transaction is over, and a database session bound to it is closed. Begin a transaction of your own for each message, and
+read in ``before`` what you need of ``request``, including properties that query a database. ``get_current_request()``
+is None.
 """
 
 from __future__ import annotations
@@ -78,11 +80,12 @@ def websocket_view(
     Args:
         handler: called with the `Conn` of each request that was upgraded, in a thread of its own or in the view.
         upgrader: the options of the handshake and of the connection; without it those of ``Upgrader()``.
-        before: see the top of the module.
+        before: called with the view's argument before the handshake; see the top of the module.
         detach: where the handler runs: see `Upgrader.serve`.
         max_connections: how many at a time, of all views of this process; one more is refused (503). None: no limit.
 
-    Raises ValueError, TypeError: an argument is wrong.
+    Raises:
+        ValueError, TypeError: an argument is invalid, or the handler is a coroutine function.
     """
     serve = serving(upgrader, detach=detach, max_connections=max_connections)
     check_before(before)
@@ -103,7 +106,7 @@ def _view(handler: Handler[Target], before: Callable[..., object] | None, serve:
             refusal = before(target)
             if refusal is not None:
                 return refusal
-        request: Any = getattr(target, "request", target)  # of an instance of a view class
+        request: Any = getattr(target, "request", target)  # an instance of a view class has it as an attribute
 
         def run(conn: Conn) -> object:
             if conn.detached:  # else the request would keep the server's streams for as long as the handler runs
@@ -114,14 +117,14 @@ def _view(handler: Handler[Target], before: Callable[..., object] | None, serve:
         answer = serve(request.environ, run, response_headers=cookies)
         headers = answer.headers if answer.is_websocket else [*answer.headers, *cookies]
         body = [answer.body] if answer.body else []  # a 101 iterates as empty
-        # With a list of headers WebOb leaves them as they are: it drops the Content-Type of a 101, which wsgiref needs.
+        # WebOb drops the Content-Type of a 101, which wsgiref needs, unless the headers are given as a list.
         return Response(status=f"{answer.status} {answer.reason}".rstrip(), headerlist=headers, app_iter=body)
 
     return view
 
 
 def _cookies(request: Any) -> list[tuple[str, str]]:
-    """What the request's response is to set, by itself or by the callbacks that sessions add; they have run then."""
+    """The cookies of the request's response, after its callbacks have run: sessions set theirs in one."""
     response = request.response
     request._process_response_callbacks(response)
     return [("Set-Cookie", value) for value in response.headers.getall("Set-Cookie")]

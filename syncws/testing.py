@@ -1,12 +1,12 @@
-"""Tools for tests of programs that use syncws, and of syncws itself. No network but loopback, no mocks of sockets
-where a real one will do.
+"""Tools for tests of programs that use syncws, and of syncws itself. They use the loopback interface only, and a mock
+of a socket only where a real one will not do.
 
 * `pair()`: two connections, server and client, over a socketpair.
 * `peer()`: one connection, and a `Peer` that speaks raw frames to it, good and bad ones, cut anywhere.
-* `ScriptedSocket`: a socket that follows a script and counts the system calls it stands for.
-* `running()`: a server in a thread, ended with the block.
+* `ScriptedSocket`: a socket that follows a script and counts the system calls that it stands for.
+* `running()`: a server in a thread, which is shut down at the end of the block.
 * `connect()`: a client's connection to a WebSocket view of a WSGI application, without a server or a port.
-* `LeakChecks`: a TestCase mixin that fails a test which leaves threads, sockets or warnings behind.
+* `LeakChecks`: a TestCase to inherit from, which fails a test which leaves threads, descriptors or unseen exceptions.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from .errors import MessageType
 #: An agreement on permessage-deflate for both sides of a pair.
 DEFLATE = Agreement(outbound_bits=15, header="")
 
-#: What the client of a pair has for the answer to its handshake.
+#: The answer that the client of a pair has in conn.response: there was no handshake.
 _SWITCHED = ReceivedResponse(101, "Switching Protocols", Headers())
 
 
@@ -55,11 +55,18 @@ def pair(
     request: Request | None = None,
     **options: Unpack[ConnKeywords],
 ) -> Iterator[tuple[Conn, Conn]]:
-    """(server, client): two connections that talk to each other; cut at the end of the block.
+    """(server, client): two connections that talk to each other; both are cut at the end of the block.
 
-    options are those of `ConnOptions`, for both sides; server and client hold those of one side. buffer makes the
-    sockets' own buffers that many bytes, so that a peer which does not read is soon stuck. request is what a handler
-    finds in ``conn.request``, by default ``Request("GET", "/")``.
+    Args:
+        compression: whether both agreed on permessage-deflate (RFC 7692).
+        buffer: bytes of the sockets' own buffers, about; a small number makes a peer that does not read stuck soon.
+            None: as the system has them.
+        server, client: options of `ConnOptions` for one side.
+        request: ``conn.request`` of the server's side, by default ``Request("GET", "/")``.
+        options: those of `ConnOptions`, for both sides.
+
+    Raises:
+        ValueError, TypeError: an option is invalid.
     """
     of_server = replace(ConnOptions(**options), **(server or {}))
     of_client = replace(ConnOptions(**options), **(client or {}))
@@ -78,7 +85,10 @@ def pair(
 def peer(
     *, client: bool = False, compression: bool = False, buffer: int | None = None, **options: Unpack[ConnKeywords]
 ) -> Iterator[tuple[Conn, Peer]]:
-    """(conn, peer): a connection (a client's, if client is set) and its raw opposite; both closed at the end."""
+    """(conn, peer): a connection and its raw other end; both are closed at the end of the block.
+
+    client says whether conn is the client's; everything else is as for `pair`.
+    """
     own = ConnOptions(**options)
     agreement = DEFLATE if compression else None
     ours, theirs = socketpair(buffer)
@@ -91,7 +101,7 @@ def peer(
 
 
 def socketpair(buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
-    """Two connected TCP sockets of the loopback interface, with buffers of about that many bytes."""
+    """Two connected TCP sockets of the loopback interface, with buffers of about that many bytes. Raises OSError."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         if buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -110,7 +120,7 @@ def socketpair(buffer: int | None = None) -> tuple[socket.socket, socket.socket]
 
 
 class Frame(NamedTuple):
-    """A frame as it was on the wire, unmasked."""
+    """A frame as it was on the wire, with its payload unmasked (RFC 6455 section 5.2)."""
 
     opcode: int
     payload: bytes
@@ -121,17 +131,22 @@ class Frame(NamedTuple):
 class Peer:
     """The raw other end of a connection: sends bytes and frames as told, and reads frames as they are.
 
+    Every call raises TimeoutError if it has to wait for ten seconds, and OSError if the connection broke.
+
+    * ``socket``: its end of the connection, for what the methods do not do;
+    * ``masked``: whether it is a client, whose frames are masked.
+
     Concurrency: for one thread.
     """
 
     def __init__(self, sock: socket.socket, *, masked: bool) -> None:
         self.socket = sock
-        self.masked = masked  # whether this end is a client, whose frames are masked
+        self.masked = masked
         self._buffer = b""
         sock.settimeout(10)  # a test that waits for what never comes fails instead of hanging
 
     def send(self, data: bytes, *, cut: int | None = None) -> None:
-        """Send bytes; with cut, in pieces of that many."""
+        """Send bytes; with cut, in pieces of that many bytes."""
         for start in range(0, len(data), cut or len(data) or 1):
             self.socket.sendall(data[start : start + (cut or len(data))])
 
@@ -145,7 +160,7 @@ class Peer:
         masked: bool | None = None,
         cut: int | None = None,
     ) -> None:
-        """Send one frame, valid or not."""
+        """Send one frame, valid or not: see `frame`. With cut it is sent in pieces of that many bytes."""
         self.send(self.frame(opcode, payload, fin=fin, rsv1=rsv1, masked=masked), cut=cut)
 
     def frame(
@@ -158,7 +173,11 @@ class Peer:
         masked: bool | None = None,
         length: int | None = None,
     ) -> bytes:
-        """The bytes of one frame; length declares another than that of the payload."""
+        """The bytes of one frame, valid or not.
+
+        A str is encoded as UTF-8. masked overrides this peer's own ``masked``. length is what the header declares, by
+        default the payload's length in bytes.
+        """
         data = payload.encode() if isinstance(payload, str) else payload
         size = len(data) if length is None else length
         second = 0x80 if (self.masked if masked is None else masked) else 0
@@ -175,12 +194,12 @@ class Peer:
         return head + data
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Send a close frame."""
+        """Send a close frame, whatever the code is; None makes an empty one."""
         payload = b"" if code is None else code.to_bytes(2) + reason.encode()
         self.send_frame(MessageType.CLOSE, payload)
 
     def receive_frame(self) -> Frame:
-        """The next frame. Raises EOFError at the end of the stream, TimeoutError after ten seconds."""
+        """The next frame. Raises EOFError if the connection ends before the frame does."""
         first, second = self._exactly(2)
         size = second & 0x7F
         if size > 125:
@@ -191,14 +210,14 @@ class Peer:
         return Frame(first & 0x0F, data, bool(first & 0x80), bool(first & 0x40))
 
     def receive_close(self) -> tuple[int | None, str]:
-        """(code, reason) of the next frame, which must be a close; code None for an empty one."""
+        """(code, reason) of the next frame; (None, "") if it is empty. Raises AssertionError if it is no close."""
         frame = self.receive_frame()
         if frame.opcode != MessageType.CLOSE:
             raise AssertionError(f"expected a close frame, got {frame}")
         return int.from_bytes(frame.payload[:2]) if frame.payload else None, frame.payload[2:].decode()
 
     def at_end(self) -> bool:
-        """Whether the connection ends here: waits for the next byte, and there is none."""
+        """Whether the connection ends here: waits until a byte comes, or the end of the stream, or a reset."""
         try:
             return not self._buffer and self.socket.recv(1) == b""
         except ConnectionResetError:
@@ -223,11 +242,14 @@ class Peer:
 class ScriptedSocket:
     """A socket for `Transport` that follows a script and counts calls, each of which would be a system call.
 
-    incoming is a list of what each recv gives: bytes, or an exception to raise; at its end recv gives b"". room is how
-    many bytes each send takes: a list of numbers and exceptions; at its end send takes everything. A BlockingIOError
-    stands for "nothing came in time" and "no room"; whoever waits for the socket finds it ready at once.
+    Args:
+        incoming: what each recv returns: bytes, or an exception to raise. After the last one recv returns b"".
+        room: how many bytes each send takes, or an exception to raise. After the last one send takes everything.
 
-    Concurrency: as of `Transport`: for one thread that receives and one that sends.
+    A BlockingIOError in them stands for "nothing came in time" and "no room". select and poll find the socket ready at
+    once. ``sent`` holds all that was sent, ``calls`` the name of every call.
+
+    Concurrency: like a `Transport`: one thread receives and one sends.
     """
 
     family = socket.AF_INET
@@ -237,7 +259,7 @@ class ScriptedSocket:
         self.room = list(room or [])
         self.sent = bytearray()
         self.calls: list[str] = []
-        self._ready: tuple[socket.socket, ...] = ()  # a real pair that is always ready, for who waits
+        self._ready: tuple[socket.socket, ...] = ()  # a real pair, always ready, for select and poll
 
     def recv(self, size: int) -> bytes:
         self.calls.append("recv")
@@ -273,7 +295,7 @@ class ScriptedSocket:
         return len(taken)
 
     def count(self, *names: str) -> int:
-        """How many calls there were of these names."""
+        """How many calls had one of these names, such as "recv", "send"."""
         return sum(call in names for call in self.calls)
 
     def setsockopt(self, *arguments: Any) -> None:
@@ -309,7 +331,16 @@ class ScriptedSocket:
 
 @contextlib.contextmanager
 def running(server: Server, *, timeout: float = 10) -> Iterator[Server]:
-    """Serve from a thread for the length of the block, then shut down; fails if a handler is still running then."""
+    """Serve from a thread for the length of the block, then shut the server down.
+
+    Args:
+        timeout: seconds that handlers have to end, before their connections are cut.
+
+    Raises:
+        AssertionError: a handler is still running after that, although its connection was cut. An exception of the
+            block is raised instead, if there is one.
+        RuntimeError: `Server.start` could not start a thread, or the server has workers or serves already.
+    """
     server.start()
     try:
         yield server
@@ -327,25 +358,26 @@ def connect(
     headers: HeaderSource | None = None,
     **dialer_options: Unpack[DialerKeywords],
 ) -> Iterator[Conn]:
-    """A client's connection to a WebSocket view of a WSGI application; closed at the end of the block.
+    """A client's connection to a WebSocket view of a WSGI application; it is closed at the end of the block.
 
     The application is hosted as ``Server(wsgi_app=app)`` hosts it, in a thread, for this one request, over a
     socketpair: no port is used. The client is at 127.0.0.1 and asks for ``http://localhost``.
 
     Args:
-        path: with its query string, if there is one.
-        headers: further ones for the request, such as Cookie, or Origin.
-        dialer_options: see Dialer. Its handshake_timeout is 10 seconds; it has no proxy.
+        path: begins with a slash; a query string may follow.
+        headers: further headers of the request, such as Cookie or Origin.
+        dialer_options: those of `Dialer`, except proxy and net_dial. handshake_timeout is 10 seconds by default.
 
     Raises:
         BadHandshakeError: the application refused; ``response`` is its answer.
+        TimeoutError: the application gave no answer within handshake_timeout.
         AssertionError: the handler is still running ten seconds after the connection was closed.
-        ValueError, TypeError: an argument is wrong.
+        ValueError, TypeError: an argument is invalid.
     """
     if not path.startswith("/"):
         raise ValueError(f'a path begins with a slash, such as "/echo", and {path!r} does not')
     options: DialerKeywords = {"handshake_timeout": 10.0, **dialer_options}
-    dialer = Dialer(net_dial=lambda *_: theirs, proxy=None, **options)  # type: ignore[misc]  # else it is a TypeError
+    dialer = Dialer(net_dial=lambda *_: theirs, proxy=None, **options)  # type: ignore[misc]  # TypeError for those two
     gateway = Gateway(app, max_body_size=None, body_timeout=10)
     theirs, ours = socket.socketpair()
     thread = threading.Thread(target=_host_one, args=(gateway, ours), name="syncws-testing", daemon=True)
@@ -359,16 +391,16 @@ def connect(
             with dialer.dial(f"ws://localhost{path}", headers) as conn:
                 yield conn
         finally:
-            theirs.close()  # if it was not dialed
+            theirs.close()  # the dialer has not closed it if it never got it
             thread.join(10)
             if thread.is_alive() and sys.exc_info()[0] is None:
                 raise AssertionError(f"the handler of {path} is still running 10 s after its connection was closed")
 
 
 def _host_one(gateway: Gateway, sock: socket.socket) -> None:
-    """Host one request, and what becomes of it, and close the connection."""
+    """Serve one request of the application, and the WebSocket that it may become; then close the connection."""
     transport = Transport(sock)
-    # As of a connection over TCP: applications look at it, and may not expect "".
+    # Addresses like those of TCP: applications look at them, and may not expect "".
     transport.local_address, transport.remote_address = ("127.0.0.1", 80), ("127.0.0.1", 49152)
     http = HTTPConnection(transport)
     conns: list[Conn] = []
@@ -377,7 +409,7 @@ def _host_one(gateway: Gateway, sock: socket.socket) -> None:
         if request is not None:
             request.on_upgrade = conns.append
             gateway.serve(http, request, f"connect {request.path}")
-    except OSError:  # the client is gone; it says why
+    except OSError:  # the client has gone, and raises its own error
         pass
     finally:
         for conn in conns:
@@ -386,10 +418,10 @@ def _host_one(gateway: Gateway, sock: socket.socket) -> None:
 
 
 class LeakChecks(unittest.TestCase):
-    """Fails a test that leaves a thread, a socket or another descriptor, or an unraisable exception behind.
+    """Fails a test that leaves a thread, a socket or another descriptor, or an exception that nobody saw.
 
-    Everything a test starts must be gone when its cleanups have run, but for threads that end by themselves within
-    grace seconds.
+    Whatever a test starts must be gone when its cleanups have run; it has ``grace`` seconds to end by itself.
+    Descriptors are checked where /proc tells them (Linux). Inherit from it; a setUp of your own calls super().setUp().
     """
 
     grace = 5.0
@@ -397,28 +429,28 @@ class LeakChecks(unittest.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        # The drain thread ends by itself, but no test is to wait a second for it.
+        # The drain thread ends by itself after a second of rest. Shorter, so that no test waits for it.
         self.addCleanup(setattr, drain, "IDLE", drain.IDLE)
         drain.IDLE = 0.02
         self._threads_before = set(threading.enumerate())
         gc.collect()
         if not LeakChecks._has_frozen:
             LeakChecks._has_frozen = True
-            gc.freeze()  # what is there before the first test, which each later collection would look at again
+            gc.freeze()  # collections leave out what is there before the first test, and so are faster
         self._fds_before = _open_fds()
         self._unraised: list[str] = []
         previous, sys.unraisablehook = sys.unraisablehook, self._note_unraisable
         thread_hook, threading.excepthook = threading.excepthook, self._note_thread
         self.addCleanup(setattr, threading, "excepthook", thread_hook)
         self.addCleanup(setattr, sys, "unraisablehook", previous)
-        # Registered before and so run after every cleanup of the test itself, while the hooks are still in place.
+        # Registered here, before every cleanup of the test itself, and so run after them; the hooks are removed later.
         self.addCleanup(self._check_nothing_left)
 
     def _note_unraisable(self, unraisable: Any) -> None:
         self._unraised.append(f"{unraisable.exc_value!r} in {unraisable.object!r}")
 
     def _note_thread(self, arguments: Any) -> None:
-        if arguments.exc_type is SystemExit:  # which ends a thread without a word, as it does without this hook
+        if arguments.exc_type is SystemExit:  # it ends a thread without an error; the standard hook ignores it too
             return
         self._unraised.append(f"{arguments.exc_value!r} in {arguments.thread!r}")
 
@@ -435,7 +467,7 @@ class LeakChecks(unittest.TestCase):
 
 
 def await_(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Wait until a condition holds, at most that long; whether it does. For what has no event to wait on."""
+    """Wait until a condition holds, for at most so many seconds; returns whether it does. Where no event tells it."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -445,7 +477,7 @@ def await_(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def _open_fds() -> set[tuple[str, str]]:
-    """Descriptors of this process and what they are open on; empty where the system does not tell."""
+    """The descriptors of this process, and what each is open on; empty where the system does not tell."""
     found: set[tuple[str, str]] = set()
     try:
         names = os.listdir("/proc/self/fd")

@@ -1,4 +1,4 @@
-"""WebSocket in WSGI applications, on the server that they run on already. What frameworks' glue is made of.
+"""WebSocket in WSGI applications, on the server that they run on already. The modules for frameworks are made of this.
 
     @syncws.wsgi.websocket
     def echo(conn):
@@ -10,8 +10,8 @@
             return echo(environ, start_response)
         ...
 
-Whatever a request has to pass before, such as a check of who is logged in, is the application's own code in front of
-that call; `syncws.Upgrader.serve` is the same without the decorator, and passes arguments on to the handler:
+A check of the request, such as who is logged in, is the application's own code before that call.
+`syncws.Upgrader.serve` is the same without the decorator, and passes arguments on to the handler:
 
     return upgrader.serve(environ, chat, user)(environ, start_response)
 
@@ -68,16 +68,18 @@ def websocket(
     detach: bool | None = None,
     max_connections: int | None = MAX_CONNECTIONS,
 ) -> WSGIApplication | Callable[[Callable[[Conn], object]], WSGIApplication]:
-    """Make a WSGI application of handler(conn). Used as ``@websocket`` or ``@websocket(upgrader=...)``.
+    """Make a WSGI application of ``handler(conn)``. Used as ``@websocket`` or ``@websocket(upgrader=...)``.
 
-    The connection is closed when the handler returns (1000) or raises (1011).
+    The connection is closed when the handler returns (1000) or raises (1011, logged on "syncws.wsgi"). For any thread.
 
     Args:
-        upgrader: decides who may connect, and how; None for ``Upgrader()``.
+        handler: called with the `Conn` of each request that was upgraded, in a thread of its own or in the
+            application's.
+        upgrader: the options of the handshake and of the connection; None for ``Upgrader()``.
         detach, max_connections: see `Upgrader.serve`.
 
     Raises:
-        ValueError, TypeError: an argument is wrong.
+        ValueError, TypeError: an argument is invalid, or the handler is a coroutine function.
     """
     serve = serving(upgrader, detach=detach, max_connections=max_connections)
 
@@ -93,28 +95,29 @@ def websocket(
 
 
 def open_connections() -> int:
-    """How many WebSocket connections this process serves inside its WSGI server."""
+    """How many WebSocket connections this process serves inside its WSGI server. For any thread."""
     return len(guests())
 
 
 def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float = 3.0) -> int:
-    """Close every connection of this process, wait for the handlers, cut what is left.
+    """Close every connection of this process, wait for the handlers, and cut what is left.
 
-    The end of the process does it by itself, where it ends in order; SIGTERM does not end it in order under servers
-    that have no handler for it (werkzeug, waitress, cheroot, wsgiref): call this from the application's own. While it
-    lasts, new connections are refused with 503. Connections of a syncws.Server are its own to shut down.
+    A process that ends in order does it by itself. Some servers have no handler for SIGTERM (werkzeug, waitress,
+    cheroot, wsgiref), so that it does not end the process in order: there, call this from a signal handler of your own.
+    While it lasts, new connections are refused with 503. It leaves out those of a `syncws.Server`, which has a shutdown
+    of its own.
+
+    Any thread may call it. A handler that does is neither waited for, nor is its own connection closed.
 
     Args:
-        code, reason: what the peers are told.
+        code, reason: those of the close frame that the peers get.
         timeout: seconds to wait for peers and handlers.
 
-    Called by a handler, it neither closes nor waits for that handler's own connection.
-
     Returns:
-        How many handlers still run although their connections were cut.
+        How many handlers are still running although their connections were cut.
 
     Raises:
-        ValueError, TypeError: the code or the reason may not be sent; the timeout is no number of seconds.
+        ValueError, TypeError: the code or the reason may not be sent, or the timeout is no number of seconds.
     """
     format_close_message(code, reason)
     check_wait("timeout", timeout)

@@ -203,3 +203,8 @@ class FalconTests(WSGICase):
         ):
             with self.subTest(wrong=wrong), self.assertRaisesRegex((TypeError, ValueError), said):
                 WebSocketResource(**{"handler": echo, **wrong})  # type: ignore[arg-type]
+
+    def test_wrong_upgrader_of_serve(self) -> None:
+        """serve refuses an upgrader that is none, before it looks at the request."""
+        with self.assertRaisesRegex(TypeError, "upgrader must be an Upgrader"):
+            serve(object(), object(), echo, upgrader="v1")  # type: ignore[arg-type]

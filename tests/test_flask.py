@@ -871,7 +871,7 @@ class ConfigTests(FlaskCase):
             (
                 "SYNCWS_OPTIONS",
                 {"limit": 1},
-                "SYNCWS_OPTIONS: 'limit' is no option of syncws.Upgrader; there are .*read",
+                "SYNCWS_OPTIONS: 'limit' is no option of syncws.Upgrader; its options are .*read",
             ),
             ("SYNCWS_OPTIONS", {"max_message_size": 1}, "SYNCWS_OPTIONS: .* of flask-sock; here it is 'read_limit'"),
             ("SYNCWS_OPTIONS", {"read_limit": -1}, "SYNCWS_OPTIONS: read_limit must be at least 0"),
