@@ -527,6 +527,25 @@ class ClientByThisSide(ServerByThisSide):
     client = True
 
 
+class ServerStarted(ConnCase):
+    """A close that somebody else sees to: at the end of a process."""
+
+    def test_it_is_sent_and_nothing_else(self) -> None:
+        """The peer is told; nobody waits, and no timer is set."""
+        conn, peer = self.peer()
+        with mock.patch.object(drain, "call_at") as call_at:
+            conn._start_close(1001, "going")
+        self.assertEqual(peer.receive_close(), (1001, "going"))
+        call_at.assert_not_called()
+        self.assertFalse(conn.closed)
+
+
+class ClientStarted(ServerStarted):
+    """The same for a client."""
+
+    client = True
+
+
 class ServerNoThread(ConnCase):
     """There is no thread to be had that would cut the connection."""
 
@@ -620,6 +639,7 @@ class ServerLingersBehind(ConnCase):
         with mock.patch.object(drain, "call_at") as call_at:
             conn.close()
         self.assertEqual((sock.count("recv"), sock.count("close")), (1, 0))
+        self.assertEqual(sock.count("shutdown"), 0 if self.client else 2)  # a server ends TCP, with its answer and here
         (_, cut) = call_at.call_args.args
         cut()
         self.assertEqual(sock.count("close"), 1)

@@ -8,6 +8,8 @@ import random
 import threading
 import time
 import zlib
+from typing import Any
+from unittest import mock
 
 from syncws import (
     BINARY,
@@ -15,12 +17,14 @@ from syncws import (
     TEXT,
     CloseError,
     ConcurrencyError,
+    Conn,
     ProtocolError,
     ReadLimitError,
     ReadTimeout,
     join_messages,
 )
-from syncws.testing import await_
+from syncws._net.transport import Transport
+from syncws.testing import Peer, ScriptedSocket, await_
 from tests.conn.cases import ConnCase, deflate, elapsed, moved_clock
 from tests.tasks import PATIENCE, assert_same_end
 
@@ -1016,6 +1020,58 @@ class ServerJSON(ConnCase):
 
 
 class ClientJSON(ServerJSON):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerScripted(ConnCase):
+    """What a read does with bytes, and errors, that a real socket gives too seldom."""
+
+    def _scripted(self, *incoming: bytes | BaseException) -> tuple[Conn, ScriptedSocket]:
+        sock = ScriptedSocket(incoming=list(incoming))
+        conn = Conn(Transport(sock), client=self.client)  # type: ignore[arg-type]
+        self.addCleanup(conn.close_now)
+        return conn, sock
+
+    def _frame(self, payload: bytes) -> bytes:
+        return Peer(mock.Mock(), masked=not self.client).frame(BINARY, payload)
+
+    def test_what_tls_wants_to_say_leaves_at_once(self) -> None:
+        """A receive that leaves bytes of TLS in the transport, as an answer to the peer's, lets them leave."""
+        frame = self._frame(bytes(400_000))
+        for pieces in ([frame[:200_000], frame[200_000:]], [self._frame(b"small")]):
+            conn, sock = self._scripted(*pieces)
+            transport = conn.transport
+            conn._inbound._is_tls = True
+            answers = iter([b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9"])
+
+            def answering(receive: Any, transport: Any = transport, answers: Any = answers) -> Any:
+                def call(*arguments: Any) -> Any:
+                    came = receive(*arguments)
+                    self.assertFalse(transport.pending)  # what the receive before this one left is gone
+                    transport.rest = memoryview(next(answers))
+                    return came
+
+                return call
+
+            transport.receive = answering(transport.receive)  # type: ignore[method-assign]
+            transport.receive_into = answering(transport.receive_into)  # type: ignore[method-assign]
+            conn.receive()
+            self.assertFalse(transport.pending)
+            self.assertEqual(sock.sent, b"123456789"[: len(sock.sent)])
+
+    def test_a_reset_inside_a_large_message(self) -> None:
+        """A socket that breaks while a large message is received in place is the end, with its cause."""
+        reset = ConnectionResetError(104, "Connection reset by peer")
+        conn, sock = self._scripted(self._frame(bytes(400_000))[:200_000], reset)
+        end = self.assert_ends(conn.receive, 1006, CloseError)
+        self.assertIs(end.__cause__, reset)
+        self.assertIn("recv_into", sock.calls)
+        self.assertEqual(sock.count("close"), 1)
+
+
+class ClientScripted(ServerScripted):
     """The same for a client."""
 
     client = True

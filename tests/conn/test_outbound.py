@@ -17,6 +17,7 @@ from syncws import (
     CloseError,
     CloseSentError,
     ConcurrencyError,
+    Conn,
     PreparedMessage,
     WriteTimeout,
     format_close_message,
@@ -119,6 +120,23 @@ class ServerFrames(ConnCase):
             conn.write_message(TEXT, b"x")
         conn.send("fine")
         self.assertEqual(peer.receive_frame()[:2], (TEXT, b"fine"))
+
+    def test_a_mistake_is_told_before_the_state(self) -> None:
+        """A close that may not be sent is a ValueError also where nothing can be sent any more."""
+        conn, _ = self.peer()
+        conn.close(timeout=0)
+        with self.assertRaises(ValueError):
+            conn.write_control(CLOSE, b"\x03")
+
+    def test_a_level_that_is_none(self) -> None:
+        """A level that zlib does not know is refused when it is given, and changes nothing."""
+        conn, peer = self.peer(compression=True)
+        with self.assertRaises(ValueError):
+            conn.set_compression_level(10)
+        conn.send("compressed " * 50)
+        self.assertEqual(inflate(peer.receive_frame().payload), b"compressed " * 50)
+        with self.assertRaises(ValueError):
+            Conn(conn.transport, client=self.client, compression_level=10)
 
     def test_an_error_advises_what_is_there(self) -> None:
         """What is no message is refused with the name of the method that sends it."""
