@@ -52,7 +52,7 @@ from benchmarks import (
 from benchmarks.job import Finding, Job, LoadError, Processor
 from benchmarks.turns import Comparison, Figures, Reading, Setting
 from syncws.testing import LeakChecks, running
-from tests import certificates
+from tests import certificates, handshakes
 from tests.partners import heavy, need
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +62,7 @@ PACKAGES = ("matplotlib", "psutil", "tqdm")
 
 SHORT = {"seconds": 0.05, "patience": 10.0}
 
-ACCEPT = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+ACCEPT = f"Sec-WebSocket-Accept: {handshakes.ACCEPT}"
 UPGRADED = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{ACCEPT}\r\n"
 COMPRESSED = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 

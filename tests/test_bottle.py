@@ -10,8 +10,9 @@ import bottle
 import syncws
 from syncws._server.upgrader import Upgrader
 from syncws.bottle import websocket
+from tests.handshakes import HEADERS
 from tests.tasks import PATIENCE
-from tests.wsgi.cases import HANDSHAKE, WAYS, WSGICase
+from tests.wsgi.cases import WAYS, WSGICase
 
 SECRET = "a secret"
 
@@ -120,7 +121,7 @@ class BottleTests(WSGICase):
         self.assertEqual(answer.status, 400)
         self.assertIn(b"WebSocket", answer.body)
         self.assertEqual(answer.cookies(), "a=b")
-        answer = self.ask(f"{url}/echo", headers={**HANDSHAKE, "Origin": "http://elsewhere.example"})
+        answer = self.ask(f"{url}/echo", headers={**HEADERS, "Origin": "http://elsewhere.example"})
         self.assertEqual(answer.status, 403)
         self.assertIsNone(answer.headers["Upgrade"])
 

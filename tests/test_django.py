@@ -24,8 +24,9 @@ import syncws
 import syncws.wsgi
 from syncws._server.upgrader import Upgrader
 from syncws.testing import await_, connect
+from tests.handshakes import HEADERS
 from tests.tasks import PATIENCE
-from tests.wsgi.cases import HANDSHAKE, WSGICase, each_way
+from tests.wsgi.cases import WSGICase, each_way
 
 URLS = types.ModuleType("urls")
 FOLDER = Path(tempfile.gettempdir()) / f"syncws-django-{threading.get_native_id()}"
@@ -176,7 +177,7 @@ class ViewTests(DjangoCase):
         self.assertEqual(answer.headers["Content-Type"], "text/plain; charset=utf-8")
         answer = self.ask(f"{url}/echo", headers={"Connection": "Upgrade"})
         self.assertEqual((answer.status, answer.headers["Upgrade"]), (426, None))
-        self.assertEqual(self.ask(f"{url}/echo", "POST", HANDSHAKE).status, 403)
+        self.assertEqual(self.ask(f"{url}/echo", "POST", HEADERS).status, 403)
 
     def test_origin(self) -> None:
         """Pages of the same host may connect, others only if the upgrader says so."""
@@ -284,7 +285,7 @@ class ViewTests(DjangoCase):
         """Django's own test client, which has no connection to take over, gets refusals and the 501."""
         view = websocket_view(before=lambda request: None if request.GET else HttpResponseForbidden())(echo)
         self.route(path("echo", view))
-        headers = {**HANDSHAKE, "Host": "127.0.0.1"}
+        headers = {**HEADERS, "Host": "127.0.0.1"}
         self.assertEqual(Client().get("/echo", headers=headers).status_code, 403)
         self.assertEqual(Client().get("/echo?1=1").status_code, 400)
         with self.assertLogs("syncws.server", "ERROR"):

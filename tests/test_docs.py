@@ -22,6 +22,7 @@ from syncws._conn import states
 from syncws._net import connector
 from syncws._net.attempt import Attempt
 from syncws.testing import LeakChecks
+from tests.handshakes import asking
 
 from .source import Defined, locks, threads
 from .test_layout import FLOORS
@@ -44,11 +45,6 @@ _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*(\(\))?")
 _PLACE = re.compile(r"`([A-Za-z_][\w.]*)`\s(?:in\s|\()`(syncws/[\w/]+\.py)`")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-_HANDSHAKE = (
-    b"GET /%s HTTP/1.1\r\nHost: docs\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 
 
 class PagesTests(unittest.TestCase):
@@ -201,9 +197,9 @@ class BlocksTests(LeakChecks):
 
 def _ask(address: Any) -> None:
     """A server answers a WebSocket handshake with a 101, on one of the paths that pages use."""
-    for path in (b"ws", b"echo"):
+    for path in ("/ws", "/echo"):
         with socket.create_connection(address, timeout=5) as client:
-            client.sendall(_HANDSHAKE % path)
+            client.sendall(asking(path, "docs"))
             head = client.recv(4096)
         if head.startswith(b"HTTP/1.1 101 "):
             return

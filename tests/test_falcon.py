@@ -10,8 +10,9 @@ import falcon
 import syncws
 from syncws._server.upgrader import Upgrader
 from syncws.falcon import WebSocketResource, serve
+from tests.handshakes import HEADERS
 from tests.tasks import PATIENCE
-from tests.wsgi.cases import HANDSHAKE, WAYS, WSGICase
+from tests.wsgi.cases import WAYS, WSGICase
 
 
 def echo(req: falcon.Request, conn: syncws.Conn) -> None:
@@ -137,7 +138,7 @@ class FalconTests(WSGICase):
         self.assertEqual(answer.status, 400)
         self.assertIn(b"WebSocket", answer.body)
         self.assertEqual(answer.headers.get_all("Content-Type"), ["text/plain; charset=utf-8"])
-        answer = self.ask(f"{url}/echo", headers={**HANDSHAKE, "Origin": "http://elsewhere.example"})
+        answer = self.ask(f"{url}/echo", headers={**HEADERS, "Origin": "http://elsewhere.example"})
         self.assertEqual(answer.status, 403)
         self.assertIsNone(answer.headers["Upgrade"])
 

@@ -28,6 +28,7 @@ import syncws
 from syncws.flask import Sock
 from syncws.testing import LeakChecks, await_, connect
 from syncws.wsgi import open_connections
+from tests.handshakes import HEADERS
 from tests.tasks import PATIENCE, Task, linger_briefly
 
 
@@ -1016,14 +1017,8 @@ class UntouchedTests(FlaskCase):
         Sock(app).route("/echo")(echo)
         client = app.test_client()
         self.assertEqual(client.get("/context").text, "shop")
-        handshake = {
-            "Connection": "Upgrade",
-            "Upgrade": "websocket",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-        }
         with self.assertLogs("syncws", logging.ERROR):
-            self.assertEqual(client.get("/echo", headers=handshake).status_code, 501)
+            self.assertEqual(client.get("/echo", headers=HEADERS).status_code, 501)
 
 
 class LoadTests(FlaskCase):

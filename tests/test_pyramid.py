@@ -8,8 +8,9 @@ from typing import Any
 
 import syncws
 from syncws._server.upgrader import Upgrader
+from tests.handshakes import HEADERS
 from tests.tasks import PATIENCE
-from tests.wsgi.cases import HANDSHAKE, WAYS, WSGICase
+from tests.wsgi.cases import WAYS, WSGICase
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what Pyramid and WebOb import: pkg_resources, cgi
@@ -183,7 +184,7 @@ class PyramidTests(WSGICase):
         answer = self.ask(f"{url}/echo")
         self.assertEqual(answer.status, 400)
         self.assertIn(b"WebSocket", answer.body)
-        answer = self.ask(f"{url}/echo", headers={**HANDSHAKE, "Origin": "http://elsewhere.example"})
+        answer = self.ask(f"{url}/echo", headers={**HEADERS, "Origin": "http://elsewhere.example"})
         self.assertEqual(answer.status, 403)
         self.assertIsNone(answer.headers["Upgrade"])
         self.assertEqual(answer.headers.get_all("Content-Type"), ["text/plain; charset=utf-8"])

@@ -24,6 +24,7 @@ from syncws._base.version import __version__
 from syncws._cli import serve as cli
 from syncws.testing import LeakChecks
 from tests import certificates
+from tests.handshakes import asking
 from tests.server.cases import Client
 from tests.tasks import PATIENCE, written
 
@@ -415,10 +416,7 @@ class ServeTests(CommandCase):
     def test_a_second_signal(self) -> None:
         """A second signal ends the server without waiting for the connections that are left."""
         with self.serving("cli_app:app", "--port", "0") as served, Client(("127.0.0.1", served.port)) as client:
-            client.socket.sendall(
-                b"GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            )
+            client.socket.sendall(asking("/echo"))
             peer = client.upgraded()
             served.process.send_signal(signal.SIGINT)
             self.assertEqual(peer.receive_close(), (1001, ""))  # which this client does not answer

@@ -28,15 +28,13 @@ from syncws._server.upgrader import Upgrader
 from syncws.errors import ConnectionClosed, MessageType
 from syncws.testing import LeakChecks, Peer
 from tests.certificates import contexts
+from tests.handshakes import ACCEPT, KEY
 from tests.tasks import Task
 
 HEAVY = os.environ.get("SYNCWS_HEAVY", "0")
 
 #: Seconds after which something that should happen counts as never happening.
 WAIT = 20.0
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 def size(small: int, full: int) -> int:

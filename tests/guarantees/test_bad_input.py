@@ -35,6 +35,7 @@ from syncws._server.upgrader import Upgrader
 from syncws.errors import ConnectionClosed, ProtocolError, WebSocketError
 from syncws.testing import Peer, ScriptedSocket, await_, running, socketpair
 from tests.certificates import contexts
+from tests.handshakes import KEY
 from tests.tasks import Task, assert_same_end
 
 from .support import (
@@ -173,7 +174,7 @@ class Maker:
         b"Connection: Upgrade",
         b"Upgrade: websocket",
         b"Sec-WebSocket-Version: 13",
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        f"Sec-WebSocket-Key: {KEY}".encode(),
     )
     STRANGE = (
         b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=99",

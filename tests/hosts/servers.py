@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 
 from syncws.testing import Peer, await_
 from tests import certificates
+from tests.handshakes import ACCEPT, KEY
 from tests.partners import need
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,9 +41,6 @@ PATIENCE = 30.0
 
 #: Where ports for servers are looked for: below those that the system gives to clients.
 PORTS = range(18_000, 32_000)
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 #: Lines of a server that tell of a request that was served, of ours and of plain ones.
 ACCESS = re.compile(r'"GET \S+ HTTP/1\.[01]" (101|200)\b')

@@ -6,12 +6,10 @@ import h11
 
 from syncws._http.http11 import HTTPConnection
 from syncws._http.request import BadRequest
+from tests.handshakes import asking
 
 GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
-UPGRADE = (
-    b"GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
+UPGRADE = asking("/chat", "a.example")
 NOTHING = None  # in a script: nothing comes for as long as the reader waits
 
 

@@ -20,6 +20,7 @@ from syncws._http.handshake import (
 )
 from syncws._http.headers import Headers
 from syncws._http.request import Request
+from tests.handshakes import ACCEPT, KEY
 
 
 def request(*headers, host="example.com", target="/"):
@@ -142,7 +143,7 @@ class ExtensionTests(unittest.TestCase):
 class KeyTests(unittest.TestCase):
     def test_accept(self):
         """The accept of the key in RFC 6455 section 1.3 is the one printed there."""
-        self.assertEqual(accept_for("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        self.assertEqual(accept_for(KEY), ACCEPT)
 
     def test_made_keys(self):
         """Made keys are valid and differ."""
@@ -158,7 +159,7 @@ class KeyTests(unittest.TestCase):
 
     def test_invalid_keys(self):
         """Other lengths, other characters and other spellings of sixteen bytes are not."""
-        valid = "dGhlIHNhbXBsZSBub25jZQ=="
+        valid = KEY
         for key in (
             "",
             base64.b64encode(bytes(15)).decode(),

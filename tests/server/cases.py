@@ -15,14 +15,12 @@ from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws.errors import MessageType
 from syncws.testing import LeakChecks, Peer, running
+from tests.handshakes import asking
 
 TEXT = MessageType.TEXT
 WAIT = 10.0  # seconds after which something that should happen counts as never happening
 
-UPGRADE = (
-    b"GET /chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
+UPGRADE = asking("/chat")
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 upgrader = Upgrader(close_timeout=WAIT)

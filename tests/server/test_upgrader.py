@@ -15,17 +15,9 @@ from syncws._net.transport import Transport
 from syncws._server.upgrader import Accepted, Upgrader
 from syncws.errors import HandshakeError, WriteTimeout
 from syncws.testing import LeakChecks
+from tests.handshakes import ACCEPT, HEADERS, KEY
 
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3, as is its answer
-ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-
-GOOD = {
-    "Host": "example.com",
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": KEY,
-}
+GOOD = {"Host": "example.com", **HEADERS}
 
 
 def make_request(*more: tuple[str, str], without: str = "", method: str = "GET", **changes: Any) -> Request:

@@ -17,6 +17,7 @@ from syncws._wsgi import exchange
 from syncws._wsgi.guests import guests
 from syncws._wsgi.taken import Environ, Taken
 from syncws.testing import LeakChecks, Peer, await_, socketpair
+from tests.handshakes import KEY
 from tests.tasks import PATIENCE, Task, linger_briefly
 from tests.wsgi.serving import contexts, receive_response
 
@@ -56,7 +57,7 @@ class ByHandCase(LeakChecks):
             "HTTP_CONNECTION": "Upgrade",
             "HTTP_UPGRADE": "websocket",
             "HTTP_SEC_WEBSOCKET_VERSION": "13",
-            "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+            "HTTP_SEC_WEBSOCKET_KEY": KEY,
             "REMOTE_ADDR": "192.0.2.1",
             "REMOTE_PORT": 4711,
             "wsgi.input": Stream(),

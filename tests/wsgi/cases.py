@@ -20,14 +20,6 @@ import syncws.wsgi
 from syncws.testing import LeakChecks, await_, running
 from tests.tasks import PATIENCE, linger_briefly
 
-#: What a browser sends with a handshake, for a request that is made by hand.
-HANDSHAKE = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-}
-
 #: (server, detach): where a handler runs detached, in the view, and after the view in the connection's own thread.
 WAYS = (("wsgiref", None), ("wsgiref", False), ("werkzeug", None), ("werkzeug", False), ("ours", None), ("ours", False))
 

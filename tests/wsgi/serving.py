@@ -28,14 +28,12 @@ from django.core.servers import basehttp
 from syncws.testing import Peer
 from tests import certificates
 from tests.certificates import contexts
+from tests.handshakes import asking
 from tests.tasks import PATIENCE
 
 App = Callable[[dict[str, Any], Any], Any]
 
-HANDSHAKE = (
-    b"GET /chat?room=1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
+HANDSHAKE = asking("/chat?room=1")
 
 
 class Served:

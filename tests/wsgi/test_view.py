@@ -21,9 +21,8 @@ from syncws._wsgi import exchange
 from syncws._wsgi.guests import guests
 from syncws._wsgi.taken import Taken, Untakeable
 from syncws.testing import LeakChecks, Peer, await_, running
+from tests.handshakes import KEY
 from tests.tasks import linger_briefly
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
 def read(conn: syncws.Conn) -> None:
