@@ -47,7 +47,7 @@ def trusting() -> ssl.SSLContext:
 
 @functools.cache
 def contexts(version: ssl.TLSVersion | None = None) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """(server's, client's) for localhost, shared by all tests: leave them as they are. With a version, the client
+    """(server's, client's) context for localhost, shared by all tests: do not change them. With a version, the client
     speaks no other."""
     client = trusting()
     if version is not None:
@@ -76,5 +76,5 @@ def files(folder: str | Path, *names: str) -> Files:
 
 
 def authority_pem() -> str:
-    """The authority, as `ssl.create_default_context(cadata=)` takes it."""
+    """The authority, in the form that `ssl.create_default_context(cadata=)` takes."""
     return authority().cert_pem.bytes().decode()

@@ -34,7 +34,7 @@ def echo(request: syncws.Request) -> None:
 
 
 def talk(url: str, tls: ssl.SSLContext | None) -> str:
-    """Messages both ways, and a wait for one that another greenlet sends."""
+    """Send messages both ways, and wait for one that another greenlet sends."""
     with syncws.dial(url, ssl_context=tls, read_limit=None) as conn:
         conn.send(LARGE, timeout=20)
         if conn.receive(timeout=20) != LARGE:

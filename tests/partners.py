@@ -1,4 +1,4 @@
-"""What a test needs that may not be there, and which tests are left out of a short run."""
+"""Programs and packages that a test needs and that may be missing; which tests are left out of a short run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unittest
 
 
 def need(there: bool, missing: str) -> None:
-    """Skip the test if a part is missing; fail where SYNCWS_REQUIRE=all says that none may be."""
+    """Skip the test if a part is missing; fail it if SYNCWS_REQUIRE=all says that none may be missing."""
     if there:
         return
     if os.environ.get("SYNCWS_REQUIRE") == "all":

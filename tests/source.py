@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @functools.cache
 def modules() -> list[tuple[Path, ast.Module]]:
-    """Each module of the package, and the layout test, which has the tables of floors: its path and contents."""
+    """The path and contents of each module of the package, and of the layout test, which has the tables of floors."""
     paths = [*sorted((ROOT / "syncws").rglob("*.py")), ROOT / "tests" / "test_layout.py"]
     return [(path.relative_to(ROOT), ast.parse(path.read_text())) for path in paths]
 
@@ -32,7 +32,7 @@ class Defined:
                     self._add_class(node)
 
     def has(self, name: str) -> bool:
-        """Whether it names something: "Wire", "Wire.post", "post_to_all", "syncws.wsgi", "inbound"."""
+        """Whether a name is one of them: "Wire", "Wire.post", "post_to_all", "syncws.wsgi", "inbound"."""
         *owners, member = name.removesuffix("()").split(".")
         if owners:
             return any(member in self._members.get(each, ()) for each in self._ancestors(owners[-1]))
@@ -95,7 +95,7 @@ def _makes_lock(node: ast.AST) -> bool:
 
 
 def threads() -> set[str]:
-    """What the names of the threads that the package starts begin with: "syncws-accept"."""
+    """The beginnings of the names of the threads that the package starts: "syncws-accept"."""
     found = set()
     for _, module in modules():
         for node in ast.walk(module):

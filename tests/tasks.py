@@ -1,4 +1,4 @@
-"""What tests of several files need: calls in threads, which hand back what became of them; what processes say."""
+"""What tests of several files need: calls in threads, with their results and errors; what a process has written."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ SOON = 5.0
 
 
 def linger_briefly(test: unittest.TestCase) -> None:
-    """Let no connection of a test wait a second for its peer to close TCP, nor linger so long behind its handler."""
+    """Let no connection of a test wait a second for its peer to close TCP, nor linger so long after its handler."""
     test.enterContext(mock.patch("syncws._conn.closing._LINGER", 0.05))
 
 
 def written(log: IO[str]) -> str:
-    """What a process that was started with this file has written to it so far.
+    """What a process that was started with this file as its output has written so far.
 
-    Without a seek: the process has the same position in the file, and would go on writing where that leaves it.
+    It does not seek: the process shares the position in the file, and would go on writing there.
     """
     return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode()
 
 
 def assert_same_end(test: unittest.TestCase, one: BaseException | None, other: BaseException | None) -> None:
-    """Both are the same end, and each an exception of its own: two threads that raise one object are not safe."""
+    """Both tell the same end, and are two exceptions: it is not safe that two threads raise one object."""
     test.assertIsNot(one, other)
     assert one is not None and other is not None
     test.assertEqual((type(one), one.args, str(one)), (type(other), other.args, str(other)))

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: honest load generators, sides in turn, and a page that says what was found."""
+"""`python -m benchmarks`: load generators that check answers, sides measured in turn, and a page with the results."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def need_packages(*names: str) -> None:
 
 
 class BadServer:
-    """A server that answers as it is told, right or wrong. Its connections end with the block."""
+    """A server that gives the answers it is told to, right or wrong. Its connections end with the block."""
 
     def __init__(self, answer: Answer, head: str = UPGRADED) -> None:
         self._answer, self._head = answer, head
@@ -123,7 +123,7 @@ class BadServer:
 
 
 def echoes(stream: Any) -> Iterator[bytes]:
-    """The messages that come, each as the server's frame that echoes it."""
+    """For each message that comes, the server's frame that echoes it."""
     while head := stream.read(2):
         length = head[1] & 0x7F
         if length > 125:
@@ -140,12 +140,12 @@ def right(number: int, echoed: bytes) -> bytes:
 
 
 def from_third(wrong: Callable[[bytes], bytes | None]) -> Answer:
-    """Right at first, when each answer is looked at."""
+    """Right for the first answers, which are all looked at, and wrong after them."""
     return lambda number, echoed: echoed if number < 3 else wrong(echoed)
 
 
 class HonestyTests(LeakChecks):
-    """A server that answers wrongly is found out, and what it did is said."""
+    """A server that answers wrongly is detected, and the error says what it did."""
 
     def check(self, told: str, answer: Answer = right, head: str = UPGRADED, **shape: Any) -> None:
         with self.subTest(told), BadServer(answer, head) as server:
@@ -176,7 +176,7 @@ class HonestyTests(LeakChecks):
         self.check("closed the connection", lambda number, echoed: None)
 
     def test_wrong_answers_under_load(self) -> None:
-        """Later answers are counted only, and yet a wrong one is found, at the latest by the check at the end."""
+        """Later answers are only counted, but a wrong one is detected too, at the latest by the check at the end."""
         for depth in (1, 16):
             wrong = functools.partial(self.check, depth=depth, patience=0.2)
             wrong("not what was sent", from_third(lambda echoed: echoed[:-1] + bytes([echoed[-1] ^ 1])))
@@ -208,7 +208,7 @@ class HonestyTests(LeakChecks):
                 load_visits.run(Job("visits", server.port, os.getpid(), 1, 32, **SHORT))
 
     def test_wrong_rooms(self) -> None:
-        """A room tells all, and the same to all."""
+        """A room sends every text to all members, and the same to all."""
         shape = {"connections": 2, "size": 32, "seconds": 0.05, "patience": 0.3}
         for told, answer in (
             ("1 of 2 members got nothing for 0.3 s", right),
@@ -219,7 +219,7 @@ class HonestyTests(LeakChecks):
 
 
 class CountTests(LeakChecks):
-    """What a generator counts is what a server has served."""
+    """A generator counts as much as the server has served."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -269,7 +269,7 @@ class CountTests(LeakChecks):
                 self.check(load_echo.run, **shape)
 
     def test_tls(self) -> None:
-        """Over TLS too, with messages of less than a record and of many; the cipher is told."""
+        """The same over TLS, with messages shorter than a record and of many records; the cipher is reported."""
         files = certificates.files(self.enterContext(tempfile.TemporaryDirectory()))
         port = self.serve(certificates.serving())
         for shape in ({}, {"depth": 16}, {"size": 1 << 20}, {"size": 40_000, "depth": 16}):
@@ -282,7 +282,7 @@ class CountTests(LeakChecks):
         self.check(load_visits.run, "visits")
 
     def test_room(self) -> None:
-        """Each round is one delivery for each member, beside the texts with which the room is gathered."""
+        """Each round is one delivery for each member; the texts that gather the room come on top."""
         manager = syncws.Manager(on_message=lambda member, message: manager.broadcast(message))
         upgrader = syncws.Upgrader(enable_compression=True, ping_interval=None)
 
@@ -305,14 +305,14 @@ class CountTests(LeakChecks):
         self.assertLess(finding.busy, 2)
 
     def test_a_process_that_fails(self) -> None:
-        """What goes wrong in the other process is told as it is told here, in one line."""
+        """An error in the other process is reported as it would be here, in one line."""
         with BadServer(lambda number, echoed: None) as server:
             for port, told in ((server.port, "closed the connection"), (1, "connection broke")):
                 with self.assertRaisesRegex(LoadError, f"^[^\n]*{told}[^\n]*$"):
                     load.generate(Job("echo", port, os.getpid(), 1, 32, **SHORT), None)
 
     def test_another_program(self) -> None:
-        """--load: the program is told the load, and its rate is taken from its first word."""
+        """--load: the program gets the load, and its rate is the first word that it prints."""
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         program = folder / "load"
         program.write_text(
@@ -358,7 +358,7 @@ class PeerTests(LeakChecks):
         need(not any(lacking.values()), "; ".join(f"without {name}: {why}" for name, why in lacking.items() if why))
 
     def test_ours(self) -> None:
-        """bare and the echo server of examples/ need nothing more."""
+        """The bare server and the echo server of examples/ need nothing that is not there."""
         self.check(["bare", "syncws"])
 
     @heavy
@@ -368,31 +368,31 @@ class PeerTests(LeakChecks):
 
     @heavy
     def test_tls(self) -> None:
-        """So they do over TLS, where they are compared over TLS."""
+        """Every peer that is compared over TLS does the same over TLS."""
         need_packages("trustme")
         self.check(list(tls.SIDES), tls=True)
 
     @heavy
     def test_deflate(self) -> None:
-        """And compressed, with the same settings, where they can be set so."""
+        """Every peer that can be set to the same compression does the same with it."""
         self.check(list(deflate.SIDES), deflate=True)
 
     @heavy
     def test_rooms(self) -> None:
-        """Every room that is installed tells its members."""
+        """Every room that is installed sends texts to its members."""
         for name in fan.SIDES:
             need(not (why := rooms.lacks(name, self.folder)), f"without {name}: {why}")
             with self.subTest(name), rooms.running(name, None, self.folder, tls=False, deflate=True) as (port, pid):
                 self.assertLess(0, load_room.run(Job("room", port, pid, 3, 64, deflate=True, **SHORT)).count)
 
     def test_not_installed(self) -> None:
-        """Of what is not installed a line says what it is and how to get it."""
+        """One line names a peer that is not installed, and says how to get it."""
         with mock.patch.dict(servers.SERVERS, {"other": servers.Server(("no_such", "syncws", "nor_this"))}):
             told = "no_such and nor_this not installed (pip install 'syncws[bench]')"
             self.assertEqual(servers.lacks("other", self.folder), told)
 
     def test_gorilla_that_does_not_build(self) -> None:
-        """What Go says of a program that does not build is told in one line; so is a Go that is not there."""
+        """Go's error for a program that does not build is reported in one line; so is a missing Go."""
         empty = Path(self.enterContext(tempfile.TemporaryDirectory()))
         with mock.patch.object(gorilla, "SOURCE", empty):
             self.assertRegex(gorilla.build(empty), r"^it (does not build: .*|takes Debian's .*)$")
@@ -400,7 +400,7 @@ class PeerTests(LeakChecks):
             self.assertRegex(gorilla.build(empty / "other"), "^it takes Debian's .*$")
 
     def test_a_server_that_does_not_start(self) -> None:
-        """Its last words are told; and so they are when it ends under load."""
+        """The last line of a server that ends, at its start or under load, is reported."""
         dies = [sys.executable, "-c", "import sys; sys.exit('no such thing')"]
         with self.assertRaisesRegex(LoadError, "^it did not start: no such thing$"), processes.started(dies, None):
             self.fail("it has no port")
@@ -421,7 +421,7 @@ class PeerTests(LeakChecks):
             self.assertEqual(port, 321)
 
     def test_naming_another_checkout(self) -> None:
-        """The side is there if the variable names a checkout; a variable that names none is told in a line."""
+        """The side is measured if the variable names a checkout; if it names none, one line says so."""
         code = "from benchmarks import rooms, servers; print('before' in servers.SERVERS, 'before' in rooms.ROOMS)"
         for value, told, complaint in (
             (None, "False False\n", ""),
@@ -449,7 +449,7 @@ class PeerTests(LeakChecks):
             Processor(process.pid)
 
     def test_cores(self) -> None:
-        """What is started in the block keeps to its core, and this process goes where it went before."""
+        """Processes that are started in the block stay on its core; this process may use the same cores as before."""
         need(hasattr(os, "sched_setaffinity"), "this system does not pin processes")
         before = os.sched_getaffinity(0)
         core = max(before)
@@ -461,7 +461,7 @@ class PeerTests(LeakChecks):
 
 
 class TurnsTests(unittest.TestCase):
-    """The sides in turn, and what is made of their readings."""
+    """The order of the sides, and the figures that are made of their readings."""
 
     def take_turns(
         self, rounds: int, measure: Callable[[Setting, str], tuple[Reading, str]], stolen: Callable[[], float] = float
@@ -475,7 +475,7 @@ class TurnsTests(unittest.TestCase):
         return comparison.figures
 
     def test_order(self) -> None:
-        """Forwards and backwards in alternate rounds; every side as often as there are rounds."""
+        """The sides run forwards and backwards in alternate rounds, each of them once in each round."""
         turns = []
 
         def measure(setting: Setting, side: str) -> tuple[Reading, str]:
@@ -508,7 +508,7 @@ class TurnsTests(unittest.TestCase):
         self.assertIn("In 1 of 3 turns", report.text(figures))
 
     def test_a_side_that_fails(self) -> None:
-        """It is left out, with the reason, and the others are measured all the same."""
+        """A side that fails is left out, with the reason, and the others are still measured."""
         turns = []
 
         def measure(setting: Setting, side: str) -> tuple[Reading, str]:
@@ -563,7 +563,7 @@ class ReportTests(unittest.TestCase):
         )
 
     def test_columns_that_say_nothing(self) -> None:
-        """Without bare, without us, of one round, of small messages: what would be empty is left out."""
+        """Columns that would be empty are left out: without bare, without us, for one round, for small messages."""
         figures = Figures("echo", "small", "messages", 32, readings={"a": [{"rate": 5.0, "busy": 0.1}]})
         self.assertEqual(report.table(figures), [["server", "messages/s", "load busy"], ["a", "5", "10%"]])
         memory = Figures("memory", "idle", "", readings={"b": [{"KiB": 2.0, "threads": 1}], "bare": [{"KiB": 1.0}]})
@@ -573,7 +573,7 @@ class ReportTests(unittest.TestCase):
         self.assertEqual(report.table(Figures("echo", "nobody", "messages")), [[]])
 
     def test_markdown(self) -> None:
-        """The same in Markdown, where ours is bold and everybody else's row like any other."""
+        """The same table in Markdown, with our row in bold."""
         lines = report.markdown(made_up()).splitlines()
         self.assertEqual(lines[:2], ["### 8 connections x 64 KiB", ""])
         self.assertEqual({line.count("|") for line in lines[2:8]}, {9})
@@ -614,7 +614,7 @@ class CommandTests(LeakChecks):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def run_here(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit status, and what is printed and complained."""
+        """Run the command here: its exit status, its output and its errors."""
         printed, complained = io.StringIO(), io.StringIO()
         self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         with (
@@ -636,7 +636,7 @@ class CommandTests(LeakChecks):
 
     @heavy
     def test_wrong_options(self) -> None:
-        """What cannot be done ends in one line, before anything is measured."""
+        """A wrong option ends the command with one line, before anything is measured."""
         need_packages(*PACKAGES)
         (self.folder / "benchmarks.md").write_text("no marks")
         for arguments, told in (
@@ -667,7 +667,7 @@ class CommandTests(LeakChecks):
 
     @heavy
     def test_a_peer_that_is_not_installed(self) -> None:
-        """It is named in one line, once, and the others are measured."""
+        """A peer that is not installed is named in one line, once, and the others are measured."""
         need_packages(*PACKAGES)
         options = argparse.Namespace(rounds=1, seconds=0.02)
         with mock.patch.dict(servers.SERVERS, {"other": servers.Server(("no_such",))}):
@@ -682,7 +682,7 @@ class CommandTests(LeakChecks):
     def test_a_whole_run(self) -> None:
         """A run of the questions writes its page between the marks, the picture and the figures; --render the same.
 
-        The very same picture: it has no date in it, and no numbers drawn at random.
+        The picture is the same in every byte: it has no date in it, and no random numbers.
         """
         need_packages(*PACKAGES, "trustme", "flask", "gunicorn")
         before, after = "# By hand\n\n", "\n\nBy hand too.\n"

@@ -157,7 +157,7 @@ class BottleTests(WSGICase):
             self.assertIn("ZeroDivisionError", logs.output[0])
 
     def test_wrong_arguments(self) -> None:
-        """What cannot be is said when the route is made."""
+        """Invalid arguments are refused when the route is made."""
         for wrong, said in (
             (
                 {"handler": "/echo"},

@@ -1,6 +1,6 @@
-"""What the library relies on in wsproto 1.3 and h11 0.16, public or not: the places to look at before a newer one.
+"""What the library relies on in wsproto 1.3 and h11 0.16, public or not, and what to check before a newer version.
 
-A test that fails here after an upgrade names the assumption that no longer holds, and which module holds it.
+A test that fails here after an upgrade names the assumption that no longer holds, and the module that makes it.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class WsprotoHookTests(unittest.TestCase):
         self.assertEqual(receive(connection, frame(0xC2, b"x"))[0].code, 1002)
 
     def test_plain_permessage_deflate_forgets_at_a_ping(self):
-        """The bug that InboundDeflate mends: after a ping between its fragments the rest comes out compressed.
+        """The bug that InboundDeflate mends: after a ping between its fragments the rest of a message stays compressed.
 
         If this fails, wsproto has mended it; InboundDeflate remains for its bounds.
         """
@@ -201,7 +201,7 @@ class WsprotoConnectionTests(unittest.TestCase):
             self.assertIs(connection.state, ConnectionState.OPEN)
 
     def test_own_complaint_leaves_it_open(self):
-        """What the peer did wrong comes as a CloseConnection with our code, and the state stays OPEN."""
+        """A mistake of the peer is a CloseConnection with our code, and the state stays OPEN."""
         bad = {
             "reserved opcode": (0x83, b"", 1002),
             "reserved bit": (0xC2, b"", 1002),
@@ -224,7 +224,7 @@ class WsprotoConnectionTests(unittest.TestCase):
                 self.assertIs(connection.state, ConnectionState.OPEN, name)
 
     def test_wrong_mask(self):
-        """An unmasked frame from a client and a masked one from a server are complaints of ours."""
+        """An unmasked frame from a client is an error, and so is a masked one from a server."""
         for connection, masked in self.both():
             (event,) = receive(connection, frame(0x82, b"x", masked=not masked))
             self.assertEqual(event.code, 1002)
@@ -249,7 +249,7 @@ class WsprotoConnectionTests(unittest.TestCase):
                 self.assertIs(connection.state, ConnectionState.REMOTE_CLOSING)
 
     def test_nothing_comes_after_a_complaint(self):
-        """After a failure the parser is dead: whatever is fed is lost without a word, so the error must be kept."""
+        """After a failure the parser is dead: it drops all further bytes silently, so the error must be kept."""
         for connection, masked in self.both():
             receive(connection, frame(0x83, masked=masked))
             self.assertEqual(receive(connection, frame(0x82, b"lost", masked=masked)), [])
@@ -313,7 +313,7 @@ class WsprotoConnectionTests(unittest.TestCase):
 
 
 class WsprotoOutboundTests(unittest.TestCase):
-    """Why protocol.encode and protocol.format_close_message check first, and what they are held against."""
+    """Why frame.encode and payloads.format_close_message check first, and what they are compared with."""
 
     def test_frames(self):
         """A server's frames, of each form of length, unmasked; one frame for each event."""
@@ -381,17 +381,17 @@ class H11Tests(unittest.TestCase):
         self.assertGreaterEqual(minor, 16)
 
     def test_bare_lf_is_accepted(self):
-        """Lines that end in LF alone are lines to h11: http11 refuses them before."""
+        """h11 accepts lines that end in LF alone: head refuses them before."""
         _, events = parse(b"GET / HTTP/1.1\nHost: a\n\n")
         self.assertIsInstance(events[0], h11.Request)
 
     def test_folded_headers_are_accepted(self):
-        """A header continued on the next line (obs-fold) is joined: http11 refuses it before."""
+        """h11 joins a header that goes on in the next line (obs-fold): head refuses it before."""
         _, events = parse(b"GET / HTTP/1.1\r\nHost: a\r\nX: one\r\n two\r\n\r\n")
         self.assertIn((b"x", b"one two"), list(events[0].headers))
 
     def test_repeated_content_length_is_accepted(self):
-        """The same Content-Length twice, or in a list, becomes one: http11 refuses it before. Different ones fail."""
+        """h11 accepts the same Content-Length twice, or in a list: head refuses it before. Different ones fail."""
         for lengths in (b"Content-Length: 3\r\nContent-Length: 3", b"Content-Length: 3, 3"):
             _, events = parse(b"POST / HTTP/1.1\r\nHost: a\r\n" + lengths + b"\r\n\r\nabc")
             self.assertEqual([value for name, value in events[0].headers if name == b"content-length"], [b"3"])
@@ -399,19 +399,19 @@ class H11Tests(unittest.TestCase):
         self.assertIsInstance(events[0], h11.RemoteProtocolError)
 
     def test_content_length_with_transfer_encoding_is_accepted(self):
-        """With both, the chunks count: http11 refuses it before."""
+        """With both, h11 goes by the chunks: head refuses it before."""
         head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
         _, events = parse(head + b"3\r\nabc\r\n0\r\n\r\n")
         self.assertEqual([bytes(e.data) for e in events if isinstance(e, h11.Data)], [b"abc"])
 
     def test_bare_lf_in_trailers_is_accepted(self):
-        """Behind a chunked body too: so no further request is read after one."""
+        """h11 accepts bare LF after a chunked body too: so no further request is read after one."""
         head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         _, events = parse(head + b"0\r\nX: y\n\n")
         self.assertIsInstance(events[1], h11.EndOfMessage)
 
     def test_what_h11_refuses(self):
-        """These need no check of ours: no or two Host headers, a space before the colon, another transfer coding."""
+        """h11 refuses by itself: no Host or two, a space before the colon, another transfer coding."""
         for head in (
             b"GET / HTTP/1.1\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
@@ -441,7 +441,7 @@ class H11Tests(unittest.TestCase):
         self.assertEqual(connection.trailing_data, (b"early bytes", False))
 
     def test_any_upgrade_header_pauses(self):
-        """Upgrade without "Connection: Upgrade", and in HTTP/1.0, pauses too: what is meant is ours to judge."""
+        """Upgrade without "Connection: Upgrade", and in HTTP/1.0, pauses too: the library decides what it means."""
         for head in (
             b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n",
             b"GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n",
@@ -451,7 +451,7 @@ class H11Tests(unittest.TestCase):
             self.assertEqual(connection.trailing_data[0], b"rest")
 
     def test_trailing_data_of_a_plain_request(self):
-        """Behind a request without a body, and inside one that was read in part, the rest is in trailing_data."""
+        """After a request without a body, and inside one that was read in part, the rest is in trailing_data."""
         connection, _ = parse(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /next")
         self.assertIs(connection.their_state, h11.DONE)
         self.assertEqual(connection.trailing_data[0], b"GET /next")
@@ -476,7 +476,7 @@ class H11Tests(unittest.TestCase):
         self.assertEqual((events[0].method, events[0].target, events[0].http_version), (b"GET", b"/", b"1.1"))
 
     def test_expect_100_continue(self):
-        """h11 says when a client waits for our consent, until it was given."""
+        """h11 says that a client waits for a 100, until it was sent."""
         head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
         connection, _ = parse(head)
         self.assertTrue(connection.they_are_waiting_for_100_continue)

@@ -1,4 +1,4 @@
-"""Django: a decorated view is a WebSocket, and what Django does for a request is done right for hours."""
+"""Django: a decorated view is a WebSocket; what Django does for a request is right for one that lasts for hours."""
 
 # ruff: noqa: E402 - Django's models can be imported only where it is set up
 
@@ -103,7 +103,7 @@ def echo(request: HttpRequest, conn: syncws.Conn) -> None:
 
 
 class LateSessionMiddleware(SessionMiddleware):
-    """A project's own: its cookie has one more attribute."""
+    """A project's own session middleware: its cookie has one more attribute."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         response = super().process_response(request, response)
@@ -203,7 +203,7 @@ class ViewTests(DjangoCase):
         self.check_end(conn, 1000)
 
     def test_login_required_inside(self) -> None:
-        """Under websocket_view it comes too late, which the log says."""
+        """Under websocket_view it runs too late, and the log says so."""
         url = self.site(private=websocket_view(login_required(echo)))
         with self.assertLogs("syncws.wsgi", "ERROR") as logs:
             self.check_end(self.dial(f"{url}/private"), 1000)
@@ -260,7 +260,7 @@ class ViewTests(DjangoCase):
             websocket_view(echo)(ASGIRequest(scope, None))
 
     def test_wrong_arguments(self) -> None:
-        """What cannot be is said when the view is made."""
+        """Invalid arguments are refused when the view is made."""
 
         async def asynchronous(request: HttpRequest, conn: syncws.Conn) -> None:
             pass
@@ -293,7 +293,7 @@ class ViewTests(DjangoCase):
 
 
 class RequestTests(DjangoCase):
-    """Where a request ends, and what of it a handler has."""
+    """When a request ends, and what a handler has of it."""
 
     @contextmanager
     def finished(self) -> Iterator[threading.Event]:
@@ -360,13 +360,13 @@ class SessionTests(DjangoCase):
     """When a session is saved, and when it is not."""
 
     def stored(self, cookie: str) -> dict[str, Any]:
-        """What the database has under a session's cookie."""
+        """The data that is stored for a session's cookie."""
         data = dict(SessionStore(cookie.partition("=")[2]).load())
         connections.close_all()
         return data
 
     def talking(self, detach: bool | None, seen: list[Any]) -> Any:
-        """A view that puts a name into the session before, and more into it as it is told."""
+        """A view whose before puts a name into the session; its handler puts more into it when told to."""
 
         def before(request: HttpRequest) -> None:
             if "name" in request.GET:
@@ -398,7 +398,7 @@ class SessionTests(DjangoCase):
 
     @each_way
     def test_not_saved_again(self, server: str, detach: bool | None) -> None:
-        """What another request has stored meanwhile stays, whatever the settings and the handler did to the session."""
+        """What another request has stored meanwhile stays, whatever the settings or the handler do to the session."""
         for every in (False, True):
             with override_settings(SESSION_SAVE_EVERY_REQUEST=every):
                 url = self.site(server=server, talk=self.talking(detach, []))
@@ -503,13 +503,13 @@ class DatabaseTests(DjangoCase):
         self.assertEqual(seen[4:], [True] * 2)
 
     def test_no_transaction_seen_from_outside(self) -> None:
-        """Decorators of Django's around it pass the mark on, for each database."""
+        """Django's decorators around the view keep the mark, for each database."""
         for view in (websocket_view(echo), login_required(websocket_view(echo)), websocket_view()(echo)):
             self.assertEqual(view._non_atomic_requests, {"default", "other"})
 
     @each_way
     def test_writers_are_not_locked_out(self, server: str, detach: bool | None) -> None:
-        """While a WebSocket that has written is open, everybody else can write."""
+        """While a WebSocket is open that has written, others can write."""
 
         def write(request: HttpRequest, conn: syncws.Conn) -> None:
             for message in conn:
@@ -526,7 +526,7 @@ class DatabaseTests(DjangoCase):
         conn.close()
 
     def test_transaction_around(self) -> None:
-        """A transaction that is around the view all the same is an error in the view; detached it is over by then."""
+        """A transaction around the view is an error in the view; detached, it is over when the handler runs."""
 
         def hiding(view: Any) -> Any:
             return lambda request: view(request)  # without functools.wraps
@@ -543,7 +543,7 @@ class DatabaseTests(DjangoCase):
 
     @each_way
     def test_released_between_messages(self, server: str, detach: bool | None) -> None:
-        """While a read waits, the thread holds no connection to a database, unless it is inside of atomic()."""
+        """While a read waits, the thread holds no connection to a database, unless it is inside atomic()."""
         waiting = threading.Event()
 
         def count(request: HttpRequest, conn: syncws.Conn) -> None:
@@ -632,7 +632,7 @@ class DatabaseTests(DjangoCase):
             go_on.set()
 
     def test_view_holds_nothing(self) -> None:
-        """What the view itself has used, for the session, is given back before the handler runs in it."""
+        """Database connections that the view has used for the session are given back before the handler runs."""
         held: list[bool] = []
 
         def look(request: HttpRequest, conn: syncws.Conn) -> None:
@@ -644,7 +644,7 @@ class DatabaseTests(DjangoCase):
 
     @each_way
     def test_queries_do_not_grow(self, server: str, detach: bool | None) -> None:
-        """With DEBUG the log of queries begins anew for each message."""
+        """With DEBUG the log of queries starts again for each message."""
 
         def count(request: HttpRequest, conn: syncws.Conn) -> None:
             for _ in conn:

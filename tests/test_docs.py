@@ -1,7 +1,7 @@
 """Every Python block of README and docs runs, in order, in one namespace for each page.
 
 Servers that a page starts are real, but on a port the system chooses, and `serve_forever` returns at once: each of
-them must then complete a WebSocket handshake or answer a request, and shut down. What dials on a page reaches
+them must then complete a WebSocket handshake or answer a request, and shut down. A client on a page reaches
 the latest of its servers that still serves.
 """
 
@@ -48,7 +48,7 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 class PagesTests(unittest.TestCase):
-    """What the pages say of the project is there."""
+    """The pages are right about the project."""
 
     def test_every_page_has_been_found(self) -> None:
         """The pages are where this test looks for them, and README has code."""
@@ -84,7 +84,7 @@ class PagesTests(unittest.TestCase):
                 self.assertTrue((ROOT / name).exists(), f"{page.name}: {name}")
 
     def test_named_code_is_there(self) -> None:
-        """What the glossary and the page on the architecture call by its name in the code is in the code."""
+        """Every name of code in the glossary and on the page on the architecture is in the code."""
         defined = Defined()
         for page in CODE_PAGES:
             for name in re.findall(r"`([^`\n]+)`", _FENCE.sub("", page.read_text())):
@@ -100,7 +100,7 @@ class PagesTests(unittest.TestCase):
                 self.assertTrue(Defined(file).has(name))
 
     def test_words_are_where_the_glossary_says(self) -> None:
-        """What a row of the glossary calls by its name in the code is in one of the files of that row."""
+        """Every name of code in a row of the glossary is in one of the files of that row."""
         for row in re.findall(r"^\|.*`syncws/.*$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE):
             *_, meaning, files, _ = row.split("|")
             here = Defined(*re.findall(r"`(.*?)`", files))
@@ -212,7 +212,7 @@ def _links(page: Path) -> list[tuple[str, str]]:
 
 
 def _anchors(text: str) -> set[str]:
-    """What the headings of a page are called in links."""
+    """The names of a page's headings in links."""
     anchors: list[str] = []
     for heading in re.findall(r"^#+ (.*)$", _FENCE.sub("", text), re.MULTILINE):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)

@@ -1,4 +1,4 @@
-"""errors.py: the tree of exceptions, what each tells, and the two vocabularies."""
+"""errors.py: the tree of exceptions, the text of each, and the two vocabularies."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ EXAMPLES = (
 
 
 class TestTree(unittest.TestCase):
-    """What is caught by catching what."""
+    """Which exceptions an except clause catches."""
 
     def test_parents(self):
         """Each exception stands where the drawing in the module's docstring puts it."""
@@ -100,7 +100,7 @@ class TestTree(unittest.TestCase):
         self.assertEqual({exception.__name__ for exception, _, _ in TREE} | {"WebSocketError"}, defined)
 
     def test_log_level(self):
-        """A peer's fault is worth a line, any other end is not."""
+        """The end of a peer that broke the protocol is logged at INFO, any other at DEBUG."""
         levels = [errors.log_level(end) for end in (ReadLimitError("x"), ProtocolError(1002), CloseError(1006))]
         self.assertEqual(levels, [logging.INFO, logging.INFO, logging.DEBUG])
 
@@ -130,7 +130,7 @@ class TestVocabulary(unittest.TestCase):
         )
 
     def test_unknown_message_type(self):
-        """What is no message type is a ValueError that names the types."""
+        """An unknown message type is a ValueError that names the types."""
         with self.assertRaisesRegex(ValueError, "no message type 3: use TEXT, BINARY"):
             MessageType(3)
 
@@ -175,7 +175,7 @@ class TestMessages(unittest.TestCase):
     )
 
     def test_stories(self):
-        """CloseError tells who closed with what, in order; the others what went wrong."""
+        """CloseError tells who closed with which code, in order; the other errors tell what went wrong."""
         for error, story in self.STORIES:
             with self.subTest(story):
                 self.assertEqual(str(error), story)

@@ -44,7 +44,7 @@ class FalconTests(WSGICase):
                 conn.close()
 
     def test_responder(self) -> None:
-        """A responder of one's own hands the connection on, with arguments of its choice."""
+        """A responder passes the connection on to a handler, with arguments of its choice."""
 
         class Rooms:
             def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
@@ -195,7 +195,7 @@ class FalconTests(WSGICase):
             self.assertEqual(len(logs.records), 1)
 
     def test_wrong_arguments(self) -> None:
-        """What cannot be is said when the resource is made."""
+        """Invalid arguments are refused when the resource is made."""
         for wrong, said in (
             ({"handler": "/echo"}, r"takes a handler\(req, conn, \.\.\.\)"),
             ({"upgrader": "v1"}, "upgrader must be an Upgrader"),

@@ -1,7 +1,7 @@
-"""Flask's glue: routes and where they go, the context of a handler, refusals before the 101, configuration.
+"""Flask: routes and where they go, the context of a handler, refusals before the 101, configuration.
 
-Applications are real, and so is their server: werkzeug's, in a thread. What does not depend on the server is asked of
-`syncws.testing.connect` as well, which is our own.
+Applications are real, and so is their server: werkzeug's, in a thread. Whatever does not depend on it is tested with
+`syncws.testing.connect` as well, which uses the project's own server.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.tasks import PATIENCE, Task, linger_briefly
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Its access log is of no interest; errors are failures, and stay."""
+    """werkzeug's handler without its access log; its log of errors stays."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass
@@ -45,7 +45,7 @@ def echo(conn: syncws.Conn) -> None:
 
 
 def each_way(test: Callable[[Any, bool | None], None]) -> Callable[[Any], None]:
-    """Run a test with handlers that are detached from their views, and with handlers in them."""
+    """Run a test with handlers that are detached from their views, and with handlers in the views."""
 
     @functools.wraps(test)
     def run(self: Any) -> None:
@@ -94,14 +94,14 @@ class FlaskCase(LeakChecks):
         return conn.receive(timeout=PATIENCE)
 
     def check_echo(self, address: str, path: str = "/echo", **options: Any) -> syncws.Conn:
-        """A connection that gets its messages back."""
+        """Check that a connection gets its messages back."""
         conn = self.dial(address, path, **options)
         conn.send("hello")
         self.assertEqual(self.hear(conn), "hello")
         return conn
 
     def refusal(self, address: str, path: str = "/echo", **options: Any) -> Any:
-        """What a handshake is answered that gets no 101."""
+        """The answer to a handshake that is refused."""
         with self.assertRaises(syncws.BadHandshakeError) as refused:
             syncws.dial(f"ws://{address}{path}", proxy=None, **options)
         return refused.exception.response
@@ -158,7 +158,7 @@ class RouteTests(FlaskCase):
 
     @each_way
     def test_context_on_our_own_server(self, detach: bool | None) -> None:
-        """There too a handler has a context of its own, and its teardown after that of the view, or before."""
+        """There too a handler has a context of its own, whose teardown runs after that of the view, or before it."""
         app = make_app()
         torn_down: list[str] = []
         app.teardown_appcontext(lambda error: torn_down.append(g.where))
@@ -179,7 +179,7 @@ class RouteTests(FlaskCase):
         self.assertEqual(torn_down, ["view", "handler"] if detach is None else ["handler", "view"])
 
     def test_the_function_stays(self) -> None:
-        """What is decorated is returned as it was, and may have several routes."""
+        """A decorated function is returned unchanged, and may have several routes."""
         app = make_app()
         sock = Sock(app)
         self.assertIs(sock.route("/echo")(echo), echo)
@@ -277,7 +277,7 @@ class RouteTests(FlaskCase):
         self.assertEqual(self.refusal(address, "/nothing").status, 404)
 
     def test_bad_routes(self) -> None:
-        """What cannot be a route is said where it is written, with what to write instead."""
+        """An invalid route is refused when it is decorated, and the error says what to write instead."""
         app = make_app()
         sock = Sock(app)
 
@@ -309,7 +309,7 @@ class RouteTests(FlaskCase):
         sock.route("/x", endpoint="nameless")(Nameless())
 
     def test_refused_handshakes(self) -> None:
-        """What the Upgrader refuses is a response of the application, which its functions see as any other."""
+        """A refusal of the Upgrader is a response of the application, which its functions see like any other."""
         app = make_app()
         seen = []
         Sock(app).route("/echo")(echo)
@@ -340,7 +340,7 @@ def is_gone(reference: weakref.ref[Any]) -> bool:
 
 
 class ContextTests(FlaskCase):
-    """What a handler finds around itself, detached from the view or in it."""
+    """The context of a handler, detached from the view or in it."""
 
     @each_way
     def test_context(self, detach: bool | None) -> None:
@@ -508,7 +508,7 @@ class ContextTests(FlaskCase):
         self.assertRegex(written.getvalue(), "^.* ERROR in test_flask: it is /log\n$")
 
     def test_idle_handler(self) -> None:
-        """An idle handler finds the context of the handler: it can give back what was opened under it."""
+        """An idle handler runs in the context of the handler: it can give back what was opened there."""
         app = make_app()
         held: list[str] = []
 
@@ -592,7 +592,7 @@ class BeforeTests(FlaskCase):
         self.assertEqual(found["redirect"].headers["Location"], "/login")
 
     def test_it_lets_pass(self) -> None:
-        """It gets the variables of the rule, may be a coroutine function, and None lets the handshake pass."""
+        """before gets the variables of the rule, and may be a coroutine function; None lets the handshake go on."""
         app = make_app()
         sock = Sock(app)
         asked = []
@@ -613,13 +613,13 @@ class BeforeTests(FlaskCase):
         self.assertEqual(asked, [{"room": "lobby"}, {"room": "lobby", "later": True}, {"room": "attic", "later": True}])
 
     def test_plain_requests_are_none_of_its_business(self) -> None:
-        """It is called for handshakes only."""
+        """before is called for handshakes only."""
         app = make_app()
         Sock(app).route("/echo", before=lambda: self.fail("called"))(echo)
         self.assertEqual(self.ask(self.serve(app), "GET", "/echo")[0], 400)
 
     def test_error(self) -> None:
-        """An exception of it is an error of the view: 500, and the application's log has it."""
+        """An exception of before is an error of the view: 500, and the application's log has it."""
         app = make_app()
         Sock(app).route("/echo", before=lambda: 1 // 0)(echo)
         address = self.serve(app)
@@ -628,7 +628,7 @@ class BeforeTests(FlaskCase):
         self.assertIn("ZeroDivisionError", logs.output[0])
 
     def test_login(self) -> None:
-        """A decorator for views guards a route; with a session it lets the handler in, which reads it."""
+        """A decorator for views guards a route; with a session the handler is called, and reads it."""
         app = make_app()
         sock = Sock(app)
 
@@ -653,7 +653,7 @@ class BeforeTests(FlaskCase):
 
     @each_way
     def test_session_cookie(self, detach: bool | None) -> None:
-        """What it changes in the session reaches the client with the 101, in either way, and nothing else does."""
+        """What before changes in the session reaches the client with the 101, detached or not; nothing else does."""
         app = make_app(PERMANENT_SESSION_LIFETIME=timedelta(hours=1))
         sock = Sock(app, detach=detach)
 
@@ -737,10 +737,10 @@ class BeforeTests(FlaskCase):
 
 
 class LateTests(FlaskCase):
-    """A handler that answers as a view would, though the handshake is over."""
+    """A handler that answers as a view would, although the handshake is over."""
 
     def late(self, detach: bool | None, result: Callable[[], Any]) -> tuple[syncws.CloseError, logging.LogRecord]:
-        """How a connection ends whose handler does that, and the one line about it."""
+        """How the connection of such a handler ends, and the one line of the log about it."""
         app = make_app()
         errors: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
@@ -772,7 +772,7 @@ class LateTests(FlaskCase):
                     self.assertEqual(record.exc_info is not None, status == "401 UNAUTH")
 
     def test_other_values(self) -> None:
-        """Anything else that is returned is logged as well; it is no refusal, so the end is a normal one."""
+        """Any other value that is returned is logged as well; it is no refusal, so the end is a normal one."""
         for value in ("bye", ("bye", 403), 0):
             with self.subTest(value=value):
                 end, record = self.late(None, lambda value=value: value)
@@ -781,7 +781,7 @@ class LateTests(FlaskCase):
 
 
 class ConfigTests(FlaskCase):
-    """Keys of an application's configuration, and arguments that go before them."""
+    """Keys of an application's configuration, and arguments that override them."""
 
     def app_with(self, **config: Any) -> Flask:
         app = make_app(**config)
@@ -789,7 +789,7 @@ class ConfigTests(FlaskCase):
         return app
 
     def test_options(self) -> None:
-        """SYNCWS_OPTIONS are those of the Upgrader, also if they are set after the Sock was made."""
+        """SYNCWS_OPTIONS are options of the Upgrader, also if they are set after the Sock was made."""
         app = self.app_with()
         app.config["SYNCWS_OPTIONS"] = {"subprotocols": ["v1"], "enable_compression": True, "read_limit": 5}
         address = self.serve(app)
@@ -817,7 +817,7 @@ class ConfigTests(FlaskCase):
         self.assertIs(app.extensions["syncws"], made)
 
     def test_precedence(self) -> None:
-        """The route's own goes before the Sock's, which goes before the configuration."""
+        """An argument of the route overrides that of the Sock, which overrides the configuration."""
         app = make_app(SYNCWS_OPTIONS={"subprotocols": ["config"]}, SYNCWS_DETACH=False)
         told: list[bool] = []
 
@@ -849,7 +849,7 @@ class ConfigTests(FlaskCase):
         self.check_echo(address)
 
     def test_flask_sock(self) -> None:
-        """SOCK_SERVER_OPTIONS is understood as far as it goes, if there is no SYNCWS_OPTIONS."""
+        """The options in SOCK_SERVER_OPTIONS that have a counterpart hold, if there is no SYNCWS_OPTIONS."""
         options: dict[str, Any] = {"ping_interval": 25, "max_message_size": 5, "subprotocols": "v1"}
         app = self.app_with(SOCK_SERVER_OPTIONS=options)
         upgrader = app.extensions["syncws"][2]
@@ -1012,7 +1012,7 @@ class UntouchedTests(FlaskCase):
         self.assertEqual(self.hear(conn), "still here")
 
     def test_the_test_client(self) -> None:
-        """Flask's test client goes on to work; a handshake by it is refused with what to use instead."""
+        """Flask's test client still works; a handshake by it is refused, and the answer says what to use instead."""
         app = self.make_app()
         Sock(app).route("/echo")(echo)
         client = app.test_client()

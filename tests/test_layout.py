@@ -160,7 +160,7 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
 
 
 def imports_of(source: str, folder: Sequence[str]) -> tuple[set[str], set[str]]:
-    """The same of a source text in a folder of the package: imports of any kind, at any place in it.
+    """The imports of a source text in a folder of the package, of any kind and at any place in it.
 
     `from .._net.drain import drain` and `from syncws._net import drain` are both "_net.drain".
     """
@@ -201,7 +201,7 @@ def floor(module: str) -> int:
 
 
 class TestImports(unittest.TestCase):
-    """The table of floors is the architecture; this holds the code to it."""
+    """The table of floors is the architecture; these tests compare the code with it."""
 
     def test_every_module_has_a_place(self) -> None:
         """A new module is put into the tables first: its folder on a floor, itself into the folder's order."""
@@ -214,7 +214,7 @@ class TestImports(unittest.TestCase):
         self.assertEqual(public, PUBLIC)
 
     def test_only_lower_floors_are_imported(self) -> None:
-        """Imports go down, never up or sideways; inside a folder to what stands before it in the folder's order."""
+        """Imports go down, never up or sideways; inside a folder they go to modules before it in the folder's order."""
         for name, path in MODULES.items():
             for imported in imports(path)[0]:
                 with self.subTest(f"{name} imports {imported}"):
@@ -374,7 +374,7 @@ class TestTests(unittest.TestCase):
                     self.fail(f"{module}.{name} is not collected")
 
     def test_no_test_bounds_a_time(self) -> None:
-        """A test is not red for a machine that is slow: only where a time is the promise it is bounded from above."""
+        """No test fails because a machine is slow: a time has an upper bound only where it is the promise."""
         for path in sorted(TESTS.rglob("*.py")):
             if path.relative_to(TESTS).parts[0] not in BOUND_TIMES:
                 lines = [node.lineno for node in ast.walk(parsed(path)) if _bounds_a_time(node)]
@@ -389,7 +389,7 @@ class TestTests(unittest.TestCase):
             self.assertEqual(any(map(_bounds_a_time, ast.walk(ast.parse(source)))), bounds, source)
 
     def test_every_module_and_test_file_says_what_it_is(self) -> None:
-        """A file opens with what it is for."""
+        """A file begins with a docstring that says what it is for."""
         for path in (*MODULES.values(), *sorted(TESTS.rglob("test_*.py"))):
             with self.subTest(path.name):
                 self.assertTrue(ast.get_docstring(parsed(path)))
@@ -426,7 +426,7 @@ def _tests_of(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
 
 
 class TestWords(unittest.TestCase):
-    """What is written once, and what nowhere."""
+    """What is written only once, and what is written nowhere."""
 
     def test_the_version_is_written_once(self) -> None:
         """In _base/version.py; history, and what was measured with it, are allowed to tell it again."""

@@ -20,16 +20,16 @@ class MainTests(unittest.TestCase):
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False)
 
     def test_version(self) -> None:
-        """It says its version."""
+        """python -m syncws --version prints the version."""
         done = self.run_module("--version")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, f"syncws {__version__}\n", ""))
 
     def test_an_error(self) -> None:
-        """Its exit status is that of the command."""
+        """The exit status is that of the command."""
         done = self.run_module("serve", "no_such_module:app")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("there is no module 'no_such_module'", done.stderr)
 
     def test_importing_it(self) -> None:
-        """Importing it runs nothing."""
+        """Importing syncws.__main__ runs nothing."""
         self.assertTrue(callable(importlib.import_module("syncws.__main__").main))

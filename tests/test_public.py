@@ -25,7 +25,7 @@ from syncws._server.options import ServeKeywords, ServerOptions
 
 
 def _with_annotations(name: str, exported: Any) -> Iterator[tuple[str, Any]]:
-    """Everything about something exported that may have annotations of its own."""
+    """A class or function, and every member of it that may have annotations of its own."""
     if isinstance(exported, type | types.FunctionType):
         yield name, exported
     if not isinstance(exported, type):
@@ -85,7 +85,7 @@ class PublicTests(unittest.TestCase):
                     typing.get_type_hints(asked)
 
     def test_annotations_of_public_modules(self) -> None:
-        """The same of the classes and functions that stand in the public modules, those for a framework where it is."""
+        """The same for the classes and functions of the public modules; those of a framework where it is installed."""
         for name in syncws._PUBLIC_MODULES:
             with self.subTest(name):
                 try:
@@ -113,7 +113,7 @@ class PublicTests(unittest.TestCase):
                 self.assertEqual(told, {field.name: hints[field.name] for field in fields(options)})
 
     def test_keywords_of_serve(self) -> None:
-        """They are those of Server, except where it listens, its handler, and what only a WSGI application needs."""
+        """`serve` has the keywords of Server, except address, handler, and what only a WSGI application needs."""
         others = {"self", "handler", "host", "port", "wsgi_app", "max_body_size", "body_timeout"}
         told, hints = typing.get_type_hints(ServeKeywords), typing.get_type_hints(syncws.Server.__init__)
         self.assertEqual(told, {name: hints[name] for name in hints if name not in {*others, "return"}})

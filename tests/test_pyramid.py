@@ -54,7 +54,7 @@ class Views:
 
 
 class Policy:
-    """Who has a valid ticket is who it names."""
+    """A security policy: the user is the one that a valid ticket names."""
 
     def __init__(self) -> None:
         self.helper = AuthTktCookieHelper("a secret")
@@ -74,7 +74,7 @@ class Policy:
 
 
 def make_app(**views: Any) -> Any:
-    """An application of a view for each name; a pair adds options of add_view."""
+    """An application with a view for each name; a pair adds options of add_view."""
     with Configurator() as config:
         config.set_session_factory(SignedCookieSessionFactory("a secret", serializer=JSONSerializer()))
         config.set_security_policy(Policy())
@@ -98,7 +98,7 @@ class PyramidTests(WSGICase):
                 conn.close()
 
     def test_scan(self) -> None:
-        """Configuration by decorators is found by a scan: of functions, and of methods of view classes."""
+        """A scan finds decorated functions, and decorated methods of view classes."""
         with Configurator() as config:
             config.add_route("scanned", "/scanned/{name}")
             config.add_route("method", "/method")
@@ -249,7 +249,7 @@ class PyramidTests(WSGICase):
             self.assertEqual(len(logs.records), 1)
 
     def test_wrong_arguments(self) -> None:
-        """What cannot be is said when the view is made."""
+        """Invalid arguments are refused when the view is made."""
         for wrong, said in (
             ({"handler": "/echo"}, r"decorates a handler\(request, conn\)"),
             ({"upgrader": "v1"}, "upgrader must be an Upgrader"),

@@ -1,4 +1,4 @@
-"""testing.py: the tools that programs test themselves with, and that these tests are made of."""
+"""testing.py: the tools for tests of programs, which the tests of this project use as well."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PairTests(LeakChecks):
                 self.assertEqual((server.compression, client.compression), (compression, compression))
 
     def test_cut_at_the_end(self):
-        """Behind the block both are over, also after an exception."""
+        """After the block both are over, also after an exception."""
         with self.assertRaises(ZeroDivisionError), pair() as conns:
             raise ZeroDivisionError
         for conn in conns:
@@ -59,7 +59,7 @@ class PairTests(LeakChecks):
             self.assertTrue(conn.transport.closed)
 
     def test_options(self):
-        """Options are those of both sides, but for what is given for one."""
+        """Options are for both sides, except those that are given for one side."""
         with pair(read_limit=5, client={"read_limit": 100}) as (server, client):
             server.send("longer than five")
             self.assertEqual(client.receive(timeout=10), "longer than five")
@@ -86,7 +86,7 @@ class SocketpairTests(LeakChecks):
     """socketpair: two ends of one TCP connection."""
 
     def test_connected(self):
-        """They are each other's peers, over TCP."""
+        """The two sockets are connected to each other, over TCP."""
         near, far = socketpair()
         with near, far:
             self.assertEqual(near.family, socket.AF_INET)
@@ -95,7 +95,7 @@ class SocketpairTests(LeakChecks):
             self.assertEqual(far.recv(9), b"x")
 
     def test_buffer(self):
-        """Their buffers are about as large as asked for."""
+        """The buffers of the sockets are about as large as asked for."""
         near, far = socketpair(4096)
         with near, far:
             for sock in (near, far):
@@ -133,7 +133,7 @@ class PeerTests(LeakChecks):
                 self.assertEqual(raw.receive_frame(), Frame(0, b""))
 
     def test_frame(self):
-        """frame makes any frame, right or wrong: flags, mask, and a length that is not that of the payload."""
+        """frame makes any frame, valid or not: flags, mask, and a length that is not that of the payload."""
         near, far = socketpair()
         with near, far:
             raw = Peer(near, masked=False)
@@ -190,7 +190,7 @@ class PeerTests(LeakChecks):
             self.assertTrue(raw.at_end())
 
     def test_nothing_comes(self):
-        """A frame that never comes is a TimeoutError, and what came of it is kept."""
+        """A frame that never comes whole is a TimeoutError, and the part that came is kept."""
         near, far = socketpair()
         with near, far:
             raw = Peer(near, masked=False)
@@ -202,7 +202,7 @@ class PeerTests(LeakChecks):
 
 
 class ScriptedSocketTests(LeakChecks):
-    """ScriptedSocket: what the system does, written down."""
+    """ScriptedSocket: a socket that does what a script says."""
 
     def test_incoming(self):
         """recv gives what the script says, in pieces if asked for less, and then the end of the stream."""
@@ -229,7 +229,7 @@ class ScriptedSocketTests(LeakChecks):
         self.assertEqual(sock.count("sendmsg"), 2)
 
     def test_ready_at_once(self):
-        """Whoever waits for it finds it ready, for reading and writing; after close it has no descriptor."""
+        """select finds the socket ready, for reading and writing; after close it has no descriptor."""
         sock = ScriptedSocket(room=[1, BlockingIOError(errno.EAGAIN, "")], incoming=[BlockingIOError(), b"x"])
         transport = Transport(sock, kernel_waits=False)
         transport.send(b"waits", deadline=time.monotonic() + 10)
@@ -242,7 +242,7 @@ class ScriptedSocketTests(LeakChecks):
         self.assertEqual(sock.calls[-2:], ["shutdown", "close"])
 
     def test_costs_no_descriptor(self):
-        """As long as nobody waits for it, it has no descriptor."""
+        """Until select needs it, the socket has no descriptor."""
         before = testing._open_fds()
         sock = ScriptedSocket(incoming=[b"x"])
         transport = Transport(sock)
@@ -255,7 +255,7 @@ class RunningTests(LeakChecks):
     """running: a server for the length of a block."""
 
     def test_serves_inside_the_block(self):
-        """Inside the block the server answers; behind it nothing listens any more."""
+        """Inside the block the server answers; after it nothing listens any more."""
         server = Server(lambda request: Response("hello"), "127.0.0.1", 0)
         with running(server) as same:
             self.assertIs(same, server)
@@ -267,7 +267,7 @@ class RunningTests(LeakChecks):
             socket.create_connection(server.address).close()
 
     def test_handler_that_does_not_end(self):
-        """A handler that is still running behind the block fails it, unless an exception is on its way already."""
+        """A handler that is still running after the block fails it, unless the block has raised an exception."""
         for error in (None, ZeroDivisionError):
             inside, go_on = threading.Event(), threading.Event()
             self.addCleanup(go_on.set)
@@ -296,7 +296,7 @@ class ConnectTests(LeakChecks):
     """connect: a connection to a WebSocket view of a WSGI application."""
 
     def test_messages(self):
-        """Messages go both ways, whichever way the view serves its WebSocket; the validator has nothing to say."""
+        """Messages go both ways, however the view serves its WebSocket; wsgiref's validator finds no fault."""
         upgrader = Upgrader()
 
         def inside(environ, start_response):
@@ -353,7 +353,7 @@ class ConnectTests(LeakChecks):
             self.fail("connected")
 
     def test_an_application_that_raises(self):
-        """So it does for an application that raises: a 500, and the traceback in the log."""
+        """An application that raises is a refusal with 500, and its traceback is in the log."""
 
         def app(environ, start_response):
             raise ZeroDivisionError
@@ -365,7 +365,7 @@ class ConnectTests(LeakChecks):
         self.assertIn("connect /x: GET /x: the application raised", logs.output[0])
 
     def test_the_end(self):
-        """Leaving the block closes with 1000, with 1011 after an exception; the handler has ended behind it."""
+        """Leaving the block closes with 1000, with 1011 after an exception; after it the handler has ended."""
         ends = []
 
         def handler(conn):
@@ -407,7 +407,7 @@ class ConnectTests(LeakChecks):
         go_on.set()
 
     def test_wrong_arguments(self):
-        """What cannot be is an error at once, and nothing is left behind."""
+        """An invalid argument is an error at once, and nothing is left."""
         for path, options, kind in [
             ("echo", {}, ValueError),
             ("/echo", {"nonsense": 1}, TypeError),
@@ -423,7 +423,7 @@ class ConnectTests(LeakChecks):
                 self.fail("connected")
 
     def test_many_at_once(self):
-        """Several connections to one application are as good as several clients'."""
+        """Several connections to one application are independent, like those of several clients."""
         manager = syncws.Manager(on_message=lambda member, message: manager.broadcast(message))
         app = websocket(manager.run)
         with connect(app) as first, connect(app) as second:
@@ -466,7 +466,7 @@ class LeakChecksTests(unittest.TestCase):
         self.check_fails(lambda case: threading.Thread(target=go_on.wait, args=(10,)).start(), "threads left behind")
 
     def test_thread_that_ends_by_itself(self):
-        """A thread that ends within the grace does not; nor does the drain thread, which is made to hurry."""
+        """A thread that ends within the grace does not fail it; nor does the drain thread, whose rest is shortened."""
         go_on = threading.Event()
 
         def body(case):
@@ -496,7 +496,7 @@ class LeakChecksTests(unittest.TestCase):
         self.check_fails(body, "ZeroDivisionError")
 
     def test_exception_in_a_destructor(self):
-        """So does one that a destructor raises, and with it a ResourceWarning that is an error."""
+        """An exception in a destructor fails the test, and so does a ResourceWarning that is an error."""
 
         class Careless:
             def __init__(self):
@@ -508,7 +508,7 @@ class LeakChecksTests(unittest.TestCase):
         self.check_fails(lambda case: Careless() and None, "left open")
 
     def test_hooks_are_put_back(self):
-        """Whatever the outcome, the hooks are those of before."""
+        """Whatever the outcome, the hooks from before the test are back."""
         hooks = sys.unraisablehook, threading.excepthook
         for body in (lambda case: None, lambda case: case.fail("on purpose")):
             self.outcome(body)
@@ -524,12 +524,12 @@ class AwaitTests(unittest.TestCase):
     """await_: for what has no event to wait on."""
 
     def test_waits_for_the_condition(self):
-        """It returns as soon as the condition holds, and says so."""
+        """await_ returns True as soon as the condition holds."""
         answers = iter([False, False, True])
         self.assertTrue(await_(lambda: next(answers)))
 
     def test_gives_up(self):
-        """It gives up after so many seconds, having asked at least once."""
+        """await_ returns False after so many seconds, and has asked at least once."""
         asked = []
         before = time.monotonic()
         self.assertFalse(await_(lambda: asked.append(1), 0.02))

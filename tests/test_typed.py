@@ -31,7 +31,7 @@ _FRAMEWORKS = {f"{framework}_views": framework for framework in ("bottle", "djan
 
 class TypedTests(unittest.TestCase):
     def test_programs(self) -> None:
-        """Each can be imported, so what a checker was told of is there."""
+        """Each program can be imported, so the names that a checker was told of exist."""
         names = [module.name for module in pkgutil.iter_modules(typed.__path__)]
         there = [name for name in names if name not in _FRAMEWORKS or importlib.util.find_spec(_FRAMEWORKS[name])]
         done = subprocess.run([sys.executable, "-c", _IMPORT, *there], capture_output=True, text=True, timeout=60)

@@ -21,7 +21,7 @@ def echo(conn: Conn) -> None:
 
 
 class Quiet(WSGIRequestHandler):
-    """Writes no line for each request."""
+    """wsgiref's handler without a line for each request."""
 
     def log_message(self, *_arguments: Any) -> None:
         pass
@@ -39,7 +39,7 @@ class HostedTestCase(LeakChecks):
         linger_briefly(self)
 
     def serve(self, app: Any) -> str:
-        """Its URL."""
+        """Serve an application; its URL."""
         server = make_server("127.0.0.1", 0, app, Threaded, Quiet)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -182,7 +182,7 @@ class ShutdownTests(HostedTestCase):
         return 101
 
     def test_by_a_handler(self) -> None:
-        """A handler that calls it neither waits for itself nor loses its own connection."""
+        """A handler that calls shutdown neither waits for itself nor loses its own connection."""
         left: list[int] = []
 
         @syncws.wsgi.websocket
@@ -197,7 +197,7 @@ class ShutdownTests(HostedTestCase):
         self.assertEqual(left, [0])
 
     def test_mistakes(self) -> None:
-        """A code or a reason that may not be sent, or a timeout that is none, is an error, and nobody is closed."""
+        """A code, a reason or a timeout that is invalid is an error, and no connection is closed."""
         for arguments, error in (((1006,), ValueError), ((1001, "x" * 124), ValueError), ((1001, "", -1), ValueError)):
             with self.subTest(arguments), self.assertRaises(error):
                 syncws.wsgi.shutdown(*arguments)

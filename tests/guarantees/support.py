@@ -43,12 +43,12 @@ def size(small: int, full: int) -> int:
 
 
 def note(figure: str) -> None:
-    """Print a measured figure, where full sizes are asked for."""
+    """Print a measured figure, if full sizes are asked for."""
     if HEAVY != "0":
         print(f"\n  {figure}", file=sys.stderr, flush=True)
 
 
-class HoldTestCase(LeakChecks):
+class GuaranteeTestCase(LeakChecks):
     """A test that may not hang: after `bound` seconds the process ends, and the stacks of all threads say why."""
 
     bound = 120.0
@@ -59,7 +59,7 @@ class HoldTestCase(LeakChecks):
         self.addCleanup(faulthandler.cancel_dump_traceback_later)
 
     def in_thread(self, target: Callable[..., Any], *arguments: Any) -> Task:
-        """Run something in a thread; it is joined at the end of the test if not before."""
+        """Run a call in a thread, which is joined at the end of the test at the latest."""
         task = Task(target, *arguments)
         self.addCleanup(task.join, WAIT)
         return task
@@ -106,7 +106,7 @@ def connect(
 ) -> Peer:
     """Open a connection to a server, do the opening handshake, and speak raw frames from then on.
 
-    buffer is how much the client's kernel takes while the client does not read.
+    buffer is the bytes that the client's kernel takes while the client does not read.
     """
     sock = socket.socket()
     try:
@@ -219,7 +219,7 @@ def echo(conn: Conn) -> None:
 
 
 def weigh() -> dict[str, int]:
-    """KiB of memory this process holds ("rss"), held at most since the last reset ("peak"), and its threads."""
+    """KiB of memory that this process holds ("rss"), the most since the last reset ("peak"), and its threads."""
     with open("/proc/self/status") as status:
         fields = dict(line.split(":", 1) for line in status)
     return {
@@ -242,7 +242,7 @@ def raise_descriptor_limit() -> int:
 
 @contextlib.contextmanager
 def closing_all(peers: list[Peer]) -> Iterator[list[Peer]]:
-    """Close the sockets of peers that are added meanwhile."""
+    """At the end of the block, close the sockets of the peers that were added in it."""
     try:
         yield peers
     finally:

@@ -1,8 +1,8 @@
-"""Proves that no input gets past the library's own exceptions: 30,000 bad ones, at SYNCWS_HEAVY=1.
+"""Proves that no input raises anything except the library's own exceptions: 30,000 bad ones, at SYNCWS_HEAVY=1.
 
 Random bytes, valid streams and handshakes that were mutated, all cut at random places. Each ends in an exception of the
 library or in a clean close; never in another exception, a hung thread or a growing process. What the library sends
-meanwhile is held against RFC 6455 too. The inputs are random but the same each time; a failure names its seed.
+meanwhile is checked against RFC 6455 too. The inputs are random but the same each time; a failure names its seed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from .support import (
     PONG,
     TEXT,
     WAIT,
-    HoldTestCase,
+    GuaranteeTestCase,
     handshake,
     note,
     size,
@@ -225,7 +225,7 @@ class Maker:
         return data
 
 
-class FrameTests(HoldTestCase):
+class FrameTests(GuaranteeTestCase):
     """Frames against the parser and the connection, in process."""
 
     def test_protocol(self) -> None:
@@ -233,7 +233,7 @@ class FrameTests(HoldTestCase):
         self.check_each(size(3000, 16000), self.check_protocol)
 
     def test_scripted_socket(self) -> None:
-        """A whole connection: it reads in every way there is, until the end; what it sends is valid."""
+        """A whole connection: it reads in every way, until the end; what it sends is valid."""
         self.check_each(size(2000, 8000), self.check_scripted_socket)
 
     def test_sockets(self) -> None:
@@ -318,7 +318,7 @@ class FrameTests(HoldTestCase):
         return Conn(transport, client=not make.masked, options=options, agreement=make.agreement())
 
     def read_to_the_end(self, conn: Conn, make: Maker) -> str:
-        """Read with whatever there is, until the connection says that it is over; how."""
+        """Read in ways chosen at random until the connection is over; returns the class and the code of its end."""
         ways: tuple[Callable[[], object], ...] = (
             conn.receive,
             conn.read_message,
@@ -339,7 +339,7 @@ class FrameTests(HoldTestCase):
         raise AssertionError("it never ended")
 
     def check_sent(self, data: bytes, *, by_client: bool) -> None:
-        """What left is a sequence of whole, valid frames, with at most one close, which is the last."""
+        """The bytes that left are whole, valid frames, with at most one close, which is the last."""
         closed = False
         while data:
             self.assertFalse(closed, "frames after a close")
@@ -364,7 +364,7 @@ class FrameTests(HoldTestCase):
             data = data[start + length :]
 
 
-class HandshakeTests(HoldTestCase):
+class HandshakeTests(GuaranteeTestCase):
     """Handshakes against a real server, whose log is watched."""
 
     def setUp(self) -> None:
@@ -422,7 +422,7 @@ class HandshakeTests(HoldTestCase):
         self.assertLessEqual({b"101", b"400"}, set(statuses), statuses)
 
     def test_a_tls_port(self) -> None:
-        """Whatever a TLS port gets that is no TLS: the connection ends, and the log has one line of it."""
+        """Whatever a TLS port gets that is not TLS, the connection ends, and the log has one line about it."""
         with running(self.server(ssl_context=contexts()[0])) as server:
             for seed in range(size(100, 1000)):
                 with self.subTest(seed=seed):
@@ -433,7 +433,7 @@ class HandshakeTests(HoldTestCase):
             self.assertTrue(self.is_idle(server))
 
     def test_smuggling(self) -> None:
-        """The four shapes that two parsers may read differently are 400, once, and nothing behind them is served."""
+        """The four shapes that two parsers may read differently are 400, once, and nothing after them is served."""
         smuggled = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
         served: list[str] = []
 
@@ -481,7 +481,7 @@ class HandshakeTests(HoldTestCase):
         return answer
 
     def check_alive(self, server: Server) -> None:
-        """All of that is over, and a good client is served."""
+        """No bad connection is left, and a good client is served."""
         self.assertTrue(self.is_idle(server))
         with socket.create_connection(server.address, WAIT) as sock:
             sock.sendall(handshake())

@@ -28,7 +28,7 @@ from .support import (
     PONG,
     TEXT,
     ChildServer,
-    HoldTestCase,
+    GuaranteeTestCase,
     closing_all,
     connect,
     note,
@@ -40,8 +40,8 @@ KIB_PER_IDLE_CONNECTION = 28
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
-class SystemCallTests(HoldTestCase):
-    """Counted on a scripted socket, each of whose calls stands for a system call."""
+class SystemCallTests(GuaranteeTestCase):
+    """System calls, counted on a scripted socket, each of whose calls stands for one."""
 
     def test_an_echo(self) -> None:
         """In the steady state an echo is recv, send, recv, send: nothing in between."""
@@ -100,7 +100,7 @@ class SystemCallTests(HoldTestCase):
 
 
 @unittest.skipUnless(os.path.exists("/proc/self/status"), "needs Linux's account of a process")
-class IdleTests(HoldTestCase):
+class IdleTests(GuaranteeTestCase):
     """A server in a process of its own, with many connections that have nothing to say."""
 
     @exact
@@ -133,7 +133,7 @@ class IdleTests(HoldTestCase):
                 self.assertLessEqual(each, KIB_PER_IDLE_CONNECTION, "KiB per connection")
 
     def warm_up(self, server: ChildServer) -> None:
-        """What is allocated once."""
+        """Let the process allocate what it allocates only once."""
         with closing_all([]) as clients:
             for _ in range(20):
                 clients.append(connect(server.address, compression=True))

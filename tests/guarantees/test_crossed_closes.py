@@ -25,7 +25,7 @@ from syncws._net.transport import Transport
 from syncws.errors import CloseError, ConnectionClosed
 from syncws.testing import Frame, peer, socketpair
 
-from .support import BINARY, CLOSE, TEXT, WAIT, HoldTestCase, size, transports
+from .support import BINARY, CLOSE, TEXT, WAIT, GuaranteeTestCase, size, transports
 
 #: What a side closes with, to be told apart: the server's, the client's.
 CODES = (3001, 3002)
@@ -63,7 +63,7 @@ class Relay:
         return bool(data)
 
     def frames(self, sock: socket.socket) -> list[Frame]:
-        """What came from a socket, once the relay has ended."""
+        """The frames that came from a socket, once the relay has ended."""
         self._thread.join(WAIT)
         if self._thread.is_alive():
             raise AssertionError("a side has not closed its socket")
@@ -92,7 +92,7 @@ def parse(data: bytes) -> list[Frame]:
 class Crossing:
     """Two connections with a relay between, and the threads that close them."""
 
-    def __init__(self, test: HoldTestCase, tls: bool = False) -> None:
+    def __init__(self, test: GuaranteeTestCase, tls: bool = False) -> None:
         self.test = test
         # server - left ... relay ... right - client. Under TLS the relay would see nothing, so there is none.
         self.sockets = [] if tls else [*socketpair(), *socketpair()]
@@ -167,7 +167,7 @@ def read_all(conn: Conn) -> None:
         conn.receive()
 
 
-class CrossedClosesTests(HoldTestCase):
+class CrossedClosesTests(GuaranteeTestCase):
     def setUp(self) -> None:
         super().setUp()
         # Threads change places twenty times as often as usual, so that more interleavings are met.
@@ -184,7 +184,7 @@ class CrossedClosesTests(HoldTestCase):
                 crossing.check()
 
     def test_under_tls(self) -> None:
-        """The same where nobody can look into the wire: no hang, each side knows both closes."""
+        """The same under TLS, where the relay cannot see the frames: no hang, each side knows both closes."""
         ways = (self.with_nobody_reading, self.with_readers, self.with_many_closers)
         for number in range(size(60, 500)):
             with self.subTest(number=number), Crossing(self, tls=True) as crossing:
@@ -192,7 +192,7 @@ class CrossedClosesTests(HoldTestCase):
                 crossing.check()
 
     def test_written_by_hand(self) -> None:
-        """A close frame that the application writes itself, against the reply to the peer's: only one leaves."""
+        """A close frame that the application writes itself meets the reply to the peer's close: only one leaves."""
         for number in range(size(500, 2000)):
             with self.subTest(number=number), Crossing(self) as crossing:
                 crossing.run(*self.with_frames_by_hand(*crossing.conns))
@@ -234,11 +234,11 @@ class CrossedClosesTests(HoldTestCase):
         return later
 
 
-class ReplayedTests(HoldTestCase):
-    """Interleavings that a thousand tries may miss, arranged with gates."""
+class ReplayedTests(GuaranteeTestCase):
+    """Interleavings that a thousand tries may miss, forced with gates."""
 
     def test_the_peer_closes_while_our_close_is_written(self) -> None:
-        """The reader's reply, left behind while write_control's own close is in its send, is dropped."""
+        """The reader's reply, which waits while write_control's own close is being sent, is dropped."""
         with peer(ping_interval=None) as (conn, other):
             inside, go_on = threading.Event(), threading.Event()
             self.hold(conn, inside, go_on)
@@ -254,7 +254,7 @@ class ReplayedTests(HoldTestCase):
             self.assertTrue(other.at_end())
 
     def test_a_ping_comes_while_our_close_is_written(self) -> None:
-        """A pong or ping that was left meanwhile does not follow the close."""
+        """A pong or ping that waits meanwhile does not follow the close."""
         with peer(ping_interval=None) as (conn, other):
             inside, go_on = threading.Event(), threading.Event()
             self.hold(conn, inside, go_on)

@@ -2,7 +2,7 @@
 
 A thousand members, one of which never reads and one reads slowly: two hundred broadcasts take hardly longer than
 without those two, everybody else gets each message in its order, and the stuck one is out, once, with 1013. And sixty
-four threads that register, join, leave, send and close at random: no deadlock, no exception, and each that came goes.
+four threads that register, join, leave, send and close at random: no deadlock, no exception, each open has its close.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from syncws._rooms.member import Member, State
 from syncws.errors import CloseError, DuplicateIdError
 from syncws.testing import await_, socketpair
 
-from .support import HEAVY, TEXT, WAIT, HoldTestCase, note, size
+from .support import HEAVY, TEXT, WAIT, GuaranteeTestCase, note, size
 
 #: Messages in a round of broadcasts.
 ROUND = 200
@@ -59,7 +59,7 @@ class Readers:
             self.conns = [Conn(Transport(listener.accept()[0]), client=False) for _ in range(members)]
 
     def wait(self, messages: int) -> None:
-        """Until everybody has had that many messages. Raises AssertionError for one that came out of order."""
+        """Wait until everybody has got that many messages. Raises AssertionError for one that came out of order."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(f"{messages}\n")
         self._process.stdin.flush()
@@ -137,7 +137,7 @@ def reads_slowly() -> Iterator[Conn]:
         reader.join()
 
 
-class BroadcastTests(HoldTestCase):
+class BroadcastTests(GuaranteeTestCase):
     bound = 300.0
 
     def test_one_that_never_reads_and_a_slow_one(self) -> None:
@@ -200,7 +200,7 @@ class BroadcastTests(HoldTestCase):
             self.assertLess(ratio, 1.25)
 
     def test_frames_are_shared(self) -> None:
-        """What waits for many stuck members is one frame each message, not one each member."""
+        """For many stuck members one frame waits for each message, not one for each member."""
         members = size(50, 400)
         manager = Manager(send_queue=64, send_queue_bytes=1 << 30)
         pairs = [socketpair(4096) for _ in range(members)]
@@ -256,7 +256,7 @@ class Crowd:
                 self.early.append(member)
 
     def work(self, seed: int, until: float) -> None:
-        """One thread's doings."""
+        """The work of one thread."""
         script = random.Random(seed)
         doings = (
             self.come,
@@ -301,7 +301,7 @@ class Crowd:
             theirs.close()
 
     def go(self, script: random.Random, mine: list[Any]) -> None:
-        """Unregister one of one's own, as the thread that reads it does at its end; or any id at all."""
+        """Unregister a member of this thread, as its reader does at its end; or any id."""
         if not mine or script.random() < 0.2:
             self.manager.unregister(script.choice(self._ids))
             return
@@ -339,7 +339,7 @@ class Crowd:
             assert member.id in self._ids
 
     def end(self) -> None:
-        """Everybody out."""
+        """Close every member, and wait until all are out."""
         self.manager.close_all()
         for run in self._runs:
             run.join(WAIT)
@@ -351,7 +351,7 @@ class Crowd:
             conn.close_now()
 
 
-class CrowdTests(HoldTestCase):
+class CrowdTests(GuaranteeTestCase):
     bound = 300.0
 
     def check(self, seconds: float, **manager_options: Any) -> None:
@@ -385,5 +385,5 @@ class CrowdTests(HoldTestCase):
 
 
 def seconds_each() -> float:
-    """For each of the four runs: 60 s in all where everything runs, 10 s elsewhere."""
+    """Seconds for each of the four runs: 60 s in all where everything runs, 10 s elsewhere."""
     return 15.0 if HEAVY == "full" else 2.5

@@ -4,7 +4,7 @@
 * A header that declares 2**62 bytes costs nothing, nor do a thousand that declare 1 MiB and bring nothing.
 * What is within the limit passes: 1 MiB that cannot be compressed, and a compressed message with pings in between.
 
-What is weighed is a server in a process of its own.
+The memory is that of a server in a process of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .support import (
     PONG,
     TEXT,
     ChildServer,
-    HoldTestCase,
+    GuaranteeTestCase,
     closing_all,
     connect,
     note,
@@ -60,7 +60,7 @@ def bomb() -> bytes:
 
 
 @unittest.skipUnless(os.path.exists("/proc/self/clear_refs"), "needs Linux's peak of memory that can be reset")
-class BombTests(HoldTestCase):
+class BombTests(GuaranteeTestCase):
     def test_bombs(self) -> None:
         """Each ends in 1009, and the server's memory has grown by less than 5 MiB at its peak."""
         wire = bomb()
@@ -84,7 +84,7 @@ class BombTests(HoldTestCase):
                     self.assertLess(grown, 5 * KIB, "KiB at the peak")
 
     def test_no_more_than_was_promised_after_many(self) -> None:
-        """Bomb after bomb leaves nothing behind."""
+        """No memory is left of many bombs, one after another."""
         frames = [self.frame(BINARY, bomb())]
         with ChildServer(PATHS) as server:
             for _ in range(20):
@@ -114,7 +114,7 @@ class BombTests(HoldTestCase):
         return int.from_bytes(frame.payload[:2])
 
     def warm_up(self, server: ChildServer) -> None:
-        """Whatever is imported or allocated once."""
+        """Let the server import and allocate what it needs only once."""
         client = connect(server.address, "/deflate", compression=True)
         with client.socket:
             client.send(self.frame(TEXT, deflate(b"hello" * 100)))
@@ -140,8 +140,8 @@ class BombTests(HoldTestCase):
             yield self.frame(BINARY if first else CONTINUATION, piece, RSV1 if first else 0, 0x80 if last else 0)
 
 
-class LeftOverTests(HoldTestCase):
-    """What a connection that has ended still holds, without waiting for the garbage collector."""
+class LeftOverTests(GuaranteeTestCase):
+    """The memory that a connection holds after its end, before the garbage collector runs."""
 
     def test_a_refused_message_is_let_go(self) -> None:
         """A message over the limit is not kept by the connection that refused it: ten of them cost nothing."""
@@ -169,11 +169,11 @@ class LeftOverTests(HoldTestCase):
 
 
 @unittest.skipUnless(os.path.exists("/proc/self/status"), "needs Linux's account of a process")
-class DeclaredTests(HoldTestCase):
-    """Headers that promise more than ever comes."""
+class DeclaredTests(GuaranteeTestCase):
+    """Headers that declare more than ever comes."""
 
     def test_a_header_of_2_to_the_62(self) -> None:
-        """Refused with 1009 where there is a limit; without one it waits, and costs nothing."""
+        """It is refused with 1009 if there is a limit; without one the connection waits, and it costs nothing."""
         kinds = {"binary": 0x82, "text": 0x81, "fragment": 0x02, "compressed": 0xC2}
         with ChildServer(PATHS) as server, closing_all([]) as clients:
             for path in ("/deflate", "/no-limit"):  # whatever is allocated once
@@ -225,11 +225,11 @@ class DeclaredTests(HoldTestCase):
 
 
 def zlib_or_plain(frame: Any) -> bytes:
-    """A frame's payload, inflated where it is compressed."""
+    """A frame's payload, inflated if it is compressed."""
     return zlib.decompressobj(-15).decompress(frame.payload + b"\x00\x00\xff\xff") if frame.rsv1 else frame.payload
 
 
-class WithinTests(HoldTestCase):
+class WithinTests(GuaranteeTestCase):
     """What is within the limit passes."""
 
     def test_random_bytes_compressed(self) -> None:
@@ -261,7 +261,7 @@ class WithinTests(HoldTestCase):
                         sending.result()
 
     def test_one_byte_more(self) -> None:
-        """A byte over the limit does not pass, compressed or not."""
+        """A message one byte over the limit is refused, compressed or not."""
         for compressed in (False, True):
             data = bytes(LIMIT + 1)
             with self.subTest(compressed=compressed), peer(compression=True, read_limit=LIMIT) as (conn, other):

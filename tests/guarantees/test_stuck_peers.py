@@ -35,7 +35,7 @@ from .support import (
     PONG,
     TEXT,
     WAIT,
-    HoldTestCase,
+    GuaranteeTestCase,
     connect,
     note,
     size,
@@ -80,7 +80,7 @@ def echo_server(encounter: Encounter, *, tls: bool = False, small_buffer: bool =
     return Server(handler, port=0, ssl_context=contexts()[0] if tls else None)
 
 
-class EchoTestCase(HoldTestCase):
+class EchoTestCase(GuaranteeTestCase):
     """The echo server: one thread that receives and sends."""
 
     def check_slow(self, count: int, rate: int, ping: float, *, tls: bool = False, small_buffer: bool = True) -> None:
@@ -125,7 +125,7 @@ class SameThreadTests(EchoTestCase):
                 self.assertTrue(await_(lambda: threads_named("syncws-") <= {"syncws-accept", "syncws-drain"}))
 
     def test_a_peer_that_pings_but_never_reads_is_cut(self) -> None:
-        """What such a peer sends does not save it: nobody can read while the only thread is stuck."""
+        """Pings of such a peer do not save it: nobody can read them while the only thread is stuck."""
         encounter = Encounter()
         with running(echo_server(encounter, ping_interval=0.5, ping_timeout=0.5)) as server:
             peer = connect(server.address, buffer=BUFFER)
@@ -167,7 +167,7 @@ class FullSizeTests(EchoTestCase):
         self.check_slow(32 * MB, 300_000, 2.0, small_buffer=False)
 
 
-class OtherThreadTests(HoldTestCase):
+class OtherThreadTests(GuaranteeTestCase):
     """One thread is stuck in sending 32 MB to a peer that never reads; others go on."""
 
     payload = bytes(32 * MB)
@@ -207,7 +207,7 @@ class OtherThreadTests(HoldTestCase):
                 self.assertTrue(sending.is_alive(), "the sender was not stuck")
 
     def test_pings_do_not_stop_the_reader(self) -> None:
-        """A ping that cannot be answered now delays no message behind it."""
+        """A ping that cannot be answered now delays no message after it."""
         with self.stuck(False) as (conn, other, sending):
             delays = []
             for number in range(21):
@@ -248,7 +248,7 @@ class OtherThreadTests(HoldTestCase):
                 self.assertTrue(conn.closed)
 
     def test_close_without_a_reader(self) -> None:
-        """The same while nobody reads: the closer does, and still ends on time."""
+        """While nobody reads, the thread that closes reads, and still ends on time."""
         with self.stuck(False, ping_interval=None) as (conn, _, sending):
             began = time.monotonic()
             conn.close(timeout=1)
@@ -256,7 +256,7 @@ class OtherThreadTests(HoldTestCase):
             self.assertIsInstance(sending.ended(1), ConnectionClosed)
 
     def test_close_now(self) -> None:
-        """close_now() wakes both at once."""
+        """close_now() wakes the reader and the writer at once."""
         for tls in (False, True):
             with self.subTest(tls=tls), self.stuck(tls, ping_interval=None) as (conn, _, sending):
                 reading = self.in_thread(conn.receive)
@@ -276,7 +276,7 @@ class OtherThreadTests(HoldTestCase):
             self.assert_between(0.8, sending.seconds, 3.0)
 
     def test_a_slow_peer_is_not_cut_by_the_reader(self) -> None:
-        """A pong behind a large message comes late; that the peer takes the message counts as life."""
+        """A pong after a large message comes late; the peer is alive as long as it takes the message."""
         sockets = socketpair(BUFFER)
         with sockets[0], sockets[1]:
             server, _ = transports(sockets, False)
@@ -292,11 +292,11 @@ class OtherThreadTests(HoldTestCase):
             conn.close_now()
 
 
-class PostsTests(HoldTestCase):
-    """Nobody waits for what was posted to a peer that never reads; the drain thread has it."""
+class PostsTests(GuaranteeTestCase):
+    """Nobody waits for posts to a peer that never reads; the drain thread looks after them."""
 
     def test_the_peer_resets_in_the_middle_of_a_frame(self) -> None:
-        """The drain thread drops what was cut short, instead of trying it for ever, and ends."""
+        """The drain thread drops the rest of a frame, instead of trying it for ever, and ends."""
         with peer(buffer=BUFFER, ping_interval=None) as (conn, other):
             self.assertTrue(conn.send_nowait(bytes(4 * MB)))
             self.assertTrue(conn.transport.pending)
@@ -309,7 +309,7 @@ class PostsTests(HoldTestCase):
                 conn.send_nowait("another")
 
     def test_posts_to_others_go_on(self) -> None:
-        """With nine of ten members stuck, a post to each takes no time, and the tenth gets everything."""
+        """With nine of ten members stuck, a post to each does not wait, and the tenth gets everything."""
         with contextlib.ExitStack() as stack:
             pairs = [stack.enter_context(peer(buffer=BUFFER, overflow="drop_newest")) for _ in range(10)]
             payload = bytes(50_000)
@@ -326,7 +326,7 @@ class PostsTests(HoldTestCase):
             self.assertEqual(pairs[-1][0].dropped, 0)
 
 
-class ShutdownTests(HoldTestCase):
+class ShutdownTests(GuaranteeTestCase):
     """Many peers that never read, each with a thread stuck in a send of 32 MB and another that reads."""
 
     def test_shutdown(self) -> None:
@@ -370,7 +370,7 @@ class ShutdownTests(HoldTestCase):
 
 
 def read_slowly(sock: socket.socket, count: int, rate: int) -> float:
-    """Take count bytes at that many per second; how long it took. To be slow is the one thing that needs a sleep."""
+    """Take count bytes at that many per second; the seconds that it took. Only slowness itself needs a sleep."""
     began = time.monotonic()
     taken = 0
     while taken < count:

@@ -39,7 +39,7 @@ counted = 0
 
 
 def set_up_log() -> None:
-    """Our own lines go into a file of their own, so that all others are the server's."""
+    """Write the library's log into a file of its own, so that all other lines are the server's."""
     handler = logging.FileHandler(os.environ.get("HOSTS_LOG", os.devnull))
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     log = logging.getLogger("syncws")
@@ -67,7 +67,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 def upgrade(environ: dict[str, Any]) -> Any:
-    """A view in gorilla's way; what it returns."""
+    """A view that upgrades by itself, as in gorilla; the response that it returns."""
     with upgrader.upgrade(environ) as conn:
         echo(conn, {})
     return conn.wsgi_response
@@ -81,25 +81,25 @@ DETACH = {None: None, "0": False, "1": True}
 
 
 def echo(conn: syncws.Conn, query: dict[str, str]) -> None:
-    """What is sent comes back."""
+    """Send every message back."""
     for message in conn:
         conn.send(message)
 
 
 def tell_mode(conn: syncws.Conn, query: dict[str, str]) -> None:
-    """How the connection is served, and then an echo."""
+    """Say how the connection is served, and then echo."""
     conn.send("detached" if conn.detached else "in view")
     echo(conn, query)
 
 
 def tell_process(conn: syncws.Conn, query: dict[str, str]) -> None:
-    """Which process serves the connection, and then an echo."""
+    """Say which process serves the connection, and then echo."""
     conn.send(str(os.getpid()))
     echo(conn, query)
 
 
 def push(conn: syncws.Conn, query: dict[str, str]) -> None:
-    """Messages, as many as the query says or until the connection ends."""
+    """Send messages, as many as the query says or until the connection ends."""
     conn.close_read()
     pause = threading.Event()
     number = 0
@@ -146,7 +146,7 @@ def count() -> tuple[str, bytes]:
 
 
 def state() -> tuple[str, bytes]:
-    """What tests ask about this process: gunicorn's count of connections, ours, what was counted."""
+    """What tests ask about this process: how many connections gunicorn and the library count, and /counted."""
     told = {
         "pid": os.getpid(),
         "open": syncws.wsgi.open_connections(),

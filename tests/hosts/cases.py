@@ -1,7 +1,7 @@
-"""What each set-up is put through: one class of tests, which `test_supported` joins with each of them.
+"""The tests of every set-up: one class, which `test_supported` joins with each set-up.
 
-Every test is made with connections as the set-up has them by default (detached, where it can be) and with such as are
-served in the view. The server is one for all tests of a class, and must be as well after each as it was before.
+Every test uses connections as the set-up has them by default (detached, where that is possible) and connections that
+are served in the view. One server is for all tests of a class; each test leaves it as it was before.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LONG = bytes(range(250)) * 60  # 15,000 bytes: more than a server reads at a tim
 
 
 class HostCases(LeakChecks):
-    """A set-up at work."""
+    """The tests of one set-up."""
 
     setup: ClassVar[Setup]
     host: ClassVar[Host]
@@ -56,7 +56,7 @@ class HostCases(LeakChecks):
             raise AssertionError("the server has written:\n" + "\n".join(complaints))
 
     def for_each_option(self, check: Callable[[str], None]) -> None:
-        """Check with every option; the server is well afterwards."""
+        """Run a check with every option; the server must work afterwards."""
         for option in OPTIONS:
             with self.subTest(option=option):
                 with contextlib.ExitStack() as self.opened:
@@ -64,7 +64,7 @@ class HostCases(LeakChecks):
                 self.check_well()
 
     def check_well(self) -> None:
-        """The server answers, has no connection left, and has written nothing remarkable."""
+        """The server answers, has no connection left, and has written nothing unusual."""
         self.assertTrue(await_(lambda: self.host.state()["open"] == 0, PATIENCE), "connections are left")
         self.assertTrue(self.host.is_alive)
         self.assertEqual(self.host.complaints(), [])
@@ -79,7 +79,7 @@ class HostCases(LeakChecks):
         self.assertEqual(peer.receive_frame().payload, message.encode())
 
     def at_best(self, limit: float, measure: Callable[[], float]) -> None:
-        """A measurement of seconds is within a limit, the first time or another."""
+        """A measurement of seconds is within a limit at least once in several tries."""
         taken: list[float] = []
         while len(taken) < ATTEMPTS and not (taken and taken[-1] <= limit):
             taken.append(measure())
@@ -116,7 +116,7 @@ class HostCases(LeakChecks):
                 peer.socket.close()
 
     def check_lost_frame(self, option: str) -> None:
-        """uWSGI reads what comes with the handshake into a buffer that Python does not get at. The rest is in order."""
+        """uWSGI reads what comes with the handshake into a buffer that Python cannot reach. The rest is in order."""
         peer = self.open(f"/echo{option}", (TEXT, "early"))
         self.check_echo(peer, "late")
         peer.close()
@@ -199,7 +199,7 @@ class HostCases(LeakChecks):
     # How it ends
 
     def check_end(self, peer: Peer) -> None:
-        """What follows is the end: after the close frame, if that has not come yet; and never a reset."""
+        """The connection ends next: after the close frame, if that has not come yet, and never by a reset."""
         try:
             while True:
                 frame = peer.receive_frame()
@@ -209,7 +209,7 @@ class HostCases(LeakChecks):
         peer.socket.close()
 
     def test_end(self) -> None:
-        """Nothing is on the wire behind the close frame, and TCP ends within 0.3 s, whoever closes first."""
+        """Nothing is on the wire after the close frame, and TCP ends within 0.3 s, whoever closes first."""
         self.for_each_option(lambda option: self.at_best(FIN, lambda: self.measure_end_by_client(option)))
         self.for_each_option(lambda option: self.at_best(FIN, lambda: self.measure_end_by_server(option)))
 
@@ -280,7 +280,7 @@ class HostCases(LeakChecks):
             return time.monotonic() - began
 
     def test_resets(self) -> None:
-        """A client that resets the connection costs nothing: while it is open, while it is pushed to, in its close."""
+        """A client that resets the connection leaves nothing: idle, pushed to, or closing."""
         self.for_each_option(self.check_resets)
 
     def check_resets(self, option: str) -> None:
@@ -300,7 +300,7 @@ class HostCases(LeakChecks):
         reset(peer)
 
     def test_vanishing(self) -> None:
-        """Nor does one that ends TCP without a close."""
+        """A client that ends TCP without a close frame leaves nothing either."""
         self.for_each_option(self.check_vanishing)
 
     def check_vanishing(self, option: str) -> None:
@@ -312,7 +312,7 @@ class HostCases(LeakChecks):
             self.check_well()
 
     def test_raising(self) -> None:
-        """A handler that raises closes with 1011, and is in our log, once; the server notices nothing."""
+        """A handler that raises closes with 1011, and the library logs it once; the server notices nothing."""
         self.for_each_option(self.check_raising)
 
     def check_raising(self, option: str) -> None:
@@ -365,6 +365,6 @@ class HostCases(LeakChecks):
 
 
 def reset(peer: Peer) -> None:
-    """End TCP by a reset."""
+    """Reset the connection."""
     peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.socket.close()

@@ -43,7 +43,7 @@ def end_with_parent() -> None:
 
 
 def patch(name: str) -> None:
-    """Before anything else is imported, as those who use them are told to."""
+    """Patch before anything else is imported, as gevent and eventlet demand."""
     if name == "gevent":
         import gevent.monkey
 
@@ -102,7 +102,7 @@ def run_cheroot(port: int, certificate: list[str]) -> None:
 
 
 def say_error(message: str, traceback: bool) -> None:
-    """cheroot's own one, which writes to standard error; by logging, it is flushed at once."""
+    """cheroot writes its errors to standard error; through logging they are flushed at once."""
     import logging
 
     logging.getLogger("cheroot").error(message, exc_info=traceback)

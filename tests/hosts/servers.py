@@ -80,7 +80,7 @@ class Setup:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a server is to listen, and the PEM files that it has if it speaks TLS."""
+    """Where a server listens, and its PEM files if it speaks TLS."""
 
     port: int
     path: str
@@ -88,7 +88,7 @@ class Place:
 
     @property
     def bind(self) -> str:
-        """As gunicorn writes it."""
+        """The address in the form that gunicorn takes."""
         return f"unix:{self.path}" if self.path else f"127.0.0.1:{self.port}"
 
 
@@ -202,7 +202,7 @@ for _name in ("GRANIAN", "WAITRESS_AHEAD", "UWSGI_ROUTER"):
 class Host:
     """A server of a set-up that has answered once. Use it as a context manager, or `close` it.
 
-    arguments come behind those of the set-up's command. For one thread.
+    arguments are added to those of the set-up's command. For one thread.
     """
 
     def __init__(self, setup: Setup, *arguments: str) -> None:
@@ -290,7 +290,7 @@ class Host:
         return False
 
     def _end(self) -> None:
-        """Ask it to end, and then see to it."""
+        """Ask the server to end, and kill it if it does not."""
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -315,27 +315,27 @@ class Host:
         return self._process.poll() is None
 
     def processes(self) -> list[int]:
-        """Of the server: the first one, and those that it has started."""
+        """The processes of the server: the first one, and those that it has started."""
         return [self._process.pid, *_descendants(self._process.pid)]
 
     # What it writes
 
     def output(self) -> str:
-        """What it has written, on standard output and on standard error."""
+        """What the server has written, on standard output and on standard error."""
         return (self.folder / "output").read_text("utf-8", "replace")
 
     def _lines(self) -> list[str]:
         return COLOUR.sub("", self.output()).splitlines()
 
     def complaints(self) -> list[str]:
-        """The lines since its start, or since the last call, that tell of more than a request that was served."""
+        """The server's lines since its start, or since the last call, except those about requests that were served."""
         usual = re.compile(self.setup.usual)
         lines = self._lines()[self._seen :]
         self._seen += len(lines)
         return [line for line in lines if line.strip() and not ACCESS.search(line) and not usual.search(line)]
 
     def log(self) -> str:
-        """What the library has logged inside of it, from DEBUG on."""
+        """What the library has logged inside the server, from DEBUG on."""
         return (self.folder / "log").read_text("utf-8", "replace")
 
     # Speaking to it
@@ -362,7 +362,7 @@ class Host:
         return dict(loads(self.get("/state")[2]))
 
     def open(self, path: str, *behind: tuple[int, str | bytes]) -> Peer:
-        """A WebSocket; frames that are given go out behind the handshake in the same send."""
+        """A WebSocket; the given frames leave with the handshake, in the same send."""
         peer = Peer(self.connect(), masked=True)
         try:
             peer.socket.settimeout(PATIENCE)
@@ -452,7 +452,7 @@ def _children(parent: int) -> list[int]:
 
 
 def cpu_seconds(processes: list[int]) -> float:
-    """How long these processes have been at work, in all."""
+    """Seconds of processor time that these processes have used, in all."""
     ticks = 0
     for process in processes:
         with contextlib.suppress(OSError):
@@ -470,7 +470,7 @@ def is_gone(process: int) -> bool:
 
 
 def wait_gone(process: int, seconds: float) -> bool:
-    """Wait for a process to end; whether it did."""
+    """Wait for a process to end; returns whether it did."""
     return await_(lambda: is_gone(process), seconds)
 
 

@@ -1,4 +1,4 @@
-"""Proves that detached connections cost their server nothing: neither its threads, nor its answers, nor its rest.
+"""Proves that detached connections cost their server nothing: no thread, no slower answers, no processor time.
 
 * 2,000 open WebSockets on a gthread worker of gunicorn with four threads, 500 on a sync worker, and a timeout of 5 s:
   all of them echo after 15 s, and plain requests are answered as by a server that has nothing else to do.
@@ -41,7 +41,7 @@ RESTING = 0.1
 
 
 def note(figure: str) -> None:
-    """Print a measured figure, where full sizes are asked for."""
+    """Print a measured figure, if full sizes are asked for."""
     if FULL:
         print(f"\n  {figure}", file=sys.stderr, flush=True)
 
@@ -62,7 +62,7 @@ class ThousandsTests(LeakChecks):
         self.check(servers.GUNICORN_GTHREAD, 2000 if FULL else 200)
 
     def test_sync(self) -> None:
-        """500 connections on a worker that serves one request at a time do the same."""
+        """500 connections on a worker that serves one request at a time live through it too, and delay no request."""
         self.check(servers.GUNICORN_SYNC, 500 if FULL else 50)
 
     def check(self, setup: Setup, count: int) -> None:
@@ -113,7 +113,7 @@ class ThousandsTests(LeakChecks):
 
 @heavy
 class RestTests(LeakChecks):
-    """Servers that have connections, and nothing to do."""
+    """Servers that have silent connections, and nothing to do."""
 
     def test_no_server_spins(self) -> None:
         """No server uses the processor while its connections are open and silent."""
@@ -135,7 +135,7 @@ class RestTests(LeakChecks):
 
 
 def rest(hosts: list[Host]) -> list[float]:
-    """Which part of a core the processes of each server use, for a while in which nobody asks anything of them."""
+    """The share of a core that the processes of each server use, for a while in which nobody sends anything."""
     before = [cpu_seconds(host.processes()) for host in hosts]
     began = time.monotonic()
     threading.Event().wait(QUIET)

@@ -1,6 +1,6 @@
-"""Servers that do not let a connection be taken over: what client and operator are told.
+"""Servers that do not let a connection be taken over: what the client and the operator are told.
 
-The answer names the server, the log the way out; the server goes on as if nothing had been.
+The answer names the server, the log says what to use instead; the server goes on as before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class RefusedCases(LeakChecks):
     advice: ClassVar[str]  # what the log says about it
 
     def test_refusal(self) -> None:
-        """The client gets a 501 whose text names the server; the operator gets one line with the way out."""
+        """The client gets a 501 whose text names the server; the operator gets a line that says what to use instead."""
         with Host(self.setup) as host:
             for option in ("", "?detach=0", "?detach=1"):
                 with self.subTest(option=option), host.connect() as sock:

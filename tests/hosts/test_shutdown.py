@@ -1,8 +1,8 @@
-"""How connections end when their server does, or its worker.
+"""How connections end when their server ends, or its worker.
 
 Under gunicorn every peer is told: 1001 on SIGTERM and on SIGHUP, 1012 where the worker is replaced on its own
-(--max-requests, --reload). The worker is gone within 3 s, and nobody has to kill it. Of the other servers it is SIGINT
-that ends them in an orderly way.
+(--max-requests, --reload). The worker ends within 3 s, and nobody has to kill it. SIGINT ends the other servers in an
+orderly way.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class GunicornCases(ShutdownCase):
         return host
 
     def check_gone(self, host: Host, worker: int, began: float) -> None:
-        """The worker is gone, by itself and in time; nobody complained, and another one serves if the server lives."""
+        """The worker has ended by itself and in time; nobody complained; another one serves if the server lives."""
         left = GONE - (time.monotonic() - began)
         self.assertTrue(wait_gone(worker, left), f"the worker is still there after {GONE:g} s")
         output = host.output()
@@ -251,7 +251,7 @@ class PreloadTests(ShutdownCase):
 
 
 class OtherCases(ShutdownCase):
-    """Servers that SIGINT ends."""
+    """Servers that end on SIGINT."""
 
     setup: ClassVar[Setup]
     #: Seconds until the server is gone, while all views are over, and while some are under way; None: not tried.
@@ -263,7 +263,7 @@ class OtherCases(ShutdownCase):
         self.check("", self.seconds)
 
     def test_sigint_in_the_view(self) -> None:
-        """SIGINT: so is every peer of a connection that is served in the view, as soon as the server lets us know."""
+        """SIGINT: every peer of a connection in the view is told 1001 too, as soon as the server shows that it ends."""
         if self.seconds_in_view is not None:
             self.check("?detach=0", self.seconds_in_view)
 
@@ -313,7 +313,7 @@ class Rocket3Tests(OtherCases):
     seconds_in_view = 4 + GONE  # and it waits 2 s for its views
 
     def test_sigterm(self) -> None:
-        """SIGTERM ends it in order too: every peer is told 1001."""
+        """SIGTERM: every peer is told 1001, and the server ends."""
         self.check("", self.seconds, signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""Each set-up that is supported, put through `cases`."""
+"""The tests of `cases`, with each set-up that is supported."""
 
 from __future__ import annotations
 
