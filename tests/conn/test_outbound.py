@@ -717,6 +717,16 @@ class ServerQueue(ConnCase):
         conn.close_now()
         self.assertEqual((conn.queued[0], conn.dropped), (0, 5))
 
+    def test_what_waits_after_a_dismissal_is_dropped_by_the_cut(self) -> None:
+        """What was kept so that it might still leave counts as dropped once the connection is cut."""
+        conn, _ = self.peer()
+        with self.busy_wire(conn):
+            conn.send_nowait("waits")
+            conn._end_without_peer(1000, "")
+            self.assertEqual((conn.queued[0], conn.dropped), (1, 0))
+            conn.close_now()
+        self.assertEqual((conn.queued[0], conn.dropped), (0, 1))
+
     def test_other_limits(self) -> None:
         """set_send_queue changes what it is given, from the next message on; what cannot be is refused by name."""
         conn, _ = self.peer(buffer=_BUFFER)

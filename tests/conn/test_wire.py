@@ -19,7 +19,7 @@ from syncws._base.options import ConnOptions
 from syncws._conn import wire as wire_module
 from syncws._conn.queue import _NO_FRAMES
 from syncws._conn.states import Life, State
-from syncws._conn.wire import Wire, acquire_until
+from syncws._conn.wire import Wire, acquire_until, post_to_wires
 from syncws._frames.frame import FIN
 from syncws._frames.payloads import format_close_message
 from syncws._net.tls import TLSTransport
@@ -449,6 +449,16 @@ class LostWakeUpTests(Cases):
                     hold(wire)
                     self.assertEqual(frames_in(sock.sent)[-1], came)
                     self.assertFalse(wire.frame_lock.locked())
+
+    def test_what_comes_while_one_waits_for_its_turn(self):
+        """So does what found the lock taken by a thread that only waited for those before it."""
+        wire, sock = self.scripted()
+        wire.frame_lock = lock = HookedLock(lambda: wire.pong(b"pong"))
+        lock.acquire()
+        waiting = Task(wire.wait_for_turn, None)
+        lock._lock.release()  # by whoever came before: not the release that the hook is for
+        waiting.result()
+        self.assertEqual(frames_in(sock.sent), [pong(b"pong")])
 
     def test_rest_of_others_when_a_writer_gives_up(self):
         """A writer that gives up hands the rest it found, and what waits, back to the drain thread."""
@@ -1060,6 +1070,26 @@ class FailureTests(Cases):
             wire.flush_soon()
             self.assertEqual(sock.sent, b"")
 
+    def test_interrupt_of_the_drain_threads_call(self):
+        """So is one that comes while the rest of a frame is sent later; the lock is let go."""
+        interrupt = KeyboardInterrupt()
+        wire, sock = self.scripted(room=[3, EAGAIN, interrupt])
+        with mock.patch.object(wire_module.drain, "watch"):
+            self.assertTrue(wire.post(frame(b"post")))
+        self.assertRaises(KeyboardInterrupt, wire._continue)
+        self.assertFalse(wire.frame_lock.locked())
+        with self.assertRaises(CloseError) as caught:
+            wire.send(BINARY, b"y", None)
+        self.assertIs(caught.exception.__cause__, interrupt)
+        self.assertEqual(len(sock.sent), 3)
+
+    def test_interrupt_of_a_half_close(self):
+        """One that comes while TCP is ended leaves no lock taken."""
+        wire, _ = self.scripted()
+        with mock.patch.object(wire._transport, "shutdown_write", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, wire.half_close)
+        self.assertFalse(wire.frame_lock.locked())
+
     def test_interrupt_behind_a_frame(self):
         """So is one that comes when the frame has left: nothing follows a close or a fragment that nobody knows of."""
         for first, payload in ((CLOSE, BYE), (BEGIN, b"x")):
@@ -1091,6 +1121,32 @@ class FailureTests(Cases):
             wire.send(BINARY, LARGE, None)
         with self.assertRaises(CloseError):
             wire.post(frame(b"x"))
+
+
+class ToManyTests(Cases):
+    """post_to_wires, where a socket fails."""
+
+    def test_a_socket_that_breaks(self):
+        """It is named, and says why when it is written to; the others get the frame."""
+        reset = ConnectionResetError(errno.ECONNRESET, "reset")
+        wires, socks = zip(*(self.scripted(room=room) for room in ([], [reset], [])), strict=True)
+        self.assertEqual(post_to_wires(wires, frame(b"x")), [1])
+        self.assertEqual([bytes(sock.sent) for sock in socks], [frame(b"x"), b"", frame(b"x")])
+        with self.assertRaises(CloseError) as caught:
+            wires[1].post(frame(b"y"))
+        self.assertIs(caught.exception.__cause__, reset)
+        self.assertEqual(post_to_wires(wires, frame(b"z")), [1])
+
+    def test_an_interrupt(self):
+        """It is raised as it is, leaves no lock taken, and is final for the wire whose frame it may have cut."""
+        interrupt = KeyboardInterrupt()
+        wire, _ = self.scripted(room=[interrupt])
+        with self.assertRaises(KeyboardInterrupt):
+            post_to_wires([wire], frame(b"x"))
+        self.assertFalse(wire.frame_lock.locked())
+        with self.assertRaises(CloseError) as caught:
+            wire.post(frame(b"y"))
+        self.assertIs(caught.exception.__cause__, interrupt)
 
 
 class CallCountTests(Cases):

@@ -23,8 +23,8 @@ _FURTHER = {
     "_net.listener": ("tests.server.test_server",),
 }
 
-#: Tests that say nothing of a statement: they run whatever is written there, for long.
-_LEFT_OUT = {"tests.frames.test_differential"}
+#: Tests that take long, and come last.
+_LAST = "tests.frames.test_differential"
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
@@ -47,8 +47,8 @@ def guards(module: str, root: Path = ROOT) -> list[str]:
     ]
     own = f"tests.{folder.strip('_')}.test_{noun}"
     found = [*neighbours, *_FURTHER.get(module, ())]
-    found.sort(key=lambda name: name != own and not name.startswith(f"{own}_"))
-    return [name for name in found if name not in _LEFT_OUT]
+    found.sort(key=lambda name: (name == _LAST, name != own and not name.startswith(f"{own}_")))
+    return found
 
 
 def path_of(test_module: str, root: Path = ROOT) -> Path:
