@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import statistics
 import struct
@@ -160,8 +159,7 @@ class FullSizeTests(EchoTestCase):
 
     bound = 300.0
 
-    @unittest.skipUnless(HEAVY == "full", "takes 107 s: set SYNCWS_HEAVY=full")
-    @unittest.skipIf(os.environ.get("SYNCWS_APART"), "takes 107 s, and runs apart from the others")
+    @unittest.skipUnless(HEAVY == "full", "takes 107 s: `make test-all` runs it")
     def test_a_slow_peer_is_not_cut(self) -> None:
         """32 MB at 300 kB/s, with the system's own buffer at the server, and ping_interval = ping_timeout = 2 s."""
         self.check_slow(32 * MB, 300_000, 2.0, small_buffer=False)

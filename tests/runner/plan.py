@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from unittest.loader import _FailedTest
+from unittest.loader import _FailedTest  # type: ignore[attr-defined]
 
 from .marks import runs_alone
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -52,7 +52,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
                 # A group of its own: what it has started ends with it, and Ctrl-C reaches it when the runner says so.
-                **({"process_group": 0} if hasattr(os, "killpg") else {}),  # type: ignore[arg-type]
+                process_group=0 if hasattr(os, "killpg") else None,
             )
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as names:
@@ -190,7 +190,7 @@ class Pool:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterable[list[int]]:  # type: ignore[misc]
+def _signals() -> Iterator[list[int]]:
     """The signals that have asked for an end, as they come in the block."""
     came: list[int] = []
     before = {

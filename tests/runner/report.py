@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import IO
@@ -41,7 +41,7 @@ class Report:
         self._skips: Counter[str] = Counter()  # by reason
         self._written: dict[Process, list[tuple[int, str]]] = {}  # up to where in its output which test wrote
         self._results: dict[str, str] = {}  # of the tests under way
-        self.seconds: Counter[str] = Counter()  # by class
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # by class, of the tests that were not skipped
         self.slowest: list[tuple[float, float, str]] = []  # seconds, of the processor, test
 
     @property
@@ -60,9 +60,10 @@ class Report:
                 self._done += 1
                 self._ran += 1
                 self._mark(process, note["written"], name)
-                self.seconds[name.rpartition(".")[0]] += note["seconds"]
-                self.slowest.append((note["seconds"], note["cpu"], name))
                 result = self._results.pop(name, "ok")
+                self.slowest.append((note["seconds"], note["cpu"], name))
+                if not result.startswith("skipped"):
+                    self.seconds[name.rpartition(".")[0]] += note["seconds"]
                 if self._verbose:
                     self._line(f"{name} ... {result} ({note['seconds']:.1f} s)")
             case "skip":

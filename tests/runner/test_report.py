@@ -181,6 +181,7 @@ class ReportTests(unittest.TestCase):
     def test_the_slowest(self) -> None:
         """They are listed with the seconds of the processor that they took."""
         self.run_test(self.process(), "tests.x.T.test_a")
-        self.report.show_slowest(5)
+        self.run_test(self.process(), "tests.x.Skipped.test_a", {"what": "skip", "text": "why"})
+        self.report.show_slowest(1)
         self.assertEqual(self.shown(), "   1.50 s    0.50 s cpu  tests.x.T.test_a\n")
         self.assertEqual(self.report.seconds, {"tests.x.T": 1.5})
