@@ -1,4 +1,4 @@
-"""What the tests of `Conn` share: a connection in either role, threads that hand back what became of them, a clock."""
+"""What the tests of `Conn` share: a connection in either role, calls in threads, and a clock that can be moved."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ConnCase(LeakChecks):
     client = False
 
     def peer(self, **options: Any) -> tuple[Conn, Peer]:
-        """A connection and its raw opposite, for the length of the test."""
+        """A connection and its raw other end, for the length of the test."""
         return self.enterContext(peer(client=self.client, **options))
 
     def pair(self, **options: Any) -> tuple[Conn, Conn]:
@@ -50,7 +50,7 @@ class ConnCase(LeakChecks):
 
     @contextmanager
     def busy_wire(self, conn: Conn) -> Iterator[None]:
-        """As if another thread's frame were under way for the length of the block."""
+        """Hold the frame lock for the length of the block, as if another thread's frame were under way."""
         conn._wire.frame_lock.acquire()
         try:
             yield
@@ -59,7 +59,7 @@ class ConnCase(LeakChecks):
             conn._wire.flush_soon()
 
     def assert_ends(self, call: Callable[[], Any], code: int, kind: type[Exception]) -> Any:
-        """The call raises a stored end of exactly that kind and code; the end."""
+        """Check that the call raises a stored end of exactly that kind and code; returns the end."""
         with self.assertRaises(kind) as caught:
             call()
         self.assertIs(type(caught.exception), kind)
@@ -67,12 +67,12 @@ class ConnCase(LeakChecks):
         return caught.exception
 
     def assert_released(self, conn: Conn) -> None:
-        """The descriptor goes back as soon as nobody is inside."""
+        """Check that the descriptor is closed as soon as no thread is inside."""
         self.assertTrue(await_(lambda: conn.socket.fileno() == -1), "the descriptor was not given back")
 
 
 class HookedLock:
-    """A lock that calls something once, when it is about to be let go."""
+    """A lock that calls a hook once, just before it is released."""
 
     def __init__(self, before_release: Callable[[], object]) -> None:
         self._lock = threading.Lock()
@@ -88,7 +88,7 @@ class HookedLock:
 
 
 class Clock:
-    """time.monotonic of the module under test, which the test can move on. If it stands, nothing else moves it on."""
+    """time.monotonic of the module under test, which the test can advance. If it stands, only the test advances it."""
 
     def __init__(self, *, stands: bool = False) -> None:
         self._ahead = 0.0
@@ -98,13 +98,13 @@ class Clock:
         return (self._stands_at or time.monotonic()) + self._ahead
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self._ahead += seconds
 
 
 @contextmanager
 def moved_clock(*, stands: bool = False) -> Iterator[Clock]:
-    """Give the connection a clock that can be moved, for the length of the block; maybe one that stands."""
+    """Give the connection a clock that can be moved, for the length of the block; one that stands if told so."""
     clock = Clock(stands=stands)
     with ExitStack() as patches:
         for module in ("conn", "inbound", "closing"):

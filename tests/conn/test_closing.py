@@ -85,7 +85,7 @@ class ServerByThePeer(ConnCase):
             self.assertTrue(peer.at_end())
 
     def test_handler_that_raises(self) -> None:
-        """What the close handler raises replaces the CloseError in reads; the close is answered all the same, and
+        """What the close handler raises replaces the CloseError in reads; the close is still answered, and
         writes raise the end."""
         conn, peer = self.peer()
         error = ZeroDivisionError()
@@ -144,10 +144,10 @@ class ClientByThePeer(ServerByThePeer):
 
 
 class ServerByThisSide(ConnCase):
-    """close(): who waits, and what becomes of whom."""
+    """close(): which threads wait, and how each of them ends."""
 
     def _answer(self, peer) -> tuple[int | None, str]:
-        """Be a good peer: read up to the close frame, answer it, see the end of TCP."""
+        """Be a good peer: read up to the close frame, answer it, and wait for the end of TCP."""
         while (frame := peer.receive_frame()).opcode != CLOSE:
             pass
         peer.send_frame(CLOSE, frame.payload)
@@ -230,7 +230,7 @@ class ServerByThisSide(ConnCase):
             self.assert_released(conn)
 
     def test_while_another_thread_reads(self) -> None:
-        """(b) While another thread reads, close waits until that thread has seen the end; messages reach it still."""
+        """(b) While another thread reads, close waits until that thread has seen the end; it still gets messages."""
         conn, peer = self.peer()
         messages = []
 
@@ -261,7 +261,7 @@ class ServerByThisSide(ConnCase):
         self.assert_ends(conn.receive, 1000, CloseError)
 
     def test_unread_bytes_do_not_reset_the_connection(self) -> None:
-        """What the peer has sent behind its close does not turn the end into a reset: our close arrives."""
+        """Bytes that the peer has sent after its close do not turn the end into a reset: our close arrives."""
         conn, peer = self.peer()
         peer.send(peer.frame(8) + b"x" * 100_000)
         closing = self.start(conn.close)
@@ -293,7 +293,7 @@ class ServerByThisSide(ConnCase):
         self.assertGreater(closing.seconds, 0.08)
 
     def test_timeout_of_zero_starts_the_close(self) -> None:
-        """timeout=0 sends the close and returns; whoever reads sees the end."""
+        """timeout=0 sends the close and returns; a thread that reads sees the end."""
         conn, peer = self.peer()
         self.start(conn.close, timeout=0).result(SOON)
         self.assertEqual(peer.receive_close()[0], 1000)
@@ -306,7 +306,7 @@ class ServerByThisSide(ConnCase):
         self.assert_released(conn)
 
     def test_timeout_of_zero_is_bounded(self) -> None:
-        """After timeout=0 the connection is cut at close_timeout, even if nobody looks after it."""
+        """After timeout=0 the connection is cut at close_timeout, even if no thread reads it."""
         conn, peer = self.peer(close_timeout=0.1)
         conn.close(timeout=0)
         self.assertFalse(conn.closed)
@@ -336,7 +336,7 @@ class ServerByThisSide(ConnCase):
         self.assert_ends(conn.receive, 1006, CloseError)
 
     def test_read_deadline_plays_no_part(self) -> None:
-        """The application's read deadline, past or set anew by its handlers, does not end a close early."""
+        """The application's read deadline, in the past or moved by its handlers, does not end a close early."""
         conn, peer = self.peer()
         conn.set_read_deadline(time.monotonic() - 1)
         conn.set_ping_handler(lambda data: conn.set_read_deadline(time.monotonic() - 1))
@@ -413,7 +413,7 @@ class ServerByThisSide(ConnCase):
         self.assert_ends(lambda: conn.send("x"), 1001, CloseError)
 
     def test_gorillas_closing_idiom(self) -> None:
-        """After a close of one's own through write_control, reading on finds the peer's messages and its close."""
+        """After a close frame written with write_control, reads find the peer's messages and its close."""
         conn, peer = self.peer()
         conn.write_control(CLOSE, format_close_message(1000, "done"))
         peer.send_frame(TEXT, "m")
@@ -452,7 +452,7 @@ class ServerByThisSide(ConnCase):
 
     def test_open_writer_is_ended(self) -> None:
         """An open next_writer is ended: the close leaves between its fragments, its owner gets CloseSentError, and
-        whoever waited for it is let go at once."""
+        a thread that waited for it is released at once."""
         conn, peer = self.peer(write_buffer_size=4)
         writer = conn.next_writer(TEXT)
         writer.write("begun")
@@ -484,7 +484,7 @@ class ServerByThisSide(ConnCase):
         self.assert_released(conn)
 
     def test_write_that_failed_in_the_middle(self) -> None:
-        """After a write has failed in the middle of a frame no close can be sent: close does not wait in vain."""
+        """After a write has failed in the middle of a frame no close can be sent, and close waits for no answer."""
         conn, _ = self.peer(buffer=_BUFFER, close_timeout=600)
         with self.assertRaises(TimeoutError):
             conn.write_message(2, bytes(16 << 20), timeout=0.05)
@@ -547,7 +547,7 @@ class ClientStarted(ServerStarted):
 
 
 class ServerNoThread(ConnCase):
-    """There is no thread to be had that would cut the connection."""
+    """No thread can be started that would cut the connection later."""
 
     def test_log_that_asks_the_connection(self) -> None:
         """The complaint is logged without a lock: a handler of the log may use the connection."""
@@ -596,7 +596,7 @@ class ServerCrossed(ConnCase):
                 self.assertEqual(sorted(verb for verb, _, _ in side._life.closings), ["received", "sent"])
 
     def _code(self, side) -> int:
-        """What a side must have ended with: the peer's code, or its own code echoed if the peer had not closed yet."""
+        """The code that a side must end with: the peer's, or its own echoed if the peer had not closed yet."""
         received = next(code for verb, code, _ in side._life.closings if verb == "received")
         self.assertIn(received, (4001, 4002))
         return received
@@ -627,10 +627,10 @@ class ClientCrossed(ServerCrossed):
 
 
 class ServerLingersBehind(ConnCase):
-    """A connection whose thread is a server's: `Transport.lingers_behind`."""
+    """A connection in a server's own thread, which is not to linger: `Transport.lingers_behind`."""
 
     def test_a_timer_waits_in_place_of_the_thread(self) -> None:
-        """close returns once both close frames are through, and a timer cuts what the peer has not closed by then."""
+        """close returns once both close frames have passed; a timer cuts the connection if TCP does not end."""
         frame = Peer(mock.Mock(), masked=not self.client).frame(CLOSE, format_close_message(1000))
         sock = ScriptedSocket(incoming=[frame])
         conn = Conn(Transport(sock), client=self.client)  # type: ignore[arg-type]

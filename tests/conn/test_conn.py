@@ -29,7 +29,7 @@ from tests.tasks import assert_same_end
 
 
 class ServerIdentity(ConnCase):
-    """What can be asked of a connection."""
+    """The properties of a connection."""
 
     def test_addresses_and_socket(self) -> None:
         """TestAddrs, TestNetConn: the addresses are the socket's, and outlive it; socket and transport are the ones
@@ -45,7 +45,7 @@ class ServerIdentity(ConnCase):
             self.assertEqual(conn.remote_address, theirs.getsockname())
 
     def test_what_was_given(self) -> None:
-        """subprotocol, request and response are kept as the handshake gave them."""
+        """subprotocol, request and response are those of the handshake."""
         ours, theirs = socketpair()
         with theirs:
             conn = Conn(Transport(ours), client=self.client, subprotocol="chat", request="q", response="r")
@@ -70,7 +70,7 @@ class ServerIdentity(ConnCase):
         self.assertFalse(hasattr(server, "response") or hasattr(client, "request"))
 
     def test_end(self) -> None:
-        """end is None until it is over, and then what every read raises."""
+        """end is None until the connection is over; then it is what every read raises."""
         conn, _ = self.peer()
         self.assertIsNone(conn.end)
         conn.close_now()
@@ -106,7 +106,7 @@ class ServerIdentity(ConnCase):
         self.assertEqual((conn.closed, conn.latency, conn.queued, conn.dropped), (False, None, (0, 0), 0))
 
     def test_early_data(self) -> None:
-        """What the peer sent right behind its handshake is the first to be read."""
+        """Bytes that the peer sent right after its handshake are the first to be read."""
         conn, peer = self.peer()
         data = peer.frame(TEXT, "early") + peer.frame(TEXT, "split")
         ours, theirs = socketpair()
@@ -136,7 +136,7 @@ class ServerIdentity(ConnCase):
                 ConnOptions(**{name: value})
 
     def test_wrong_types(self) -> None:
-        """A timeout that is no number, what is no handler, what was not prepared: a TypeError, and nothing is sent."""
+        """A timeout, a handler or a prepared message of a wrong type is a TypeError, and nothing is sent."""
         conn, peer = self.peer()
         for timeout in ("1", [1], float("nan")):
             for call in (
@@ -236,7 +236,7 @@ class ServerHandlers(ConnCase):
         ])  # fmt: skip
 
     def test_handler_that_raises(self) -> None:
-        """What a handler raises leaves the read, and is raised by every later read; nothing is written, writes
+        """What a handler raises is raised by the read, and by every later read; nothing is written, and writes
         work."""
         for opcode in (PING, PONG):
             conn, peer = self.peer()
@@ -260,7 +260,7 @@ class ServerHandlers(ConnCase):
             self.assertEqual(peer.receive_frame()[:2], (TEXT, b"still fine"))
 
     def test_handler_that_raises_in_the_middle_of_a_message(self) -> None:
-        """Between the fragments of a message a reader gives what came before, and then what the handler raised."""
+        """Between the fragments of a message a reader gives what came before, and then the handler's exception."""
         conn, peer = self.peer()
 
         def handler(data: bytes) -> None:
@@ -290,7 +290,7 @@ class ServerHandlers(ConnCase):
         self.assertEqual(peer.receive_frame().opcode, TEXT)
 
     def test_interrupt_in_a_handler(self) -> None:
-        """A KeyboardInterrupt in a handler leaves the read and does not stick: the connection can still be read."""
+        """A KeyboardInterrupt in a handler is raised by that read alone: the connection can still be read."""
         conn, peer = self.peer()
 
         def handler(data: bytes) -> None:
@@ -302,7 +302,7 @@ class ServerHandlers(ConnCase):
         self.assertEqual(conn.receive(), "m")
 
     def test_interrupt_in_a_close_handler(self) -> None:
-        """A KeyboardInterrupt in the close handler leaves the read; the close is answered, and later reads raise it."""
+        """A KeyboardInterrupt in the close handler is raised by the read and by later reads; the close is answered."""
         conn, peer = self.peer()
 
         def handler(code: int, reason: str) -> None:
@@ -381,7 +381,7 @@ class ServerKeepingAlive(ConnCase):
         self.assertEqual(reading.result(), (TEXT, "slowly does it"))
 
     def test_dead_peer(self) -> None:
-        """A peer that does not answer for ping_timeout is given up: CloseError 1006, the reason said, for everybody."""
+        """A peer that does not answer for ping_timeout is given up: every call raises CloseError 1006 and says why."""
         conn, peer = self.peer(ping_interval=0.1, ping_timeout=0.1)
         reading = self.start(conn.receive)
         end = self.assert_ends(reading.result, 1006, CloseError)
@@ -422,7 +422,7 @@ class ServerKeepingAlive(ConnCase):
             self.assertEqual(conn.receive(timeout=5), "alive")
 
     def test_silent_peer_after_a_busy_handler(self) -> None:
-        """A peer that was pinged and is silent still when the busy handler reads again is dead."""
+        """A peer that was pinged, and is still silent when the busy handler reads again, is dead."""
         conn, _ = self.peer(ping_interval=20, ping_timeout=20)
         with moved_clock() as clock:
             self.assertRaises(ReadTimeout, conn.receive, 0.01)
@@ -449,7 +449,7 @@ class ServerKeepingAlive(ConnCase):
         self.assertEqual(reading.result(), (TEXT, "got it"))
 
     def test_off(self) -> None:
-        """ping_interval=None: no ping, no end, and a read waits without looking at the clock."""
+        """With ping_interval=None there is no ping and no end, and a read waits without looking at the clock."""
         conn, peer = self.peer(ping_interval=None, ping_timeout=None)
         with moved_clock() as clock:
             self.assertRaises(ReadTimeout, conn.receive, 0.01)
@@ -467,7 +467,7 @@ class ServerKeepingAlive(ConnCase):
         self.assertTrue(peer.at_end())
 
     def test_ping_does_not_wait_for_a_stuck_writer(self) -> None:
-        """With a writer stuck, the reader's ping waits its turn, and a peer that takes nothing is dead in time."""
+        """With a writer stuck, the reader's ping waits its turn, and a peer that takes nothing is given up in time."""
         conn, _ = self.peer(buffer=1 << 14, ping_interval=0.15, ping_timeout=0.15)
         writing = self.start_stuck_write(conn)
         end = self.assert_ends(conn.receive, 1006, CloseError)
@@ -481,7 +481,7 @@ class ClientKeepingAlive(ServerKeepingAlive):
 
 
 class ServerClosingReads(ConnCase):
-    """close_read: for handlers that only push."""
+    """close_read, for handlers that only push."""
 
     def _started(self, conn) -> threading.Thread:
         conn.close_read()
@@ -565,7 +565,7 @@ class ServerClosingReads(ConnCase):
         self.assertIn("ZeroDivisionError", logs.output[0])
 
     def test_interrupted_close_read(self) -> None:
-        """An interrupt while the thread of close_read is started: it has the turn if it has begun, else nobody has."""
+        """An interrupt while close_read starts its thread: it has the turn if it has begun, else no thread has."""
         start = threading.Thread.start
 
         def begun(thread: threading.Thread) -> None:

@@ -1,4 +1,4 @@
-"""ending.py: cut at once, and by leaving a `with` block; stuck threads are woken, descriptors given back."""
+"""ending.py: connections cut at once, and by leaving a `with` block; stuck threads wake, descriptors are given back."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ServerNow(ConnCase):
         closing.result(5)
 
     def test_descriptor_stays_while_a_thread_is_inside(self) -> None:
-        """The descriptor is closed only when no thread can be inside: closing it under one gives its number away."""
+        """The descriptor is closed only when no thread can be inside: else its number could be reused under one."""
         for lock in ("turn", "_wire.frame_lock"):
             conn, _ = self.peer()
             held = conn._inbound.turn if lock == "turn" else conn._wire.frame_lock

@@ -15,7 +15,7 @@ from tests.tasks import PATIENCE, Task
 
 
 class Crowd:
-    """Connections in a set, with its lock; what was done to each is noted in order."""
+    """Connections in a set, with its lock; it notes in order what is done to each."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -29,7 +29,7 @@ class Crowd:
 
 
 class Connection:
-    """One of a crowd. Its handler ends when it is told to go, or when it is cut, or when the test says so."""
+    """One connection of a crowd. Its handler ends when it is told, or when it is cut, or when the test says so."""
 
     def __init__(self, crowd: Crowd, name: str, *, ends: str = "when told", thread: int | None = None) -> None:
         self._crowd = crowd
@@ -56,13 +56,13 @@ class Connection:
 
 
 class FarewellTests(unittest.TestCase):
-    """What farewell does to whom, and what it returns."""
+    """What farewell does to each connection, and what it returns."""
 
     def setUp(self) -> None:
         self.crowd = Crowd()
 
     def take_and_release(self) -> bool:
-        """Whether the lock was free."""
+        """Take the lock if it is free, and release it; returns whether it was free."""
         free = self.crowd.changed.acquire(blocking=False)
         if free:
             self.crowd.changed.release()
@@ -79,12 +79,12 @@ class FarewellTests(unittest.TestCase):
         return waiting
 
     def test_nobody_is_here(self) -> None:
-        """With nobody to tell it is over at once."""
+        """Without connections farewell returns at once."""
         self.assertEqual(self.crowd.farewell(), 0)
         self.assertEqual(self.crowd.did, [])
 
     def test_everybody_is_told(self) -> None:
-        """Each is told the code and the reason, once; who leaves then is not cut."""
+        """Each connection is told the code and the reason, once; one that leaves then is not cut."""
         for name in "abc":
             Connection(self.crowd, name)
         self.assertEqual(self.crowd.farewell(), 0)
@@ -109,14 +109,14 @@ class FarewellTests(unittest.TestCase):
         self.assertEqual(self.crowd.did, ["told slow 1001 bye"])
 
     def test_the_deadline(self) -> None:
-        """Who is here at the deadline is cut; who leaves then is not counted."""
+        """A connection that is here at the deadline is cut; one that leaves then is not counted."""
         Connection(self.crowd, "a")
         Connection(self.crowd, "b", ends="when cut")
         self.assertEqual(self.crowd.farewell(0.01), 0)
         self.assertEqual(self.crowd.did[2:], ["cut b"])
 
     def test_a_deadline_that_has_passed(self) -> None:
-        """Everybody is told before anybody is cut, also if there is no time."""
+        """Every connection is told before any is cut, even if there is no time."""
         Connection(self.crowd, "a", ends="when cut")
         self.assertEqual(self.crowd.farewell(-1), 0)
         self.assertEqual(self.crowd.did, ["told a 1001 bye", "cut a"])
@@ -145,14 +145,14 @@ class FarewellTests(unittest.TestCase):
         self.assertEqual(self.crowd.here, {own})
 
     def test_its_own_peer_is_told(self) -> None:
-        """If it is asked for, the peer of the handler's own connection is told; it is still not waited for, nor cut."""
+        """If asked to, farewell tells the peer of the handler's own connection; it does not wait for it or cut it."""
         own = Connection(self.crowd, "own", ends="never", thread=threading.get_ident())
         self.assertEqual(self.crowd.farewell(tell_own=True), 0)
         self.assertEqual(self.crowd.did, ["told own 1001 bye"])
         self.assertEqual(self.crowd.here, {own})
 
     def test_under_the_lock(self) -> None:
-        """A signal handler may call it in a thread that has the lock, which others get while it waits."""
+        """A signal handler may call it in a thread that has the lock; other threads get the lock while it waits."""
         slow = Connection(self.crowd, "slow", ends="never")
         with self.crowd.changed:
             task = Task(slow.leave)
@@ -189,13 +189,13 @@ class SpreadTests(unittest.TestCase):
         return slept
 
     def test_at_once(self) -> None:
-        """Without a spread, or where they are few, everybody is told without a pause."""
+        """Without a spread, or with few connections, all are told without a pause."""
         for count, spread in ((0, 1.0), (50, 1.0), (51, 0.0), (500, 0.0)):
             with self.subTest(count=count, spread=spread):
                 self.assertEqual(self.pauses(count, spread), [])
 
     def test_in_portions(self) -> None:
-        """Fifty at a time, with pauses that make up the spread and no more."""
+        """Fifty are told at a time, with pauses that add up to the spread."""
         for count, spread, portions in ((51, 1.0, 2), (500, 0.25, 10), (1000, 1.0, 20)):
             with self.subTest(count=count, spread=spread):
                 slept = self.pauses(count, spread)
@@ -215,7 +215,7 @@ class SpreadTests(unittest.TestCase):
         self.assertEqual(told, [50, 51])
 
     def test_in_no_order(self) -> None:
-        """Who is told first is left to chance."""
+        """The order in which connections are told is random."""
         crowd = Crowd()
         for number in range(100):
             Connection(crowd, f"{number:02}")

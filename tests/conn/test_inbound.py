@@ -32,7 +32,7 @@ _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
 
 
 class ServerMessages(ConnCase):
-    """What arrives, and as what."""
+    """Messages that arrive, and their types."""
 
     def test_message_of_every_size_arrives_whole_or_byte_by_byte(self) -> None:
         """TestFraming: messages of every length encoding arrive, in one piece or cut anywhere, TEXT as str."""
@@ -53,7 +53,7 @@ class ServerMessages(ConnCase):
         self.assertEqual([conn.receive(), conn.receive()], ["grün", b"\xff"])
 
     def test_control_frames_do_not_surface(self) -> None:
-        """A read handles pings and pongs inside, and returns the message behind them."""
+        """A read handles pings and pongs itself, and returns the message after them."""
         conn, peer = self.peer()
         peer.send_frame(9, b"p")
         peer.send_frame(10, b"q")
@@ -144,7 +144,7 @@ class ServerStreams(ConnCase):
     """next_reader and join_messages."""
 
     def test_next_reader_skips_the_rest_of_the_message_before(self) -> None:
-        """next_reader discards what is left, all its fragments; the old reader is then at its end."""
+        """next_reader discards the rest of the message, all its fragments; the old reader is then at its end."""
         conn, peer = self.peer()
         peer.send_frame(TEXT, "first", fin=False)
         peer.send_frame(0, "more")
@@ -169,7 +169,7 @@ class ServerStreams(ConnCase):
         self.assertEqual(conn.receive(), "last")
 
     def test_a_read_message_stays_at_its_end(self) -> None:
-        """A reader whose message is read gives nothing ever after, and does not touch the next message."""
+        """A reader whose message has been read gives nothing more, and does not touch the next message."""
         conn, peer = self.peer()
         peer.send_frame(TEXT, "m")
         reader = conn.next_reader()
@@ -296,7 +296,7 @@ class ServerEnds(ConnCase):
             assert_same_end(self, self.assert_ends(call, 1007, ProtocolError), end)
 
     def test_reading_on_after_the_end_never_hangs(self) -> None:
-        """A loop that ignores the end gets it at once, thousands of times."""
+        """A loop that ignores the end gets it again at once, thousands of times."""
         conn, peer = self.peer()
         peer.close()
         for _ in range(5000):
@@ -317,7 +317,7 @@ class ClientEnds(ServerEnds):
 
 
 class ServerBadInput(ConnCase):
-    """What breaks the protocol ends it: a close frame with the code, a ProtocolError, the same for good."""
+    """A breach of the protocol ends the connection: a close frame with the code, and a ProtocolError for good."""
 
     def _breaks(self, data: bytes, code: int = 1002, compression: bool = False) -> str:
         for cut in (None, 1):
@@ -364,7 +364,7 @@ class ServerBadInput(ConnCase):
         self._breaks(peer.frame(0, "a", fin=False))
 
     def test_pieces_before_a_breach_were_delivered(self) -> None:
-        """A reader has given what came before the breach, and then raises it."""
+        """A reader gives what came before the breach, and then raises it."""
         conn, peer = self.peer()
         peer.send_frame(TEXT, "a", fin=False)
         reader = conn.next_reader()
@@ -400,7 +400,7 @@ class ServerBadInput(ConnCase):
         self._breaks(peer.frame(8, b"\x03"))
 
     def test_close_codes(self) -> None:
-        """Codes that may not travel are 1002, and no close handler hears of them; all others are received."""
+        """Codes that may not be sent are 1002, and no close handler is called for them; all others are received."""
         heard = []
         bad = (0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
         good = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999)
@@ -472,14 +472,14 @@ class ServerLimits(ConnCase):
         self.assert_ends(conn.receive, 1009, ReadLimitError)
 
     def test_limit_is_judged_by_the_header(self) -> None:
-        """A frame too large is refused by its header, before its payload has arrived."""
+        """A frame that is too large is refused by its header, before its payload has arrived."""
         for size in (101, 70_000, 1 << 40, (1 << 62)):
             conn, peer = self.peer(read_limit=100)
             peer.send(peer.frame(BINARY, length=size))
             self.assert_ends(conn.receive, 1009, ReadLimitError)
 
     def test_limit_of_later_fragments(self) -> None:
-        """Of a message whose second fragment is too large, a reader has given the first."""
+        """A reader gives the first fragment of a message whose second one is too large."""
         conn, peer = self.peer(read_limit=100)
         peer.send_frame(TEXT, "x" * 60, fin=False)
         reader = conn.next_reader()
@@ -526,7 +526,7 @@ class ServerLimits(ConnCase):
         self.assertEqual(conn.next_reader().read(), b"y" * 500)
 
     def test_no_limit(self) -> None:
-        """None, 0 and less mean no limit; what is no integer is refused."""
+        """None, 0 and less mean no limit; anything except an integer is refused."""
         conn, peer = self.peer(read_limit=10)
         for limit in (None, 0, -1):
             conn.set_read_limit(10)
@@ -637,7 +637,7 @@ class ServerTimeouts(ConnCase):
         self.assertEqual(conn.receive(), "new")
 
     def test_read_deadline(self) -> None:
-        """The read deadline is an instant; it is no CloseError, writes still work, and no close is sent."""
+        """The read deadline is an instant; passing it is no CloseError, writes still work, and no close is sent."""
         conn, peer = self.peer()
         conn.set_read_deadline(time.monotonic() + 0.05)
         self.assertGreaterEqual(elapsed(lambda: self.assertRaises(ReadTimeout, conn.read_message)), 0.04)
@@ -650,7 +650,7 @@ class ServerTimeouts(ConnCase):
         self.assertIsInstance(ReadTimeout(), TimeoutError)
 
     def test_the_earlier_of_deadline_and_timeout_counts(self) -> None:
-        """A call's own timeout and the read deadline hold both."""
+        """A call's own timeout and the read deadline both hold."""
         conn, _ = self.peer()
         conn.set_read_deadline(time.monotonic() + 600)
         self.assertIsInstance(self.start(conn.read_message, 0.01).error(), ReadTimeout)
@@ -741,7 +741,7 @@ class ServerTimeouts(ConnCase):
             conn.set_write_deadline(int(clock.monotonic()) + 5)
 
     def test_timeouts_without_bound(self) -> None:
-        """An endless timeout is none, with keepalive and without."""
+        """An infinite timeout is no limit, with keepalive and without."""
         for interval in (20, None):
             conn, peer = self.peer(ping_interval=interval)
             peer.send_frame(TEXT, "m")
@@ -817,7 +817,7 @@ class ServerIdle(ConnCase):
     """The handler that is called before a wait."""
 
     def test_idle_handler_is_called_before_a_wait(self) -> None:
-        """The idle handler runs in the reading thread before each wait, and not before what is there already."""
+        """The idle handler runs in the reading thread before each wait, and not if a message is there already."""
         conn, peer = self.peer()
         threads: list[int] = []
         conn.set_idle_handler(lambda: threads.append(threading.get_ident()))
@@ -831,7 +831,7 @@ class ServerIdle(ConnCase):
         self.assertEqual(len(threads), 2)
 
     def test_no_idle_handler(self) -> None:
-        """None takes the idle handler away; what cannot be called is a TypeError, and changes nothing."""
+        """None removes the idle handler; anything that is not callable is a TypeError, and changes nothing."""
         conn, peer = self.peer()
         called: list[int] = []
         conn.set_idle_handler(lambda: called.append(1))
@@ -845,7 +845,7 @@ class ServerIdle(ConnCase):
         self.assertEqual(called, [1])
 
     def test_an_idle_handler_that_raises(self) -> None:
-        """What the idle handler raises leaves the read, and every later one; writes go on."""
+        """What the idle handler raises is raised by the read and by every later one; writes go on."""
         conn, peer = self.peer()
 
         def handler() -> None:
@@ -935,9 +935,9 @@ class ServerBuffers(ConnCase):
     """How much a read asks the kernel for."""
 
     def test_reads_grow_with_what_comes_and_shrink_in_silence(self) -> None:
-        """An idle connection asks for little; a read that was filled makes the next ask for more, silence for less.
+        """An idle connection asks for few bytes; a read that was filled makes the next ask for more, silence for fewer.
 
-        At most for read_buffer_size and a header.
+        It asks for at most read_buffer_size and a header.
         """
         conn, peer = self.peer(read_buffer_size=10_000)
         sizes: list[int] = []
@@ -970,7 +970,7 @@ class ServerSlowRecords(ConnCase):
     """A TLS record that arrives in pieces."""
 
     def test_part_of_a_record_is_no_silence(self) -> None:
-        """A wait in which only part of a TLS record came counts as life: no ping, no end, and then the message."""
+        """Part of a TLS record is a sign of life: a wait in which it came leads to no ping and no end."""
         conn, peer = self.peer(ping_interval=0.05, ping_timeout=0.05)
         receive, waits = conn.transport.receive, iter(range(10))
 

@@ -1,7 +1,7 @@
 """Statements whose order carries a race: each test fails when its two statements change places. Both roles.
 
-What one thread does between the two is made to happen: a socket that stops inside a call, a lock that waits when it is
-let go until the thread that wanted it is through.
+Each test makes another thread act between the two: with a socket that stops inside a call, or a lock that waits when it
+is released until the thread that wanted it is through.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class GatedSocket(ScriptedSocket):
 
 
 class WatchedLock:
-    """A lock that knows when somebody waits for it, and whose first release returns once `passed` is set."""
+    """A lock that knows whether a thread waits for it, and whose first release returns once `passed` is set."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -159,7 +159,7 @@ class ServerReleased(OrderCase):
             self.assertEqual(sock.count("close"), 1)
 
     def test_a_cut_as_a_writer_lets_go(self) -> None:
-        """A writer lets go of the wire, then looks: another thread cuts just before, and cannot close the fd."""
+        """A writer releases the wire, then looks: another thread cuts just before, and cannot close the fd."""
         for write in (*_WRITES, Conn.close):
             conn, sock = self.scripted([self.from_peer(CLOSE)])
             conn._wire.frame_lock = HookedLock(conn.close_now)  # type: ignore[assignment]
@@ -167,7 +167,7 @@ class ServerReleased(OrderCase):
             self.assertEqual(sock.count("close"), 1)
 
     def test_a_cut_as_a_reader_lets_go(self) -> None:
-        """A reader lets go of its turn, then looks: another thread cuts just before, and cannot close the fd."""
+        """A reader releases its turn, then looks: another thread cuts just before, and cannot close the fd."""
         for read in (Conn.receive, Conn.next_reader, lambda conn: conn.receive(timeout=30)):
             conn, sock = self.scripted([self.from_peer(TEXT, "x")])
             conn._inbound.turn = conn._ending._read_turn = HookedLock(conn.close_now)  # type: ignore[assignment]
@@ -189,7 +189,7 @@ class ServerCut(OrderCase):
     """close_now, step by step."""
 
     def test_the_watch_ends_before_the_descriptor_is_closed(self) -> None:
-        """The drain thread forgets the fd while its number is still ours; the state follows afterwards."""
+        """The drain thread forgets the fd while its number is still in use here; the state changes afterwards."""
         conn, sock = self.scripted()
         number = sock.fileno()
         close, seen = conn.transport.close, []
@@ -222,7 +222,7 @@ class ServerCut(OrderCase):
             timer.cancel.assert_called_once_with()
 
     def test_an_interrupt_while_the_descriptor_is_closed(self) -> None:
-        """Ctrl+C in this instant leaves neither lock taken, so the next one to come by closes it."""
+        """Ctrl-C while the descriptor is closed leaves neither lock held, so the next thread that comes closes it."""
         conn, sock = self.scripted()
         with mock.patch.object(conn.transport, "close", side_effect=KeyboardInterrupt):
             self.assertRaises(KeyboardInterrupt, conn.close_now)
@@ -238,10 +238,10 @@ class ClientCut(ServerCut):
 
 
 class ServerRefused(OrderCase):
-    """Who waits for another thread's message when the connection closes is told that, and nothing else."""
+    """A thread that waits for another's message when the connection closes gets that end, and no other error."""
 
     def _refusal_of_one_who_waits(self, end: Callable[[Conn], object]) -> BaseException:
-        """What a thread gets that waits for the end of a next_writer, when this ends the connection."""
+        """What a thread that waits for the end of a next_writer raises, when this call ends the connection."""
         conn, _ = self.scripted(write_buffer_size=4)
         conn._outbound._message_lock = lock = WatchedLock()  # type: ignore[assignment]
         conn.next_writer(TEXT).write("has begun")
@@ -254,7 +254,7 @@ class ServerRefused(OrderCase):
         return error
 
     def test_closing(self) -> None:
-        """The close is on record before the writer's lock is let go: they get CloseSentError, no ConcurrencyError."""
+        """The close is on record before the writer's lock is released: a thread that waits gets CloseSentError."""
         for close in (
             lambda conn: conn.close(timeout=0),
             lambda conn: conn.write_control(CLOSE, format_close_message(1000)),
@@ -262,7 +262,7 @@ class ServerRefused(OrderCase):
             self.assertIsInstance(self._refusal_of_one_who_waits(close), CloseSentError)
 
     def test_ending(self) -> None:
-        """The end is stored before the writer's lock is let go: they get the end."""
+        """The end is stored before the writer's lock is released: a thread that waits gets the end."""
         error = self._refusal_of_one_who_waits(Conn.close_now)
         self.assertIsInstance(error, CloseError)
         self.assertEqual(error.code, 1006)
@@ -304,7 +304,7 @@ class ServerDismissed(OrderCase):
         return conn, manager, self.start_reading(conn, read)
 
     def test_the_woken_reader_knows_why(self) -> None:
-        """A reader that is woken waits for the peer's close before it ends TCP, since what comes later is a reset."""
+        """A reader that is woken waits for the peer's close before it ends TCP: later bytes would cause a reset."""
         # Once woken, receiving does not wait: nothing has come yet, and then it has.
         sock = DismissedSocket(incoming=[b"", b"", self.from_peer(CLOSE, format_close_message(4000))])
         conn, manager, reading = self._reading(sock)
@@ -326,7 +326,7 @@ class ServerDismissed(OrderCase):
         self.assertEqual(waits, [*woken, *read, *ends_tcp, *cut])
 
     def test_our_close_leaves_before_the_peers_is_awaited(self) -> None:
-        """Another thread is inside the socket as the reader is woken: it waits for that one, and for our close."""
+        """Another thread is inside the socket as the reader is woken: the reader waits until our close has left."""
         sock = DismissedSocket(incoming=[b"", self.from_peer(CLOSE, format_close_message(4000))])
         conn, manager, reading = self._reading(sock)
         conn._wire.frame_lock = lock = WatchedLock()  # type: ignore[assignment]
@@ -353,7 +353,7 @@ class ServerInterrupted(OrderCase):
     """A KeyboardInterrupt may come in any wait: whatever was taken is given back on its way out."""
 
     def _close_interrupted(self, *incoming: Any, before: Callable[[Conn], object] = lambda conn: None) -> None:
-        """Close a connection whose peer sends this and then Ctrl+C is pressed: it is cut, and its fd closed."""
+        """Close a connection, with Ctrl-C after the peer has sent this: it is cut, and its fd is closed."""
         conn, sock = self.scripted([*incoming, KeyboardInterrupt()])
         before(conn)
         self.assertRaises(KeyboardInterrupt, conn.close)
@@ -361,16 +361,16 @@ class ServerInterrupted(OrderCase):
         self.assertTrue(conn.closed)
 
     def test_while_waiting_for_the_peers_close(self) -> None:
-        """close() waits for the peer's close frame."""
+        """Ctrl-C while close() waits for the peer's close frame."""
         self._close_interrupted()
         self._close_interrupted(self.from_peer(TEXT, "late"))
 
     def test_while_waiting_for_the_end_of_tcp(self) -> None:
-        """close() waits for the peer to close TCP, after both close frames."""
+        """Ctrl-C while close() waits for the peer to close TCP, after both close frames."""
         self._close_interrupted(self.from_peer(CLOSE, format_close_message(1000)))
 
     def test_while_waiting_for_an_answer_after_a_dismissal(self) -> None:
-        """close() waits for the peer's close frame after this side was done with the peer."""
+        """Ctrl-C while close() waits for the peer's close frame, after this side has dismissed the connection."""
 
         def overflow(conn: Conn) -> None:
             conn.set_send_queue(send_queue=1)

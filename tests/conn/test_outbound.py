@@ -139,7 +139,7 @@ class ServerFrames(ConnCase):
             Conn(conn.transport, client=self.client, compression_level=10)
 
     def test_an_error_advises_what_is_there(self) -> None:
-        """What is no message is refused with the name of the method that sends it."""
+        """A value that is no message is refused, and the error names the method that sends it."""
         conn, _ = self.peer()
         json, prepared = "not dict: send_json sends", "not PreparedMessage: write_prepared sends"
         for call, advice in (
@@ -199,7 +199,7 @@ class ServerStreams(ConnCase):
         ])  # fmt: skip
 
     def test_short_message_is_one_frame(self) -> None:
-        """What fits the buffer leaves as one frame; an unwritten message is one empty final frame."""
+        """A message that fits the buffer leaves as one frame; an empty message is one empty final frame."""
         conn, peer = self.peer()
         with conn.next_writer(TEXT) as writer:
             writer.write("a")
@@ -222,7 +222,7 @@ class ServerStreams(ConnCase):
                 writer.write(piece)
 
     def test_write_after_close(self) -> None:
-        """Writing to a closed writer raises; closing it again does nothing (that differs)."""
+        """Writing to a closed writer raises; closing it again does nothing (unlike gorilla)."""
         conn, peer = self.peer()
         writer = conn.next_writer(TEXT)
         writer.close()
@@ -297,7 +297,7 @@ class ServerStreams(ConnCase):
         conn.close_now()
 
     def test_fragment_that_could_not_leave(self) -> None:
-        """A fragment that timed out is not passed over: the message is lost with an error, never sent with a gap."""
+        """A fragment that timed out is not skipped: the message is lost with an error, never sent with a gap."""
         for begun in (False, True):
             conn, peer = self.peer(write_buffer_size=4)
             writer = conn.next_writer(TEXT)
@@ -352,7 +352,7 @@ class ClientStreams(ServerStreams):
 
 
 class ServerControl(ConnCase):
-    """Control frames between others."""
+    """Control frames between the frames of messages."""
 
     def test_control_frame_between_fragments(self) -> None:
         """Another thread's ping leaves between the fragments of a message under way."""
@@ -377,7 +377,7 @@ class ServerControl(ConnCase):
             self.assertEqual([peer.receive_frame().opcode for _ in range(2)], [BINARY, PONG])
 
     def test_deadline_of_control_frames(self) -> None:
-        """A deadline that has passed is a WriteTimeout that does not stick; the write deadline plays no
+        """A deadline that has passed is a WriteTimeout that does not stick; the write deadline has no
         part; None waits for ever (TestWriteControlDeadline)."""
         conn, peer = self.peer()
         self.assertRaises(WriteTimeout, conn.write_control, PING, b"late", time.monotonic() - 1)
@@ -450,7 +450,7 @@ class ServerControl(ConnCase):
         self.assertEqual(peer.receive_frame().payload, b"m")
 
     def test_pong_to_a_full_socket_does_not_stick(self) -> None:
-        """Unlike gorilla, with the socket full and nobody writing, pings leave the connection as it was."""
+        """Unlike gorilla, pings that come while the socket is full and nobody writes change nothing."""
         conn, peer = self.peer(buffer=_BUFFER, send_queue_bytes=1 << 30)
         for _ in range(200):
             conn.send_nowait(bytes(100_000))
@@ -513,7 +513,7 @@ class ServerDeadlines(ConnCase):
         self.assertIsInstance(writing.error(), CloseError)
 
     def test_timeout_that_was_only_waited_for_does_not_stick(self) -> None:
-        """A write that timed out while it waited for another's has sent nothing: later writes work."""
+        """A write that timed out while it waited for another thread's has sent nothing: later writes work."""
         conn, peer = self.peer(buffer=_BUFFER)
         size = 4 << 20
         writing = self.start_stuck_write(conn, size)
@@ -598,8 +598,8 @@ class ServerWriters(ConnCase):
         waiting.result()
 
     def test_message_that_sees_an_open_writer_too_late(self) -> None:
-        """A writer whose first fragment leaves between another message's look for writers and its turn to write:
-        the message waits all the same, and leaves behind the last fragment."""
+        """A writer's first fragment leaves after another message has looked for writers, and before its turn:
+        the message still waits, and leaves after the last fragment."""
         conn, peer = self.peer(write_buffer_size=4)
         writer = conn.next_writer(TEXT)
         writer.write("begun")
@@ -618,7 +618,7 @@ class ServerWriters(ConnCase):
         self.assertEqual(frames, [(TEXT, b"begun", False), (0, b"e", True), (TEXT, b"after", True)])
 
     def test_message_left_open(self) -> None:
-        """Behind a message that will never end nothing is sent, and nothing waits: an error says so."""
+        """After a message that will never end nothing is sent, and nothing waits: an error says so."""
         conn, peer = self.peer()
         conn._wire.send(TEXT, b"begun", None)
         for write in (lambda: conn.send("x"), lambda: conn.next_writer(TEXT).close()):
@@ -638,7 +638,7 @@ class ServerWriters(ConnCase):
         self.assertEqual(peer.receive_frame()[:3], (TEXT, b"", True))
 
     def test_posts_wait_for_an_open_writer(self) -> None:
-        """send_nowait never waits for an open writer, one's own either: the post leaves after its last fragment."""
+        """send_nowait never waits for an open writer, not even its own thread's; the post leaves after that message."""
         conn, peer = self.peer(write_buffer_size=4)
         with conn.next_writer(TEXT) as writer:
             self.assertTrue(conn.send_nowait("before"))
@@ -673,7 +673,7 @@ class ServerQueue(ConnCase):
     """send_nowait to a peer that never reads."""
 
     def _fill(self, conn, size: int = 50_000, most: int = 1000) -> int:
-        """Post until a post is refused; how many were taken."""
+        """Post until a post is refused; returns how many were taken."""
         for taken in range(most):
             if not conn.send_nowait(str(taken).ljust(size)):
                 return taken
@@ -695,7 +695,7 @@ class ServerQueue(ConnCase):
         conn.close()
 
     def test_overflow_and_a_peer_that_wakes_up(self) -> None:
-        """The reader learns of it at once; a peer that reads again within close_timeout finds our close, with 1013."""
+        """The reader gets the end at once; a peer that reads again within close_timeout finds our close, with 1013."""
         conn, peer = self.peer(buffer=_BUFFER, close_timeout=60)
         reading = self.start_reading(conn)
         with self.assertLogs("syncws.conn", "INFO"):
@@ -728,7 +728,7 @@ class ServerQueue(ConnCase):
         self.assertEqual((conn.queued[0], conn.dropped), (0, 1))
 
     def test_other_limits(self) -> None:
-        """set_send_queue changes what it is given, from the next message on; what cannot be is refused by name."""
+        """set_send_queue changes the limits that it is given, from the next message on; invalid ones are refused."""
         conn, _ = self.peer(buffer=_BUFFER)
         conn.send_nowait(bytes(8 << 20))
         conn.set_send_queue(send_queue=2, overflow="drop_newest")
@@ -810,7 +810,7 @@ class ServerQueue(ConnCase):
         writing.error()
 
     def test_queue_drains_by_itself(self) -> None:
-        """What waits leaves as soon as the peer reads, without a further call here, latest pong and ping first."""
+        """Frames that wait leave as soon as the peer reads, without a further call; the latest pong and ping first."""
         conn, peer = self.peer(buffer=_BUFFER, send_queue_bytes=1 << 30)
         for number in range(100):
             self.assertTrue(conn.send_nowait(f"{number} ".ljust(50_000)))
@@ -913,7 +913,7 @@ class ServerCompression(ConnCase):
         self.assertEqual(inflate(payloads.pop()), b"equal" * 50)
 
     def test_peer_that_only_reads_plain(self) -> None:
-        """Compression of this side's messages does not touch what arrives, and the other way round."""
+        """Compression of this side's messages does not affect those that arrive, and vice versa."""
         conn, peer = self.peer(compression=True)
         conn.enable_write_compression(False)
         peer.send_frame(TEXT, deflate(b"squeezed"), rsv1=True)
@@ -950,7 +950,7 @@ class ServerPrepared(ConnCase):
         self.assertEqual(peer.receive_frame().payload, b"before")
 
     def test_bad_messages_are_refused_when_prepared(self) -> None:
-        """Unlike gorilla, what cannot be sent is refused when it is prepared, each time."""
+        """Unlike gorilla, a message that may not be sent is refused when it is prepared, each time."""
         for kind, data in ((PING, bytes(126)), (7, b""), (CLOSE, b"\x03"), (CLOSE, (1005).to_bytes(2))):
             for _ in range(2):
                 with self.assertRaises(ValueError):

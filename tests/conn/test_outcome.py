@@ -1,4 +1,4 @@
-"""outcome.py: what it means how a handler leaves its connection."""
+"""outcome.py: how a connection is closed and what is logged, by how its handler ended."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class OutcomeTests(LeakChecks):
         self.assertEqual(self.end(None, None), (1000, "", []))
 
     def test_it_raises(self) -> None:
-        """One that raises closes with 1011; the error is logged once, with who it was and its traceback."""
+        """A handler that raises closes with 1011; the error is logged once, with the peer and its traceback."""
         try:
             raise RuntimeError("a bug")
         except RuntimeError as exc:
@@ -68,7 +68,7 @@ class OutcomeTests(LeakChecks):
         self.assertLess(max(record.levelno for record in records), logging.ERROR)
 
     def test_a_peers_fault_is_one_line(self) -> None:
-        """A peer that broke the rules is one line, with who it was."""
+        """A peer that broke the protocol is one line of the log, which names it."""
         code, _, records = self.end(ReadLimitError("too large"), logging.INFO)
         self.assertEqual(code, 1000)
         (record,) = records
@@ -76,7 +76,7 @@ class OutcomeTests(LeakChecks):
         self.assertTrue(record.getMessage().startswith("the peer: "))
 
     def test_its_own_end(self) -> None:
-        """A connection that is over stays as it ended."""
+        """A connection that is over keeps its end."""
         conn, far = self.make()
         far.close(4001, "bye")
         with self.assertRaises(CloseError) as caught:
@@ -87,7 +87,7 @@ class OutcomeTests(LeakChecks):
         self.assertEqual(conn.end.code, 4001)  # type: ignore[union-attr]
 
     def test_it_has_closed(self) -> None:
-        """A handler that closed with a code of its own keeps that one, be it that it raises then."""
+        """A handler that closed with a code of its own keeps that code, even if it raises afterwards."""
         conn, far = self.make()
         conn.close(4002, "mine", timeout=0)
         with self.assertLogs(LOG, logging.ERROR):

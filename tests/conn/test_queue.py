@@ -54,7 +54,7 @@ class QueueTests(unittest.TestCase):
             self.assertEqual((waiting.overflow, everything(waiting), waiting.dropped), (overflow, [b"old"], 1))
 
     def test_drop_oldest(self) -> None:
-        """As many of the oldest go as the new frame needs room for; it is never refused."""
+        """As many of the oldest frames are dropped as the new one needs room; it is never refused."""
         waiting = queue(send_queue_bytes=10, overflow="drop_oldest")
         for frame in (b"1234", b"567", b"89"):
             self.assertTrue(waiting.put(frame))
@@ -64,7 +64,7 @@ class QueueTests(unittest.TestCase):
         self.assertEqual((everything(waiting), waiting.dropped), ([bytes(100)], 4))
 
     def test_drop(self) -> None:
-        """What is dropped at the end is counted with what the policy dropped."""
+        """Frames that are dropped at the end are counted together with those that the policy dropped."""
         waiting = queue(send_queue=2, overflow="drop_newest")
         for _ in range(3):
             waiting.put(b"x")

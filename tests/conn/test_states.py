@@ -30,7 +30,7 @@ LEADS_TO = dict(zip(STEPS, list(State)[1:], strict=True))
 
 
 def after(*steps: str) -> Life:
-    """A connection's life after these steps."""
+    """The `Life` of a connection after these steps."""
     life = Life()
     with life.lock:
         for step in steps:
@@ -64,7 +64,7 @@ class StateTests(unittest.TestCase):
                         self.assertIs(life.refusal, life.end)
 
     def test_what_a_refused_write_says(self) -> None:
-        """After our close it is a CloseSentError; after a lost write why that was; after the end, the end."""
+        """After our close a write raises CloseSentError; after a lost write the reason; after the end, the end."""
         for steps, kind in (
             (["queue_close"], CloseSentError),
             (["close_left"], CloseSentError),
@@ -120,7 +120,7 @@ class StateTests(unittest.TestCase):
             self.assertRaises(AssertionError, life.release)
 
     def test_names(self) -> None:
-        """A state is said in words."""
+        """The text of a state is plain words."""
         self.assertEqual([str(state) for state in State][:4], ["open", "closing", "close sent", "write lost"])
 
     def test_vanished(self) -> None:
@@ -209,7 +209,7 @@ class EndTests(unittest.TestCase):
         self.assertEqual([task.result() for task in tasks], [{3}] * 8)  # depths, deep, check_readable
 
     def test_whose_it_is(self) -> None:
-        """What a connection raised, for reads or writes, at any time, is its own; an equal one of another is not."""
+        """An exception that a connection raised, at any time, is its own; an equal one of another connection is not."""
         one, other = after("close_left"), after("close_left")
         for life in (one, other):
             with life.lock:
@@ -227,7 +227,7 @@ class EndTests(unittest.TestCase):
             self.assertFalse(one.is_own(error))
 
     def test_pickles_and_copies(self) -> None:
-        """A pickle and a copy of what was raised are the same exception, and nobody's own."""
+        """A pickle and a copy of an end are the same exception, and no connection's own."""
         life = after("finish")
         assert life.end is not None
         error = life.end.exception()

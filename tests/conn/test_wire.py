@@ -71,7 +71,7 @@ def frame(payload):
 
 
 class FromBytes:
-    """Stands for the socket of a `Peer`: gives bytes that are there already."""
+    """Stands for the socket of a `Peer`: recv gives bytes that are there already."""
 
     def __init__(self, sent):
         self._sent = bytes(sent)
@@ -85,7 +85,7 @@ class FromBytes:
 
 
 def frames_in(sent):
-    """The frames of a stream, which must end behind one."""
+    """The frames of a stream, which must end with a whole frame."""
     found, peer = [], Peer(FromBytes(sent), masked=False)
     while True:
         try:
@@ -159,12 +159,12 @@ class Cases(LeakChecks):
                 self.fail(f"expected {str(expected)[:80]}, got {str(got)[:80]}")
 
     def no_drain(self):
-        """For a test in which nothing may go to the drain thread."""
+        """Fail the test if anything goes to the drain thread."""
         return mock.patch.object(wire_module.drain, "watch", side_effect=AssertionError("went to the drain thread"))
 
 
 class WhatWaitsTests(Cases):
-    """Rule 1: a control record of the latest only, and the send queue."""
+    """Rule 1: what waits is a control record, of the latest frames only, and the send queue."""
 
     def test_pong_replaces_pong(self):
         """Only the latest ping is answered when answers had to wait (RFC 6455 section 5.5.3)."""
@@ -184,7 +184,7 @@ class WhatWaitsTests(Cases):
         self.assertEqual(frames_in(sock.sent), [pong(b"%d" % number) for number in range(10)])
 
     def test_waiting_ping_is_replaced(self):
-        """A ping that still waits gives way to the next."""
+        """A ping that still waits is replaced by the next."""
         wire, sock = self.scripted()
         with wire.frame_lock:
             wire.ping(b"1")
@@ -230,7 +230,7 @@ class RestTests(Cases):
     """Rule 2: nothing passes the rest of a frame."""
 
     def test_nothing_passes(self):
-        """Whatever comes while a frame is half sent leaves behind it, in one piece."""
+        """Whatever comes while a frame is half sent leaves after it, in one piece."""
         wire, peer = self.stuck()
         wire.pong(b"pong")
         wire.ping(b"ping")
@@ -240,7 +240,7 @@ class RestTests(Cases):
         writer.result()
 
     def test_cut_anywhere(self):
-        """Frames come whole, in order, wherever the socket cuts them and whoever goes on with them."""
+        """Frames arrive whole and in order, wherever the socket cuts them and whichever thread goes on with them."""
         script = random.Random(2)
         for _ in range(60):
             room = [script.choice([0, 1, 2, 3, 7, EAGAIN]) or EAGAIN for _ in range(40)]
@@ -260,7 +260,7 @@ class RestTests(Cases):
 
 
 class OrderTests(Cases):
-    """Rule 3: rest, pong, ping, queue, close, then one's own frame."""
+    """Rule 3: the order is rest, pong, ping, queue, close, then the writer's own frame."""
 
     def test_order_of_what_waits(self):
         """pong, ping, posts in their order, close: whatever the order they came in."""
@@ -338,7 +338,7 @@ class OpenMessageTests(Cases):
     """Rule 4: posts wait while a fragmented message is open."""
 
     def test_posts_wait_for_the_last_fragment(self):
-        """A post inside a fragmented message leaves right behind its last fragment; control frames pass."""
+        """A post inside a fragmented message leaves right after its last fragment; control frames pass."""
         wire, sock = self.scripted()
         with self.no_drain():  # it is not the socket that they wait for
             wire.send(BEGIN, b"a", None)
@@ -366,7 +366,7 @@ class OpenMessageTests(Cases):
         )
 
     def test_no_message_inside_another(self):
-        """A frame that would begin a message inside a fragmented one is not sent, which send says by False."""
+        """A frame that would begin a message inside a fragmented one is not sent: send returns False."""
         wire, sock = self.scripted()
         self.assertTrue(wire.send(BEGIN, b"a", None))
         for first in (BEGIN, BINARY, FIN | MessageType.TEXT):
@@ -422,7 +422,7 @@ class OpenMessageTests(Cases):
 
 
 class LostWakeUpTests(Cases):
-    """Rule 5: whoever lets go of the frame lock looks again."""
+    """Rule 5: a thread that releases the frame lock looks again."""
 
     HOLDERS = {
         "send": lambda wire: wire.send(BINARY, b"own", None),
@@ -435,7 +435,7 @@ class LostWakeUpTests(Cases):
     }
 
     def test_what_comes_before_the_lock_is_let_go(self):
-        """A post, a pong, a ping or a close that found the lock taken leaves all the same, without the drain thread."""
+        """A post, a pong, a ping or a close that found the lock taken still leaves, without the drain thread."""
         for name, hold in self.HOLDERS.items():
             for came, call in {
                 data(b"post"): lambda wire: self.assertTrue(wire.post(frame(b"post"))),
@@ -478,7 +478,7 @@ class LostWakeUpTests(Cases):
                 self.assertIs(wire._life.state, State.OPEN)
 
     def test_interrupted_writer(self):
-        """So does a writer that is interrupted while it waits for the others' rest."""
+        """A writer that is interrupted while it waits for the rest does the same."""
         wire, peer = self.stuck()
         wire_module.drain.forget(wire._transport.fileno())
 
@@ -495,7 +495,7 @@ class LostWakeUpTests(Cases):
         self.expect(peer, data(LARGE), data(b"post"))
 
     def test_readers_ciphertext(self):
-        """Under TLS, ciphertext that the reader leaves while another thread writes leaves with that one."""
+        """Under TLS, ciphertext that the reader leaves while another thread writes is sent by that thread."""
         wire, sock = self.scripted()
         transport = wire._transport
         answer = bytearray()  # stands for the outgoing buffer of TLS
@@ -520,7 +520,7 @@ class LostWakeUpTests(Cases):
         self.assertEqual(frames_in(sock.sent), [data(b"own"), data(b"answer")])
 
     def test_two_threads_at_the_lock(self):
-        """Two threads that let something wait at the same time, again and again: nothing is ever left behind."""
+        """Two threads let frames wait at the same time, again and again: no frame is ever left waiting."""
         wire, sock = self.scripted()
         barrier = threading.Barrier(2)
         rounds = 300
@@ -543,7 +543,7 @@ class DrainThreadTests(Cases):
     """Rules 5 and 6: what a full socket leaves goes to the drain thread, which never waits."""
 
     def test_delivers_all_when_the_peer_reads(self):
-        """Posts to a stuck peer wait and arrive in order once it reads, with nobody of ours writing any more."""
+        """Posts to a stuck peer wait, and arrive in order once it reads, although no thread of ours writes any more."""
         wire, peer = self.stuck()
         payloads = [b"%d" % number * 300 for number in range(500)]
         for payload in payloads:
@@ -554,7 +554,7 @@ class DrainThreadTests(Cases):
         self.assertTrue(await_(lambda: wire._queue._frames is _NO_FRAMES), "an empty queue keeps its memory")
 
     def test_never_waits_for_the_lock(self):
-        """The drain thread finds the frame lock taken and goes away, at once; the holder takes over."""
+        """The drain thread that finds the frame lock taken goes away at once; the holder takes over."""
         wire, peer = self.stuck()
         wire.post(frame(b"post"))
         wire.frame_lock.acquire()
@@ -590,7 +590,7 @@ class DrainThreadTests(Cases):
         self.expect(peer, data(LARGE), data(b"next"))
 
     def test_turned_away_by_who_called_it(self):
-        """Room that comes before the one who asked for the drain thread lets go of the lock is not missed."""
+        """Room in the socket that comes before the thread that asked for the drain releases the lock is not missed."""
         wire, peer = self.real()
         watch = wire_module.drain.watch
         turned_away = []
@@ -607,7 +607,7 @@ class DrainThreadTests(Cases):
         self.expect(peer, data(LARGE))
 
     def test_closed_before_it_comes(self):
-        """A transport that was closed meanwhile is left alone."""
+        """The drain thread leaves a transport alone that was closed meanwhile."""
         wire, _ = self.stuck()
         transport = wire._transport
         with wire.frame_lock:
@@ -624,7 +624,7 @@ class OverflowTests(Cases):
     """The send queue is bounded."""
 
     def fill(self, wire, count, payload=b"12345"):
-        """Post so many while the wire is held; what each gave."""
+        """Post so many while the wire is held; returns what each post returned."""
         return [wire.post(frame(payload + b"%d" % number)) for number in range(count)]
 
     def test_close(self):
@@ -713,7 +713,7 @@ class OverflowTests(Cases):
 
 
 class DeadlineTests(Cases):
-    """When a writer gives up, and what that costs."""
+    """When a writer gives up, and what is true afterwards."""
 
     def test_waiting_for_the_lock(self):
         """A deadline that passes while another thread writes costs nothing: nothing was sent, later writes succeed."""
@@ -731,7 +731,7 @@ class DeadlineTests(Cases):
         self.expect(peer, data(b"next"))
 
     def test_nothing_sent(self):
-        """Nor does one that passes on a full socket before a byte of the frame has left."""
+        """A deadline that passes on a full socket, before a byte of the frame has left, costs nothing either."""
         wire, sock = self.scripted(room=[EAGAIN] * 5)
         with self.assertRaises(WriteTimeout):
             wire.send(BINARY, b"refused", instant(-1))
@@ -764,7 +764,7 @@ class DeadlineTests(Cases):
         self.assertEqual(sock.calls[-1], "shutdown")
 
     def test_part_sent_with_a_queue_behind(self):
-        """What waits behind a torn frame is dropped."""
+        """Frames that wait after a torn frame are dropped."""
         wire, sock = self.scripted(room=[3, EAGAIN])
         sock.stop_next = True
         writer = Task(wire.send, BINARY, b"torn", instant(0))
@@ -869,7 +869,7 @@ class ClosingTests(Cases):
         self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
 
     def test_a_close_is_on_record_before_it_leaves(self):
-        """While the system's call sends our close it is on record already: the answer may come before it returns."""
+        """Our close is on record before the system call that sends it: the answer may come before that returns."""
         for close in (lambda wire: wire.queue_close(BYE), lambda wire: wire.send(CLOSE, BYE, None)):
             wire, sock = self.scripted()
             sock.stop_next = True
@@ -893,7 +893,7 @@ class ClosingTests(Cases):
         self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
 
     def test_close_waits_for_a_stuck_writer(self):
-        """A close while another thread is stuck in a write leaves when that one is done, without a thread of ours."""
+        """A close that comes while another thread is stuck in a write leaves when that write is done."""
         wire, peer = self.real()
         writer = Task(wire.send, BINARY, LARGE, None)
         self.assertTrue(await_(lambda: wire._transport.pending))
@@ -915,7 +915,7 @@ class ClosingTests(Cases):
         self.assertTrue(peer.at_end())
 
     def test_refuse(self):
-        """refuse makes every write raise the end and drops what waits, but for our close, which leaves."""
+        """refuse makes every write raise the end, and drops what waits, except our close, which leaves."""
         wire, sock = self.scripted()
         end = CloseError(1001, "going")
         with wire.frame_lock:
@@ -944,7 +944,7 @@ class ClosingTests(Cases):
         self.assertTrue(peer.at_end())
 
     def test_abandon(self):
-        """When the socket is cut, who is stuck in a write comes out, and says so after letting go of the lock."""
+        """When the socket is cut, a thread that is stuck in a write comes out, releases the lock, and then says so."""
         wire, _ = self.real()
         wire._on_left = lambda: self.left.append((threading.current_thread(), wire.frame_lock.locked()))
         writer = Task(wire.send, BINARY, LARGE, None)
@@ -964,7 +964,7 @@ class ClosingTests(Cases):
             self.assertEqual(self.left, [(threading.current_thread(), False)])
 
     def test_rest_of_a_wire_that_is_cut(self):
-        """A rest that the drain thread had is given up by it, which says so as well."""
+        """The drain thread gives up the rest of a wire that is cut, and says so as well."""
         wire, _ = self.stuck()
         with wire._life.lock:
             wire._life.finish(CloseError(CloseCode.ABNORMAL_CLOSURE, "cut"))
@@ -1091,7 +1091,7 @@ class FailureTests(Cases):
         self.assertFalse(wire.frame_lock.locked())
 
     def test_interrupt_behind_a_frame(self):
-        """So is one that comes when the frame has left: nothing follows a close or a fragment that nobody knows of."""
+        """An interrupt right after the frame has left is final too: it may be a close or fragment not on record."""
         for first, payload in ((CLOSE, BYE), (BEGIN, b"x")):
             wire, sock = self.scripted()
             send = wire._transport.send
@@ -1108,7 +1108,7 @@ class FailureTests(Cases):
 
     @unittest.skipUnless(hasattr(signal, "setitimer"), "needs signals")
     def test_interrupt_of_a_stuck_writer(self):
-        """So is one that interrupts a writer stuck in the middle of its frame."""
+        """An interrupt of a writer that is stuck in the middle of its frame is final too."""
         wire, _ = self.real()
 
         def interrupt(*_):
@@ -1185,7 +1185,7 @@ class AcquireTests(unittest.TestCase):
     """acquire_until."""
 
     def test_free_and_taken(self):
-        """A free lock is taken whatever the deadline; a taken one is waited for until then."""
+        """A free lock is taken whatever the deadline is; a taken one is waited for until the deadline."""
         lock = threading.Lock()
         for deadline in (None, instant(-1), instant(1e12)):
             self.assertTrue(acquire_until(lock, deadline))
