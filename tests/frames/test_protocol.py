@@ -219,6 +219,15 @@ class TestLanes(ProtocolTestCase):
         self.assertEqual(ended.next_piece(), (CLOSE, (1005, ""), True))
         self.assertIsNone(ended.next_piece())
 
+    def test_close_inside_a_message_that_was_awaited_whole(self):
+        """Nor are pieces handed out of a message that was awaited whole when the close came."""
+        ended = server()
+        ended.receive(frame(TEXT, "half a mess", to=False, fin=False))
+        self.assertIsNone(ended.next_event())
+        ended.receive(frame(CLOSE, to=False))
+        self.assertEqual(ended.next_event(), (CLOSE, (1005, "")))
+        self.assertIsNone(ended.next_piece())
+
     def test_close_codes_that_may_be_received(self):
         """RFC 6455 section 7.4, as in gorilla: 1000 to 1003, 1007 to 1013, 3000 to 4999; none is 1005."""
         for code in (*range(1000, 1004), *range(1007, 1014), 3000, 3999, 4000, 4999):
@@ -254,6 +263,9 @@ class TestOnly(ProtocolTestCase):
                 "the same of 125": frame(TEXT, "x" * 125, to=client, form=2),
                 "eight bytes of length": frame(BINARY, bytes(65536), to=client),
                 "a length that is not all there": frame(TEXT, "x" * 300, to=client)[:3],
+                # Where one byte of the header were taken for a length, these would be as long as it says.
+                "127 bytes of a large one": frame(BINARY, bytes(70_000), to=client)[: (2 if client else 6) + 127],
+                "the wrong mask, and more": frame(TEXT, "hello", to=not client).ljust((2 if client else 6) + 133, b"x"),
                 "compressed": frame(TEXT, deflated("hello"), to=client, rsv=4),
                 "another reserved bit": frame(TEXT, "hello", to=client, rsv=1),
                 "a fragment": frame(TEXT, "hello", to=client, fin=False),
@@ -732,6 +744,45 @@ class TestMemory(ProtocolTestCase):
             return tracemalloc.get_traced_memory()[1] - before
         finally:
             tracemalloc.stop()
+
+    def kept(self, protocol):
+        """What a Protocol holds on to of what it was given, and of what it made for it."""
+        names = ("_buffer", "_message", "_engine", "_deflate", "partial")
+        return {name: getattr(protocol, name) for name in names if getattr(protocol, name)}
+
+    def test_nothing_is_kept_between_messages(self):
+        """Once the stream stands between two messages again neither bytes nor wsproto's and zlib's state are held."""
+        for client in ROLES:
+            for data in (
+                frame(PING, b"p", to=client),
+                frame(TEXT, "a", to=client, fin=False) + frame(CONTINUATION, "b", to=client),
+                frame(TEXT, deflated("compressed"), to=client, rsv=4),
+            ):
+                for chunks in ([data], chunked(data, 1)):
+                    idle = protocol(client, compression=True)
+                    self.assertEqual(len(outcome(idle, chunks)), 1)
+                    self.assertTrue(idle.idle)
+                    self.assertEqual(self.kept(idle), {})
+
+    def test_nothing_is_kept_after_the_end(self):
+        """After a close or a failure nothing is held either, whatever was under way, and whatever still comes."""
+        for client in ROLES:
+            begun = frame(TEXT, "half a mess", to=client, fin=False)
+            large = frame(BINARY, bytes(100), to=client, length=1000)
+            for chunks in (
+                [begun + frame(CLOSE, to=client)],
+                [begun, frame(CLOSE, to=client)],
+                [begun, frame(TEXT, "another", to=client)],
+                [frame(TEXT, b"\xff" * 100, to=client, length=1000)],
+                [large[:50], b"\xff" * 2000],
+            ):
+                ended = protocol(client, compression=True, read_limit=1000)
+                *_, last = outcome(ended, chunks)
+                self.assertEqual(self.kept(ended), {})
+                if last[0] is CLOSE:  # after a failure nobody reads any more
+                    ended.receive(bytes(5000))
+                    self.assertIsNone(ended.next_event())
+                    self.assertEqual(self.kept(ended), {})
 
     @exact
     def test_a_header_costs_nothing(self):
