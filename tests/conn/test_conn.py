@@ -14,6 +14,7 @@ from syncws import (
     PONG,
     TEXT,
     CloseError,
+    CloseSentError,
     ConcurrencyError,
     Conn,
     ConnectionClosed,
@@ -21,11 +22,13 @@ from syncws import (
     ProtocolError,
     ReadTimeout,
     Request,
+    format_close_message,
 )
+from syncws._conn.wire import Wire
 from syncws._net.transport import Transport
 from syncws.testing import ScriptedSocket, await_, socketpair
 from tests.conn.cases import ConnCase, moved_clock
-from tests.tasks import assert_same_end
+from tests.tasks import PATIENCE, assert_same_end
 
 
 class ServerIdentity(ConnCase):
@@ -380,6 +383,18 @@ class ServerKeepingAlive(ConnCase):
             pace.wait(0.02)
         self.assertEqual(reading.result(), (TEXT, "slowly does it"))
 
+    def test_closed_as_the_ping_is_due(self) -> None:
+        """A close that comes between the look at the state and the ping of silence is what the read tells."""
+        conn, peer = self.peer(ping_interval=0.05)
+
+        def ping(wire: Wire, payload: bytes) -> None:
+            peer.close(4000)
+            conn.write_control(CLOSE, format_close_message(4000))
+            raise CloseSentError("closed meanwhile")
+
+        with mock.patch.object(Wire, "ping", ping):
+            self.assert_ends(conn.receive, 4000, CloseError)
+
     def test_dead_peer(self) -> None:
         """A peer that does not answer for ping_timeout is given up: every call raises CloseError 1006 and says why."""
         conn, peer = self.peer(ping_interval=0.1, ping_timeout=0.1)
@@ -583,6 +598,23 @@ class ServerClosingReads(ConnCase):
                 peer.send_frame(TEXT, "m")
                 self.assertEqual(conn.receive(), "m")
             conn.close_now()
+
+    def test_an_interrupt_as_the_thread_begins(self) -> None:
+        """Where KeyboardInterrupt comes before the thread has the turn it never gets it: this thread reads on."""
+        conn, peer = self.peer()
+        made: list[threading.Thread] = []
+
+        def start(thread: threading.Thread) -> None:
+            made.append(thread)
+            raise KeyboardInterrupt
+
+        with mock.patch.object(threading.Thread, "start", start), self.assertRaises(KeyboardInterrupt):
+            conn.close_read()
+        made[0].start()
+        made[0].join(PATIENCE)
+        self.assertFalse(made[0].is_alive())
+        peer.send_frame(TEXT, "m")
+        self.assertEqual(conn.receive(), "m")
 
     def test_no_thread_to_be_had(self) -> None:
         """Where no thread can be started close_read raises, and the connection can be read as before."""

@@ -23,6 +23,7 @@ from syncws import (
     ReadTimeout,
     join_messages,
 )
+from syncws._frames.streams import MessageReader
 from syncws._net.transport import Transport
 from syncws.testing import Peer, ScriptedSocket, await_
 from tests.conn.cases import ConnCase, deflate, elapsed, moved_clock
@@ -225,6 +226,24 @@ class ServerStreams(ConnCase):
         end = self.assert_ends(lambda: reader.read(10), 1001, CloseError)
         for read in (reader.read, conn.next_reader, conn.read_message, conn.receive):
             assert_same_end(self, self.assert_ends(read, 1001, CloseError), end)
+
+    def test_a_reader_that_is_overtaken(self) -> None:
+        """A reader whose message is left behind as it asks for more is at its end; nothing of the next one is its."""
+        conn, peer = self.peer()
+        peer.send_frame(BINARY, b"ab", fin=False)
+        reader = conn.next_reader()
+        self.assertEqual(reader.read(2), b"ab")
+        ask, newer = reader._next_piece, []
+
+        def overtake(overtaken: MessageReader) -> tuple[bytes, bool]:
+            peer.send_frame(0, b"cd")
+            peer.send_frame(BINARY, b"next")
+            newer.append(conn.next_reader())
+            return ask(overtaken)
+
+        reader._next_piece = overtake
+        self.assertEqual(reader.readall(), b"")
+        self.assertEqual(newer[0].readall(), b"next")
 
 
 class ClientStreams(ServerStreams):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import unittest
+from unittest import mock
 
 from syncws._conn.conn import Conn
 from syncws._conn.outcome import end_handled
-from syncws.errors import CloseError, ReadLimitError, ReadTimeout, WriteTimeout
+from syncws.errors import CloseError, CloseSentError, ReadLimitError, ReadTimeout, WriteTimeout
 from syncws.testing import LeakChecks, Peer, peer
 
 LOG = logging.getLogger("syncws.a_test")
@@ -36,6 +37,14 @@ class OutcomeTests(LeakChecks):
     def test_it_returns(self) -> None:
         """A handler that returns closes with 1000, and nothing is logged."""
         self.assertEqual(self.end(None, None), (1000, "", []))
+
+    def test_a_close_that_fails(self) -> None:
+        """What closing raises of the connection is in the log, at DEBUG, and goes no further."""
+        conn = mock.Mock(spec=Conn)
+        conn.close.side_effect = CloseSentError("another one was faster")
+        with self.assertLogs(LOG, logging.DEBUG) as logs:
+            end_handled(conn, None, "the peer", LOG)
+        self.assertEqual([record.getMessage() for record in logs.records], ["closing failed: another one was faster"])
 
     def test_it_raises(self) -> None:
         """A handler that raises closes with 1011; the error is logged once, with the peer and its traceback."""
