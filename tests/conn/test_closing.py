@@ -19,6 +19,7 @@ from syncws import (
     ReadTimeout,
     format_close_message,
 )
+from syncws._conn.inbound import Inbound
 from syncws._net.drain import drain
 from syncws._net.transport import Transport
 from syncws.testing import Peer, ScriptedSocket, await_
@@ -506,6 +507,22 @@ class ServerByThisSide(ConnCase):
         self.assertEqual([end.code for end in ends], [4006] * 3)
         assert_same_end(self, ends[0], ends[1])
         assert_same_end(self, ends[1], ends[2])
+
+    def test_no_turn_to_linger_in(self) -> None:
+        """Where another thread has the turn as close would wait for the end of TCP, the connection is cut at once."""
+        conn, peer = self.peer(close_timeout=600)
+        take, taken = Inbound.take_turn_to_close, []
+
+        def take_once(inbound: Inbound, deadline: float) -> bool:
+            taken.append(len(taken) == 0 and take(inbound, deadline))
+            return taken[-1]
+
+        peer.close(4008)
+        with mock.patch.object(Inbound, "take_turn_to_close", take_once):
+            self.start(conn.close).result()
+        self.assertEqual(taken, [True, False])
+        self.assert_released(conn)
+        self.assert_ends(conn.receive, 4008, CloseError)
 
     def test_read_while_close_lingers(self) -> None:
         """While close waits for the end of TCP, a read raises the end at once."""

@@ -606,6 +606,16 @@ class DrainThreadTests(Cases):
         self.assertEqual(turned_away, [True, True])
         self.expect(peer, data(LARGE))
 
+    def test_a_holder_that_lets_go_meanwhile(self):
+        """The drain thread that finds the frame lock taken looks once more, and writes if it is free by then."""
+        wire, peer = self.stuck()
+        wire.post(frame(b"post"))
+        lock = wire.frame_lock
+        wire.frame_lock = mock.Mock(acquire=mock.Mock(side_effect=[False, True]))
+        self.assertFalse(wire._continue())  # the socket is full as before
+        wire.frame_lock = lock
+        self.expect(peer, data(LARGE), data(b"post"))
+
     def test_closed_before_it_comes(self):
         """The drain thread leaves a transport alone that was closed meanwhile."""
         wire, _ = self.stuck()
@@ -739,6 +749,14 @@ class DeadlineTests(Cases):
         sock.room.clear()
         wire.send(BINARY, b"next", instant(-1))
         self.assertEqual(frames_in(sock.sent), [data(b"next")])
+
+    def test_part_of_a_close_sent(self):
+        """A close of which a part has left when its deadline passes is in the story; one that tore nothing is not."""
+        for room, told in (([1, EAGAIN], 1), ([EAGAIN] * 5, 0)):
+            wire, _ = self.scripted(room=room)
+            with self.assertRaises(WriteTimeout):
+                wire.send(CLOSE, BYE, instant(-1))
+            self.assertEqual(len(wire._life.closings), told)
 
     def test_part_sent(self):
         """Once part of the frame has left WriteTimeout is final: every later write raises it, and nothing follows."""
