@@ -7,8 +7,9 @@ Questions, one in each file: `echo`, `text`, `deflate`, `tls`, `connect`, `fan`,
   program of `go/`.
 * `before`: another checkout of this library as a side of its own, to see what a change costs.
 * `load`: a load generator in a process of its own; `load_echo`, `load_visits`, `load_room`: what it does there;
-  `client`: handshakes and frames; `job`: what it is told, what it finds.
+  `client`: handshakes and frames; `job`: task and result.
 * `turns`: the sides in turn; `loads`: the loads of the echo servers; `cores`: who runs on which; `processes`: how
   servers are started and ended.
-* `run`: options and progress; `report`: tables; `plot`: the picture; `machine`: where it was; `page`: what is written.
+* `run`: options and progress; `report`: tables; `plot`: the picture; `machine`: where it was; `page`: the files
+  that are written.
 """

@@ -3,7 +3,7 @@
 python -m benchmarks                    everything; writes docs/benchmarks.md, .svg and .json: some 20 minutes
 python -m benchmarks --quick            the same in some 3 minutes; only shows
 python -m benchmarks echo tls           these questions; only shows
-python -m benchmarks --output FOLDER    writes there, whatever was asked
+python -m benchmarks --output FOLDER    writes into that folder, whichever questions are asked
 python -m benchmarks --render           draws and writes anew what was measured last
 """
 
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def answer(modules: dict[str, ModuleType], options: argparse.Namespace) -> int:
-    """Measure and, if that is wanted, write. Raises PageError."""
+    """Measure, and write the page if that is wanted. Raises PageError."""
     folder = options.output or (DOCS if is_whole(options) else None)
     if folder is not None:
         run.need_packages("matplotlib")
@@ -88,7 +88,7 @@ def make_parser() -> run.Parser:
 
 
 def question(module: ModuleType) -> str:
-    """What a module asks."""
+    """The question that a module asks."""
     return str(module.__doc__).splitlines()[0]
 
 
@@ -99,7 +99,7 @@ def is_whole(options: argparse.Namespace) -> bool:
 
 
 def compare(modules: dict[str, ModuleType], options: argparse.Namespace) -> list[Comparison]:
-    """All that is to be measured, with the usual options of each question."""
+    """All measurements, with the usual options of each question."""
     comparisons = []
     for module in modules.values():
         sides = [side for side in module.SIDES if not options.sides or side in options.sides]

@@ -18,16 +18,16 @@ _REQUEST = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
 
-#: What that key makes (RFC 6455 section 1.3 has the same example).
+#: The accept that answers this key (RFC 6455 section 1.3 has the same example).
 _ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
-#: Nothing is kept from one message to the next, so the same message is the same bytes; both windows are the largest.
+#: No context is kept between messages, so that equal messages are equal bytes; both windows are the largest.
 _OFFER = (
     b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
     b"server_max_window_bits=15; client_max_window_bits=15\r\n"
 )
 
-#: zlib's level for what is sent compressed; servers that can be told are told the same.
+#: zlib's level for messages sent compressed; servers are set to the same, if they can be.
 LEVEL = 1
 
 #: A socket that does not block has nothing to give, or takes nothing, for now.
@@ -93,7 +93,7 @@ def connect(job: Job) -> socket.socket:
 
 
 def open_socket(port: int) -> socket.socket:
-    """A connection over TCP that sends at once what it is given."""
+    """A connection over TCP that sends without delay (TCP_NODELAY)."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=10)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
@@ -141,12 +141,12 @@ def frame_payload(data: bytes | bytearray, at: int = 0) -> bytes:
 
 
 def _payload_start(data: bytes | bytearray, at: int) -> int:
-    """Behind the length, which has 0, 2 or 8 bytes of its own (RFC 6455 section 5.2)."""
+    """Where the payload starts: after the length, which has 0, 2 or 8 bytes of its own (RFC 6455 section 5.2)."""
     return at + 2 + {126: 2, 127: 8}.get(data[at + 1] & 0x7F, 0)
 
 
 def describe_frame(data: bytes | bytearray) -> str:
-    """What begins with these bytes, for people."""
+    """The frame that begins with these bytes, described in words."""
     if data[0] == 0x80 | CLOSE and len(data) >= 4:
         return f"a close frame with {int.from_bytes(data[2:4], 'big')} {bytes(data[4:60]).decode(errors='replace')!r}"
     shown = bytes(data[:16])
@@ -223,9 +223,9 @@ class _Poll:
         return self._poll.poll(seconds * 1000)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""
 
 
 def make_poller() -> Any:
-    """An epoll object, or what comes next."""
+    """An epoll object, or a substitute where the system has none."""
     return select.epoll() if hasattr(select, "epoll") else _Poll()

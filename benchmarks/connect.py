@@ -17,7 +17,7 @@ from .turns import Comparison, Figures, Reading, Setting
 
 SIDES = [*servers.SERVERS]
 
-#: Who cannot be compared, and why.
+#: Sides that are not compared, and why.
 UNFIT = {
     "flask-sock": "with werkzeug it may answer a close frame with an HTTP response, and close without a close frame"
 }

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 
 def choose_cores() -> tuple[int | None, int | None]:
-    """(of the server, of the load); None: not pinned, since there is but one core, or no way to."""
+    """The cores (of the server, of the load); None: not pinned, as there is only one core, or the system cannot pin."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return (cores[0], cores[-1]) if len(cores) > 1 else (None, None)
 
 
 @contextlib.contextmanager
 def on_core(core: int | None) -> Iterator[None]:
-    """What is started in the block keeps to that core for good: a process inherits where its parent may run."""
+    """Processes that are started in the block stay on that core: a process inherits the cores of its parent."""
     if core is None:
         yield
         return

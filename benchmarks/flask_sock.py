@@ -3,7 +3,7 @@
     python -m benchmarks.flask_sock
     python -m benchmarks.flask_sock --load PROGRAM flask-sock syncws
 
-The application is the same but for one import (`APP`). gunicorn runs it, one gthread worker with 128 threads.
+The application is the same except for one import (`APP`). gunicorn runs it, one gthread worker with 128 threads.
 `syncws-in-view` is syncws without detaching: each connection keeps one of these threads, as with flask-sock.
 """
 
@@ -49,7 +49,7 @@ APPS: dict[str, tuple[str, dict[str, Any]]] = {
 
 SIDES = [*APPS]
 
-#: Whose versions matter as well.
+#: Packages whose versions matter as well.
 PACKAGES = ("gunicorn", "flask", "flask-sock")
 
 
@@ -90,10 +90,10 @@ def running(side: str, core: int | None, threads: int) -> Iterator[tuple[int, in
         port = listener.getsockname()[1]
         worker = ["-k", "gthread", "--threads", str(threads), "--log-level", "error"]
         gunicorn = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", *worker, "app:app"]
-        # The folder is its home as well, where it keeps a socket.
+        # The folder is the home of gunicorn too, which keeps a socket there.
         with ended(gunicorn, core, folder=folder, inherited=[listener.fileno()]) as (process, _):
-            listener.close()  # it has its own; if it ends, nobody listens
-            # The kernel takes the connection at once, and the answer comes when the application is there.
+            listener.close()  # gunicorn has inherited it; if that ends, nobody listens
+            # The kernel accepts the connection at once, and the answer comes when the application runs.
             connect(Job("echo", port, process.pid, 1, 1)).close()
             yield port, process.pid
 

@@ -17,16 +17,16 @@ GOPATH = os.environ.get("GORILLA") or "/usr/share/gocode"
 
 
 def command(kind: str, folder: Path, words: list[str]) -> list[str]:
-    """What runs it as an "echo" server or as a "hub", once it is built."""
+    """The command that runs the program as an "echo" server or as a "hub", once it is built."""
     return [str(folder / "gorilla"), kind, str(folder), *words]
 
 
 @functools.cache
 def build(folder: Path) -> str:
-    """Make the program in a folder. Why that cannot be done, in a line; "" if it is there."""
+    """Build the program in a folder. Returns a line that says why that is impossible, or "" if it is there."""
     if shutil.which("go") is None or not Path(GOPATH, "src/github.com/gorilla/websocket").is_dir():
         return "it takes Debian's golang-go and golang-github-gorilla-websocket-dev, or GORILLA=GOPATH"
-    # From the packages of GOPATH: nothing from a network, or from the settings of who runs it.
+    # From the packages of GOPATH: nothing from a network, or from the user's settings.
     own = {"GO111MODULE": "off", "GOENV": "off", "GOFLAGS": "", "GOPATH": GOPATH, "GOPROXY": "off"}
     cache = {"GOTOOLCHAIN": "local", "GOCACHE": os.environ.get("GOCACHE") or str(folder / "go")}
     made = subprocess.run(
@@ -42,7 +42,7 @@ def build(folder: Path) -> str:
 
 
 def version() -> str:
-    """That of gorilla/websocket, if Debian's package tells it, and of Go."""
+    """The version of gorilla/websocket, if Debian's package tells it, and of Go."""
     said = _say("go", "version").split()
     package = _say("dpkg-query", "--show", "--showformat=${Version}", "golang-github-gorilla-websocket-dev")
     known = f" {package}" if package and GOPATH == "/usr/share/gocode" else ""
@@ -50,7 +50,7 @@ def version() -> str:
 
 
 def _say(*command: str) -> str:
-    """What a program prints; "" if it cannot be asked."""
+    """What a program prints; "" if it cannot be run."""
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
     except OSError:

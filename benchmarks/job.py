@@ -1,4 +1,4 @@
-"""What a load generator is told, what it finds, and how it measures."""
+"""The task of a load generator, what it finds, and how it measures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 try:
     import psutil
-except ImportError:  # the server's processor time is not known then
+except ImportError:  # then the server's processor time is not known
     psutil = None
 
 
 class LoadError(Exception):
-    """A server cannot be measured: it answers wrongly, or not at all. The message is one line."""
+    """A server gives wrong answers, or none, and so is not measured. The message is one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What was found.
+    """What one measurement found.
 
     Args:
         count: answers within the measured interval; what another program says need not be a whole number.
@@ -74,7 +74,7 @@ class Finding:
     note: str = ""
 
     def reading(self) -> dict[str, float]:
-        """What is compared: per second, microseconds of processor for each, and how busy the generator was."""
+        """The figures to compare: answers per second, microseconds of processor for each, the generator's share."""
         reading = {"rate": self.count / self.seconds, "busy": self.busy}
         if self.server_seconds is not None and self.count:
             reading["cpu"] = self.server_seconds / self.count * 1e6
@@ -96,7 +96,7 @@ def stolen() -> float:
 
 
 class Processor:
-    """The processor time of a process and its children, as they are when this is made."""
+    """The processor time of a process and of the children that it has now."""
 
     def __init__(self, pid: int) -> None:
         self._processes = family(pid) if psutil is not None else []
@@ -122,7 +122,7 @@ class Meter:
         self._began = time.perf_counter()
 
     def stop(self, count: float) -> Finding:
-        """The interval is over, and had that many answers."""
+        """End the interval, in which there were that many answers."""
         seconds = time.perf_counter() - self._began
         busy = (time.process_time() - self._busy_began) / seconds
         ended = self._server.seconds()

@@ -67,10 +67,10 @@ class Message:
         self._frame = frame(payload, self._opcode, masked=True, compressed=job.deflate)
         self._answer = self._frame if job.bare else frame(payload, self._opcode, masked=False)
         self.size = len(self._answer)
-        #: What a compressed answer begins with. One that compressing would not make shorter may come as it is.
+        #: The beginning of a compressed answer. One that would not get shorter may come uncompressed.
         self.heads = {0xC0 | self._opcode} | ({0x80 | self._opcode} if len(payload) >= job.size else set())
         together = memoryview(self._frame * job.depth)
-        #: By how many: that many messages in a row.
+        #: By number: that many messages in a row.
         self.several = [together[: count * len(self._frame)] for count in range(job.depth + 1)]
 
     def check(self, sock: socket.socket) -> None:
@@ -100,12 +100,12 @@ class Link:
 
     def __init__(self, sock: socket.socket, poller: Any, message: Message, buffer: bytearray) -> None:
         self.sock = sock
-        self.resting = False  # sends nothing more
+        self.resting = False  # whether it has stopped sending
         self._poller = poller
         self._receive, self._send = sock.recv_into, sock.send
         self._buffer = buffer
         self._several, self._size = message.several, message.size
-        self._got = 0  # bytes of an answer that is not whole
+        self._got = 0  # bytes that have come of an answer that is not whole yet
         self._unsent = memoryview(b"")
         poller.register(sock.fileno(), _READABLE)
 

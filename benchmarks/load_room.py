@@ -11,7 +11,7 @@ from collections.abc import Callable
 from .client import BLOCKED, BUFFER, TEXT, connect, deflated, frame, frame_end, frame_payload, make_poller
 from .job import Finding, Job, LoadError, Meter
 
-#: Seconds for a text to reach who is in the room; who has not got one by then is not in it yet, and it is said again.
+#: Seconds for a text to reach the members of the room. One that has none by then is not in it yet: another is sent.
 _AGAIN = 0.2
 
 
@@ -37,7 +37,7 @@ class Room:
         stack.callback(self._poller.close)
         sockets = [stack.enter_context(connect(job)) for _ in range(job.connections)]
         self._say = sockets[0].send
-        #: How to receive for a member.
+        #: The call that receives for each member.
         self._members = {sock.fileno(): sock.recv_into for sock in sockets}
         for fd in self._members:
             self._poller.register(fd, select.POLLIN)

@@ -110,7 +110,7 @@ class Visitors:
             if answer != self._answer:
                 raise LoadError(f"an echo is not what was sent: {describe_frame(answer)}")
             if self._job.bare:
-                sock.shutdown(socket.SHUT_WR)  # it knows no other end
+                sock.shutdown(socket.SHUT_WR)  # the bare server knows no other end
             else:
                 sock.send(self._close)
                 answer = yield from _receive(sock, lambda data: frame_end(data) is not None)

@@ -29,7 +29,7 @@ from .turns import Comparison, Figures, Reading, Setting
 
 SIDES = [*servers.SERVERS]
 
-#: Connections before the first weighing: what a server allocates but once is there then.
+#: Connections before the first weighing: by then a server has allocated what it needs only once.
 EARLY = 20
 
 
@@ -72,7 +72,7 @@ def _lacks(setting: Setting, side: str) -> str:
 
 
 def add_connections(stack: contextlib.ExitStack, job: Job, count: int, messages: int) -> None:
-    """Connect that often, and have so many messages echoed on each."""
+    """Make that many connections, and have so many messages echoed on each."""
     message = Message(job)
     for _ in range(count):
         sock = stack.enter_context(connect(job))
@@ -103,7 +103,7 @@ with contextlib.ExitStack() as stack:
 
 
 def trace(connections: int, messages: int) -> None:
-    """Print which lines of code made what connections hold; their clients live in another process."""
+    """Print the lines of code that made the objects of connections; their clients are in another process."""
     import syncws
 
     upgrader = syncws.Upgrader()

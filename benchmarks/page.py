@@ -1,6 +1,6 @@
 """The page about a run: its figures, its picture, and the part of `benchmarks.md` between two marks.
 
-What stands outside the marks is written by hand and kept.
+The text outside the marks is written by hand, and stays.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _NEW = f"# Benchmarks\n\n{BEGIN}\n{END}\n"
 
 
 class PageError(Exception):
-    """The page cannot be written; the message is one line."""
+    """The page is not written; the message says why, in one line."""
 
 
 @dataclasses.dataclass
 class Run:
-    """What is known of a run.
+    """The facts and the figures of a run.
 
     Args:
         date: of its end, as ISO 8601 has it.
@@ -47,7 +47,7 @@ class Run:
 
 
 def check(folder: Path) -> None:
-    """Raise PageError if a run could not be written there."""
+    """Raise PageError unless a run can be written into that folder."""
     if not folder.is_dir():
         raise PageError(f"no such folder: {folder}")
     _split(folder)
@@ -72,7 +72,7 @@ def render(folder: Path) -> None:
 
 
 def _split(folder: Path) -> tuple[str, str]:
-    """What is written by hand, before the figures and behind them."""
+    """The text that is written by hand, before the figures and after them."""
     path = folder / PAGE
     text = path.read_text() if path.exists() else _NEW
     before, begun, rest = text.partition(BEGIN)
@@ -93,7 +93,7 @@ def _figures(run: Run) -> str:
 
 
 def _rounded(run: Run) -> Run:
-    """With as many digits as mean anything."""
+    """The figure with as many digits as are significant."""
 
     def rounded(readings: Sequence[dict[str, float]]) -> list[dict[str, float]]:
         return [{name: float(f"{value:.5g}") for name, value in reading.items()} for reading in readings]

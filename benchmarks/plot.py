@@ -1,4 +1,4 @@
-"""The picture: for each load, how fast everybody is where syncws is 1."""
+"""The picture: for each load, how fast every side is if syncws is 1."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(found: list[Figures], machine: str, path: Path) -> None:
-    """Write it: a panel for each load that syncws took part in."""
+    """Write the picture: a panel for each load that syncws took part in."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -48,7 +48,7 @@ def draw(found: list[Figures], machine: str, path: Path) -> None:
         for panel in panels[len(shown) :]:
             panel.set_axis_off()
         picture.suptitle(f"Throughput on one core, {OURS} = 1: longer is faster\n{machine}", fontsize=11)
-        picture.tight_layout(rect=(0, 0, 0.97, 1))  # room for what is written beyond the last panels
+        picture.tight_layout(rect=(0, 0, 0.97, 1))  # room for the text beside the last panels
         picture.savefig(path, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
         pyplot.close(picture)
 
@@ -59,7 +59,7 @@ def draw_panel(panel: Any, figures: Figures) -> None:
     rates = {side: median(reading["rate"] for reading in readings) for side, readings in figures.readings.items()}
     sides = sorted(rates, key=lambda side: rates[side])
     lengths = [ratios(figures.readings[side], ours) for side in sides]
-    # The ceiling may be so high that nobody else could be told apart; its bar is cut then.
+    # The ceiling may be so high that the other bars look alike; then its bar is cut.
     longest = max(length for side, length in zip(sides, lengths, strict=True) if side != CEILING)
     shown = [min(length, 1.3 * longest) for length in lengths]
     panel.barh(sides, shown, color=[COLOURS.get(side, OTHERS) for side in sides], height=0.75)

@@ -1,4 +1,4 @@
-"""Servers in processes of their own: started, heard of, ended."""
+"""Servers in processes of their own: start them, learn their ports, end them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def environment(library: Path = ROOT) -> dict[str, str]:
-    """That of this process, in which Python finds the library of a checkout and Go uses one core."""
+    """The environment of this process, in which Python finds the library of a checkout and Go uses one core."""
     path = os.pathsep.join(dict.fromkeys(filter(None, [str(library), str(ROOT), os.environ.get("PYTHONPATH")])))
-    # The folder in which it is started comes before the path, unless the path is to be safe.
+    # Python puts the current folder before the path, unless PYTHONSAFEPATH is set.
     return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "GOMAXPROCS": "1"}
 
 
@@ -55,9 +55,9 @@ def ended(
     inherited: Sequence[int] = (),
     library: Path = ROOT,
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """A process, and the file of its standard error. With the block it ends, and whatever it has started.
+    """A process, and the file of its standard error. It ends with the block, and so do its children.
 
-    It ends without being asked: what a server does at its end is not measured, and some would wait for their clients.
+    It is killed: what a server does at its end is not measured, and some would wait for their clients.
     """
     with tempfile.TemporaryFile() as complaints:
         with on_core(core):

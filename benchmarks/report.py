@@ -9,10 +9,10 @@ from statistics import median
 
 from .turns import CALM, TRIES, Figures, Reading
 
-#: The share of its core from which on the load generator is called the limit.
+#: If the load generator uses this share of its core, it is called the limit.
 BUSY = 0.9
 
-#: From this size on bytes per second are of interest.
+#: Bytes of a message from which bytes per second are shown.
 LARGE = 4096
 
 CEILING, OURS = "bare", "syncws"
@@ -20,7 +20,7 @@ CEILING, OURS = "bare", "syncws"
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column: what stands above it, and what it says of the readings of a side."""
+    """A column: its title, and what it shows of the readings of a side."""
 
     title: Callable[[Figures], str]
     cell: Callable[[Figures, list[Reading]], str]
@@ -38,7 +38,7 @@ def table(figures: Figures) -> list[list[str]]:
 
 
 def remarks(figures: Figures) -> list[str]:
-    """What stands below the table."""
+    """The lines below the table."""
     said = []
     if any(_is_limited(readings) for readings in figures.readings.values()):
         said.append("\\* The load generator was the limit: these are faster than shown.")
@@ -80,7 +80,7 @@ def markdown(figures: Figures) -> str:
 
 
 def ratios(above: Sequence[Reading], below: Sequence[Reading]) -> float:
-    """The median of what the rounds say: the two figures of a round met the same noise."""
+    """The median of the ratios of each round: the two figures of a round met the same noise."""
     return float(median(map(operator.truediv, _values(above, "rate"), _values(below, "rate"))))
 
 
@@ -101,7 +101,7 @@ def _is_limited(readings: list[Reading]) -> bool:
 
 
 def _notes(figures: Figures) -> list[str]:
-    """The different ones, in the order of the sides."""
+    """The notes that differ, in the order of the sides."""
     return list(dict.fromkeys(note for side in figures.readings if (note := figures.notes.get(side))))
 
 

@@ -27,7 +27,7 @@ def run_syncws(ways: Ways) -> None:
             manager.run(conn)
 
     server = syncws.Server(handler, port=0, ssl_context=ways.tls)
-    address = server.address  # not its port, which the library of an older checkout has not
+    address = server.address  # server.port is missing in older checkouts of the library
     say(int(address[1]))
     server.serve_forever()
 
@@ -84,7 +84,7 @@ RUN = {
     "websockets.sync": run_websockets_sync,
 }
 
-#: By name, the modules without which each cannot be had.
+#: By name, the modules that each needs.
 ROOMS = {
     "syncws": (),
     "gorilla": ("gorilla",),
@@ -95,7 +95,7 @@ ROOMS |= dict.fromkeys(before.OURS, ())
 
 
 def lacks(name: str, folder: Path) -> str:
-    """Why it cannot be had here, in a line; "" if it can."""
+    """A line that says why it is not available here; "" if it is."""
     return serving.lacks(ROOMS[name], folder)
 
 

@@ -26,7 +26,7 @@ LONGEST = 15.0
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose complaints are a line."""
+    """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
@@ -74,7 +74,7 @@ def add_duration(parser: argparse.ArgumentParser) -> None:
 
 
 def settle(options: argparse.Namespace, usual: tuple[int, float] = USUAL) -> None:
-    """Fill in how long is measured, where nothing was said."""
+    """Fill in the seconds of a measurement, if they were not given."""
     options.rounds, options.seconds = options.rounds or usual[0], options.seconds or usual[1]
 
 
@@ -103,7 +103,7 @@ def check_sides(parser: Parser, sides: Sequence[str], known: Sequence[str]) -> N
 
 
 def need_packages(*names: str) -> None:
-    """End with a line if one is not installed."""
+    """End the program with one line if a package is not installed."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         sys.exit(f"{' and '.join(missing)} not installed: pip install 'syncws[bench]'")
@@ -121,7 +121,7 @@ def one(module_name: str) -> int:
 
 
 def guarded(call: Callable[[], int]) -> int:
-    """What a call returns. When the user or the system wants it to end, what it has started ends first."""
+    """The result of a call. If the user or the system ends it, the processes that it has started end first."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         return call()
@@ -150,7 +150,7 @@ def measure(comparisons: Sequence[Comparison], options: argparse.Namespace) -> l
     """Take all turns, and show each table when it is there."""
     from tqdm import tqdm
 
-    tqdm.monitor_interval = 0  # no thread of its own, which would wake up beside what is measured
+    tqdm.monitor_interval = 0  # tqdm starts no thread, which would disturb the measurement
     with many_files(), tempfile.TemporaryDirectory(prefix="syncws-") as folder:
         load = getattr(options, "load", None)
         setting = Setting(options.rounds, options.seconds, load, choose_cores(), Path(folder))

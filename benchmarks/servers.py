@@ -87,7 +87,7 @@ async def _serve_websockets(ways: Ways) -> None:
 
 
 def run_picows(ways: Ways) -> None:
-    """picows, on uvloop where that is there: frames as they come, whose text nobody checks."""
+    """picows, on uvloop if it is installed: frames as they come, without a check of the text."""
     from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
     class EchoListener(WSListener):
@@ -110,7 +110,7 @@ def run_picows(ways: Ways) -> None:
 
 
 def _run_fast(main: Coroutine[Any, Any, None]) -> None:
-    """On uvloop, or on asyncio's own loop where that is not to be had."""
+    """Run on uvloop, or on asyncio's own loop if uvloop is not installed."""
     try:
         import uvloop
     except ImportError:
@@ -186,10 +186,10 @@ RUN = {
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """What is known of one.
+    """The facts about one server.
 
     Args:
-        needs: the modules without which it cannot be had.
+        needs: the modules that it needs.
         packages: those whose versions matter.
         tls: whether it is compared over TLS.
         deflate: whether it is compared with compression: whether it can be made to compress as we do.
@@ -218,7 +218,7 @@ SERVERS |= dict.fromkeys(before.OURS, SERVERS["syncws"])
 
 
 def lacks(name: str, folder: Path) -> str:
-    """Why it cannot be had here, in a line; "" if it can."""
+    """A line that says why it is not available here; "" if it is."""
     return serving.lacks(SERVERS[name].needs, folder)
 
 

@@ -1,4 +1,4 @@
-"""What the servers and rooms that are compared have in common: they say their port, and end with their parent.
+"""What all servers and rooms that are compared do: they print their port, and end with their parent.
 
 Called as NAME FOLDER [tls] [deflate], where the folder has a certificate; gorilla's program takes the same words.
 """
@@ -39,7 +39,7 @@ def _end_with_standard_input() -> None:
 
 
 def run_named(kinds: Mapping[str, Callable[[Ways], None]]) -> None:
-    """What a program of servers does: run the one that the command line names."""
+    """Run the server that the command line names."""
     name, folder, *words = sys.argv[1:]
     tls = None
     if "tls" in words:
@@ -65,12 +65,12 @@ def websockets_compression(ways: Ways) -> dict[str, Any]:
 
 
 def words(*, tls: bool, deflate: bool) -> list[str]:
-    """The end of the command line."""
+    """The last words of the command line."""
     return ["tls"] * tls + ["deflate"] * deflate
 
 
 def lacks(needs: tuple[str, ...], folder: Path) -> str:
-    """Why what needs these modules cannot be had here, in a line; "" if it can. "gorilla" is gorilla/websocket."""
+    """A line that says which of these modules is missing; "" if none is. "gorilla" is gorilla/websocket."""
     if "gorilla" in needs:
         return gorilla.build(folder)
     missing = [module for module in needs if importlib.util.find_spec(module) is None]

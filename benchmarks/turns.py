@@ -1,8 +1,9 @@
 """How sides are compared: in turn, in one run, each time with a fresh process.
 
-Machines differ and are noisy, so a figure of one run says little next to that of another. What is compared has met the
-same noise: every round takes all sides, forwards and backwards in alternate rounds so that nobody is always the first,
-and ratios are those of a round. A turn in which a hypervisor gave this machine's processors to others is taken again.
+Machines differ and are noisy, so a figure of one run says little next to that of another. Figures that are compared
+met the same noise: every round takes all sides, forwards and backwards in alternate rounds so that none is always the
+first, and ratios are those of a round. A turn in which a hypervisor gave this machine's processors to others is taken
+again.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Setting:
 
 @dataclasses.dataclass
 class Figures:
-    """What was measured.
+    """The figures of one comparison.
 
     Args:
         question: the name of the module that asks.
@@ -55,7 +56,7 @@ class Figures:
         unit: what was counted, in the plural; "" for memory.
         size: bytes of payload in each; 0 where bytes per second tell nothing.
         readings: of each side, a reading for each round.
-        left_out: why a side is not among them, in a line.
+        left_out: for a side without readings, a line that says why.
         notes: what else is to be said of a side.
         failed: whether one that was there could not be measured.
         disturbed: how many of the readings are of turns that were not calm, however often they were taken.
@@ -74,12 +75,12 @@ class Figures:
 
 @dataclasses.dataclass
 class Comparison:
-    """What is to be measured: of which sides, and how.
+    """One comparison that is to be made: what is measured, of which sides, and how.
 
     Args:
         figures: what will have been measured.
         sides: their names.
-        lacks: why a side cannot be had here, in a line; "" if it can.
+        lacks: a line that says why a side is not available here; "" if it is.
         measure: one reading of a side, and a note. Raises LoadError.
     """
 
@@ -89,7 +90,7 @@ class Comparison:
     measure: Callable[[Setting, str], tuple[Reading, str]]
 
     def leave_out(self, setting: Setting) -> None:
-        """Leave out the sides that cannot be had."""
+        """Leave out the sides that are not available."""
         for side in self.sides[:]:
             if reason := self.lacks(setting, side):
                 self.sides.remove(side)
@@ -113,7 +114,7 @@ class Comparison:
         figures.readings = {side: found for side, found in readings.items() if side not in figures.left_out}
 
     def _measure_calmly(self, setting: Setting, side: str) -> tuple[Reading, str]:
-        """What was found in a calm turn, or else in the calmest."""
+        """The finding of a calm turn, or else of the calmest."""
         least = math.inf
         for _ in range(TRIES):
             stolen_before, began = stolen(), time.perf_counter()

@@ -24,14 +24,14 @@ import tempfile
 import django
 from django.conf import settings
 
-# A database and a secret of its own for each process. Several workers need the same: name them in the environment.
+# Each process makes a database and a secret. Several workers need the same ones: name them in the environment.
 FOLDER = tempfile.mkdtemp(prefix="syncws-django-")
 OWNER = os.getpid()
 
 
 @atexit.register
 def remove_folder() -> None:
-    if os.getpid() == OWNER:  # a worker that was forked leaves it to its parent
+    if os.getpid() == OWNER:  # a forked worker leaves the file to its parent
         shutil.rmtree(FOLDER, ignore_errors=True)
 
 
@@ -41,7 +41,7 @@ settings.configure(
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": os.environ.get("DATABASE") or os.path.join(FOLDER, "db.sqlite3"),
-            "ATOMIC_REQUESTS": True,  # which is off for WebSocket views, and for no others
+            "ATOMIC_REQUESTS": True,  # websocket_view turns it off for its own views
         }
     },
     INSTALLED_APPS=["django.contrib.sessions"],
@@ -124,7 +124,7 @@ def echo(request: HttpRequest, conn: syncws.Conn) -> None:
 
 
 def logged_in(request: HttpRequest) -> HttpResponse | None:
-    """Called before the 101: a response refuses."""
+    """Called before the 101: a response that it returns refuses the handshake."""
     if "name" in request.session:
         return None
     return HttpResponse("Log in first.\n", status=401, content_type="text/plain")
@@ -144,7 +144,7 @@ def notes(request: HttpRequest, conn: syncws.Conn) -> None:
 
 urlpatterns = [path("", page), path("login", login), path("echo", echo), path("notes", notes)]
 
-call_command("migrate", verbosity=0)  # the sessions'
+call_command("migrate", verbosity=0)  # the tables of the sessions
 if Note._meta.db_table not in connection.introspection.table_names():
     with connection.schema_editor() as editor:
         editor.create_model(Note)
@@ -164,7 +164,7 @@ def main() -> int:
     except (OSError, OverflowError) as exc:
         print(f"Cannot listen on {options.host} port {options.port}: {exc}", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until serve_forever, which handles it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until serve_forever runs, which handles SIGTERM itself
     try:
         print(f"Django example on http://{options.host}:{server.port}/ (press Ctrl-C to stop)", flush=True)
         server.serve_forever()

@@ -43,7 +43,7 @@ def main() -> int:
     except KeyboardInterrupt:  # nothing is open yet
         return 1
 
-    # A signal handler may run at any instant, so it does nothing but say so; SimpleQueue is made for that.
+    # A signal handler may run at any moment, so it only puts an event into the queue; SimpleQueue allows that.
     events: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def interrupt(*_: object) -> None:
@@ -64,8 +64,8 @@ def talk(conn: syncws.Conn, events: queue.SimpleQueue[str], interval: float, cou
             conn.send(time.ctime())
     except syncws.ConnectionClosed:
         event = "ended"
-    # The closing handshake: our close is sent, and the reader finds the server's answer. After an end there is nothing
-    # left to say, and this only closes the socket.
+    # The closing handshake: our close is sent, and the reader finds the server's answer. If the connection is over,
+    # this only closes the socket.
     conn.close()
     reader.join()
     return 1 if event == "ended" else 0
@@ -83,12 +83,12 @@ def read(conn: syncws.Conn, events: queue.SimpleQueue[str], count: int | None) -
                 events.put("done")
     except syncws.ConnectionClosed as end:
         print(f"closed: {end}", file=sys.stderr)
-    finally:  # whatever it was: nobody reads any more
+    finally:  # for whatever reason, nobody reads any more
         events.put("ended")
 
 
 def wait(events: queue.SimpleQueue[str], seconds: float) -> str | None:
-    """The next event; None if none comes in time, which is what a tick is."""
+    """The next event, or None if none comes in time: then it is time for a tick."""
     try:
         return events.get(timeout=seconds)
     except queue.Empty:

@@ -73,7 +73,7 @@ def main() -> int:
         print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)
         return 1
 
-    # serve_forever tells everybody goodbye on SIGTERM and SIGINT. One that comes before it runs, or a second one while
+    # serve_forever closes every connection on SIGTERM and SIGINT. A signal before it runs, or a second one while
     # it waits for its clients, is a KeyboardInterrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -93,7 +93,7 @@ def load_certificate(certfile: str, keyfile: str | None) -> ssl.SSLContext:
 def url(server: syncws.Server, options: argparse.Namespace) -> str:
     """The address to open in a browser on this machine."""
     scheme = "https" if options.certfile else "http"
-    # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
+    # "0.0.0.0" and "::" stand for every address of the machine, and a browser cannot open them.
     host = "localhost" if options.host in ("", "0.0.0.0", "::") else options.host
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/"
 

@@ -9,7 +9,7 @@ Flask's own server serve it too, pages and WebSockets on one port:
     gunicorn --chdir examples -k gthread --threads 4 flask_app:app
     flask --app examples/flask_app.py run
 
-Who is in a room is known to one process. With several workers each has rooms of its own.
+Each process knows only its own members. With several workers each has rooms of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from syncws.flask import Sock
 ROOMS = ("lobby", "garden", "attic")
 NAME_LENGTH = 24
 TEXT_LENGTH = 4000
-LOGGED_OUT = 4401  # a close code of our own, which the page knows
+LOGGED_OUT = 4401  # our own close code, which the page knows
 
 #: The page runs its own script and no other, and talks to nobody but this server.
 POLICY = (
@@ -45,10 +45,10 @@ app = Flask(
     __name__, static_folder="flask_app_static", static_url_path="/static", template_folder="flask_app_templates"
 )
 app.config.from_mapping(
-    # Sessions are cookies signed with it. One that is made here ends all sessions with the process, and is another one
-    # in each worker of several.
+    # Signs the cookies of the sessions. One that is made here ends all sessions with the process, and differs
+    # between workers.
     SECRET_KEY=os.environ.get("SECRET_KEY") or secrets.token_hex(),
-    SESSION_COOKIE_SAMESITE="Lax",  # no form of another site logs anybody in or out
+    SESSION_COOKIE_SAMESITE="Lax",  # a form of another site cannot log anybody in or out
     MAX_CONTENT_LENGTH=1 << 14,
     SYNCWS_OPTIONS={"read_limit": 1 << 16},
 )
@@ -86,7 +86,7 @@ manager = syncws.Manager(
 
 
 def may_enter(room: str) -> Any:
-    """Runs before the handshake is answered: what it returns, or aborts with, is the answer then."""
+    """Runs before the handshake is answered: if it returns a response, or aborts, that is the answer."""
     if "name" not in session:
         abort(401, "log in first")
     if room not in ROOMS:
@@ -115,7 +115,7 @@ def index() -> str:
 
 @app.get("/rooms/<room>")
 def who_is_there(room: str) -> dict[str, list[str]]:
-    """A plain request for the same address as the WebSocket: who is in a room."""
+    """Who is in a room: the answer to a plain request for the address of its WebSocket."""
     may_enter(room)
     return {"here": names_in(room)}
 
@@ -164,7 +164,7 @@ def main() -> int:
         print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)
         return 1
 
-    # serve_forever tells everybody goodbye on SIGTERM and SIGINT. One that comes before it runs, or a second one while
+    # serve_forever closes every connection on SIGTERM and SIGINT. A signal before it runs, or a second one while
     # it waits for its clients, is a KeyboardInterrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -177,7 +177,7 @@ def main() -> int:
 
 def url(server: syncws.Server, host: str) -> str:
     """The address to open in a browser on this machine."""
-    # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
+    # "0.0.0.0" and "::" stand for every address of the machine, and a browser cannot open them.
     host = "localhost" if host in ("", "0.0.0.0", "::") else host
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
 

@@ -28,7 +28,7 @@ import syncws.wsgi
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
-#: Signs the cookies. Several workers, or a restart, need one that stays the same.
+#: Signs the cookies. Several workers need the same one, and so do cookies that outlive a restart.
 SECRET = os.environ.get("SECRET", "") or secrets.token_hex()
 
 PAGE = """<!doctype html>
@@ -63,7 +63,7 @@ def echo(conn: syncws.Conn) -> None:
 
 
 def private(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """The same by hand: first who it is, then the 101; what `serve` returns is the response of either."""
+    """The same by hand: first the login is checked, then comes the 101; `serve` returns the response, either way."""
     name = who(environ)
     if name is None:
         return respond(start_response, "401 Unauthorized", "Log in first.\n")
@@ -94,7 +94,7 @@ def login(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def who(environ: Environ) -> str | None:
-    """The name in the request's cookie, None if there is none that we have signed."""
+    """The name in the request's cookie; None if it has none, or one that this server has not signed."""
     try:
         cookie = SimpleCookie(environ.get("HTTP_COOKIE", "")).get("name")
     except CookieError:
@@ -137,7 +137,7 @@ def main() -> int:
     except (OSError, OverflowError) as exc:
         print(f"Cannot listen on {options.host} port {options.port}: {exc}", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until serve_forever, which handles it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until serve_forever runs, which handles SIGTERM itself
     try:
         print(f"WSGI example on http://{options.host}:{server.port}/ (press Ctrl-C to stop)", flush=True)
         server.serve_forever()

@@ -13,8 +13,8 @@ url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 
 const element = (id) => document.getElementById(id);
 
-// What the server said we are, on this connection; and what we want to be on the next one. The browser keeps the
-// latter for this tab, so that a reload is no goodbye.
+// Our name and room on this connection, as the server has them; and those that we want on the next one. The browser
+// keeps the latter for this tab, so that a reload keeps them.
 let me = null;
 let room = null;
 const wanted = {name: sessionStorage.getItem("name"), room: sessionStorage.getItem("room") ?? "lobby"};
@@ -63,7 +63,7 @@ function heartbeat() {
 
 function lost(why) {
   clearInterval(beat);
-  // The delay is shortened at random, or all pages would come back to a restarted server in the same instant.
+  // The delay is shortened at random, or all pages would come back to a restarted server at the same moment.
   const delay = Math.min(FIRST_DELAY * 2 ** failures, LAST_DELAY) * (0.5 + Math.random() / 2);
   failures += 1;
   retry = setTimeout(connect, delay);
@@ -95,8 +95,8 @@ function receive(data) {
   else if ("error" in object) refused(object.error);
 }
 
-// An object is always the server's own: it passes on what others send only if it is none. It looks at the first
-// character, and so must we: who is more generous here could be made to believe anything.
+// An object is always the server's own: it never passes on an object of another page. It looks at the first
+// character, and so must we: if we accepted more, others could send us anything in the server's name.
 function parse(data) {
   if (typeof data !== "string" || !data.startsWith("{")) return null;
   try {
@@ -140,7 +140,7 @@ function saidPrivately({private: text, from, to}) {
 
 function refused(error) {
   element("error").textContent = error;
-  // After a connection that was cut the server may hold on to it for a while, and to our name with it.
+  // The server may keep a connection that was cut for a while, and our name with it.
   clearTimeout(again);
   again = setTimeout(askAgain, NAME_DELAY);
 }
@@ -180,7 +180,7 @@ function showOnline(names) {
   showReceivers(names);
 }
 
-// Whoever was chosen stays chosen, also when gone: else the next private message would be for everybody.
+// The chosen name stays chosen, even if its owner has gone: else the next private message would go to everybody.
 function showReceivers(names) {
   const select = element("to");
   const chosen = select.value;
@@ -235,7 +235,7 @@ onSubmit("say-form", () => {
   element("text").focus();
 });
 
-// As many messages as asked for, as fast as we can; the last one to come back stops the clock.
+// Send as many messages as asked for, as fast as we can; the last one that comes back stops the clock.
 onSubmit("flood-form", () => {
   const count = element("count").valueAsNumber;
   if (me === null || flood !== null) return;

@@ -52,8 +52,8 @@ class Chat:
     """
 
     def __init__(self) -> None:
-        # Whoever only listens may be silent for ever, so a heartbeat is answered but not asked for. A connection that
-        # is dead is found without: by the pings of the protocol.
+        # A member who only listens may be silent for ever, so a heartbeat is answered but not required. A connection
+        # that is dead is found without it: by the pings of the protocol.
         self._manager = syncws.Manager(
             on_open=self._on_open,
             on_message=self._on_message,
@@ -71,7 +71,7 @@ class Chat:
         self._named: dict[str, syncws.Member] = {}  # by the key of their names; guarded by _lock
 
     def talk(self, conn: syncws.Conn) -> None:
-        """One connection, from here to its end."""
+        """Serve one connection until its end."""
         self._manager.run(conn, rooms=[LOBBY])
 
     # What the manager calls
@@ -152,7 +152,7 @@ class Chat:
             member.send_json(message)
 
     def _who(self, member: syncws.Member, command: dict[str, Any]) -> None:
-        """Ask who is online in the room; also for those without a name, who are not told otherwise."""
+        """Ask who is online in the room; visitors without a name can learn it only in this way."""
         with self._lock:
             member.send_json(self._online(member.data["room"]))
 
@@ -170,12 +170,12 @@ class Chat:
 
 
 def audience(room: str) -> tuple[str, str]:
-    """The manager's room for those in a room who have a name: any hashable is a room, and a tuple is no label."""
+    """The manager's room for the members of a room who have a name. It is a tuple, which is no label."""
     return ("named", room)
 
 
 def parse(message: str | bytes) -> dict[str, Any] | None:
-    """The JSON object that a message is; None for any other message, which is for the room as it stands.
+    """The JSON object of a message; None for any other message, which goes to the room unchanged.
 
     Nothing but an object begins with a brace, so most messages are not parsed at all.
     """
@@ -187,14 +187,14 @@ def parse(message: str | bytes) -> dict[str, Any] | None:
         return None
     except (ValueError, RecursionError):
         # A number of thousands of digits, brackets a thousand deep: too much for this parser, but not for a browser's.
-        # Passed on as it stands it would look as if it came from the server, and anybody could speak as anybody.
+        # Passed on unchanged it would look as if the server had sent it, and anybody could speak as anybody.
         raise Refused("this JSON is too deep, or a number in it too long") from None
     return command
 
 
 def label(what: str, value: object) -> str:
-    """The name of somebody or of a room, if it is one that can be read and told apart."""
-    # isprintable: no line ends, no controls, nothing that turns the direction of what follows
+    """A name of a member or of a room. Raises Refused if it is too long, or cannot be read."""
+    # isprintable: no line ends, no controls, nothing that turns the direction of the text after it
     if not isinstance(value, str) or not 1 <= len(value) <= LABEL_LENGTH:
         raise Refused(f"a {what} is 1 to {LABEL_LENGTH} characters")
     if not value.isprintable() or value != " ".join(value.split()):
@@ -203,12 +203,12 @@ def label(what: str, value: object) -> str:
 
 
 def key(name: str) -> str:
-    """What two names have in common that look alike: Ann and ann are one."""
+    """The same key for names that look alike: Ann and ann are one name."""
     return unicodedata.normalize("NFKC", name).casefold()
 
 
 def text(value: object) -> str:
-    """What somebody says, if it can be sent."""
+    """The text of a member's message. Raises Refused if it may not be sent."""
     if not isinstance(value, str) or not value.strip() or len(value) > TEXT_LENGTH:
         raise Refused(f"a text is 1 to {TEXT_LENGTH} characters, and not only spaces")
     try:
@@ -266,7 +266,7 @@ def main() -> int:
         print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)
         return 1
 
-    # serve_forever tells everybody goodbye on SIGTERM and SIGINT. One that comes before it runs, or a second one while
+    # serve_forever closes every connection on SIGTERM and SIGINT. A signal before it runs, or a second one while
     # it waits for its clients, is a KeyboardInterrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -279,7 +279,7 @@ def main() -> int:
 
 def url(server: syncws.Server, host: str) -> str:
     """The address to open in a browser on this machine."""
-    # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
+    # "0.0.0.0" and "::" stand for every address of the machine, and a browser cannot open them.
     host = "localhost" if host in ("", "0.0.0.0", "::") else host
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
 

@@ -14,7 +14,7 @@ const element = (id) => document.getElementById(id);
 let samples = [];
 let failures = 0;   // in a row
 let retry = null;   // the timer until the next attempt
-let silence = null; // the timer that gives up a server which says nothing more
+let silence = null; // the timer that gives up a silent server
 
 // ---- The connection
 
@@ -45,7 +45,7 @@ function receive(socket, message) {
 
 function lost(why) {
   clearTimeout(silence);
-  // The delay is shortened at random, or all pages would come back to a restarted server in the same instant.
+  // The delay is shortened at random, or all pages would come back to a restarted server at the same moment.
   const delay = Math.min(FIRST_DELAY * 2 ** failures, LAST_DELAY) * (0.5 + Math.random() / 2);
   failures += 1;
   retry = setTimeout(connect, delay);

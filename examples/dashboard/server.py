@@ -28,7 +28,7 @@ KEPT = 120  # samples that a new page begins with
 #: Seconds that a page may take for one sample. One that takes longer is closed, and comes back when it can.
 WRITE_TIMEOUT = 10.0
 
-#: Seconds after which a handler that waits for the next sample looks whether its page is still there.
+#: Seconds after which a handler that waits for the next sample checks whether its page is still there.
 LOOK = 0.5
 
 POLICY = (
@@ -42,7 +42,7 @@ Sample = dict[str, Any]
 class Feed:
     """The latest samples. One thread measures; any number of handlers wait for the next sample.
 
-    Concurrency: `_news` guards the samples, and whoever waits for one waits on it. Nothing is sent while it is held.
+    Concurrency: `_news` guards the samples, and handlers wait on it for the next one. Nothing is sent while it is held.
     """
 
     def __init__(self, interval: float) -> None:
@@ -61,14 +61,14 @@ class Feed:
         self._thread.join()
 
     def push_to(self, conn: syncws.Conn) -> None:
-        """What there is, and then each sample, until the connection is over. A slow page misses some."""
+        """Send the samples so far, and then each new one, until the connection is over. A slow page misses some."""
         history = self._wait_for(0, conn)
         while history:
             conn.send_json({"samples": history, "interval": self._interval}, timeout=WRITE_TIMEOUT)
             history = self._wait_for(history[-1]["number"], conn)
 
     def _wait_for(self, number: int, conn: syncws.Conn) -> list[Sample]:
-        """What came after a number: to a new page all there is, else the latest alone; nothing once it is over."""
+        """The samples after a number: for a new page all, else the latest alone; none once the connection is over."""
         with self._news:
             while not (self._samples and self._samples[-1]["number"] > number):
                 self._news.wait(LOOK)
@@ -89,13 +89,13 @@ class Feed:
 
 
 class Processors:
-    """How busy the processors were since the last look."""
+    """How busy the processors were since the last reading."""
 
     def __init__(self) -> None:
         self._before = self._read()
 
     def busy(self) -> float | None:
-        """From 0 to 1, of all processors together; None where the system does not tell."""
+        """The load from 0 to 1, of all processors together; None where the system does not tell it."""
         before, self._before = self._before, self._read()
         if before is None or self._before is None or self._before[1] <= before[1]:
             return None
@@ -134,7 +134,7 @@ def make_handler(feed: Feed, page: dict[str, syncws.Response]) -> Callable[[sync
         if request.path != "/ws":
             return page.get(request.path) or syncws.Response("not found\n", 404)
         with upgrader.upgrade(request) as conn:
-            conn.close_read()  # somebody has to see pings, pongs and the close; a message is not expected
+            conn.close_read()  # a thread that handles pings, pongs and the close; a message is an error
             feed.push_to(conn)
         return None
 
@@ -149,7 +149,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         os.getloadavg()
-    except (AttributeError, OSError):  # Windows has no such function; a container may hide what it reads
+    except (AttributeError, OSError):  # Windows has no such function; a container may hide the file that it reads
         print("This system does not tell its load: there is nothing to show.", file=sys.stderr)
         return 1
 
@@ -162,7 +162,7 @@ def main() -> int:
         print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)
         return 1
 
-    # serve_forever tells everybody goodbye on SIGTERM and SIGINT. One that comes before it runs, or a second one while
+    # serve_forever closes every connection on SIGTERM and SIGINT. A signal before it runs, or a second one while
     # it waits for its pages, is a KeyboardInterrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -176,7 +176,7 @@ def main() -> int:
 
 def url(server: syncws.Server, host: str) -> str:
     """The address to open in a browser on this machine."""
-    # "0.0.0.0" and "::" are every address of the machine, and none that a browser could go to.
+    # "0.0.0.0" and "::" stand for every address of the machine, and a browser cannot open them.
     host = "localhost" if host in ("", "0.0.0.0", "::") else host
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
 

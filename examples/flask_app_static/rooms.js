@@ -29,7 +29,7 @@ function connect() {
   socket.onclose = ({code, reason}) => lost(code, reason);
 }
 
-// A page is not told why a handshake was refused. It asks the same address in the plain way.
+// A page is not told why a handshake was refused, so it sends a plain request to the same address.
 async function lost(code, reason) {
   const room = element("room").value;
   element("here").textContent = "";

@@ -4,8 +4,8 @@
     FULL=1 python -m tests.compliance       all 517 cases
     python -m tests.compliance --peer NAME  the same for another library: see `peers`
 
-* `suite`: where the suite is found, how it is run, and how its verdicts are judged.
-* `peers`: what is put through it: an echo server and an echo client each, in a process of its own.
+* `suite`: finds the suite, runs it, and judges its verdicts.
+* `peers`: an echo server and an echo client of each library that is tested, in processes of their own.
 * `test_suite`: tests of the judge. The run itself is no test: it is a group of its own in `.ci/run`.
 
 The suite is the environment variable WSTEST, else `wstest` on the PATH, else the docker image. `.ci/run` installs it.

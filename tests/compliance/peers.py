@@ -1,10 +1,10 @@
-"""What is put through the suite: an echo server and an echo client of each library, run by `suite` as processes.
+"""The programs that the suite tests: an echo server and an echo client of each library, run by `suite` as processes.
 
     python -m tests.compliance.peers server syncws ws://127.0.0.1:9001
     python -m tests.compliance.peers client websockets wss://127.0.0.1:9002 both.pem
 
 Compression is on where the library has it, limits are off (9.* sends messages of 16 MiB), and nothing else is set.
-websockets and flask-sock are here for comparison; the latter is installed by nobody but who wants to see it.
+websockets and flask-sock are here for comparison; install the latter yourself if you want to see it.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def websockets_client(url: str, agent: str, context: ssl.SSLContext | None) -> N
 
 
 def _lift_websockets_limit() -> None:
-    """websockets takes at most 4096 fragments a message, and reads when imported what the environment says instead."""
+    """websockets takes at most 4096 fragments a message; the environment can say more, before it is imported."""
     os.environ["WEBSOCKETS_MAX_FRAGMENTS"] = str(1 << 20)  # 9.3.1 sends 65536
 
 

@@ -1,4 +1,4 @@
-"""The Autobahn|Testsuite: where it is, how it is run, how its verdicts are judged."""
+"""The Autobahn|Testsuite: find it, run it, judge its verdicts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Verdicts:
 def judge(side: str, cases: dict[str, dict[str, object]], count: int, reports: Path | None = None) -> Verdicts:
     """The verdicts in an index.json of the suite, for one agent, of which count cases are expected.
 
-    Where the folder of the reports is told, a failure says what its report does.
+    If the folder of the reports is given, a failure says what its report says.
     """
     verdicts = Verdicts(side, count)
     for case, result in sorted(cases.items(), key=lambda item: [int(part) for part in item[0].split(".")]):
@@ -101,7 +101,7 @@ def find() -> list[str] | None:
 def run(
     folder: Path, peer: str, sides: tuple[str, ...], cases: list[str], count: int, tls: Path | None
 ) -> list[Verdicts]:
-    """Put a library's sides through the cases, both at once; reports and logs are left in the folder.
+    """Run the cases with both sides of a library at once; reports and logs are left in the folder.
 
     tls is a certificate and its key, PEM in one file, for 127.0.0.1; None for plain WebSocket.
     """
@@ -170,7 +170,7 @@ class _Run:
         self._start(*driver)
 
     def verdicts(self) -> Verdicts:
-        """Wait for whoever goes through the cases, and judge them."""
+        """Wait for the side that runs the cases, and judge them."""
         try:
             status = f"exit code {self._processes[-1].wait(PATIENCE)}"
         except subprocess.TimeoutExpired:
@@ -192,7 +192,7 @@ class _Run:
                 process.wait()
 
     def _wait_until_listening(self) -> None:
-        """The suite takes seconds to start, and says nothing when it has."""
+        """Wait until the suite listens: it takes seconds to start, and writes nothing when it has."""
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -214,12 +214,12 @@ class _Run:
 
 
 def make_certificate(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 and its key in one file; nobody's authority, as the suite asks for none."""
+    """A certificate for 127.0.0.1 and its key in one file; it signs itself, as the suite checks no authority."""
     return Path(certificates.files(folder).both)
 
 
 def run_all(folder: Path, peer: str, *, full: bool) -> Iterator[Verdicts]:
-    """All that is run of one library: plain, both sides at once, and then under TLS."""
+    """Run everything for one library: plain, both sides at once, and then under TLS."""
     sides = PEERS[peer].sides
     yield from run(folder, peer, sides, *((ALL, ALL_COUNT) if full else (SHORT, SHORT_COUNT)), None)
     if PEERS[peer].tls:
@@ -227,7 +227,7 @@ def run_all(folder: Path, peer: str, *, full: bool) -> Iterator[Verdicts]:
 
 
 def _explain(report: Path) -> str:
-    """What a case was about, what was expected and what came of it, a line each."""
+    """What a case was about, what was expected and what happened, a line each."""
     told = json.loads(report.read_text())
     lines = [f"{name}: {told[name]}" for name in ("description", "expectation", "result", "resultClose")]
     return "".join(f"\n    {line}" for line in [*lines, f"frames: {report.with_suffix('.html')}"])

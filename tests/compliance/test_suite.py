@@ -50,7 +50,7 @@ class JudgeTests(unittest.TestCase):
             self.assertFalse(suite.judge("server", {"1.1.1": verdict()}, count).passed)
 
     def test_a_failure_says_what_was_expected(self) -> None:
-        """Where the reports are at hand, a failed case comes with its report's words and the page with its frames."""
+        """If there are reports, a failed case is shown with the words of its report and the page with its frames."""
         told = {"description": "a ping", "expectation": "a pong", "result": "nothing", "resultClose": "no close"}
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / str(verdict()["reportfile"])
@@ -79,7 +79,7 @@ class FindTests(unittest.TestCase):
         self.assertEqual(self.find(WSTEST="docker run 'my image' wstest"), ["docker", "run", "my image", "wstest"])
 
     def test_by_path(self) -> None:
-        """Else it is what the PATH has."""
+        """Without WSTEST the suite is a command on the PATH."""
         with tempfile.TemporaryDirectory() as folder:
             program = Path(folder) / "wstest"
             program.write_text("#!/bin/sh\n")
@@ -97,7 +97,7 @@ class FindTests(unittest.TestCase):
                 self.assertEqual(command is not None and suite.IMAGE in command, found)
 
     def test_nowhere(self) -> None:
-        """None, and what is missing is said in one sentence that names every way."""
+        """Without any suite the result is None, and one sentence names every way to get it."""
         self.assertIsNone(self.find())
         for way in ("WSTEST", "PATH", "docker"):
             self.assertIn(way, suite.MISSING)

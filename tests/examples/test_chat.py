@@ -32,7 +32,7 @@ class ChatServer(ExampleServer):
 
 
 def load_server() -> ModuleType:
-    """`chat/server.py` as a module, for what cannot be seen from outside."""
+    """`chat/server.py` as a module, for tests of what clients cannot see."""
     spec = importlib.util.spec_from_file_location("chat_server", CHAT / "server.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -41,7 +41,7 @@ def load_server() -> ModuleType:
 
 
 class Visitor:
-    """A connection to the chat, in the lobby; it hears what the server sends, JSON objects as such."""
+    """A connection to the chat, in the lobby; it receives what the server sends, JSON as objects."""
 
     def __init__(self, url: str) -> None:
         self.conn = syncws.dial(url, proxy=None)
@@ -62,7 +62,7 @@ class Visitor:
         return self.hear()
 
     def hear_the_end(self) -> int:
-        """The code of the close that comes next; our side of the end is done as well."""
+        """The code of the close that comes next; closes this side as well."""
         try:
             message = self.hear()
         except syncws.CloseError as end:
@@ -81,7 +81,7 @@ class ChatCase(LeakChecks):
         return visitor
 
     def named(self, server: ChatServer, name: str, *others: Visitor) -> Visitor:
-        """One that has taken a name; it, and the others who have one and are in the lobby, have heard of that."""
+        """A visitor who has taken a name; all who have names in the lobby have received the news."""
         visitor = self.visit(server)
         self.assertEqual(visitor.ask(name=name), {"you": name, "room": "lobby"})
         for each in (visitor, *others):
@@ -89,7 +89,7 @@ class ChatCase(LeakChecks):
         return visitor
 
     def check_silence(self, *visitors: Visitor, by: Visitor) -> None:
-        """Nothing has come for them from the one who sends this message, or it would have come before."""
+        """Check that nothing from the sender of this message has come before it."""
         by.conn.send("that is all")
         for each in visitors:
             self.assertEqual(each.hear(), "that is all")
@@ -99,7 +99,7 @@ class MessageTests(ChatCase):
     """Messages that are no commands."""
 
     def test_verbatim(self) -> None:
-        """What is no JSON object goes to everybody in the room as it is, the sender too."""
+        """A message that is no JSON object goes unchanged to everybody in the room, the sender too."""
         server = self.serve()
         sender, other = self.visit(server), self.named(server, "ann")
         for message in (
@@ -128,14 +128,14 @@ class MessageTests(ChatCase):
                     self.assertEqual(each.conn.receive(timeout=PATIENCE), message)
 
     def test_heartbeat(self) -> None:
-        """A ping is answered to its sender, and no message."""
+        """A ping is answered to its sender alone, and is no message to others."""
         server = self.serve()
         sender, other = self.visit(server), self.visit(server)
         self.assertEqual([sender.conn.send("ping"), sender.hear()], [None, "pong"])
         self.check_silence(sender, other, by=sender)
 
     def test_nothing_but_messages(self) -> None:
-        """Who has said nothing is in the lobby, and hears what is said there, but not who comes, goes and whispers."""
+        """A visitor without a name hears what is said in the lobby, but not who comes, goes or whispers."""
         server = self.serve()
         silent, bob = self.visit(server), self.named(server, "bob")
         ann = self.named(server, "ann", bob)
@@ -214,7 +214,7 @@ class CommandTests(ChatCase):
         self.named(server, "ann", bob)
 
     def test_who(self) -> None:
-        """Who asks hears who is online in the own room, with or without a name; nobody else hears of it."""
+        """A visitor who asks is told who is online in the same room, with or without a name; nobody else is told."""
         server = self.serve()
         asking, ann = self.visit(server), self.named(server, "ann")
         self.assertEqual(asking.ask(who=True), {"online": ["ann"], "room": "lobby"})
@@ -224,7 +224,7 @@ class CommandTests(ChatCase):
         self.check_silence(asking, ann, by=asking)
 
     def test_rooms(self) -> None:
-        """A message stays in its room, and who moves to another one hears that one's."""
+        """A message stays in its room; a visitor who moves hears the messages of the new room."""
         server = self.serve()
         ann, bob = self.visit(server), self.visit(server)
         ann.conn.send("one")
@@ -256,7 +256,7 @@ class CommandTests(ChatCase):
         self.assertEqual(zoe.ask(private="ann", text="psst"), {"error": "take a name first"})
 
     def test_taken_names(self) -> None:
-        """A name is one member's, however it is spelled, until it is given up; only who wants it hears of that."""
+        """A name belongs to one member, however it is spelled, until it is given up; only who asks for it is told."""
         server = self.serve()
         ann, bob = self.named(server, "ann"), self.visit(server)
         for name in ("ann", "ANN", "ａｎｎ"):
@@ -272,7 +272,7 @@ class CommandTests(ChatCase):
         self.assertEqual([ann.hear()["online"], ann.hear()["from"]], [["anna", "ann"], "ann"])
 
     def test_one_name_for_many(self) -> None:
-        """Of many who want one name at the same time one gets it."""
+        """Of many visitors who want one name at the same time, one gets it."""
         server = self.serve()
         visitors = [self.visit(server) for _ in range(8)]
         asked = [Task(each.ask, name="ann") for each in visitors]
@@ -281,7 +281,7 @@ class CommandTests(ChatCase):
         self.assertEqual(answers.count({"error": "the name ann is taken"}), 7)
 
     def test_bad_commands(self) -> None:
-        """What cannot be obeyed is an error for its sender alone; nothing has changed, and the connection is fine."""
+        """A bad command is an error for its sender alone; nothing changes, and the connection works."""
         server = self.serve()
         other, ann = self.visit(server), self.named(server, "ann")
         label = "a {} is 1 to 24 characters"
@@ -321,7 +321,7 @@ class InsideTests(ChatCase):
     """What only a server in this process can show."""
 
     def test_moving(self) -> None:
-        """Nothing of a new room comes before the answer to the move, even if it is said in that very instant."""
+        """No message of a new room comes before the answer to the move, even if it is sent at the same time."""
         server = load_server()
         chat = server.Chat()
         tell_where = chat._tell_where
@@ -373,7 +373,7 @@ class ProgramTests(ChatCase):
                 self.assertNotIn("unsafe", policy)
 
     def test_nothing_else(self) -> None:
-        """Any other path is a 404, and a /ws that is no handshake is refused with what it should be."""
+        """Any other path is a 404; a plain request for /ws is refused, and the answer says that it is a WebSocket."""
         server = self.serve()
         for path in ("/index.html", "/server.py", "/../server.py", "/style.css/", "/ws/", "/favicon.ico"):
             with self.subTest(path=path):
@@ -408,7 +408,7 @@ class ProgramTests(ChatCase):
                 self.assertEqual(server.log(), f"INFO {number.name}: shutting down\n")
 
     def run_wrongly(self, *options: str) -> tuple[int, str]:
-        """Run it with options it cannot work with; exit code and the last line of standard error."""
+        """Run the server with wrong options; its exit code and the last line of standard error."""
         done = subprocess.run(
             [sys.executable, str(CHAT / "server.py"), *options], capture_output=True, text=True, timeout=PATIENCE
         )
@@ -417,7 +417,7 @@ class ProgramTests(ChatCase):
         return done.returncode, done.stderr.splitlines()[-1]
 
     def test_wrong_options(self) -> None:
-        """A port that cannot be is one line and exit code 2; one that is taken, or a host elsewhere, exit code 1."""
+        """An invalid port is one line and exit code 2; a port in use, or a host elsewhere, is exit code 1."""
         for value in ("-1", "65536", "http", ""):
             code, line = self.run_wrongly(f"--port={value}")
             self.assertEqual(code, 2)
@@ -450,7 +450,7 @@ class Page:
         self.do("waitForSelector", selector)
 
     def enter(self, field: str, text: str) -> None:
-        """Type it, as a person does, and press Enter."""
+        """Type a text, as a person does, and press Enter."""
         self.do("fill", field, text)
         self.do("press", field, "Enter")
 
@@ -473,7 +473,7 @@ class Page:
         self.wait_for(f'#log li{kind} span:text-is("{text}")')
 
     def lines(self) -> list[str]:
-        """The messages, who and what, but not the page's own notes."""
+        """The messages, with their senders, without the page's own notes."""
         script = "[...document.querySelectorAll('#log li:not(.note)')].map((line) => line.innerText)"
         return [": ".join(line.split("\n")) for line in self.ask("evaluate", script)]
 
@@ -522,7 +522,7 @@ class ChatPageTests(ChatCase):
         self.assertEqual(server.log(), "INFO SIGTERM: shutting down\n")
 
     def test_private(self) -> None:
-        """A click on a name, and the message is read by that one alone; to one who is gone it goes to nobody."""
+        """After a click on a name only that visitor gets the message; if the visitor has gone, nobody does."""
         server, ann, bob = self.meet()
         zoe = self.visit(server)
         ann.do("click", '#online button:text-is("bob")')
@@ -542,7 +542,7 @@ class ChatPageTests(ChatCase):
         self.assertEqual(zoe.hear(), {"say": "everybody", "from": "ann"})
 
     def test_rooms(self) -> None:
-        """Who joins another room is gone from the first one, and reads what is said in the new one."""
+        """A page that joins another room leaves the first one, and shows what is said in the new one."""
         _, ann, bob = self.meet()
         ann.enter("#join", "garden")
         ann.wait_for('#room:text-is("in garden")')
@@ -560,7 +560,7 @@ class ChatPageTests(ChatCase):
         self.assertEqual(bob.lines(), ["bob: indoors", "ann: welcome"])
 
     def test_refused(self) -> None:
-        """An error of the server is shown, and gone when the next thing works."""
+        """An error of the server is shown until the next command works."""
         _, ann, bob = self.meet()
         bob.enter("#name", "ANN")
         bob.wait_for('#error[role=alert]:text-is("the name ANN is taken")')
@@ -629,7 +629,7 @@ class ChatPageTests(ChatCase):
         self.assertGreater(len({delay % 1000 for delay in delays}), 1)
 
     def test_name_held(self) -> None:
-        """A name that somebody else has when the page comes back is asked for again until it is free."""
+        """If somebody else has the name when the page comes back, the page asks for it again until it is free."""
         server, ann, _ = self.meet()
         self.assertEqual(server.end(), 0)
         ann.wait_for("#state[data-state=closed]")
@@ -644,7 +644,7 @@ class ChatPageTests(ChatCase):
         self.assertEqual(ann.text("#error"), "")
 
     def test_dead_server(self) -> None:
-        """A server that does not answer the page's heartbeat is given up, and tried again."""
+        """If the server does not answer the heartbeat, the page gives the connection up and connects again."""
         server, ann, _ = self.meet()
         ann.ask("evaluate", "heartbeat()")
         self.assertTrue(await_(lambda: bool(ann.ask("evaluate", "heard"))))
@@ -671,7 +671,7 @@ class ChatPageTests(ChatCase):
             self.assertEqual(page.complaints(), [])
 
     def test_long_log(self) -> None:
-        """The page keeps the last 500 messages, and the end of them in view, but not for one who has scrolled up."""
+        """The page keeps the last 500 messages, and shows the end of them unless the reader has scrolled up."""
         _, ann, bob = self.meet()
         bob.do("fill", "#count", "600")
         bob.do("click", "#flood")
@@ -688,7 +688,7 @@ class ChatPageTests(ChatCase):
         self.assertFalse(ann.ask("evaluate", in_view))
 
     def test_raw(self) -> None:
-        """What a program sends is shown as it is, also if it looks as if the server had said it."""
+        """A program's message is shown as it is, even if it looks like one of the server's."""
         server, ann, _ = self.meet()
         program = self.visit(server)
         for message in ("plain", "[1]", '{"say": "no"', '  {"say": "I am bob", "from": "bob"}', b"12345", "pong"):

@@ -33,7 +33,7 @@ class DashboardServer(ExampleServer):
 
 
 def load_server() -> ModuleType:
-    """`dashboard/server.py` as a module, for what cannot be seen from outside."""
+    """`dashboard/server.py` as a module, for tests of what pages cannot see."""
     spec = importlib.util.spec_from_file_location("dashboard_server", EXAMPLES / "dashboard" / "server.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -42,7 +42,7 @@ def load_server() -> ModuleType:
 
 
 class Page:
-    """What `Feed.push_to` needs of a connection. A write waits until its gate is open."""
+    """The part of a connection that `Feed.push_to` needs. A write waits until its gate is open."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -58,7 +58,7 @@ class Page:
 
     @property
     def newest(self) -> int:
-        """The number of the latest sample it has."""
+        """The number of the latest sample that the page has."""
         return self.numbers[-1][-1] if self.numbers else 0
 
 
@@ -119,7 +119,7 @@ class DashboardTests(LeakChecks):
         return list(message["samples"])
 
     def test_samples(self) -> None:
-        """A page gets what there is, and then the latest sample each time, with growing numbers and times."""
+        """A page gets the samples so far, and then the latest one each time, with growing numbers and times."""
         server = self.serve()
         first = self.look(server)
         seen = self.samples(first)
@@ -149,7 +149,7 @@ class DashboardTests(LeakChecks):
         self.assertEqual({key: seen[0][key] for key in common}, {key: seen[1][key] for key in common})
 
     def test_a_page_that_talks(self) -> None:
-        """A message is not expected: 1008, and one line at most in the server's log."""
+        """A message from a page closes its connection with 1008, with one line at most in the server's log."""
         server = self.serve()
         conn = self.look(server)
         conn.send("hello?")
@@ -170,7 +170,7 @@ class DashboardTests(LeakChecks):
             each.close_now()
 
     def test_a_page_that_leaves(self) -> None:
-        """Pages come and go, politely or not, and leave nothing in the log but at most a line each."""
+        """Pages come and go, with a close or without; each leaves at most one line in the log."""
         server = self.serve()
         for number in range(6):
             conn = self.look(server)

@@ -65,11 +65,11 @@ class ExampleServer:
         return int(self.url.rstrip("/").rpartition(":")[2])
 
     def log(self) -> str:
-        """What it wrote to standard error."""
+        """What the server wrote to standard error."""
         return written(self._log)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send it a signal, wait for its end and return its exit code."""
+        """Send the server a signal, wait for its end and return its exit code."""
         self._process.send_signal(number)
         return self._process.wait(20)
 
@@ -77,7 +77,7 @@ class ExampleServer:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for its end, without a signal, and return its exit code."""
+        """Wait for the end of the server, without a signal, and return its exit code."""
         return self._process.wait(20)
 
 
@@ -113,7 +113,7 @@ class EchoServerTests(LeakChecks):
         return certificates.authority_pem(), files.certificate, files.key
 
     def run_wrongly(self, *options: str) -> tuple[int, str]:
-        """Run it with options it cannot work with; exit code and the last line of standard error."""
+        """Run the program with wrong options; its exit code and the last line of standard error."""
         done = subprocess.run(
             [sys.executable, str(EXAMPLES / "echo_server.py"), *options], capture_output=True, text=True, timeout=20
         )
@@ -133,7 +133,7 @@ class EchoServerTests(LeakChecks):
         self.assertEqual(server.log(), "INFO SIGTERM: shutting down\n")
 
     def test_page(self) -> None:
-        """`/` is an HTML page; what is neither that nor a handshake is refused with a reason."""
+        """`/` is an HTML page; any other request that is no handshake is refused with a reason."""
         server = self.serve()
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
         self.addCleanup(connection.close)
@@ -206,7 +206,7 @@ class EchoServerTests(LeakChecks):
         self.assertEqual(server.log(), "INFO SIGTERM: shutting down\n")
 
     def test_port_in_use(self) -> None:
-        """A port that is taken, and a host that is not here: one line, and exit code 1."""
+        """A port in use, or a host that is not this machine, is one line and exit code 1."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
             code, line = self.run_wrongly("--port", port)
@@ -218,7 +218,7 @@ class EchoServerTests(LeakChecks):
         self.assertEqual((code, line), (1, "Cannot listen on a..b port 0: Name not known"))
 
     def test_bad_certificate(self) -> None:
-        """A certificate that is not there, or is none, or comes without its key: one line, and exit code 2."""
+        """A certificate that is missing, is invalid, or has no key is one line and exit code 2."""
         page = str(EXAMPLES / "echo.html")
         for options, said in (
             (["--certfile", "/nowhere/cert.pem"], r"/nowhere/cert\.pem.*: No such file or directory"),
@@ -231,7 +231,7 @@ class EchoServerTests(LeakChecks):
                 self.assertRegex(line, f"error: .*{said}")
 
     def test_bad_options(self) -> None:
-        """A port or a limit that cannot be is named in one line, with exit code 2."""
+        """An invalid port or limit is named in one line, with exit code 2."""
         for option, value in (
             ("--port", "-1"),
             ("--port", "65536"),
@@ -249,7 +249,7 @@ class EchoServerTests(LeakChecks):
 
 
 class EchoClientTests(LeakChecks):
-    """`echo_client.py`, with the real `echo_server.py` or with nobody."""
+    """`echo_client.py`, with the real `echo_server.py` or with no server."""
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """The client in a process of its own."""
@@ -266,7 +266,7 @@ class EchoClientTests(LeakChecks):
         return process.returncode, out.splitlines(), (err.splitlines() or [""])[-1]
 
     def talk(self, *options: str) -> tuple[EchoServer, subprocess.Popen[str]]:
-        """A server, and a client that has had an answer."""
+        """A server, and a client that has got an answer."""
         server = self.enterContext(EchoServer())
         client = self.start("--url", server.websocket_url + "ws", "--interval", "0.01", *options)
         assert client.stdout is not None
@@ -303,7 +303,7 @@ class EchoClientTests(LeakChecks):
         self.assertEqual(compressed, [False, True])
 
     def test_the_server_ends(self) -> None:
-        """A server that shuts down is one line with its code, and exit code 1."""
+        """If the server shuts down, one line says its code, and the exit code is 1."""
         server, client = self.talk()
         self.assertEqual(server.end(), 0)
         code, _, told = self.end(client)
@@ -321,7 +321,7 @@ class EchoClientTests(LeakChecks):
         self.assertRegex(told, "^Cannot connect: .*certificate verify failed")
 
     def test_nobody_there(self) -> None:
-        """A server that cannot be reached is one line and exit code 1."""
+        """If the server cannot be reached, one line says so, and the exit code is 1."""
         with socket.create_server(("127.0.0.1", 0)) as nobody:
             url = f"ws://127.0.0.1:{nobody.getsockname()[1]}/"
         code, _, told = self.end(self.start("--url", url))
@@ -329,14 +329,14 @@ class EchoClientTests(LeakChecks):
         self.assertRegex(told, "^Cannot connect: .*refused")
 
     def test_refused(self) -> None:
-        """A server that answers something else is one line with that, and exit code 1."""
+        """If the server refuses the handshake, one line has its answer, and the exit code is 1."""
         with running(syncws.Server(lambda request: syncws.Response("members only\n", 403), port=0)) as server:
             code, lines, told = self.end(self.start("--url", f"ws://127.0.0.1:{server.address[1]}/"))
         self.assertEqual((code, lines), (1, []))
         self.assertRegex(told, "^Cannot connect: .* 403 Forbidden: members only$")
 
     def test_nobody_listens_to_it(self) -> None:
-        """When its output has nowhere to go any more it says goodbye to the server, and ends with an error."""
+        """When nobody reads its output any more, the client closes the connection and ends with an error."""
         server, client = self.talk()
         assert client.stdout is not None
         client.stdout.close()

@@ -66,7 +66,7 @@ class AppServer:
         self._stack.close()
 
     def _kill(self) -> None:
-        """End it; a gunicorn that is killed itself would leave its workers behind."""
+        """End the server and its workers: a gunicorn that is killed alone would leave its workers running."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -81,7 +81,7 @@ class AppServer:
         return written(self._log)
 
     def end(self, number: signal.Signals) -> int:
-        """Send it a signal, wait for its end and return its exit code."""
+        """Send the server a signal, wait for its end and return its exit code."""
         self._process.send_signal(number)
         return self._process.wait(PATIENCE)
 
@@ -160,7 +160,7 @@ class AppTests(AppCase):
         self.assertEqual(self.ask(server, "POST", "/login", name="x" * (1 << 15))[0].status, 413)
 
     def check_echo(self, server: AppServer) -> None:
-        """Text and binary come back, small and large, from several connections that nobody has logged in."""
+        """Text and binary come back, small and large, on several connections without a login."""
         conns = [self.dial(server, "/echo") for _ in range(6)]
         for conn in conns:
             for message in ("hello", b"\0\xff", "", "🎈" * 1000, b"x" * 65_536):
@@ -174,7 +174,7 @@ class AppTests(AppCase):
             self.assertEqual(conn.end.code, 4000)  # type: ignore[union-attr]
 
     def check_login(self, server: AppServer) -> None:
-        """Who has no name is refused before the 101, and so are a page of another site and a room that is none."""
+        """A user without a name is refused before the 101, and so are a page of another site and an unknown room."""
         cookie = self.log_in(server, "ann")
         self.assertEqual(self.refusal(server, "/rooms/lobby"), 401)
         self.assertEqual(self.refusal(server, "/rooms/lobby", Cookie="session=forged"), 401)
@@ -185,7 +185,7 @@ class AppTests(AppCase):
             self.assertEqual(self.hear(conn), {"here": ["ann"]})
 
     def check_rooms(self, server: AppServer) -> None:
-        """What one says in a room everybody there hears, under the name of the session; a logout ends connections."""
+        """Everybody in a room gets a message, with the name of the session; a logout ends the user's connections."""
         ann, bob = self.log_in(server, "ann"), self.log_in(server, "bob")
         self.assertTrue(await_(lambda: self.ask(server, "GET", "/rooms/lobby", ann)[1] == b'{"here":[]}\n'))
         first = self.dial(server, "/rooms/lobby", ann)
@@ -219,7 +219,7 @@ class AppTests(AppCase):
                 self.assertNotRegex(server.log(), "Traceback|ERROR|Error")
 
     def test_end(self) -> None:
-        """The end of the process is a 1001 to everybody, and takes no time to speak of."""
+        """At the end of the process every peer is told 1001, and it ends soon."""
         for name in SERVERS:
             for number in (signal.SIGTERM, signal.SIGINT):
                 if (name, number) == ("werkzeug", signal.SIGTERM):
@@ -237,14 +237,14 @@ class AppTests(AppCase):
                     self.assertNotRegex(server.log(), "SIGKILL|SIGABRT|still running")
 
     def test_wrong_options(self) -> None:
-        """A port that cannot be is one line and exit code 2."""
+        """An invalid port is one line and exit code 2."""
         command = [sys.executable, str(EXAMPLES / "flask_app.py"), "--port", "http"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 2)
         self.assertTrue(done.stderr.endswith("a port is a number from 0 to 65535, not 'http'\n"), done.stderr)
 
     def test_port_in_use(self) -> None:
-        """A port that is taken is one line and exit code 1."""
+        """A port in use is one line and exit code 1."""
         server = self.start("syncws")
         port = server.address.partition(":")[2]
         command = [sys.executable, str(EXAMPLES / "flask_app.py"), "--port", port]
@@ -269,7 +269,7 @@ class Page:
         self.do("waitForSelector", selector)
 
     def enter(self, field: str, text: str) -> None:
-        """Type it, as a person does, and press Enter."""
+        """Type a text, as a person does, and press Enter."""
         self.do("fill", field, text)
         self.do("press", field, "Enter")
 
@@ -345,7 +345,7 @@ class AppPageTests(AppCase):
         page.wait_for("form[action='/login']")
 
     def test_logged_out_elsewhere(self) -> None:
-        """Who logs out on one page is told so on the others, which do not connect again."""
+        """After a logout on one page the others say so, and do not connect again."""
         page, server = self.first, self.start("gunicorn gthread")
         page.log_in(server, "zoe")
         self.ask(server, "POST", "/logout", self.log_in(server, "zoe"))

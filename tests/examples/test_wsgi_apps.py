@@ -73,11 +73,11 @@ class HostedExample:
             os.killpg(self._process.pid, signal.SIGKILL)  # with the workers that it may have
 
     def output(self) -> str:
-        """What it has written, on standard output and on standard error."""
+        """What the server has written, on standard output and on standard error."""
         return (self._folder / "output").read_text("utf-8", "replace")
 
     def end(self) -> list[str]:
-        """Ask it to end, and wait for that; what it has left among temporary files."""
+        """Ask the server to end, and wait; returns the temporary files that it has left."""
         # SIGINT may come while gunicorn's worker holds the lock that it then waits for; and SIGTERM just ends werkzeug.
         self._process.send_signal(signal.SIGTERM if "gunicorn" in self._command else signal.SIGINT)
         self._process.wait(PATIENCE)
@@ -113,7 +113,7 @@ class ExampleCase(WSGICase):
         return answer.cookies()
 
     def check_orderly_end(self, example: HostedExample) -> None:
-        """It ends when it is asked to, has left no files, and no error has been written."""
+        """Check that the server ends when it is asked to, leaves no files, and has written no error."""
         self.assertEqual(example.end(), [])
         self.assertNotRegex(example.output(), "Traceback|ERROR|CRITICAL|Warning:")
 

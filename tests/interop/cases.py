@@ -1,4 +1,4 @@
-"""What each client is put through: one class of tests, which `test_clients` joins with each adapter."""
+"""The tests of every client: one class, which `test_clients` joins with each adapter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def echo(conn: syncws.Conn) -> None:
 
 
 def echo_fragments(conn: syncws.Conn) -> None:
-    """What is sent comes back in fragments."""
+    """Send every message back in fragments."""
     while True:
         with conn.next_reader() as reader, conn.next_writer(reader.message_type) as writer:
             while piece := reader.read(1000):
@@ -130,18 +130,18 @@ class ClientCases(LeakChecks):
     # Messages
 
     def test_text(self) -> None:
-        """Text comes back as it was: empty, ASCII, beyond, with NUL, of 1 byte to 1 MiB."""
+        """Text comes back unchanged: empty, ASCII and not, with NUL, of 1 byte to 1 MiB."""
         texts = ["a", "ünïcödé 🎈 ﷽", "\0", "line\nline", *("x" * size for size in SIZES), "🎈" * (1 << 18)]
         self.each_way(self.check_echo, "/echo", texts)
 
     def test_binary(self) -> None:
-        """Bytes come back as they were: none, every value, of 1 byte to 1 MiB, easy and hard to compress."""
+        """Bytes come back unchanged: none, every value, of 1 byte to 1 MiB, easy and hard to compress."""
         contents = [bytes(range(256)), *map(bytes, SIZES), *map(random.Random(1).randbytes, SIZES)]
         self.each_way(self.check_echo, "/echo", contents)
 
     @heavy
     def test_huge(self) -> None:
-        """With the read limit off, 16 MiB come back: text and bytes; compressed, what is easy and what is hard."""
+        """With the read limit off, 16 MiB come back: text and bytes; compressed too, both easy and hard to compress."""
         self.each_way(self.check_huge, "/echo?unlimited=")
 
     def check_huge(self, client: Client) -> None:
@@ -214,7 +214,7 @@ class ClientCases(LeakChecks):
         self.assertEqual(client.wait_closed(), (1005, ""))
 
     def test_close_with_messages_under_way(self) -> None:
-        """Echoes the client has not read do not keep its close from coming through."""
+        """Echoes that the client has not read do not hold up its close."""
         self.each_way(self.check_close_under_way, "/echo")
 
     def check_close_under_way(self, client: Client) -> None:
@@ -224,7 +224,7 @@ class ClientCases(LeakChecks):
         self.assertEnd(1000, "enough")
 
     def test_too_large(self) -> None:
-        """A message over the read limit ends in 1009, however it is sent; one of exactly the limit passed above."""
+        """A message over the read limit ends in 1009, however it is sent. (One of exactly the limit passed above.)"""
         self.each_way(self.check_too_large, "/echo")
 
     def check_too_large(self, client: Client) -> None:
@@ -252,7 +252,7 @@ class ClientCases(LeakChecks):
                 self.assertEqual(self.connect("/echo", subprotocols=offered).subprotocol, agreed)
 
     def test_origin(self) -> None:
-        """A page of the server's own origin may connect, one of another is refused with 403."""
+        """A page of the server's own origin may connect; one of another origin is refused with 403."""
         port = self.server.address[1]
         client = self.connect("/echo", origin=f"http://127.0.0.1:{port}")
         client.send("hello")

@@ -1,4 +1,4 @@
-"""Clients of others, each behind the same few methods. A connection is open once it is made, or `Refused` is raised."""
+"""Clients of others, all with the same few methods. A connection is open once it is made, or `Refused` is raised."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ class Client:
         raise NotImplementedError
 
     def close(self, code: int | None, reason: str = "") -> End:
-        """The closing handshake from this side; what the client says of the end."""
+        """Perform the closing handshake from this side; returns what the client says of the end."""
         raise NotImplementedError
 
     def wait_closed(self) -> End:
-        """Wait until the server has closed; what the client says of the end."""
+        """Wait until the server has closed; returns what the client says of the end."""
         raise NotImplementedError
 
     def drop(self) -> None:

@@ -34,7 +34,7 @@ class GoProgram(Program):
 
 @functools.cache
 def build() -> str:
-    """The path of the program, which is made at the first call and goes with this process."""
+    """The path of the program, which is built at the first call and removed with this process."""
     folder = tempfile.TemporaryDirectory(prefix="syncws-")
     atexit.register(folder.cleanup)
     program = str(Path(folder.name, "program"))
@@ -47,7 +47,7 @@ def build() -> str:
 
 
 def environment(folder: str) -> dict[str, str]:
-    """What makes Go take the packages of GOPATH, and nothing from a network or from the settings of whoever runs it."""
+    """An environment in which Go takes the packages of GOPATH, and nothing from a network or the user's settings."""
     return {
         **os.environ,
         "GO111MODULE": "off",

@@ -20,7 +20,7 @@ class ProgramError(Exception):
 
 
 class Program:
-    """A program that does what it is told on standard input. For one thread."""
+    """A program that takes commands on standard input. For one thread."""
 
     def __init__(self, *command: str) -> None:
         # A home of its own: a browser leaves things behind there.

@@ -1,4 +1,4 @@
-"""What our client goes through with each server: one class of tests, which `test_servers` joins with each adapter."""
+"""The tests of our client with every server: one class, which `test_servers` joins with each adapter."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ServerCases(LeakChecks):
                 check(server, conn, *args)
 
     def end(self, conn: syncws.Conn) -> syncws.ConnectionClosed:
-        """How the connection ended for us, once it has; what comes before is discarded."""
+        """Read until the connection ends; returns the end, and discards what comes before it."""
         try:
             while True:
                 conn.receive(timeout=PATIENCE)
@@ -79,12 +79,12 @@ class ServerCases(LeakChecks):
     # Messages
 
     def test_text(self) -> None:
-        """Text comes back as it was: empty, ASCII, beyond, with NUL, of 1 byte to 1 MiB."""
+        """Text comes back unchanged: empty, ASCII and not, with NUL, of 1 byte to 1 MiB."""
         texts = ["a", "ünïcödé 🎈 ﷽", "\0", "line\nline", *("x" * size for size in SIZES), "🎈" * (1 << 18)]
         self.each_way(self.check_echo, "/echo", texts)
 
     def test_binary(self) -> None:
-        """Bytes come back as they were: none, every value, of 1 byte to 1 MiB, easy and hard to compress."""
+        """Bytes come back unchanged: none, every value, of 1 byte to 1 MiB, easy and hard to compress."""
         contents = [bytes(range(256)), *map(bytes, SIZES), *map(random.Random(1).randbytes, SIZES)]
         self.each_way(self.check_echo, "/echo", contents)
 
@@ -95,7 +95,7 @@ class ServerCases(LeakChecks):
         self.each_way(self.check_echo, "/echo", contents, read_limit=None)
 
     def test_fragments(self) -> None:
-        """What leaves in fragments, with empty pieces among them, comes back in fragments, and is one message."""
+        """A message in fragments, some of them empty, comes back in fragments, and is one message."""
         self.each_way(self.check_fragments, "/stream", write_buffer_size=1000)
 
     def check_fragments(self, server: Server, conn: syncws.Conn) -> None:
@@ -179,7 +179,7 @@ class ServerCases(LeakChecks):
                     self.assertEqual(server.ended()[0], code)
 
     def test_close_with_messages_under_way(self) -> None:
-        """Echoes that we have not read do not keep our close from coming through."""
+        """Echoes that we have not read do not hold up our close."""
         self.each_way(self.check_close_under_way, "/echo")
 
     def check_close_under_way(self, server: Server, conn: syncws.Conn) -> None:
@@ -207,7 +207,7 @@ class ServerCases(LeakChecks):
         self.assertClosed(self.dial(self.serve(), "/vanish"), 1006)
 
     def test_the_client_vanishes(self) -> None:
-        """To the server our close_now is 1006."""
+        """The server sees our close_now as 1006."""
         server = self.serve()
         self.dial(server, "/echo").close_now()
         self.assertEqual(server.ended()[0], 1006)
@@ -223,7 +223,7 @@ class ServerCases(LeakChecks):
             self.assertIsNone(self.dial(self.serve(), "/echo", subprotocols=offered).subprotocol)
 
     def test_response(self) -> None:
-        """The server's answer is at hand: a 101 with its headers."""
+        """conn.response is the server's 101, with its headers."""
         response = self.dial(self.serve(), "/echo").response
         self.assertEqual((response.status, response.headers["Upgrade"].lower()), (101, "websocket"))
 

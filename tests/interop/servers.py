@@ -1,4 +1,4 @@
-"""Servers of others, each behind the same few methods: what `server_cases` lets our client talk to.
+"""Servers of others, all with the same few methods: `server_cases` lets our client talk to them.
 
 Every server has these paths:
 
@@ -63,7 +63,7 @@ class Server:
         raise NotImplementedError
 
     def ended(self) -> End:
-        """How the next connection to end has ended for the server: the code and the reason it got, 1006 if none."""
+        """How the next connection that ends has ended for the server: the code and reason that it got, 1006 if none."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ def _parsed(target: str) -> tuple[str, dict[str, str]]:
 
 
 def _cut(piece: Message) -> Iterator[Message]:
-    """A piece in smaller ones, an empty one as it is."""
+    """Cut a piece into smaller ones; an empty one stays as it is."""
     for start in range(0, len(piece) or 1, 1000):
         yield piece[start : start + 1000]
 

@@ -1,4 +1,4 @@
-"""Each client, put through `cases`."""
+"""The tests of `cases`, with each client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class GorillaTests(ClientCases):
     kind = clients.Gorilla
 
     def test_small_fragments_to_the_server(self) -> None:
-        """Messages come back whole whose fragments are as small as gorilla's write buffer was made."""
+        """With a small write buffer gorilla sends small fragments; the messages come back whole."""
         for compression in (False, True):
             with self.subTest(compression=compression):
                 client = self.connect("/echo", compression=compression, write_buffer_size=37)

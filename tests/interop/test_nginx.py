@@ -71,7 +71,7 @@ def block(language: str) -> str:
 
 
 def replaced(text: str, changes: dict[str, str]) -> str:
-    """The text with each key, which stands in it once, replaced."""
+    """Replace each key in a text, which must have it exactly once."""
     for old, new in changes.items():
         if text.count(old) != 1:
             raise AssertionError(f"{old!r} is {text.count(old)} times in\n{text}")
@@ -131,7 +131,7 @@ class Nginx:
             )
 
     def log(self) -> str:
-        """What nginx has said."""
+        """nginx's log of errors."""
         return "".join((self.folder / name).read_text("utf-8", "replace") for name in ("error.log", "output"))
 
     def connect(self, _host: str, port: int, timeout: float | None) -> socket.socket:
@@ -139,7 +139,7 @@ class Nginx:
         return socket.create_connection(("127.0.0.1", self.ports[port]), timeout)
 
     def reload(self) -> None:
-        """Have another worker take over; return once the one before accepts no longer."""
+        """Let another worker take over; returns once the one before has stopped accepting."""
         self._process.send_signal(signal.SIGHUP)
         if not await_(lambda: "gracefully shutting down" in self.log(), PATIENCE):
             raise AssertionError(f"nginx did not reload: {self.log()}")
@@ -155,7 +155,7 @@ class Nginx:
 
 
 class Application:
-    """A handler with paths of its own, and what it noted."""
+    """A handler with several paths, which notes what it sees."""
 
     def __init__(self, **options: Any) -> None:
         self.requests: queue.Queue[syncws.Request] = queue.Queue()
@@ -273,7 +273,7 @@ class NginxCases(LeakChecks):
         self.assertEqual(pongs, [b"here"])
 
     def test_another_client(self) -> None:
-        """`websockets` comes through as well, with its own compression."""
+        """`websockets` connects through nginx as well, with its own compression."""
         need(websockets_connect is not None, "websockets (PyPI) is not installed")
         self.proxy()
         trusted = self.nginx.trusted if self.scheme == "wss" else None
@@ -285,7 +285,7 @@ class NginxCases(LeakChecks):
         self.assertEqual(self.application.ends.get(timeout=PATIENCE).code, 1000)
 
     def test_browser(self) -> None:
-        """A browser comes through, from a page of the same site."""
+        """A browser connects through nginx, from a page of the same site."""
         Browser.start()
         self.addCleanup(Browser.stop)
         self.proxy({"Host $host;": "Host $host:$server_port;"})
@@ -324,7 +324,7 @@ class NginxCases(LeakChecks):
     # Who asks, and for what
 
     def test_headers(self) -> None:
-        """The server is told host, client and scheme, whatever the client says itself."""
+        """The server gets host, client and scheme from nginx, whatever the client claims."""
         self.proxy()
         self.dial(self.url(), {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "gopher"})
         request = self.application.requests.get(timeout=PATIENCE)
@@ -438,7 +438,7 @@ class NginxCases(LeakChecks):
     # Restarts
 
     def test_shutdown(self) -> None:
-        """A server that shuts down says 1001 to clients behind nginx."""
+        """A server that shuts down says 1001 to clients of nginx."""
         self.proxy()
         conns = [self.dial(self.url()) for _ in range(3)]
         for conn in conns:

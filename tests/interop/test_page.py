@@ -98,7 +98,7 @@ class PageTests(LeakChecks):
         self.assertRegex(self.text("#state"), "^closed code 1009, ")
 
     def test_tls_and_compression(self) -> None:
-        """Under TLS the page connects to wss; with compression it talks all the same."""
+        """Under TLS the page connects to wss, and it works with compression too."""
         files = certificates.files(self.enterContext(tempfile.TemporaryDirectory()))
         server = self.open("--certfile", files.both, "--compression")
         self.assertEqual(self.text("#address"), f"wss://127.0.0.1:{server.port}/ws")

@@ -77,7 +77,7 @@ class Program:
         self._process.wait(PATIENCE)
 
     def log(self) -> str:
-        """What the program has said."""
+        """What the program has written."""
         return self._output.read_text("utf-8", "replace")
 
 
@@ -152,7 +152,7 @@ class TinyproxyTests(Cases):
     """tinyproxy, by CONNECT."""
 
     def proxy(self, *more: str) -> Program:
-        """Run it, with further lines of configuration; credentials go into its URL where it wants some."""
+        """Run the proxy, with further lines of configuration; its URL has credentials if it wants some."""
         configuration = TINYPROXY.format(port="{port}", more="\n".join(more))
         return self.start("tinyproxy", "-d", "-c", "{file}", configuration=configuration)
 
@@ -165,7 +165,7 @@ class TinyproxyTests(Cases):
                 self.assertIn(f"CONNECT localhost:{self.server_port} HTTP/1.1", program.log())
 
     def test_under_tls(self) -> None:
-        """The same where the way to the proxy is under TLS itself; then wss is TLS in TLS."""
+        """The same with TLS to the proxy itself; then wss is TLS in TLS."""
         program = self.proxy(f"BasicAuth {USER} {PASSWORD}")
         with TLSFront(self.certificate, program.port) as front:
             proxy = front.url.replace("//", f"//{USER}:{PASSWORD}@")
@@ -182,7 +182,7 @@ class TinyproxyTests(Cases):
         self.check_echo(conn)
 
     def test_credentials(self) -> None:
-        """Who is let in by name and password is; others are told that they are needed, or wrong."""
+        """The right name and password are accepted; without them, or with others, the error says what is wrong."""
         program = self.proxy(f"BasicAuth {USER} {PASSWORD}")
         url = self.serve(tls=True)
         self.check_echo(self.dial(url, f"http://{USER}:{PASSWORD}@127.0.0.1:{program.port}"))
@@ -209,7 +209,7 @@ class TinyproxyTests(Cases):
         self.assertEqual(error.status // 100, 5)
 
     def test_environment(self) -> None:
-        """The environment's proxy is used without being asked for, but not for this machine."""
+        """The environment's proxy is used by default, but not for this machine."""
         program = self.proxy("ConnectPort 443")  # so it refuses before it looks a name up
         address = f"http://127.0.0.1:{program.port}"
         environment = {"http_proxy": address, "https_proxy": address}
@@ -245,7 +245,7 @@ class MicrosocksTests(Cases):
                     self.assertIn(f"localhost:{self.server_port}", program.log())
 
     def test_addresses(self) -> None:
-        """An address needs no looking up."""
+        """An address is not looked up."""
         program = self.proxy()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.settimeout(PATIENCE)
@@ -258,7 +258,7 @@ class MicrosocksTests(Cases):
         self.assertIn(f"127.0.0.1:{port}", program.log())
 
     def test_credentials(self) -> None:
-        """Who is let in by name and password is; others are refused, and that is a ProxyError."""
+        """The right name and password are accepted; without them, or with others, it is a ProxyError."""
         program = self.proxy("-u", USER, "-P", PASSWORD)
         url = self.serve(tls=True)
         self.check_echo(self.dial(url, f"socks5://{USER}:{PASSWORD}@127.0.0.1:{program.port}"))

@@ -1,4 +1,4 @@
-"""Our client with each server, put through `server_cases`."""
+"""The tests of `server_cases`, with each server."""
 
 from __future__ import annotations
 
