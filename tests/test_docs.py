@@ -77,6 +77,25 @@ class PagesTests(unittest.TestCase):
         text = "# A `b` (c), d\n## Same\n## Same\n```\n# no heading\n```\n"
         self.assertEqual(_anchors(text), {"a-b-c-d", "same", "same-1"})
 
+    def test_a_stranger_finds_the_answer(self) -> None:
+        """What a stranger asks first is one step from README or CONTRIBUTING: a link, or a file that is named there."""
+        for start, step, answer in (
+            ("CONTRIBUTING.md", "syncws/_conn/inbound.py", "def answer_ping"),
+            ("README.md", "docs/deployment.md", "`systemctl stop` sends SIGTERM."),
+            ("CONTRIBUTING.md", "docs/architecture.md#a-signal-and-the-end-of-a-server", "**On SIGTERM or SIGINT**"),
+            ("README.md", "docs/architecture.md", "where it is enforced"),
+            ("CONTRIBUTING.md", "docs/architecture.md#the-limits", "where it is enforced"),
+            ("README.md", "docs/architecture.md", "**What users may import**"),
+            ("CONTRIBUTING.md", "tests/test_layout.py", "PUBLIC = {"),
+            ("README.md", "docs/add-a-server.md", "# Add a WSGI server"),
+            ("CONTRIBUTING.md", "docs/add-a-server.md", "# Add a WSGI server"),
+            ("README.md", "CONTRIBUTING.md", "    python -m tests tests.conn.test_wire "),
+        ):
+            with self.subTest(f"{start}: {step}"):
+                steps = re.findall(r"(?<=\]\()[^)]+|(?<=`)[\w/.]+(?=`)", (ROOT / start).read_text())
+                self.assertIn(step, steps)
+                self.assertIn(answer, (ROOT / step.partition("#")[0]).read_text())
+
     def test_named_files_are_there(self) -> None:
         """A file of the project that a page names is there."""
         for page in ALL_PAGES:
