@@ -643,7 +643,7 @@ class ClientCrossed(ServerCrossed):
     client = True
 
 
-class ServerLingersBehind(ConnCase):
+class ServerEndOfTCP(ConnCase):
     """A connection in a server's own thread, which is not to linger: `Transport.lingers_behind`."""
 
     def test_a_timer_waits_in_place_of_the_thread(self) -> None:
@@ -661,8 +661,17 @@ class ServerLingersBehind(ConnCase):
         cut()
         self.assertEqual(sock.count("close"), 1)
 
+    def test_tcp_is_ended_after_the_peers_close(self) -> None:
+        """No side of TCP is ended before the peer's close has come."""
+        frame = Peer(mock.Mock(), masked=not self.client).frame(CLOSE, format_close_message(1000))
+        sock = ScriptedSocket(incoming=[BlockingIOError(), frame])
+        conn = Conn(Transport(sock), client=self.client)  # type: ignore[arg-type]
+        conn.close()
+        steps = [call for call in sock.calls if call in ("recv", "shutdown")]
+        self.assertEqual(steps[:3], ["recv", "recv", "recv" if self.client else "shutdown"])
 
-class ClientLingersBehind(ServerLingersBehind):
+
+class ClientEndOfTCP(ServerEndOfTCP):
     """The same for a client."""
 
     client = True

@@ -472,6 +472,19 @@ class ClientControl(ServerControl):
 class ServerDeadlines(ConnCase):
     """Deadlines and timeouts of writes."""
 
+    def test_timeout_of_a_call_holds_for_each_kind_of_message(self) -> None:
+        """timeout= bounds the write of str and of bytes, by send and by write_message."""
+        for write in (
+            lambda conn: conn.send("x", timeout=0.01),
+            lambda conn: conn.send(b"x", timeout=0.01),
+            lambda conn: conn.write_message(TEXT, "x", timeout=0.01),
+            lambda conn: conn.write_message(BINARY, b"x", timeout=0.01),
+            lambda conn: conn.write_message(BINARY, bytearray(b"x"), timeout=0.01),
+        ):
+            conn, _ = self.peer()
+            with self.busy_wire(conn), self.assertRaises(WriteTimeout):
+                write(conn)
+
     def test_data_write_that_times_out_sticks(self) -> None:
         """Once part of a frame is on the wire, its WriteTimeout is what every later write raises; reads go
         on."""
@@ -716,6 +729,17 @@ class ServerQueue(ConnCase):
         self.assertEqual((conn.queued[0], conn.dropped), (5, 0))
         conn.close_now()
         self.assertEqual((conn.queued[0], conn.dropped), (0, 5))
+
+    def test_what_waits_when_the_peer_closes_is_dropped(self) -> None:
+        """What waited as the peer's close arrived does not leave any more: our close answers it at once."""
+        conn, peer = self.peer()
+        with self.busy_wire(conn):
+            conn.send_nowait("waits")
+            conn.ping(b"waits")
+            peer.close(4000)
+            self.assert_ends(conn.receive, 4000, CloseError)
+            self.assertEqual((conn.queued[0], conn.dropped), (0, 1))
+        self.assertEqual(peer.receive_close()[0], 4000)
 
     def test_what_waits_after_a_dismissal_is_dropped_by_the_cut(self) -> None:
         """What was kept so that it might still leave counts as dropped once the connection is cut."""
