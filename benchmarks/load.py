@@ -65,7 +65,7 @@ def _output(command: list[str], job: Job, core: int | None) -> str:
 
 
 def _processor_seconds() -> float:
-    """What processes of ours that have ended have used."""
+    """Seconds of processor time that the ended children of this process have used."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -34,7 +34,7 @@ class Setting:
     Args:
         rounds: how often each side takes its turn.
         seconds: how long it is measured each time.
-        load: the program that generates plain echoes instead of ours; None: ours does.
+        load: the program that generates plain echoes in place of our own generator; None: that one.
         cores: the core of the servers and that of the load; None: not pinned.
         folder: where what the run needs is made; gone after it.
     """

@@ -230,7 +230,7 @@ def _view(served: _Served) -> Callable[..., Any]:
             max_connections=_max_connections_of(app),
         )
         if answer.is_websocket:
-            _drop_changes()
+            _mark_session_saved()
         return app.response_class(answer.body, answer.status, answer.headers)
 
     return view
@@ -263,7 +263,7 @@ def _in_context(app: Flask, handler: Callable[..., object], variables: Mapping[s
 
     @copy_current_request_context
     def call(conn: Conn) -> object:
-        _let_server_go(conn)
+        _release_server_streams(conn)
         try:
             return handler(conn, **variables)
         except (ConnectionClosed, HTTPException) as end:
@@ -280,14 +280,14 @@ def _in_context(app: Flask, handler: Callable[..., object], variables: Mapping[s
         if isinstance(result, ConnectionClosed):
             raise result
         if isinstance(result, (HTTPException, Response)):
-            _say_too_late(conn, result)
+            _reject_late_response(conn, result)
             return None
         return result
 
     return run
 
 
-def _let_server_go(conn: Conn) -> None:
+def _release_server_streams(conn: Conn) -> None:
     """Take the server's streams and sockets out of the request: some servers close them only when nothing holds them.
 
     Two keys stay: `wsgi.errors`, which Flask's log is written to, and an empty `wsgi.input`, so that a form is empty.
@@ -298,7 +298,7 @@ def _let_server_go(conn: Conn) -> None:
         request.headers = EnvironHeaders(request.environ)
 
 
-def _say_too_late(conn: Conn, result: HTTPException | Response) -> None:
+def _reject_late_response(conn: Conn, result: HTTPException | Response) -> None:
     """Log that a handler ended with a response, which comes after the handshake and reaches nobody; close with 1008."""
     raised = result if isinstance(result, HTTPException) else None
     status = str((result.get_response() if isinstance(result, HTTPException) else result).status)
@@ -326,7 +326,7 @@ def _session_cookies(app: Flask) -> list[tuple[str, str]]:
     return [("Set-Cookie", cookie) for cookie in response.headers.getlist("Set-Cookie")]
 
 
-def _drop_changes() -> None:
+def _mark_session_saved() -> None:
     """Mark the session as unchanged: it was saved before the handshake, and must not be saved when the view ends.
 
     The view may have lasted for hours, and would write the session of its beginning over a newer one.

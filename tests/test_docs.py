@@ -35,7 +35,7 @@ ALL_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((R
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CODE_PAGES = [ARCHITECTURE, ROOT / "docs" / "glossary.md"]
 
-# Locks that are made in a function, and what the table calls them: who has it, or who makes it.
+# Locks that are made in a function, and their names in the table: the object that has it, or that makes it.
 PASSED_ON = {"Conn.__init__": "Inbound.turn", "Conn.close_read": "Conn.close_read"}
 
 # What those pages name that is not of this project: of Python, of the system, of what users write.

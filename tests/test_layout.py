@@ -104,7 +104,7 @@ ORDER = {
 # Tests that may bound a time from above: what must hold, and what other people's servers do.
 BOUND_TIMES = {"guarantees", "hosts"}
 
-# The only packages from outside, and who may import them.
+# The only packages from outside, and the modules that may import them.
 THIRD_PARTY = {
     "bottle": {"bottle"},
     "django": {"django"},
@@ -122,7 +122,7 @@ THIRD_PARTY = {
 # Nothing in these has behaviour of its own.
 UNTESTED = {"__init__", "_base.version"}
 
-# What is searched for words: text of ours, by the end of its name.
+# The files that are searched for words: the project's own text, by the end of its name.
 TEXT = {".py", ".md", ".cfg", ".toml", ".css", ".html", ".js", ".yml", ".txt", ""}
 
 

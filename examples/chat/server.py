@@ -46,7 +46,7 @@ class Chat:
     A member's messages are handled in that member's own thread, several members' at the same time. `_lock` keeps two of
     them from taking one name. It is held while the lists of who is online are sent, so that they arrive in the order
     they were made in, and the last one is true. That is no risk: the manager waits for nobody when it sends, and calls
-    nothing of ours.
+    no callback then.
 
     A member's ``data`` holds its "name", None at first, and its "room". Only its own thread changes them.
     """

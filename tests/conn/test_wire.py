@@ -456,7 +456,7 @@ class LostWakeUpTests(Cases):
         wire.frame_lock = lock = HookedLock(lambda: wire.pong(b"pong"))
         lock.acquire()
         waiting = Task(wire.wait_for_turn, None)
-        lock._lock.release()  # by whoever came before: not the release that the hook is for
+        lock._lock.release()  # by the thread that came before: not the release that the hook is for
         waiting.result()
         self.assertEqual(frames_in(sock.sent), [pong(b"pong")])
 

@@ -19,7 +19,7 @@ from tests.partners import need
 from tests.tasks import PATIENCE
 from tests.wsgi.cases import Answer, WSGICase
 
-#: The command for each server, behind "python"; {app} is the module of an example, which has an `app`.
+#: The command for each server, after "python"; {app} is the module of an example, which has an `app`.
 SERVERS = {
     "our own": ["-W", "error", "{app}.py", "--port", "0"],
     "gunicorn gthread": ["-m", "gunicorn", "--bind", "127.0.0.1:0", "-k", "gthread", "--threads", "4", "{app}:app"],

@@ -42,7 +42,7 @@ PATIENCE = 30.0
 #: Where ports for servers are looked for: below those that the system gives to clients.
 PORTS = range(18_000, 32_000)
 
-#: Lines of a server that tell of a request that was served, of ours and of plain ones.
+#: A server's lines about requests that it has served, WebSockets and plain ones.
 ACCESS = re.compile(r'"GET \S+ HTTP/1\.[01]" (101|200)\b')
 
 #: What colours a line.

@@ -36,7 +36,7 @@ TIMEOUT = 5
 #: How many times as long as an idle server a busy one may take, in the median.
 SLOWER = 2.0
 
-#: The part of a core that a server uses while nothing happens; who spins uses all of it.
+#: The share of a core that a server may use while nothing happens; one that spins uses all of it.
 RESTING = 0.1
 
 

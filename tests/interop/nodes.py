@@ -23,7 +23,7 @@ class Program:
     """A program that takes commands on standard input. For one thread."""
 
     def __init__(self, *command: str) -> None:
-        # A home of its own: a browser leaves things behind there.
+        # A home of its own, as a browser leaves files there.
         self._home = tempfile.TemporaryDirectory(prefix="syncws-", ignore_cleanup_errors=True)
         try:
             self._process = subprocess.Popen(

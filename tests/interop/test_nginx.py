@@ -93,7 +93,7 @@ class Nginx:
             self.trusted = certificates.trusting()
             self._files = certificates.files(self.folder, NAME, "127.0.0.1")
             # Bound here and inherited, as nginx's next self would inherit them: nobody else can take the ports, and
-            # who connects before nginx accepts only waits.
+            # a client that connects before nginx accepts only waits.
             listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
             self.ports = {port: sock.getsockname()[1] for port, sock in zip((80, 443), listeners, strict=True)}
             self._write_configuration(upstream, changes or {})
@@ -114,7 +114,7 @@ class Nginx:
                 "/etc/ssl/private/app.example.com.key": self._files.key,
             },
         )
-        # As root its workers would become another user, who cannot enter the folder.
+        # Started as root, its workers would run as another user, which may not enter the folder.
         user = "user root;" if os.geteuid() == 0 else ""
         (self.folder / "nginx.conf").write_text(MAIN.format(user=user, folder=self.folder, site=site))
 

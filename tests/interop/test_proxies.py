@@ -28,7 +28,7 @@ except ImportError:
 
 USER, PASSWORD = "someone", "s3cr3t"
 
-#: Whoever starts it is who it stays, and nothing of the system's is read or written.
+#: It keeps the user that starts it, and reads and writes no file of the system.
 TINYPROXY = """
 Port {port}
 Listen 127.0.0.1
