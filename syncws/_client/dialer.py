@@ -141,7 +141,9 @@ class Dialer(HandshakeOptions):
         object.__setattr__(self, "proxy_headers", _headers_from("proxy_headers", self.proxy_headers))
         for name in ("Host", "Content-Length", "Transfer-Encoding"):
             if name in self.proxy_headers:  # type: ignore[operator]
-                raise ValueError(f"proxy_headers: {name} is CONNECT's own and cannot be set")
+                raise ValueError(
+                    f"proxy_headers must not have {name}: the library makes that part of the CONNECT request"
+                )
 
     def _check_unix_alone(self) -> None:
         for name in ("net_dial", "net_dial_tls"):
@@ -245,13 +247,13 @@ class Dialer(HandshakeOptions):
     def check_headers(self, source: HeaderSource | None) -> Headers:
         """The headers that `dial` was given.
 
-        Raises ValueError or TypeError if one is invalid, or is the library's to set. Names are compared without regard
+        Raises ValueError or TypeError if one is invalid, or is set by the library. Names are compared without regard
         to case; gorilla notices only its own spelling.
         """
         extra = _headers_from("headers", source)
         for name, _value in extra:
             if name.lower() in _RESERVED:
-                raise ValueError(f"headers: {name} is the library's to set{_option_for(name)}")
+                raise ValueError(f"headers: {name} is set by the library{_option_for(name)}")
         if self.subprotocols and "Sec-WebSocket-Protocol" in extra:
             raise ValueError(
                 "headers: Sec-WebSocket-Protocol is what subprotocols of the Dialer is for: give only one of them"
