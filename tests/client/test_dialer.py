@@ -155,7 +155,7 @@ class TestConnection(DialCase):
         conn.close_now()
         self.assertIsInstance(reading.error(), CloseError)
 
-    def test_frames_behind_the_answer(self) -> None:
+    def test_frames_after_the_answer(self) -> None:
         """Messages in the same segment as the 101 are delivered, and then those that come after them."""
         server = self.bad_server(accepting(behind=frame(b"one") + frame(b"two")))
         conn = self.dial(server.url)
@@ -492,7 +492,7 @@ class TestMistakes(DialCase):
             found = self.mistake(self.server.url, [(name, "a"), (name.lower(), "b")])
             self.assertIn(f"headers: {name} is there twice", found)
 
-    def test_headers_that_cannot_be_sent(self) -> None:
+    def test_invalid_headers(self) -> None:
         """A line break cannot smuggle a header in; a name is a token; a value is a str."""
         for headers, message in (
             ({"X-A": "1\r\nX-B: 2"}, "ValueError: headers: header 'X-A': its value may not hold"),
@@ -507,7 +507,7 @@ class TestMistakes(DialCase):
             with self.subTest(headers=headers):
                 self.assertIn(message, self.mistake(self.server.url, headers))
 
-    def test_cookies_that_cannot_be_sent(self) -> None:
+    def test_invalid_cookies(self) -> None:
         """A cookie that the application put into the jar cannot smuggle a header in either."""
         for value in ("x\r\nX-Evil: 1", "€"):
             jar = http.cookiejar.CookieJar()

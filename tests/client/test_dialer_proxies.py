@@ -86,7 +86,7 @@ class TestTunnels(ProxyCase):
             self.assert_echo(conn, random.Random(1).randbytes(1 << 20))
             conn.close()
 
-    def test_frames_behind_the_answer(self) -> None:
+    def test_frames_after_the_answer(self) -> None:
         """Messages right after the 101 are delivered through each combination."""
         for proxy_tls, server_tls in COMBINATIONS:
             with self.subTest(proxy_tls=proxy_tls, server_tls=server_tls):
@@ -96,7 +96,7 @@ class TestTunnels(ProxyCase):
                 conn = self.through(self.proxy(tls=proxy_tls), url)
                 self.assertEqual([conn.receive(timeout=PATIENCE) for _ in range(2)], ["one", "two"])
 
-    def test_bytes_behind_the_consent(self) -> None:
+    def test_bytes_after_the_consent(self) -> None:
         """The bytes right after the proxy's 200 are the server's: an answer for ws, TLS for wss."""
         for proxy_tls in (False, True):
             with self.subTest(proxy_tls=proxy_tls):
@@ -439,7 +439,7 @@ class TestRefusals(ProxyCase):
                     self.assertIn(f"no tunnel through the proxy {proxy.url}: ", str(error))
                     self.assertIn(said, str(error))
 
-    def test_a_server_behind_it(self) -> None:
+    def test_a_refusal_of_the_server(self) -> None:
         """A server's own refusal, through a proxy, is a BadHandshakeError that does not name the proxy."""
         proxy = self.proxy()
         server = self.bad_server(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")

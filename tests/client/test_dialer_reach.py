@@ -73,7 +73,7 @@ class TestTLS(DialCase):
         self.assertTrue(conn.compression)
         self.assert_echo(conn, "hello" * 10000)
 
-    def test_frames_behind_the_answer(self) -> None:
+    def test_frames_after_the_answer(self) -> None:
         """Messages in the same record as the 101 are delivered."""
         server = self.bad_server(accepting(behind=frame(b"one") + frame(b"two")), tls=serving())
         conn = self.dial(server.url, ssl_context=trusting())
@@ -311,7 +311,7 @@ class TestHooks(DialCase):
                 self.assertIs(caught.exception, error)
                 self.assertIsNone(caught.exception.__cause__)
 
-    def test_a_failure_behind_them(self) -> None:
+    def test_a_failure_after_a_hook(self) -> None:
         """The socket of a hook is closed when the dial fails."""
         server = self.bad_server(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
         hook = Hook(server.port)

@@ -207,7 +207,7 @@ class ServerCut(OrderCase):
         self.assertEqual(seen, [(f"forget {number}", number, State.CUT), ("close", number, State.CUT)])
         self.assertEqual((sock.fileno(), conn._life.state), (-1, State.RELEASED))
 
-    def test_no_timer_stays_behind(self) -> None:
+    def test_no_timer_is_left(self) -> None:
         """A timer that another thread sets just before the cut is cancelled; after the cut none is kept."""
         for moment in ("finish", "shutdown"):
             conn, _ = self.scripted()

@@ -781,7 +781,7 @@ class DeadlineTests(Cases):
         wire.flush(instant(1), finish=True)  # all that is left to do
         self.assertEqual(sock.calls[-1], "shutdown")
 
-    def test_part_sent_with_a_queue_behind(self):
+    def test_part_sent_with_a_queue(self):
         """Frames that wait after a torn frame are dropped."""
         wire, sock = self.scripted(room=[3, EAGAIN])
         sock.stop_next = True
@@ -1108,7 +1108,7 @@ class FailureTests(Cases):
             self.assertRaises(KeyboardInterrupt, wire.half_close)
         self.assertFalse(wire.frame_lock.locked())
 
-    def test_interrupt_behind_a_frame(self):
+    def test_interrupt_after_a_frame(self):
         """An interrupt right after the frame has left is final too: it may be a close or fragment not on record."""
         for first, payload in ((CLOSE, BYE), (BEGIN, b"x")):
             wire, sock = self.scripted()
