@@ -290,6 +290,23 @@ class LookupTests(ConnectorTestCase):
             connect_tcp(NAME, 80, Attempt(PATIENCE))
         self.assertEqual(caught.exception.errno, socket.EAI_NONAME)
 
+    def test_a_family_that_the_machine_does_not_speak(self) -> None:
+        """Such an address is one more that failed: the others are tried, and where there is none it is the error."""
+        need_ipv6()
+
+        class Old(socket.socket):
+            def __init__(self, family: int = -1, *arguments: Any, **keywords: Any) -> None:
+                if family == socket.AF_INET6:
+                    raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+                super().__init__(family, *arguments, **keywords)
+
+        with listening("::1") as new, listening() as old, mock.patch.object(connector.socket, "socket", Old):
+            with resolving(new, old), connect_tcp(NAME, 1, Attempt(PATIENCE)) as sock:
+                self.assertEqual(sock.getpeername(), old.getsockname())
+            with resolving(new), self.assertRaises(OSError) as caught:
+                connect_tcp(NAME, 1, Attempt(PATIENCE))
+        self.assertEqual(caught.exception.errno, errno.EAFNOSUPPORT)
+
     def test_another_error(self) -> None:
         """What else goes wrong in the lookup's thread is raised where it is waited for."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import selectors
 import socket
 import subprocess
 import sys
@@ -271,6 +272,52 @@ class WatchTests(Cases):
             self.assertLess(len(waits), 0.2 / drain_module.IDLE * 3 + 5)
         self.make_room(keeper_peer)
         self.assertTrue(kept.called.wait(10))
+
+
+class CopyingSelector(selectors.SelectSelector):
+    """Waits for what was registered when the wait began, as select() does, and says that it waits."""
+
+    waits = threading.Event()
+
+    def select(self, timeout=None):
+        with selectors.SelectSelector() as copy:
+            for key in list(self.get_map().values()):
+                copy.register(key.fileobj, key.events, key.data)
+            self.waits.set()
+            return copy.select(timeout)
+
+
+class WakeTests(Cases):
+    """New work, while the thread waits for other work and would go on doing so."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(mock.patch.object(drain_module.selectors, "DefaultSelector", CopyingSelector))
+        CopyingSelector.waits.clear()
+        idle, drain_module.IDLE = drain_module.IDLE, 60.0
+        sock, _ = self.make_pair(full=True)
+        self.drain.watch(sock.fileno(), Calls())
+        self.assertTrue(CopyingSelector.waits.wait(10))
+
+        def end():
+            drain_module.IDLE = idle
+            self.drain.forget(sock.fileno())
+            self.drain._tools.wake()
+
+        self.addCleanup(end)
+
+    def test_another_socket(self):
+        """A socket that is watched later is seen at once, although the wait under way does not include it."""
+        sock, _ = self.make_pair()
+        flush = Calls()
+        self.drain.watch(sock.fileno(), flush)
+        self.assertTrue(flush.called.wait(10))
+
+    def test_a_timer(self):
+        """A timer that is due before the wait under way would end is called when it is due."""
+        fired = threading.Event()
+        self.drain.call_at(time.monotonic(), fired.set)
+        self.assertTrue(fired.wait(10))
 
 
 class TimerTests(Cases):
