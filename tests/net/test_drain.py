@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -669,6 +670,49 @@ full.detach(), peer.detach()
             [sys.executable, "-X", "dev", "-W", "error", "-c", script], capture_output=True, text=True, timeout=60
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+
+class DecisionTests(Cases):
+    """What the drain decides under its lock, looked at from the outside."""
+
+    def test_a_request_in_the_instant_of_the_end(self):
+        """What comes between the thread's decision to end and its end starts another thread."""
+        sock, _ = self.make_pair()
+        flush = Calls()
+
+        class Ending(Drain):
+            def _may_end(self, tools):
+                ends = super()._may_end(tools)
+                if ends and not flush.count:
+                    self.watch(sock.fileno(), flush)  # as another thread might
+                return ends
+
+        Ending().call_at(time.monotonic(), lambda: None)
+        self.assertTrue(flush.called.wait(10))
+
+    def test_cancelled_timers_leave_the_others_in_order(self):
+        """A thread that looks whether it may end drops cancelled timers; the earliest of the others stays first."""
+        later = time.monotonic() + 60
+        with mock.patch.object(self.drain, "_start", return_value=None):  # no thread
+            timers = [self.drain.call_at(later + seconds, lambda: None) for seconds in (1, 5, 2, 6, 7, 3, 4)]
+        timers[0].cancel()
+        self.assertFalse(self.drain._may_end(mock.Mock()))
+        self.assertEqual(self.drain._timers[0][0], later + 2)
+        self.assertEqual(len(self.drain._timers), 6)
+
+    def test_a_fork_under_the_lock(self):
+        """The child of a fork has a lock of its own, whoever held the parent's in that instant."""
+        self.drain._lock.acquire()
+        self.drain.begin_anew()
+        self.assertFalse(self.drain._lock.locked())
+
+    def test_a_wake_never_waits(self):
+        """Nobody has to read the bytes that wake the thread: however many there are, to send one takes no time."""
+        with contextlib.closing(drain_module._Tools()) as tools:
+            waking = threading.Thread(target=lambda: [tools.wake() for _ in range(10_000)], daemon=True)
+            waking.start()
+            waking.join(10)
+            self.assertFalse(waking.is_alive())
 
 
 if __name__ == "__main__":
