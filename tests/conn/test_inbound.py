@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
 import json
 import random
@@ -23,6 +25,7 @@ from syncws import (
     ReadTimeout,
     join_messages,
 )
+from syncws._frames.masking import mask
 from syncws._frames.streams import MessageReader
 from syncws._net.transport import Transport
 from syncws.testing import Peer, ScriptedSocket, await_
@@ -1045,7 +1048,7 @@ class ClientJSON(ServerJSON):
 
 
 class ServerScripted(ConnCase):
-    """What a read does with bytes, and errors, that a real socket gives too seldom."""
+    """What a read does with bytes, errors and other threads that come together too seldom by themselves."""
 
     def _scripted(self, *incoming: bytes | BaseException) -> tuple[Conn, ScriptedSocket]:
         sock = ScriptedSocket(incoming=list(incoming))
@@ -1054,7 +1057,10 @@ class ServerScripted(ConnCase):
         return conn, sock
 
     def _frame(self, payload: bytes) -> bytes:
-        return Peer(mock.Mock(), masked=not self.client).frame(BINARY, payload)
+        return self._fragment(BINARY, payload)
+
+    def _fragment(self, opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+        return Peer(mock.Mock(), masked=not self.client).frame(opcode, payload, fin=fin)
 
     def test_what_tls_wants_to_say_leaves_at_once(self) -> None:
         """A receive that leaves bytes of TLS in the transport, as an answer to the peer's, lets them leave."""
@@ -1088,6 +1094,83 @@ class ServerScripted(ConnCase):
         self.assertIs(end.__cause__, reset)
         self.assertIn("recv_into", sock.calls)
         self.assertEqual(sock.count("close"), 1)
+
+    def test_the_rest_of_a_message_is_skipped_by_one_look(self) -> None:
+        """timeout=0 looks at the socket once, although the read before it has looked: the next message is there."""
+        rest = self._fragment(0, b"two") + self._frame(b"next")
+        conn, _ = self._scripted(self._fragment(BINARY, b"one", fin=False), rest)
+        conn.next_reader(timeout=30)
+        self.assertEqual(conn.receive(timeout=0), b"next")
+
+    def test_a_reader_that_is_passed_over_stays_so(self) -> None:
+        """A read that would skip the rest of a message, and times out, has ended its reader all the same."""
+        conn, _ = self._scripted(self._fragment(BINARY, b"one", fin=False), BlockingIOError())
+        reader = conn.next_reader(timeout=30)
+        self.assertRaises(ReadTimeout, conn.receive, 0)
+        self.assertEqual(reader.read(), b"")
+
+    def test_another_thread_begins_the_next_message_meanwhile(self) -> None:
+        """A reader that waits for the turn as another thread goes on to the next message finds its end, and takes
+        nothing of that message."""
+        rest = self._fragment(0, b"two") + self._frame(b"next")
+        conn, _ = self._scripted(self._fragment(BINARY, b"one", fin=False), rest)
+        first = conn.next_reader()
+        self.assertEqual(first.read(3), b"one")
+        turn, readers = conn._inbound.turn, []
+
+        class Contended:
+            release = staticmethod(turn.release)
+            locked = staticmethod(turn.locked)
+
+            @staticmethod
+            def acquire(*arguments: Any) -> bool:
+                conn._inbound.turn = turn
+                readers.append(conn.next_reader())  # the other thread was faster
+                conn._inbound.turn = contended  # type: ignore[assignment]
+                return turn.acquire(*arguments)
+
+        conn._inbound.turn = contended = Contended()  # type: ignore[assignment]
+        self.assertEqual(first.read(), b"")
+        conn._inbound.turn = turn
+        self.assertEqual(readers[0].read(), b"next")
+
+    def test_close_read_of_what_is_over(self) -> None:
+        """close_read on a connection that is over raises nothing: its thread ends at once."""
+        conn, sock = self._scripted()
+        conn.close_now()
+        conn.close_read()
+        self.assertTrue(await_(lambda: not conn._inbound.turn.locked()))
+        self.assertEqual(sock.count("recv"), 0)
+
+    def test_close_read_after_a_handler_raised(self) -> None:
+        """A handler's exception is final for close_read as for every other read: it is logged, and the code is 1011."""
+        conn, sock = self._scripted(Peer(mock.Mock(), masked=not self.client).frame(PONG, b""))
+        conn.set_pong_handler(lambda data: 1 / 0)
+        self.assertRaises(ZeroDivisionError, conn.receive)
+        sent = len(sock.sent)
+        with self.assertLogs("syncws.conn", "ERROR"):
+            conn.close_read()
+            self.assertTrue(await_(lambda: sock.count("close") == 1))
+        close = bytes(sock.sent[sent:])
+        self.assertEqual(close[-2:] if not self.client else mask(close[6:8], close[2:6]), (1011).to_bytes(2))
+
+    def test_nothing_waits_for_the_collector(self) -> None:
+        """A connection that has ended, in whatever way, is freed as its last reference goes."""
+        breach = b"\xff\xff"
+        for incoming in ([], [breach], [self._frame(b"x")], [Peer(mock.Mock(), masked=not self.client).frame(8)]):
+            gc.collect()
+            self.addCleanup(gc.set_debug, 0)
+            conn = Conn(Transport(ScriptedSocket(incoming=list(incoming))), client=self.client)  # type: ignore[arg-type]
+            with contextlib.suppress(CloseError, ProtocolError):
+                conn.receive()
+            conn.close_now()
+            del conn
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            gc.set_debug(0)
+            found = [each for each in gc.garbage if type(each).__module__.partition(".")[0] == "syncws"]
+            gc.garbage.clear()
+            self.assertEqual(found, [])
 
 
 class ClientScripted(ServerScripted):
