@@ -89,7 +89,7 @@ class PagesTests(unittest.TestCase):
             ("CONTRIBUTING.md", "tests/test_layout.py", "PUBLIC = {"),
             ("README.md", "docs/add-a-server.md", "# Add a WSGI server"),
             ("CONTRIBUTING.md", "docs/add-a-server.md", "# Add a WSGI server"),
-            ("README.md", "CONTRIBUTING.md", "    python -m tests tests.conn.test_wire "),
+            ("README.md", "CONTRIBUTING.md", "    .venv/bin/python -m tests tests.conn.test_wire "),
         ):
             with self.subTest(f"{start}: {step}"):
                 steps = re.findall(r"(?<=\]\()[^)]+|(?<=`)[\w/.]+(?=`)", (ROOT / start).read_text())
