@@ -304,7 +304,6 @@ class Inbound:
                     event = step()
             except ProtocolError as error:
                 # Not of a handler: that may be the end of another connection.
-                error.__traceback__ = None  # the protocol keeps the error, and the frames know this connection
                 self._refuse_peer(error)
                 self._life.raise_end()
             kind = event[0]

@@ -1154,6 +1154,40 @@ class ServerScripted(ConnCase):
         close = bytes(sock.sent[sent:])
         self.assertEqual(close[-2:] if not self.client else mask(close[6:8], close[2:6]), (1011).to_bytes(2))
 
+    def test_the_end_of_tcp_inside_a_large_message(self) -> None:
+        """A peer that leaves while a large message is received in place has vanished."""
+        conn, sock = self._scripted(self._frame(bytes(400_000))[:200_000])
+        self.assert_ends(conn.receive, 1006, CloseError)
+        self.assertIn("recv_into", sock.calls)
+
+    def test_what_comes_in_place_ends_a_silence(self) -> None:
+        """So does part of a TLS record: both are life, and silence is counted anew."""
+        frame = self._frame(bytes(400_000))
+        conn, _ = self._scripted(frame[:200_000], BlockingIOError(), frame[200_000:])
+        conn.receive()
+        self.assertIsNone(conn._inbound._keepalive.silent_since)
+        conn, _ = self._scripted(self._frame(b"x"))
+        receive, waits, silences = conn.transport.receive, iter((False, True)), []
+
+        def dripping(size: int, wait: float | None) -> bytes | None:
+            silences.append(conn._inbound._keepalive.silent_since is not None)
+            conn.transport.heard_part = part = next(waits, None)  # type: ignore[assignment]
+            return receive(size, wait) if part is None else None
+
+        conn.transport.receive = dripping  # type: ignore[method-assign]
+        conn.receive()
+        self.assertEqual(silences, [False, True, False])
+
+    def test_a_handler_that_ends_the_connection(self) -> None:
+        """Nothing is received, and no handler called, once a handler of the read's own has ended the connection."""
+        ping = Peer(mock.Mock(), masked=not self.client).frame(9)
+        conn, sock = self._scripted(ping, self._frame(b"too late"))
+        idle: list[int] = []
+        conn.set_idle_handler(lambda: idle.append(sock.count("recv")))
+        conn.set_ping_handler(lambda data: conn._end_without_peer(4000, "enough"))
+        self.assert_ends(conn.receive, 4000, CloseError)
+        self.assertEqual((sock.count("recv"), idle), (1, [0]))
+
     def test_nothing_waits_for_the_collector(self) -> None:
         """A connection that has ended, in whatever way, is freed as its last reference goes."""
         breach = b"\xff\xff"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -11,11 +12,12 @@ import tempfile
 import unittest
 from unittest import mock
 
-from syncws._net.listener import ACCEPT_ERRORS, check_listener, listen_tcp, listen_unix
+from syncws._net.listener import ACCEPT_ERRORS, SocketFile, check_listener, listen_tcp, listen_unix
 from syncws._server.server import Server
 from syncws.errors import MessageType
 from syncws.testing import LeakChecks
 from tests.server.cases import GET, ServerTestCase, hello
+from tests.tasks import Task
 
 TEXT = MessageType.TEXT
 
@@ -142,6 +144,32 @@ class UnixTests(ServerTestCase):
         self.assertTrue(os.path.exists(self.path))
         successor.shutdown()
         self.assertFalse(os.path.exists(self.path))
+
+    def test_a_server_with_a_full_backlog_is_left_alone(self) -> None:
+        """Whether somebody listens is found out without waiting for a place in the backlog."""
+        with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as waiting:
+            busy.bind(self.path)
+            busy.listen(0)
+            for _ in range(3):
+                client = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect_ex(self.path)
+            error = Task(listen_unix, self.path).error()
+            self.assertIsInstance(error, OSError)
+            self.assertEqual(error.errno, errno.EADDRINUSE)  # type: ignore[attr-defined]
+            self.assertTrue(os.path.exists(self.path))
+
+    def test_a_file_is_removed_once(self) -> None:
+        """What stands there after the removal is another's, even if the system gives it the same number."""
+        with socket.socket(socket.AF_UNIX) as sock, socket.socket(socket.AF_UNIX) as another:
+            sock.bind(self.path)
+            file = SocketFile(self.path)
+            with mock.patch.object(file, "_look", return_value=file._identity):
+                file.remove()
+                self.assertFalse(os.path.exists(self.path))
+                another.bind(self.path)
+                file.remove()
+            self.assertTrue(os.path.exists(self.path))
 
 
 if __name__ == "__main__":
