@@ -7,6 +7,7 @@ import math
 import random
 import threading
 import time
+from unittest import mock
 
 from syncws import (
     BINARY,
@@ -24,6 +25,7 @@ from syncws import (
 )
 from syncws._conn.conn import post_to_all
 from syncws._conn.states import State
+from syncws._net.drain import drain
 from syncws.testing import await_
 from tests.conn.cases import ConnCase, deflate, inflate
 from tests.tasks import SOON, assert_same_end
@@ -185,6 +187,19 @@ class ClientFrames(ServerFrames):
 
 class ServerStreams(ConnCase):
     """next_writer."""
+
+    def test_a_cut_message_ends_the_connection_in_time(self) -> None:
+        """Leaving a writer's block by an exception closes with 1011, and a timer cuts what the peer does not answer."""
+        conn, peer = self.peer(write_buffer_size=4, close_timeout=60)
+        with mock.patch.object(drain, "call_at") as call_at, self.assertRaises(ZeroDivisionError):
+            with conn.next_writer(TEXT) as writer:
+                writer.write("has begun")
+                raise ZeroDivisionError
+        self.assertEqual(peer.receive_frame().payload, b"has begun")
+        self.assertEqual(peer.receive_close()[0], 1011)
+        (_, cut) = call_at.call_args.args
+        cut()
+        self.assertEqual(conn.socket.fileno(), -1)
 
     def test_nothing_leaves_before_the_buffer_is_full(self) -> None:
         """Pieces are collected; a full buffer leaves when more comes, the rest on close."""
