@@ -149,7 +149,7 @@ class Wire:
                 self._send_close(head, payload, deadline)
             else:
                 self._transport.send(head, body, deadline, self._stall)
-                if not first & 0x8:
+                if not first & 0x8:  # only now: a first fragment that never left opens no message
                     self._message_open = not first & FIN
             return True
         except BaseException as error:

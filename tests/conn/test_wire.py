@@ -337,6 +337,13 @@ class OrderTests(Cases):
 class OpenMessageTests(Cases):
     """Rule 4: posts wait while a fragmented message is open."""
 
+    def test_a_fragment_that_never_left_opens_nothing(self):
+        """A first fragment whose deadline passed before any of it left is no open message: others may begin."""
+        wire, sock = self.scripted(room=[EAGAIN, EAGAIN])
+        self.assertRaises(WriteTimeout, wire.send, BEGIN, b"late", instant(-1))
+        self.assertTrue(wire.send(BINARY, b"whole", None))
+        self.assertEqual(frames_in(sock.sent), [data(b"whole")])
+
     def test_posts_wait_for_the_last_fragment(self):
         """A post inside a fragmented message leaves right after its last fragment; control frames pass."""
         wire, sock = self.scripted()
