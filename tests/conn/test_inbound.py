@@ -1190,13 +1190,20 @@ class ServerScripted(ConnCase):
 
     def test_nothing_waits_for_the_collector(self) -> None:
         """A connection that has ended, in whatever way, is freed as its last reference goes."""
+
+        class Broken(ScriptedSocket):
+            def _take(self, data: bytes) -> int:
+                raise ConnectionResetError(104, "reset")
+
         breach = b"\xff\xff"
         for incoming in ([], [breach], [self._frame(b"x")], [Peer(mock.Mock(), masked=not self.client).frame(8)]):
             gc.collect()
             self.addCleanup(gc.set_debug, 0)
-            conn = Conn(Transport(ScriptedSocket(incoming=list(incoming))), client=self.client)  # type: ignore[arg-type]
+            conn = Conn(Transport(Broken(incoming=list(incoming))), client=self.client)  # type: ignore[arg-type]
             with contextlib.suppress(CloseError, ProtocolError):
                 conn.receive()
+            with contextlib.suppress(CloseError, ProtocolError):
+                conn.send("x")
             conn.close_now()
             del conn
             gc.set_debug(gc.DEBUG_SAVEALL)

@@ -457,6 +457,40 @@ class LostWakeUpTests(Cases):
                     self.assertEqual(frames_in(sock.sent)[-1], came)
                     self.assertFalse(wire.frame_lock.locked())
 
+    def test_what_the_reader_leaves_as_a_writer_leaves(self):
+        """What TLS has to say is announced before the lock is tried: the holder that is just leaving sees it."""
+
+        class Answering(Transport):
+            """As under TLS: the reader has left bytes in the codec, of which `rest` does not tell."""
+
+            answer = b"an answer"
+            pending = property(lambda self: bool(self.rest or self.answer))
+
+            def flush(self):
+                answer, self.answer = self.answer, b""
+                if answer:
+                    self._offer(answer)
+                return super().flush()
+
+        sock = GatedSocket()
+        wire = self.make_wire(Answering(sock))
+        lock = wire.frame_lock
+
+        class Contended:
+            """The holder lets go, and looks, right after another thread has tried the lock."""
+
+            locked, release = lock.locked, lock.release
+
+            @staticmethod
+            def acquire(*arguments, **keywords):
+                wire.frame_lock = lock
+                wire.flush_if_needed()
+                return False
+
+        wire.frame_lock = Contended
+        wire.nudge()
+        self.assertEqual(sock.sent, b"an answer")
+
     def test_what_comes_while_one_waits_for_its_turn(self):
         """So does what found the lock taken by a thread that only waited for those before it."""
         wire, sock = self.scripted()
