@@ -712,5 +712,18 @@ class SystemCallTests(LeakChecks):
             self.assertEqual(transport.taken_by_peer(), 11)
 
 
+class PlaceTests(LeakChecks):
+    """receive_into, as far as it is not what receive does."""
+
+    def test_its_wait_is_its_own(self):
+        """It waits as long as it is told, also after a receive that was to wait for ever."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            transport = Transport(ours)
+            theirs.send(b"x")
+            self.assertEqual(transport.receive(1, None), b"x")
+            self.assertIsNone(Task(transport.receive_into, memoryview(bytearray(1)), 0.01).result())
+
+
 if __name__ == "__main__":
     unittest.main()
