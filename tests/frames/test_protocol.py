@@ -960,6 +960,15 @@ class TestPieces(ProtocolTestCase):
                 self.assertEqual(protocol.next_piece(), (BINARY, b"ab", False))
                 self.assertEqual(protocol.next_piece(), (CLOSE, (1000, ""), True))
 
+    def test_pieces_come_before_a_fault_that_follows(self):
+        """A fragment and a bad frame in one segment: the piece first, then the error."""
+        for client in ROLES:
+            protocol = Protocol(client=client, read_limit=None, compression=False)
+            protocol.receive(frame(BINARY, b"ab", to=client, fin=False) + frame(3, b"", to=client))
+            with self.subTest(client=client):
+                self.assertEqual(protocol.next_piece(), (BINARY, b"ab", False))
+                self.assertRaises(ProtocolError, protocol.next_piece)
+
     def test_pieces_received_in_place(self):
         """Taking pieces while a large frame is received in place gives every byte once."""
         message = self.random.randbytes(1 << 20)
