@@ -230,7 +230,7 @@ class TLSTransport(Transport):
             raise
 
     def flush(self) -> bool:
-        if not super().flush():
+        if not super().flush():  # first: `_offer` is for when there is no rest, and would put its own in place of it
             return False
         try:
             with self._codec:

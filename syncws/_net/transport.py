@@ -280,6 +280,7 @@ class Transport:
         progress = Progress(self, stall)
         while not done():
             now = time.monotonic()
+            # Before the stall: a deadline that passes costs the caller a message, and a stall the connection.
             if deadline is not None and now >= deadline:
                 raise WriteTimeout("the write deadline passed before the peer took the message")
             progress.check(now)
@@ -313,9 +314,8 @@ class Transport:
     def close(self) -> None:
         """Give the file descriptor back. Only when no other thread is receiving or sending. Idempotent."""
         with self._ending, contextlib.suppress(OSError):
-            self._closed = (
-                True  # first: a close that an interrupt ends in the middle must not be followed by a shutdown
-            )
+            # Before the close: no shutdown may follow one that an interrupt ends in the middle.
+            self._closed = True
             self.socket.close()
 
     @property

@@ -54,6 +54,14 @@ class AttemptTests(LeakChecks):
             attempt.stop()
             self.assertEqual(woken, [1] if stop_inside else [])
 
+    def test_nothing_is_woken_after_a_failure(self) -> None:
+        """What was to be woken may be closed once the block has failed: a stop() that comes then leaves it alone."""
+        attempt, woken = Attempt(None), []
+        with self.assertRaises(ConnectionRefusedError), attempt.interruptible(lambda: woken.append(1)):
+            raise ConnectionRefusedError
+        attempt.stop()
+        self.assertEqual(woken, [])
+
     def test_what_wakes_finds_it_stopped(self) -> None:
         """Whoever is woken looks whether it was stopped, so that is true before the wake-up."""
         attempt, seen = Attempt(None), []

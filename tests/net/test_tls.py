@@ -16,10 +16,12 @@ from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
 from syncws._net.waits import wait_for
 from syncws.errors import WriteTimeout
-from syncws.testing import await_, socketpair
+from syncws.testing import ScriptedSocket, await_, socketpair
 from tests.certificates import contexts
 from tests.net.cases import FULL, SMALL, TLSCases, fill, instant, read_all, read_plain
-from tests.tasks import Task
+from tests.tasks import PATIENCE, Task
+
+EAGAIN = BlockingIOError(errno.EAGAIN, "no room")
 
 
 def hello(client):
@@ -85,6 +87,13 @@ class ReadingTests(TLSCases):
         client.socket.shutdown(socket.SHUT_WR)
         self.assertEqual(server.receive(100, 5.0), b"")
         self.assertEqual(server.receive_into(memoryview(bytearray(9)), None), 0)
+
+    def test_end_in_no_time(self):
+        """The receive that finds the end of TCP gives it, also one that must not wait for more."""
+        server, client = self.agreed()
+        client.socket.shutdown(socket.SHUT_WR)
+        self.assertTrue(wait_for(server.socket, PATIENCE, write=False))
+        self.assertEqual(server.receive(100, 0.0), b"")
 
     def test_end_in_a_record(self):
         """So is one that is cut in the middle of a record."""
@@ -328,6 +337,19 @@ class WritingTests(TLSCases):
         read_all(client.socket, filler)
         self.assertTrue(await_(server.flush))
         self.assertEqual(self.receive_all(client, 13), b"answeranother")
+
+    def test_readers_ciphertext_after_a_rest(self):
+        """Ciphertext that reading has made while a rest waits leaves after that rest, of which nothing is lost."""
+        server, client = self.agreed()
+        sock, server.socket = server.socket, ScriptedSocket(room=[EAGAIN, EAGAIN])
+        self.addCleanup(server.socket.close)
+        server.take(b"the rest, ")
+        with server._codec:
+            server.ssl_object.write(b"and an answer")
+        self.assertFalse(server.flush())
+        self.assertTrue(server.flush())
+        sock.sendall(server.socket.sent)
+        self.assertEqual(self.receive_all(client, 23), b"the rest, and an answer")
 
 
 class PollReadingTests(ReadingTests):

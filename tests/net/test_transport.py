@@ -627,12 +627,13 @@ class SystemCallTests(LeakChecks):
                 self.assertFalse(transport.pending)
 
     def test_large_payload_is_not_copied(self):
-        """What is left of a large payload is a view of it."""
+        """What is left of a large payload is a view of it, with a header before it or without."""
         payload = bytes(100_000)
-        transport, _ = self.scripted(room=[1000, EAGAIN, EAGAIN])
-        with self.assertRaises(WriteTimeout):
-            transport.send(b"header", payload, deadline=instant(-1))
-        self.assertIs(transport.rest.obj, payload)
+        for buffers in ((payload,), (b"header", payload)):
+            transport, _ = self.scripted(room=[1000, EAGAIN, EAGAIN])
+            with self.assertRaises(WriteTimeout):
+                transport.send(*buffers, deadline=instant(-1))
+            self.assertIs(transport.rest.obj, payload)
 
     def test_rest_goes_first(self):
         """Nothing passes the rest of a frame cut short: not send, not try_send."""
@@ -653,6 +654,50 @@ class SystemCallTests(LeakChecks):
         self.assertFalse(transport.flush())
         self.assertTrue(transport.flush())
         self.assertEqual(sock.sent, b"taken")
+
+    def test_all_that_left_is_counted(self):
+        """What the kernel took counts, whichever call gave it: send, try_send, and each part of a rest."""
+        with mock.patch.object(transport_module, "fcntl", None):  # the kernel's count is all that there is
+            transport, _ = self.scripted(room=[5, 3, 2, EAGAIN])
+            transport.send(b"whole")
+            self.assertEqual(transport.taken_by_peer(), 5)
+            self.assertTrue(transport.try_send(b"cut short"))
+            self.assertFalse(transport.flush())
+            self.assertEqual(transport.taken_by_peer(), 10)
+            self.assertTrue(transport.flush())
+            self.assertEqual(transport.taken_by_peer(), 14)
+
+    def stuck_send(self, *instants, **limits):
+        """Send while there is no room, by a clock that shows these instants; the error, and how often it waited."""
+        transport, _ = self.scripted(room=[EAGAIN] * 9)
+        clock = mock.Mock(monotonic=mock.Mock(side_effect=instants))
+        with (
+            mock.patch.object(transport_module, "fcntl", None),
+            mock.patch.object(transport_module, "time", clock),
+            mock.patch.object(transport_module, "wait_for") as wait,
+            self.assertRaises(OSError) as caught,
+        ):
+            transport.send(b"stuck", **limits)
+        return caught.exception, wait.call_count
+
+    def test_both_limits_are_over(self):
+        """Where a look finds both limits over it is the caller's that counts, after which the connection lives on."""
+        error, _ = self.stuck_send(0.0, 100.0, deadline=50.0, stall=10.0)
+        self.assertIsInstance(error, WriteTimeout)
+
+    def test_a_stall_is_not_waited_for_again(self):
+        """The look that finds that nothing has moved for too long ends the send: the next wait might take as long."""
+        error, waits = self.stuck_send(0.0, 100.0, stall=10.0)
+        self.assertEqual((error.errno, waits), (errno.ETIMEDOUT, 1))
+
+    def test_interrupted_close(self):
+        """After a close that an interrupt ends in the middle nothing is shut down: the fd may be another socket's."""
+        transport, sock = self.scripted()
+        with mock.patch.object(sock, "close", side_effect=KeyboardInterrupt), self.assertRaises(KeyboardInterrupt):
+            transport.close()
+        self.assertTrue(transport.closed)
+        transport.shutdown()
+        self.assertEqual(sock.calls, [])
 
     def test_empty_frame(self):
         """Sending nothing succeeds, also where there is no room."""
@@ -697,6 +742,21 @@ class SystemCallTests(LeakChecks):
         transport, _ = self.scripted(EAGAIN, EAGAIN, EAGAIN, EAGAIN, kernel_waits=False)
         self.assertIsNone(transport.receive(10, 5.0))
         self.assertIsNone(transport.receive_into(memoryview(bytearray(9)), 5.0))
+
+    def test_what_came_during_a_wait(self):
+        """With poll, what comes while a receive waits is what it gives."""
+        for receive, came in (
+            (lambda transport: transport.receive(9, 5.0), b"x"),
+            (lambda transport: transport.receive_into(memoryview(bytearray(9)), 5.0), 1),
+        ):
+            transport, sock = self.scripted(EAGAIN, kernel_waits=False)
+
+            def wait(*arguments, sock=sock, **keywords):
+                sock.incoming.append(b"x")
+                return True
+
+            with mock.patch.object(transport_module, "wait_for", wait):
+                self.assertEqual(receive(transport), came)
 
     def test_platforms(self):
         """Without sendmsg buffers are joined, without poll select waits, without ioctl the kernel's count serves."""
