@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import Any, Literal, Protocol, Self, overload
+from typing import Literal, Protocol, overload
 
 
 class MessageType(IntEnum):
@@ -156,15 +156,8 @@ class ConnectionClosed(WebSocketError):
     raise makes an exception of its own, since two threads may raise at the same moment.
     """
 
-    # The connection whose end this is; None if no connection has raised it. A slot, so that pickles and copies lack it.
-    __slots__ = ("_owner",)
-
-    _owner: object
-
-    def __new__(cls, *args: Any, **keywords: Any) -> Self:
-        made = super().__new__(cls, *args, **keywords)
-        made._owner = None
-        return made
+    # Marks the connection whose end this is; None if no connection has raised it. A pickle has None.
+    _owner: object = None
 
 
 class CloseError(ConnectionClosed):

@@ -38,7 +38,7 @@ def assert_same_end(test: unittest.TestCase, one: BaseException | None, other: B
     test.assertIsNot(one, other)
     assert one is not None and other is not None
     test.assertEqual((type(one), one.args, str(one)), (type(other), other.args, str(other)))
-    test.assertIs(one.__cause__, other.__cause__)
+    test.assertEqual(repr(one.__cause__), repr(other.__cause__))
 
 
 class Task(threading.Thread):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _E = TypeVar("_E", bound=BaseException)
+
+#: Set in `type.__flags__` of classes that Python code makes (Py_TPFLAGS_HEAPTYPE); not of Python's own exceptions.
+_HEAP_TYPE = 1 << 9
 
 
 def copy_of(error: _E) -> _E:
     """A copy of an exception that was raised before, to be raised now; without the traceback.
 
     Two threads that raise one object mix their tracebacks in it, and without the GIL they crash Python. The copy has
-    the class, the arguments, the attributes and the chained exceptions. An exception that cannot be copied, such as one
-    whose class makes no second instance, is returned as it is.
+    the class, the arguments, the attributes and the chained exceptions; no code of the exception's class is run for it.
+    An exception that cannot be copied, such as one whose class refuses attributes, is returned as it is.
     """
     try:
         made = _copy(error)
@@ -25,10 +27,13 @@ def copy_of(error: _E) -> _E:
 
 
 def _copy(error: _E) -> _E:
-    try:
-        return copy.copy(error).with_traceback(None)
-    except Exception:  # a class whose __init__ takes other arguments than it passes on
-        made = type(error).__new__(type(error), *error.args)
-        made.args = error.args
-        vars(made).update(vars(error))
-        return made
+    """Not copy.copy: that calls the class with `args`, which an __init__ of the application may take for others."""
+    kind = type(error)
+    builtin: Any = next(each for each in kind.__mro__ if not each.__flags__ & _HEAP_TYPE)
+    _, arguments, *state = builtin.__reduce__(error)  # with what args lacks, such as the file name of an OSError
+    made: _E = builtin.__new__(kind, *arguments)
+    builtin.__init__(made, *arguments)
+    if state and state[0]:
+        made.__setstate__(state[0])  # the attributes, and those of an ImportError
+    made.args = error.args
+    return made

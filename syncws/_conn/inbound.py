@@ -305,6 +305,8 @@ class Inbound:
             except ProtocolError as error:
                 # Not of a handler: that may be the end of another connection.
                 self._refuse_peer(error)
+                event = None
+            if event is None:  # not inside the except block, where the breach would be told twice
                 self._life.raise_end()
             kind = event[0]
             if kind is TEXT or kind is BINARY:
@@ -428,7 +430,7 @@ class Inbound:
 
     def _peer_closed(self, code: int, reason: str) -> None:
         with self._life.lock:
-            self._life.closings.append(("received", code, reason))
+            self._life.closings += (("received", code, reason),)
         try:
             self._call(self.close_handler or ignore, code, reason)
         finally:

@@ -32,6 +32,7 @@ import threading
 from enum import IntEnum
 from typing import Generic, NoReturn, TypeVar
 
+from .._base.copies import copy_of
 from ..errors import CloseCode, CloseError, CloseSentError, Closing, ConnectionClosed, WriteTimeout
 
 
@@ -63,26 +64,38 @@ class End(Generic[_E]):
     Immutable, so for any thread.
     """
 
-    __slots__ = ("_args", "_cause", "_fields", "_kind", "_owner")
+    __slots__ = ("_args", "_cause", "_fields", "_kind")
 
     def __init__(self, error: _E, owner: object) -> None:
         self._kind = type(error)
         self._args = error.args
         self._fields = dict(vars(error))
-        self._cause = error.__cause__
-        self._owner = owner
+        if isinstance(error, ConnectionClosed):
+            self._fields["_owner"] = owner
+        # A copy, without the traceback: its frames know the connection, which would wait for the collector.
+        self._cause = None if error.__cause__ is None else copy_of(error.__cause__)
 
     def exception(self) -> _E:
         """A new exception that says why, with the cause chained."""
         error = self._kind(*self._args)
         vars(error).update(self._fields)
-        error.__cause__ = self._cause
-        if isinstance(error, ConnectionClosed):
-            error._owner = self._owner
+        if self._cause is not None:  # else the assignment would hide what was being handled when it is raised
+            error.__cause__ = self._cause
         return error
 
     def __repr__(self) -> str:
         return f"<End {self.exception()!r}>"
+
+
+class Owner:
+    """Marks the exceptions that one connection raises as its own. It refers to nothing, so that an exception which
+    somebody keeps does not keep the connection; a pickle of one has None in its place.
+    """
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
 
 
 class Life:
@@ -94,11 +107,9 @@ class Life:
     or lock at the latest. That holds without the GIL too.
     """
 
-    __slots__ = ("closings", "end", "lock", "refusal", "state")
+    __slots__ = ("_owner", "closings", "end", "lock", "refusal", "state")
 
     def __init__(self) -> None:
-        # It also marks what this connection raises as its own: an object that refers to nothing, so that an exception
-        # which somebody keeps does not keep the connection.
         self.lock = threading.Lock()
         self.state = State.OPEN
         #: What reads raise; None before OVER.
@@ -106,7 +117,8 @@ class Life:
         #: What writes raise; None while OPEN, and only then.
         self.refusal: End[ConnectionClosed | WriteTimeout] | None = None
         #: Who closed with what, in order.
-        self.closings: list[Closing] = []
+        self.closings: tuple[Closing, ...] = ()
+        self._owner: Owner | None = None  # made for the first exception
 
     # Steps: the caller holds the lock. The reason is stored before the state, since both are read without it: whoever
     # sees the state finds the reason.
@@ -116,7 +128,7 @@ class Life:
         assert self.lock.locked()
         if self.state is not State.OPEN:
             return False
-        self.refusal = End(CloseSentError(), self.lock)
+        self.refusal = End(CloseSentError(), self._mark())
         self.state = State.CLOSING
         return True
 
@@ -124,14 +136,14 @@ class Life:
         """Our close has left: CLOSE_SENT, unless the connection is further on already."""
         assert self.lock.locked()
         if self.refusal is None:
-            self.refusal = End(CloseSentError(), self.lock)
+            self.refusal = End(CloseSentError(), self._mark())
         self._step(State.CLOSE_SENT)
 
     def lose_writes(self, why: ConnectionClosed | WriteTimeout) -> None:
         """Nothing can be written any more: WRITE_LOST, unless the connection is further on already."""
         assert self.lock.locked()
         if self.state < State.WRITE_LOST:
-            self.refusal = End(why, self.lock)
+            self.refusal = End(why, self._mark())
             self.state = State.WRITE_LOST
 
     def finish(self, end: ConnectionClosed) -> bool:
@@ -139,7 +151,7 @@ class Life:
         assert self.lock.locked()
         if self.end is not None:
             return False
-        self.refusal = self.end = End(end, self.lock)
+        self.refusal = self.end = End(end, self._mark())
         self._step(State.OVER)
         return True
 
@@ -161,6 +173,10 @@ class Life:
     def _step(self, state: State) -> None:
         if state > self.state:
             self.state = state
+
+    def _mark(self) -> Owner:
+        self._owner = self._owner or Owner()
+        return self._owner
 
     # Questions: for any thread, without the lock
 
@@ -185,7 +201,7 @@ class Life:
 
     def is_own(self, error: BaseException) -> bool:
         """Whether a read or a write of this connection raised this error to say that it is over, and not another's."""
-        return isinstance(error, ConnectionClosed) and error._owner is self.lock
+        return isinstance(error, ConnectionClosed) and self._owner is not None and error._owner is self._owner
 
     def vanished(self, reason: str, cause: BaseException | None = None) -> CloseError:
         """The end of a connection whose peer did not close: 1006, with the story so far."""

@@ -368,7 +368,7 @@ class Wire:
         except WriteTimeout:
             if not self._transport.torn:
                 with self._life.lock:
-                    self._life.closings.remove(closing)
+                    self._life.closings = tuple(each for each in self._life.closings if each is not closing)
             raise
         with self._life.lock:
             self._end_writing()
@@ -377,7 +377,7 @@ class Wire:
         """Tell our close before it leaves: the peer's answer may be read before the system's call returns."""
         assert self._life.lock.locked()
         closing: Closing = ("sent", *parse_close_payload(payload))
-        self._life.closings.append(closing)
+        self._life.closings += (closing,)
         return closing
 
     def _end_writing(self) -> None:

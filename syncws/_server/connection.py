@@ -184,6 +184,7 @@ class Connection:
                 _send(http, self._failed(exc))
             elif not isinstance(exc, HandshakeError):  # else: the 101 could not be sent, and the Upgrader said so
                 _log.exception("%s: the handler raised", self)
+            exc.__traceback__ = None  # a handler that keeps exc in a variable makes a cycle with its frame
         else:
             if self._conn is not None:
                 if result is not None:

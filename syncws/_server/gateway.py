@@ -95,7 +95,8 @@ class Gateway:
             elif raised is not None and not isinstance(raised, HandshakeError):  # the Upgrader has logged a failed 101
                 _log.error("%s: the application raised", who, exc_info=raised)
         finally:
-            raised = None  # else it and this frame, which is in its traceback, would be a cycle
+            if raised is not None:
+                raised.__traceback__ = None  # its frames have it in a variable, this one and maybe the handler's
             _break_circles(request)
 
     def answer(self, http: HTTPConnection, request: Request, who: object) -> None:

@@ -78,6 +78,8 @@ class Conversation:
 
     def _free(self) -> None:
         """Drop what refers in circles, so that nothing is left to the garbage collector."""
+        if self._raised is not None:
+            self._raised.__traceback__ = None  # a handler that keeps it in a variable makes a cycle with its frame
         self._conn = self._raised = None
         self._request.on_upgrade = self._request.refusal = self._request.conn = None
 

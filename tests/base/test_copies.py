@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unittest
 
 from syncws._base.copies import copy_of
@@ -15,6 +16,17 @@ class Strange(Exception):
         self.code = code
 
 
+class Defaulted(Exception):
+    """Its __init__ takes its message for something else when it is called with args alone."""
+
+    calls = 0
+
+    def __init__(self, code: int, message: str = "failed") -> None:
+        super().__init__(message)
+        self.code = code
+        type(self).calls += 1
+
+
 class Only(Exception):
     """Makes one instance and no second one."""
 
@@ -25,6 +37,13 @@ class Only(Exception):
             raise RuntimeError("there is one")
         cls.made = True
         return super().__new__(cls, *args)
+
+
+class Sealed(Exception):
+    """Refuses attributes."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
 
 
 class CopyTests(unittest.TestCase):
@@ -68,7 +87,26 @@ class CopyTests(unittest.TestCase):
             self.assertFalse(error.__suppress_context__)
             self.assert_copied(error)
 
+    def test_no_code_of_the_class_is_run(self) -> None:
+        """An __init__ that would take the arguments for others, or a __new__ that refuses, is not called."""
+        error = Defaulted(4001, "no seat left")
+        self.assert_copied(self.raised(error))
+        self.assertEqual((str(copy_of(error)), Defaulted.calls), ("no seat left", 1))
+        self.assert_copied(self.raised(Only("one")))
+
+    def test_python_s_own_attributes(self) -> None:
+        """What an OSError, an ImportError or a SyntaxError knows beside its arguments is copied too."""
+        try:
+            os.unlink("/no/such/file")
+        except OSError as error:
+            made = copy_of(error)
+            self.assertEqual((made.filename, made.errno, str(made)), (error.filename, error.errno, str(error)))
+        named = copy_of(ImportError("no", name="a", path="b"))
+        self.assertEqual((named.name, named.path, str(named)), ("a", "b", "no"))
+        at = copy_of(SyntaxError("bad", ("file", 3, 1, "x", 3, 2)))
+        self.assertEqual((at.filename, at.lineno, at.msg), ("file", 3, "bad"))
+
     def test_one_that_cannot_be_copied(self) -> None:
-        """Of a class that makes one instance only, the original is raised."""
-        error = Only("one")
+        """Of a class that refuses attributes, the original is raised."""
+        error = Sealed("one")
         self.assertIs(copy_of(error), error)

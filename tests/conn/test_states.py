@@ -10,6 +10,7 @@ import unittest
 from collections.abc import Callable
 
 from syncws import CloseError, CloseSentError, ConnectionClosed, ProtocolError, ReadLimitError, WriteTimeout
+from syncws._base.copies import copy_of
 from syncws._conn.states import End, Life, State
 from tests.tasks import Task, assert_same_end
 
@@ -126,7 +127,7 @@ class StateTests(unittest.TestCase):
     def test_vanished(self) -> None:
         """A peer that left without a close is 1006, with the story so far and the cause."""
         life = Life()
-        life.closings.append(("sent", 1000, ""))
+        life.closings += (("sent", 1000, ""),)
         cause = OSError(32, "Broken pipe")
         end = life.vanished("gone", cause)
         self.assertEqual(str(end), "sent 1000 (normal closure); then 1006 (abnormal closure): gone")
@@ -178,7 +179,7 @@ class EndTests(unittest.TestCase):
                 first, second = end.exception(), end.exception()
                 assert_same_end(self, first, second)
                 assert_same_end(self, first, error)
-                self.assertEqual(vars(first), vars(error))
+                self.assertEqual({**vars(first), "_owner": None}, {**vars(error), "_owner": None})
                 self.assertIn(repr(error), repr(end))
 
     def test_raised_by_many_threads(self) -> None:
@@ -227,10 +228,50 @@ class EndTests(unittest.TestCase):
             self.assertFalse(one.is_own(error))
 
     def test_pickles_and_copies(self) -> None:
-        """A pickle and a copy of an end are the same exception, and no connection's own."""
+        """A copy of what was raised is the connection's own as well; a pickle is nobody's."""
         life = after("finish")
         assert life.end is not None
         error = life.end.exception()
-        for made in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        for made in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy_of(error)):
             assert_same_end(self, made, error)
-            self.assertFalse(life.is_own(made))
+        self.assertEqual([life.is_own(copy.copy(error)), life.is_own(copy_of(error))], [True, True])
+        unpickled = pickle.loads(pickle.dumps(error))
+        self.assertFalse(life.is_own(unpickled))
+        self.assertFalse(Life().is_own(unpickled))
+
+    def test_context(self) -> None:
+        """What was being handled when an end was raised is shown, unless the end has a cause of its own."""
+        for cause in (None, OSError(32, "Broken pipe")):
+            life = Life()
+            end = CloseError(1006, "gone")
+            end.__cause__ = cause
+            with life.lock:
+                life.finish(end)
+            try:
+                try:
+                    raise KeyError("handled")
+                except KeyError:
+                    life.check_readable()
+            except CloseError as error:
+                self.assertIsInstance(error.__context__, KeyError)
+                self.assertEqual((error.__suppress_context__, repr(error.__cause__)), (cause is not None, repr(cause)))
+
+    def test_the_cause_holds_no_frames(self) -> None:
+        """The cause of an end is kept without its traceback, whose frames would keep the connection."""
+        life = Life()
+        try:
+            raise OSError(104, "Connection reset by peer")
+        except OSError as error:
+            with life.lock:
+                lost = CloseError(1006, str(error))
+                lost.__cause__ = error
+                life.finish(lost)
+        assert life.end is not None
+        cause = life.end.exception().__cause__
+        assert cause is not None
+        self.assertEqual((str(cause), cause.__traceback__), ("[Errno 104] Connection reset by peer", None))
+
+    def test_combined_with_a_class_of_python(self) -> None:
+        """An application may derive a class of its own from an end and from one of Python's exceptions."""
+        both = type("Gone", (ConnectionClosed, ConnectionError), {})
+        self.assertIsInstance(both("x"), OSError)

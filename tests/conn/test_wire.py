@@ -201,7 +201,7 @@ class WhatWaitsTests(Cases):
         wire.flush_soon()
         wire.queue_close(format_close_message(1002))
         self.assertEqual(frames_in(sock.sent), [closing()])
-        self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
+        self.assertEqual(wire._life.closings, (("sent", 1000, "bye"),))
 
     def test_queue_is_counted(self):
         """queued tells how many messages and bytes wait."""
@@ -818,7 +818,7 @@ class DeadlineTests(Cases):
         wire.queue_close(BYE)
         self.assertIsNot(wire._life.state, State.OPEN)
         self.assertEqual(len(sock.sent), 3)
-        self.assertEqual(wire._life.closings, [])
+        self.assertEqual(wire._life.closings, ())
         wire.flush(instant(1), finish=True)  # all that is left to do
         self.assertEqual(sock.calls[-1], "shutdown")
 
@@ -925,7 +925,7 @@ class ClosingTests(Cases):
         writer.result()
         wire.flush_soon()
         self.assertEqual(frames_in(sock.sent)[1:], [closing()])
-        self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
+        self.assertEqual(wire._life.closings, (("sent", 1000, "bye"),))
 
     def test_a_close_is_on_record_before_it_leaves(self):
         """Our close is on record before the system call that sends it: the answer may come before that returns."""
@@ -934,10 +934,10 @@ class ClosingTests(Cases):
             sock.stop_next = True
             task = Task(close, wire)
             self.assertTrue(sock.inside.wait(10))
-            self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
+            self.assertEqual(wire._life.closings, (("sent", 1000, "bye"),))
             sock.go_on.set()
             task.result()
-            self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
+            self.assertEqual(wire._life.closings, (("sent", 1000, "bye"),))
 
     def test_a_close_that_did_not_leave(self):
         """A close whose deadline passes before a byte of it has left is on no record, and can be sent later."""
@@ -945,11 +945,11 @@ class ClosingTests(Cases):
         with self.assertRaises(WriteTimeout):
             wire.send(CLOSE, BYE, instant(-1))
         sock.room.clear()
-        self.assertEqual(wire._life.closings, [])
+        self.assertEqual(wire._life.closings, ())
         self.assertIs(wire._life.state, State.OPEN)
         wire.send(CLOSE, BYE, None)
         self.assertEqual(frames_in(sock.sent), [closing()])
-        self.assertEqual(wire._life.closings, [("sent", 1000, "bye")])
+        self.assertEqual(wire._life.closings, (("sent", 1000, "bye"),))
 
     def test_close_waits_for_a_stuck_writer(self):
         """A close that comes while another thread is stuck in a write leaves when that write is done."""
@@ -957,7 +957,7 @@ class ClosingTests(Cases):
         writer = Task(wire.send, BINARY, LARGE, None)
         self.assertTrue(await_(lambda: wire._transport.pending))
         wire.queue_close(BYE)
-        self.assertEqual(wire._life.closings, [])
+        self.assertEqual(wire._life.closings, ())
         self.expect(peer, data(LARGE), closing())
         writer.result()
 
@@ -1049,7 +1049,7 @@ class FailureTests(Cases):
             with self.assertRaises(CloseError) as caught:
                 call(wire)
             self.assertEqual(caught.exception.code, CloseCode.ABNORMAL_CLOSURE)
-            self.assertIs(caught.exception.__cause__, self.BROKEN)
+            self.assertEqual(repr(caught.exception.__cause__), repr(self.BROKEN))
             for again in (
                 lambda wire=wire: wire.post(frame(b"y")),
                 lambda wire=wire: wire.ping(b"y"),
@@ -1067,7 +1067,7 @@ class FailureTests(Cases):
             call(wire)
             with self.assertRaises(CloseError) as caught:
                 wire.send(BINARY, b"x", None)
-            self.assertIs(caught.exception.__cause__, self.BROKEN)
+            self.assertEqual(repr(caught.exception.__cause__), repr(self.BROKEN))
 
     def test_stored_end_keeps_its_cause(self):
         """A connection that was over already stays over for the same reason: a broken socket adds nothing to it."""
@@ -1125,7 +1125,7 @@ class FailureTests(Cases):
             self.assertFalse(wire.frame_lock.locked())
             with self.assertRaises(CloseError) as caught:
                 wire.send(BINARY, b"y", None)
-            self.assertIs(caught.exception.__cause__, interrupt)
+            self.assertEqual(repr(caught.exception.__cause__), repr(interrupt))
             wire.flush_soon()
             self.assertEqual(sock.sent, b"")
 
@@ -1139,7 +1139,7 @@ class FailureTests(Cases):
         self.assertFalse(wire.frame_lock.locked())
         with self.assertRaises(CloseError) as caught:
             wire.send(BINARY, b"y", None)
-        self.assertIs(caught.exception.__cause__, interrupt)
+        self.assertEqual(repr(caught.exception.__cause__), repr(interrupt))
         self.assertEqual(len(sock.sent), 3)
 
     def test_interrupt_of_a_half_close(self):
@@ -1193,7 +1193,7 @@ class ToManyTests(Cases):
         self.assertEqual([bytes(sock.sent) for sock in socks], [frame(b"x"), b"", frame(b"x")])
         with self.assertRaises(CloseError) as caught:
             wires[1].post(frame(b"y"))
-        self.assertIs(caught.exception.__cause__, reset)
+        self.assertEqual(repr(caught.exception.__cause__), repr(reset))
         self.assertEqual(post_to_wires(wires, frame(b"z")), [1])
 
     def test_an_interrupt(self):
@@ -1205,7 +1205,7 @@ class ToManyTests(Cases):
         self.assertFalse(wire.frame_lock.locked())
         with self.assertRaises(CloseError) as caught:
             wire.post(frame(b"y"))
-        self.assertIs(caught.exception.__cause__, interrupt)
+        self.assertEqual(repr(caught.exception.__cause__), repr(interrupt))
 
 
 class CallCountTests(Cases):
@@ -1282,7 +1282,7 @@ class Stress:
         self.wire.flush(instant(30), finish=True)
         seen, closes = reader.result(60)
         self.case.assertEqual(closes, 1)
-        self.case.assertEqual(self.wire._life.closings, [("sent", 1000, "bye")])
+        self.case.assertEqual(self.wire._life.closings, (("sent", 1000, "bye"),))
         self.case.assertEqual(seen, self.accepted)
         self.case.assertEqual(self.wire.queued, (0, 0))
 

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import socket
+import struct
 import threading
 import time
 import unittest
@@ -22,7 +23,7 @@ from syncws._server import connection as connection_module
 from syncws._server.connection import Connection
 from syncws._server.roster import Roster
 from syncws._server.server import Server
-from syncws.errors import CloseError, HandshakeError, ReadLimitError, ReadTimeout
+from syncws.errors import CloseError, ConnectionClosed, HandshakeError, ReadLimitError, ReadTimeout
 from syncws.testing import Peer, await_
 from tests import certificates
 from tests.server.cases import GET, TEXT, UPGRADE, WAIT, ServerTestCase, echo, hello, upgrader
@@ -342,17 +343,33 @@ class OutcomeTests(ServerTestCase):
             for _ in conn:
                 pass
 
-        ends: list[Callable[[Peer], object]] = [Peer.close, lambda peer: peer.send(b"\xff\xff"), lambda peer: None]
+        def keeping(conn: Conn) -> None:
+            made.append(weakref.ref(conn))
+            try:
+                while True:
+                    conn.receive()
+            except ConnectionClosed as error:
+                kept = error
+                raise kept from None
+
+        def breach(peer: Peer) -> None:
+            peer.send(b"\xff\xff")
+
+        def reset(peer: Peer) -> None:
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.socket.close()
+
+        ends: list[Callable[[Peer], object]] = [Peer.close, breach, reset, lambda peer: None]
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
-        for handler in (reading, iterating):
+        for handler in (reading, iterating, keeping):
             for end in ends:
                 with self.serving(lambda request: handler(upgrader.upgrade(request))) as server:  # noqa: B023
                     with self.client(server) as client:
                         end(client.upgrade())
                 self.assertTrue(await_(lambda: made[-1]() is None))
-        self.assertEqual(len(made), 6)
+        self.assertEqual(len(made), 12)
 
     def test_return(self) -> None:
         """A handler that returns is done: 1000."""
