@@ -291,8 +291,10 @@ def _applied(change: _Change, tree: ast.Module) -> str:
 
 
 def _text(statement: ast.stmt) -> str:
-    """A statement on one line; of one that holds several others only its head."""
-    head, *inner = [line.strip() for line in ast.unparse(statement).splitlines()]
+    """A statement on one line; of one that holds several others only its head. With one kind of quotes, as Pythons
+    differ in which they write around strings.
+    """
+    head, *inner = [line.strip() for line in ast.unparse(statement).replace('"', "'").splitlines()]
     if not isinstance(statement, _COMPOUND):
         return _cut(" ".join([head, *inner]))
     return _cut(f"{head} {inner[0]}" if len(inner) == 1 else f"{head} ...")
