@@ -23,7 +23,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Unpack
 
-from .._base.options import check_timeout
+from .._base.options import check_integer, check_timeout
 from .._conn.conn import Conn
 from .._http.headers import Headers, HeaderSource
 from .._http.url import parse_server_url
@@ -261,8 +261,7 @@ def reconnect(
         check_timeout(name, value)
     if max_delay < min_delay:
         raise ValueError(f"max_delay ({max_delay:g} s) is less than min_delay ({min_delay:g} s)")
-    if not (attempts is None or (isinstance(attempts, int) and attempts >= 1)):
-        raise ValueError(f"attempts must be an integer of at least 1, or None for any number, not {attempts!r}")
+    check_integer("attempts", attempts, 1, none="any number")
     check_timeout("timeout", timeout)
     dialer = dialer or Dialer(**options)
     if not callable(headers):
