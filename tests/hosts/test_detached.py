@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from syncws.errors import PING, TEXT
 from syncws.testing import LeakChecks, Peer, await_
 from tests.partners import heavy
+from tests.runner.marks import alone
 
 from . import servers
 from .servers import PATIENCE, Host, Setup, cpu_seconds, raise_descriptor_limit
@@ -47,6 +48,7 @@ def note(figure: str) -> None:
 
 
 @heavy
+@alone("gunicorn kills a worker that it has not heard of for 5 s, and here thousands of threads end at once")
 class ThousandsTests(LeakChecks):
     """Many connections, few threads."""
 
@@ -112,6 +114,7 @@ class ThousandsTests(LeakChecks):
 
 
 @heavy
+@alone("it measures the processor time of servers at rest")
 class RestTests(LeakChecks):
     """Servers that have silent connections, and nothing to do."""
 
