@@ -423,17 +423,13 @@ class Wire:
         return done
 
     def _try_post(self, frame: bytes) -> bool:
-        if self._life.refusal is not None:
-            raise self._life.refusal.exception()
+        self._life.check_writable()
         if self._look_again or self._message_open:
             return False
         try:
-            taken = self._transport.try_send(frame)
+            return self._transport.try_send(frame)  # its rest goes to the drain thread when the lock is let go (rule 5)
         except BaseException as error:
             self._raise_failure(error)
-        if self._transport.pending:
-            drain.watch(self._transport.fileno(), self._continue)
-        return taken
 
     def _can_leave(self) -> bool:
         """A hint, read without locks: whether the holder of the frame lock would find something to do."""
