@@ -2,7 +2,7 @@
 
 Floor 0: every folder may import it; it imports nothing of syncws.
 
-* `copies`: raises an exception that was kept.
+* `copies`: raises an exception that was kept, and lets one go.
 * `options`: what can be set on a connection, and the checks of options that several classes share.
 * `version`: the one place where the version is written.
 * `green`: whether gevent or eventlet has patched this process.

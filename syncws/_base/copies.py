@@ -1,4 +1,4 @@
-"""Raising an exception that was kept: as a copy, since one object that two threads raise is not safe."""
+"""Exceptions that are kept: raised as a copy, since one object that two threads raise is not safe; and let go."""
 
 from __future__ import annotations
 
@@ -37,3 +37,19 @@ def _copy(error: _E) -> _E:
         made.__setstate__(state[0])  # the attributes, and those of an ImportError
     made.args = error.args
     return made
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop the tracebacks of an exception that was dealt with, and of those that are chained to it.
+
+    A handler that keeps the exception in a variable makes a cycle with its frame, and what the frame knows, such as the
+    connection, would wait for the garbage collector. The frames that a chained exception passed know that frame too.
+    """
+    waiting, seen = [error], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = None
+        waiting += [chained for chained in (each.__cause__, each.__context__) if chained is not None]

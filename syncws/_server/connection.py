@@ -19,6 +19,7 @@ import threading
 import time
 from contextlib import suppress
 
+from .._base.copies import forget_frames
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.http11 import HTTPConnection
@@ -184,7 +185,7 @@ class Connection:
                 _send(http, self._failed(exc))
             elif not isinstance(exc, HandshakeError):  # else: the 101 could not be sent, and the Upgrader said so
                 _log.exception("%s: the handler raised", self)
-            exc.__traceback__ = None  # a handler that keeps exc in a variable makes a cycle with its frame
+            forget_frames(exc)
         else:
             if self._conn is not None:
                 if result is not None:

@@ -32,6 +32,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import FileWrapper
 
+from .._base.copies import forget_frames
 from .._base.version import __version__
 from .._base.worker import in_worker
 from .._conn.outcome import end_handled
@@ -96,7 +97,7 @@ class Gateway:
                 _log.error("%s: the application raised", who, exc_info=raised)
         finally:
             if raised is not None:
-                raised.__traceback__ = None  # its frames have it in a variable, this one and maybe the handler's
+                forget_frames(raised)  # this frame has it in a variable, too
             _break_circles(request)
 
     def answer(self, http: HTTPConnection, request: Request, who: object) -> None:

@@ -24,6 +24,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, NoReturn, TypeVarTuple
 
+from .._base.copies import forget_frames
 from .._base.options import check_count, check_detach, strings
 from .._conn.conn import Conn
 from .._frames import deflate
@@ -224,7 +225,7 @@ class Upgrader(HandshakeOptions):
                 )
         except HandshakeError as exc:
             assert isinstance(exc.response, Response)  # only a 101 that could not be sent has none
-            exc.__traceback__ = None  # the request keeps it, and its frames the request
+            forget_frames(exc)  # the request keeps it, and its frames the request
             return refused(exc.response)
 
     def _request_of(self, environ: Environ) -> Request:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from .._base.copies import forget_frames
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.request import Request
@@ -79,7 +80,7 @@ class Conversation:
     def _free(self) -> None:
         """Drop what refers in circles, so that nothing is left to the garbage collector."""
         if self._raised is not None:
-            self._raised.__traceback__ = None  # a handler that keeps it in a variable makes a cycle with its frame
+            forget_frames(self._raised)
         self._conn = self._raised = None
         self._request.on_upgrade = self._request.refusal = self._request.conn = None
 

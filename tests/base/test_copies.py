@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import unittest
+import weakref
 
-from syncws._base.copies import copy_of
+from syncws._base.copies import copy_of, forget_frames
 
 
 class Strange(Exception):
@@ -110,3 +112,43 @@ class CopyTests(unittest.TestCase):
         """Of a class that refuses attributes, the original is raised."""
         error = Sealed("one")
         self.assertIs(copy_of(error), error)
+
+
+class ForgetFramesTests(unittest.TestCase):
+    class Kept:
+        """What a frame knows."""
+
+    def keep(self, error: BaseException, chain: str) -> tuple[BaseException, weakref.ref[Kept]]:
+        """An exception whose frames, or those of one chained to it, know an object and the exception itself."""
+        known = self.Kept()
+        made = weakref.ref(known)
+        try:
+            try:
+                raise error
+            except BaseException as cause:
+                if chain == "alone":
+                    raise
+                if chain == "cause":
+                    raise RuntimeError from cause
+                raise RuntimeError from None  # its context is still the other
+        except BaseException as raised:
+            kept = raised
+        return kept, made
+
+    def test_frames_are_freed(self) -> None:
+        """What the frames of an exception know is freed without the garbage collector, chained exceptions included."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for chain in ("alone", "cause", "context"):
+            with self.subTest(chain):
+                kept, made = self.keep(OSError(), chain)
+                self.assertIsNotNone(made())
+                forget_frames(kept)
+                self.assertIsNone(made())
+
+    def test_chain_in_a_circle(self) -> None:
+        """A chain that leads back to its beginning ends."""
+        one, two = OSError(), OSError()
+        one.__context__, two.__cause__ = two, one
+        forget_frames(one)
+        self.assertIsNone(two.__traceback__)

@@ -368,6 +368,8 @@ class OutcomeTests(ServerTestCase):
                 with self.serving(lambda request: handler(upgrader.upgrade(request))) as server:  # noqa: B023
                     with self.client(server) as client:
                         end(client.upgrade())
+                    if end is reset:  # else the shutdown may come first, and the reader never sees the reset
+                        self.assertTrue(await_(lambda: len(server._roster) == 0))
                 self.assertTrue(await_(lambda: made[-1]() is None))
         self.assertEqual(len(made), 12)
 
