@@ -71,7 +71,9 @@ USES = {
 # The order inside each folder: a module imports only those that stand before it. A folder inside has its place too,
 # which is that of all its modules.
 ORDER = {
-    "_base": ["copies", "options", "version", "green", "waker", "worker"],
+    "_base": [
+        *("copies", "options", "version", "green", "waker", "worker", "printable", "latelock", "counters", "advice"),
+    ],
     "_frames": ["masking", "deflate", "frame", "payloads", "partial", "protocol", "prepared", "streams", "keepalive"],
     "_net": ["drain", "address", "waits", "transport", "tls", "listener", "attempt", "connector"],
     "_http": ["headers", "request", "response", "head", "http11", "handshake", "url", "httpclient", "wsgiresponse"],

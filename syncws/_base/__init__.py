@@ -7,5 +7,9 @@ Floor 0: every folder may import it; it imports nothing of syncws.
 * `version`: the one place where the version is written.
 * `green`: whether gevent or eventlet has patched this process.
 * `waker`: wakes a loop that waits in select.
+* `printable`: what a peer wrote, fit for a log line or an exception.
+* `latelock`: a lock of a module, made at first use.
+* `counters`: how often each limit was breached.
+* `advice`: warnings that do not repeat themselves.
 * `worker`: whether this process is one of several workers.
 """

@@ -1,0 +1,38 @@
+"""A lock of a module, made when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+
+
+class LateLock:
+    """A lock that lives as long as the process, as a context manager; open again in the child of a fork.
+
+    Made at first use: gunicorn's gevent worker may patch threading after this package was imported, and a lock from
+    before would stop every greenlet. Any thread; two that come first get the same lock, as dict.setdefault is one step.
+    """
+
+    def __init__(self) -> None:
+        if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    @property
+    def _lock(self) -> threading.Lock:
+        lock: threading.Lock | None = self.__dict__.get("_made")
+        return self.__dict__.setdefault("_made", threading.Lock()) if lock is None else lock
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._lock.release()
+
+    def locked(self) -> bool:
+        """Whether some thread is inside."""
+        return self._lock.locked()
+
+    def _begin_anew(self) -> None:
+        """In the child of a fork, where the thread that was inside does not exist."""
+        self.__dict__.pop("_made", None)
