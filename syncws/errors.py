@@ -15,7 +15,8 @@
     └── WriteTimeout          (TimeoutError)       final once part of a frame is on the wire
 
 The class says whose fault it is: CloseError and ProtocolError are the peer's, CloseSentError and ConcurrencyError are
-the caller's. Nothing here does I/O or knows a connection.
+the caller's. What a peer wrote is raw in attributes, and escaped in every text (`str()`), which is one line that may
+stand in a log. Nothing here does I/O or knows a connection.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import logging
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Literal, Protocol, overload
+
+from ._base.printable import printable
 
 
 class MessageType(IntEnum):
@@ -165,7 +168,8 @@ class CloseError(ConnectionClosed):
 
     ``code`` and ``reason`` are those of the peer's close frame. The code is 1005 if that frame had none, 1006 if the
     peer vanished without a close frame. If this side gave the connection up (an overflowing send queue: 1013), both are
-    this side's. ``closings`` holds who sent which code and reason, in order, and ``str()`` tells it.
+    this side's. ``closings`` holds who sent which code and reason, in order, and ``str()`` tells it: on one line,
+    whatever the peer wrote. ``reason`` is raw: log the exception, not its reason.
     """
 
     def __init__(self, code: int, reason: str = "", closings: Iterable[Closing] = ()) -> None:
@@ -201,7 +205,7 @@ class ReadLimitError(ProtocolError):
         self.args = (reason,)  # what copy and pickle call this class with
 
     def __str__(self) -> str:
-        return f"read limit exceeded: {self.reason}"
+        return f"read limit exceeded: {printable(self.reason)}"
 
 
 class DuplicateIdError(WebSocketError, ValueError):
@@ -264,4 +268,4 @@ def _say(code: int, reason: str) -> str:
     """1000 (normal closure): bye"""
     name = _CODE_NAMES.get(code)
     said = f"{int(code)} ({name})" if name else str(int(code))
-    return f"{said}: {reason}" if reason else said
+    return f"{said}: {printable(reason)}" if reason else said

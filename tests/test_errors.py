@@ -180,6 +180,21 @@ class TestMessages(unittest.TestCase):
             with self.subTest(story):
                 self.assertEqual(str(error), story)
 
+    def test_a_peers_reason_writes_no_log_line(self):
+        """Log forging: str() and repr() hold a peer's reason on one line, escaped; the attribute has it raw."""
+        reason = "bye\r\nCRITICAL:root:forged \x1b[31m\u202e\u2028"
+        for error in (
+            CloseError(4000, reason, [("received", 4000, reason), ("sent", 1000, "a\nb")]),
+            CloseError(4000, reason),
+            ProtocolError(1002, reason),
+            ReadLimitError(reason),
+        ):
+            with self.subTest(error=type(error)):
+                for text in (str(error), repr(error)):
+                    self.assertTrue(text.isprintable(), text)
+                    self.assertIn(r"bye\r\nCRITICAL:root:forged \x1b[31m\u202e\u2028", text)
+                self.assertEqual(error.reason, reason)
+
     def test_closings_are_a_snapshot(self):
         """The story does not change when the connection's own record goes on."""
         record = [("sent", 1000, "")]
