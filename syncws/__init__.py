@@ -76,6 +76,7 @@ of Go's clock. A read that times out leaves the connection usable: the next read
 from dataclasses import fields, is_dataclass
 from typing import get_type_hints
 
+from ._base.counters import breaches as _breaches
 from ._base.options import ConnOptions, Overflow
 from ._base.version import __version__
 from ._client.dialer import Dialer, dial
@@ -165,6 +166,7 @@ __all__ = [
     "WebSocketError",
     "WriteTimeout",
     "__version__",
+    "breaches",
     "dial",
     "format_close_message",
     "is_close_error",
@@ -179,6 +181,18 @@ __all__ = [
 
 #: The modules beside this one that users may import.
 _PUBLIC_MODULES = ("bottle", "django", "errors", "falcon", "flask", "pyramid", "testing", "wsgi")
+
+
+def breaches() -> dict[str, int]:
+    """How often each limit was breached in this process since it began, by the name of the option that sets it.
+
+    A peer that is refused, closed or dropped for a limit counts once for it. A limit that was never breached is absent.
+    docs/limits.md has every limit, its option, what happens at a breach, and its name here; a limit that has no option
+    has a name there. Each of a server's workers counts for itself.
+
+    Any thread may call it; the dict is the caller's own.
+    """
+    return _breaches.snapshot()
 
 
 def __dir__() -> list[str]:
