@@ -2,10 +2,56 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 import unittest
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import syncws
 from syncws._base import counters
+from syncws._http.handshake import HandshakeOptions
+
+from .source import modules
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "limits.md"
+
+# What may have options that are limits.
+TAKERS: list[type | Callable[..., Any]] = [
+    syncws.ConnOptions,
+    syncws.Upgrader,
+    syncws.Upgrader.serve,
+    syncws.Dialer,
+    syncws.Server,
+    syncws.Manager,
+    syncws.Heartbeat,
+    syncws.reconnect,
+    syncws.Request.body,
+]
+
+# Options that are numbers and no limits, and why.
+NO_LIMITS = {
+    "ConnOptions.read_buffer_size": "what one read asks for",
+    "ConnOptions.write_buffer_size": "when a streamed message leaves",
+    "Upgrader.compression_level": "how much work is done",
+    "Upgrader.compression_threshold": "what is worth compressing",
+    "Dialer.compression_level": "how much work is done",
+    "Dialer.compression_threshold": "what is worth compressing",
+    "Server.port": "where it listens",
+    "Server.workers": "how many processes there are",
+    "Manager.send_queue": "of its members, in place of ConnOptions.send_queue",
+    "Manager.send_queue_bytes": "of its members, in place of ConnOptions.send_queue_bytes",
+    "reconnect.min_delay": "how long this side waits",
+    "reconnect.max_delay": "how long this side waits",
+    "reconnect.reset_after": "what counts as a success",
+    "reconnect.attempts": "how often this side tries",
+    "reconnect.timeout": "of each attempt, in place of Dialer.handshake_timeout",
+}
+
+_UNITS = {"": 1, "bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "s": 1}
 
 
 class BreachesTests(unittest.TestCase):
@@ -17,6 +63,106 @@ class BreachesTests(unittest.TestCase):
         self.assertEqual(told["read_limit"], before + 1)
         told.clear()
         self.assertEqual(syncws.breaches()["read_limit"], before + 1)
+
+
+class PageTests(unittest.TestCase):
+    """docs/limits.md has every limit, as it is in the code."""
+
+    def test_every_limit_is_on_the_page(self) -> None:
+        """Each option that is a number is a row of the table, or is said here to be no limit; no row is of another."""
+        numbers = {name for taker in TAKERS for name, _, hint in _options(taker) if _is_number(hint)}
+        self.assertEqual(numbers - NO_LIMITS.keys(), {row["option"].strip("`") for row in _rows() if _is_option(row)})
+        self.assertLess(NO_LIMITS.keys(), numbers)
+
+    def test_defaults(self) -> None:
+        """The default of a row is that of the code."""
+        defaults = {name: default for taker in TAKERS for name, default, _ in _options(taker)}
+        for row in filter(_is_option, _rows()):
+            with self.subTest(row["option"]):
+                self.assertEqual(_number(row["default"]), defaults[row["option"].strip("`")])
+
+    def test_every_count_is_on_the_page(self) -> None:
+        """What the code counts is what the page says is counted: each name of `breaches.add`, and no other."""
+        told = {name for row in _rows() for name in re.findall(r"`(\w+)`", row["counted as"])}
+        self.assertEqual(_counted(), told)
+
+    def test_a_count_is_named_after_its_option(self) -> None:
+        """A breach is counted under the name of the option that sets the limit, where an option does."""
+        for row in filter(_is_option, _rows()):
+            with self.subTest(row["option"]):
+                self.assertIn(row["counted as"], ("-", f"`{row['option'].strip('`').rpartition('.')[2]}`"))
+
+    def test_what_is_read_from_the_page(self) -> None:
+        """The helpers read the table and the options; else the tests above would prove nothing."""
+        self.assertLess(20, len(_rows()))
+        self.assertEqual(_number("16 KiB"), 1 << 14)
+        self.assertEqual(_number("10,000"), 10_000)
+        self.assertIsNone(_number("none"))
+        self.assertIn(("Server.max_headers", 128), [(name, default) for name, default, _ in _options(syncws.Server)])
+        self.assertTrue(_is_number(int | None) and _is_number(float) and not _is_number(bool | None))
+
+
+def _rows() -> list[dict[str, str]]:
+    """The rows of all tables of the page, each by its headings."""
+    rows: list[dict[str, str]] = []
+    heading: list[str] = []
+    for line in PAGE.read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if not cells:
+            heading = []
+        elif not heading:
+            heading = cells
+        elif not set("".join(cells)) <= {"-"}:
+            rows.append(dict(zip(heading, cells, strict=True)))
+    return rows
+
+
+def _is_option(row: dict[str, str]) -> bool:
+    return row["option"].startswith("`")
+
+
+def _number(text: str) -> float | None:
+    """A default as the page writes it: "1 MiB", "20 s", "10,000", "none"."""
+    if text == "none":
+        return None
+    number, _, unit = text.replace(",", "").partition(" ")
+    return float(number) * _UNITS[unit.partition(" ")[0]]
+
+
+def _options(taker: Any) -> list[tuple[str, Any, Any]]:
+    """(name, default, type) of each option: the fields of a dataclass that are its own, or what a callable takes."""
+    if is_dataclass(taker):
+        inherited = {each.name for each in fields(syncws.ConnOptions)} if issubclass(taker, HandshakeOptions) else set()
+        hints = get_type_hints(taker)
+        named = [(each.name, each.default, hints[each.name]) for each in fields(taker) if each.name not in inherited]
+    else:
+        function = taker.__init__ if isinstance(taker, type) else taker
+        hints = get_type_hints(function)
+        named = [
+            (name, each.default, hints[name])
+            for name, each in inspect.signature(function).parameters.items()
+            if each.default is not each.empty
+        ]
+    owner = taker.__qualname__
+    return [(f"{owner}.{name}", default, hint) for name, default, hint in named]
+
+
+def _is_number(hint: Any) -> bool:
+    """Whether a type says that a value is a number, or None."""
+    return hint in (int, float, int | None, float | None)
+
+
+def _counted() -> set[str]:
+    """The names that the package counts breaches under."""
+    found: set[str] = set()
+    for path, module in modules():
+        for node in ast.walk(module):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="breaches"), attr="add"), args=[name]):
+                    names = [each.value for each in ast.walk(name) if isinstance(each, ast.Constant)]
+                    assert names and all(isinstance(each, str) for each in names), f"{path}, line {node.lineno}"
+                    found |= set(names)
+    return found
 
 
 if __name__ == "__main__":
