@@ -11,6 +11,8 @@ import logging
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import unittest
 from pathlib import Path
@@ -23,6 +25,7 @@ from syncws._net import connector
 from syncws._net.attempt import Attempt
 from syncws.testing import LeakChecks
 from tests.handshakes import asking
+from tests.tasks import PATIENCE
 
 from .source import Defined, locks, threads
 from .test_layout import FLOORS
@@ -43,6 +46,18 @@ FOREIGN = {"accept()", "atexit", "close", "environ", "recv", "repr()", "select",
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*(\(\))?")
 _PLACE = re.compile(r"`([A-Za-z_][\w.]*)`\s(?:in\s|\()`(syncws/[\w/]+\.py)`")
+# What a page's program begins with in the test below: its server takes the socket that the test listens on.
+_ON_LISTENER = """
+import socket, sys, syncws
+
+bind = syncws.Server.__init__
+
+def bind_there(server, *handler, host="", port=0, **options):
+    bind(server, *handler[:1], listener=socket.socket(fileno=int(sys.argv[1])), **options)
+
+syncws.Server.__init__ = bind_there
+"""
+
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -95,6 +110,14 @@ class PagesTests(unittest.TestCase):
                 steps = re.findall(r"(?<=\]\()[^)]+|(?<=`)[\w/.]+(?=`)", (ROOT / start).read_text())
                 self.assertIn(step, steps)
                 self.assertIn(answer, (ROOT / step.partition("#")[0]).read_text())
+
+    def test_no_sample_asks_the_client_who_it_is(self) -> None:
+        """The first sample of Manager took the id from the query, so `?user=ann` threw Ann out and read her messages:
+        no sample of a page takes an id, a user or a name from what a client says it is."""
+        for page in PAGES[1:]:
+            for block in _BLOCK.findall(page.read_text()):
+                with self.subTest(page.name):
+                    self.assertNotRegex(block, r"\b(id|user|name)\s*=\s*[\w.]*(query|args|GET|params|headers)\b")
 
     def test_named_files_are_there(self) -> None:
         """A file of the project that a page names is there."""
@@ -165,6 +188,25 @@ class PagesTests(unittest.TestCase):
         section = ARCHITECTURE.read_text().partition("\n## The threads of a process\n")[2].partition("\n## ")[0]
         listed = {name for row in _first_cells(section) for name in re.findall(r"`(syncws-[^`]*)`", row)}
         self.assertEqual({re.sub(r"<.*>", "", name) for name in listed}, threads())
+
+
+class ProgramsTests(LeakChecks):
+    """What a page shows as a program is one."""
+
+    def test_first_programs_serve(self) -> None:
+        """The guide's first program ended at once, as nothing kept its main thread: the first server of each page goes
+        on serving, and ends in order at Ctrl-C."""
+        for page, blocks in (("README.md", 1), ("docs/guide.md", 2), ("docs/deployment.md", 1), ("docs/wsgi.md", 2)):
+            with self.subTest(page), socket.create_server(("127.0.0.1", 0)) as listener:
+                listener.listen()
+                program = "\n".join([_ON_LISTENER, *_BLOCK.findall((ROOT / page).read_text())[:blocks]])
+                command = [sys.executable, "-c", program, str(listener.fileno())]
+                with subprocess.Popen(command, pass_fds=[listener.fileno()], cwd=ROOT, stderr=subprocess.PIPE) as run:
+                    self.addCleanup(run.kill)
+                    _ask(listener.getsockname())
+                    run.send_signal(signal.SIGINT)
+                    _, said = run.communicate(timeout=PATIENCE)
+                self.assertEqual((run.returncode, b"Traceback" in said), (0, False), said.decode())
 
 
 class BlocksTests(LeakChecks):
