@@ -158,7 +158,9 @@ class Dialer(HandshakeOptions):
         Redirects are not followed.
 
         Args:
-            url: ``ws://host:port/path?query``, or wss.
+            url: ``ws://host:port/path?query``, or wss. Characters that no URL may have are percent-encoded in path and
+                query. User and password before the host ("wss://user:password@host/", each percent-encoded) become a
+                Basic Authorization header, unless headers has that one; no text shows them.
             headers: further headers for the request, such as Authorization, Origin, or Host (which changes that header
                 and nothing else). Headers of the handshake itself and of a body are refused; so is
                 Sec-WebSocket-Protocol, if the Dialer has subprotocols.
@@ -239,6 +241,8 @@ class Dialer(HandshakeOptions):
             fields.append(("Sec-WebSocket-Protocol", ", ".join(self.subprotocols)))
         if self.enable_compression:
             fields.append(("Sec-WebSocket-Extensions", deflate.offer()))
+        if "Authorization" not in extra and (authorization := server.authorization):
+            fields.append(("Authorization", authorization))
         if "Cookie" not in extra and (cookies := self._cookies(server)):
             fields += _headers_from("cookie_jar", {"Cookie": cookies})
         fields += [pair for pair in extra if pair[0].lower() not in ("host", "user-agent")]

@@ -5,19 +5,32 @@ A URL may hold a password or a token, so no error here repeats more of it than i
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urlsplit
+
+from .._base.printable import printable
 
 #: Ports that a URL may leave out, by scheme. https and socks5: RFC 9110 section 4.2.2, RFC 1928 section 3.
 _SERVER_PORTS = {"ws": 80, "wss": 443}
 _PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
+#: What the settings of desktops (GNOME, KDE) call SOCKS.
+_SOCKS = re.compile("socks(?=://)", re.IGNORECASE)
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|^\s|\s$")  # nor is half a surrogate pair a character
 _NAME = re.compile(r"[A-Za-z0-9._\-]+")
 _NUMERIC_V6 = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._\-]+)?")  # with a zone: RFC 6874
 _IN_BRACKETS = re.compile(r"\[[^\[\]]*\](?::.*)?")  # with nothing around them except a port
-_NOT_SENT_AS_IT_IS = re.compile(r"[^\x21-\x7e]")
+
+#: What a path or a query may not hold (RFC 3986 sections 3.3 and 3.4): it is percent-encoded, as UTF-8. A percent sign
+#: stays only where it begins the encoding of a byte.
+_NO_TARGET = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~!$&'()*+,;=:@/?%]")
+
+#: What credentials may not hold as it is (RFC 3986 section 3.2.1): some readers take a backslash for the host's end.
+_NO_USERINFO = re.compile(r"[\x00-\x20\"#<>?@\[\\\]^`{|}\x7f]")
+_NO_CREDENTIALS = re.compile(rb"[\x00-\x1f\x7f]")  # RFC 7617 section 2
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,8 @@ class ServerURL:
     """Where a WebSocket server is.
 
     * ``secure``: whether it is wss; ``host``: a name in ASCII or an address without brackets; ``port``: never missing;
-    * ``target``: path and query, as the request line has them; ``authority``: what the Host header says.
+    * ``target``: path and query, as the request line has them; ``authority``: what the Host header says;
+    * ``credentials``: ``user:password`` in bytes, if the URL has them. They are in no text.
     """
 
     secure: bool
@@ -33,10 +47,26 @@ class ServerURL:
     port: int
     target: str
     authority: str
+    credentials: bytes | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """The URL without its query, for a log: that is where tokens are."""
-        return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.target.partition('?')[0]}"
+        return self.url.partition("?")[0]
+
+    @property
+    def url(self) -> str:
+        """The URL, without credentials and without the zone of an address."""
+        return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.target}"
+
+    @property
+    def origin(self) -> tuple[bool, str, int]:
+        """What two URLs of the same server have in common: scheme, host and port (RFC 6454 section 4)."""
+        return (self.secure, self.host, self.port)
+
+    @property
+    def authorization(self) -> str | None:
+        """The Authorization header of the credentials (RFC 7617); None without any."""
+        return None if self.credentials is None else f"Basic {base64.b64encode(self.credentials).decode()}"
 
     @property
     def http(self) -> str:
@@ -62,32 +92,52 @@ class ProxyURL:
 def parse_server_url(url: str) -> ServerURL:
     """Take a ws or wss URL apart. A fragment is dropped, as in gorilla.
 
-    Letters outside ASCII become IDNA in the host and percent-encoded UTF-8 in path and query. Raises TypeError, and
-    ValueError for another scheme, for credentials in the URL and for what is no URL.
+    Letters outside ASCII become IDNA in the host. In path and query they, and every other character that no URI may
+    have, are percent-encoded; what is encoded already stays as it is. Raises TypeError, and ValueError for another
+    scheme and for what is no URL.
     """
     parts = _split("the URL", url, _SERVER_PORTS, 'such as "wss://example.com/feed"')
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("the URL has credentials, which WebSocket URLs may not: send an Authorization header instead")
     host, port = _host(parts), _port(parts, _SERVER_PORTS)
     authority = bracketed(host.partition("%")[0])  # a zone means nothing to the other side
     if port != _SERVER_PORTS[parts.scheme]:
         authority += f":{port}"
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-    target = _NOT_SENT_AS_IT_IS.sub(lambda match: quote(match[0]), target)
-    return ServerURL(parts.scheme == "wss", host, port, target, authority)
+    target = _NO_TARGET.sub(lambda match: quote(match[0], safe=""), target)
+    return ServerURL(parts.scheme == "wss", host, port, target, authority, _credentials(parts))
+
+
+def _credentials(parts: SplitResult) -> bytes | None:
+    """What stands before the host, decoded: ``user:password``. None if there is nothing, or nothing but the "@"."""
+    userinfo = parts.netloc.rpartition("@")[0]
+    if not userinfo:
+        return None
+    user, _, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
+    if _NO_USERINFO.search(userinfo) or b":" in user or _NO_CREDENTIALS.search(user + password):
+        raise ValueError(
+            "the URL has credentials that are invalid: all but letters, digits and -._~ is percent-encoded in user and "
+            "password, and a user has no colon; or send an Authorization header instead"
+        )
+    return user + b":" + password
 
 
 def parse_proxy_url(url: str) -> ProxyURL:
     """Take the URL of a proxy apart: http, https, socks5 or socks5h, with credentials if it asks for any.
 
-    Raises TypeError or ValueError.
+    "socks:" is socks5. Raises TypeError or ValueError.
     """
-    parts = _split("the proxy", url, _PROXY_PORTS, 'such as "http://user:password@proxy.example.com:3128"')
+    parts = _split(
+        "the proxy", with_socks_named(url), _PROXY_PORTS, 'such as "http://user:password@proxy.example.com:3128"'
+    )
     username = None if parts.username is None else unquote(parts.username)
     password = unquote(parts.password or "")
     if parts.scheme.startswith("socks") and username is not None:
         _check_socks_credentials(username, password)
     return ProxyURL(parts.scheme, _host(parts), _port(parts, _PROXY_PORTS), username, password)
+
+
+def with_socks_named(url: str) -> str:
+    """The URL of a proxy, with socks5 for the "socks" that desktops write."""
+    return _SOCKS.sub("socks5", url, count=1) if isinstance(url, str) and _SOCKS.match(url) else url
 
 
 def _check_socks_credentials(username: str, password: str) -> None:
@@ -105,10 +155,12 @@ def _split(what: str, url: str, ports: dict[str, int], example: str) -> SplitRes
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        told = "" if "@" in url else f": {error}"  # the error may repeat credentials
+        told = "" if "@" in url else f": {printable(error)}"  # the error may repeat credentials
         raise ValueError(f"{what} is not a URL{told}") from None
     if parts.scheme not in ports or "://" not in url:
-        found = f", not {parts.scheme}:" if parts.scheme and "://" in url else ""
+        found = f", not {printable(parts.scheme, 40)}:" if parts.scheme and "://" in url else ""
+        if "ws" in ports and parts.scheme in ("http", "https"):
+            found += f" (write {'ws' if parts.scheme == 'http' else 'wss'}: for {parts.scheme}:)"
         raise ValueError(f"{what} must begin with {' or '.join(f'{each}://' for each in ports)}{found}; {example}")
     return parts
 
@@ -119,13 +171,13 @@ def _host(parts: SplitResult) -> str:
         host = unquote(host)
         if _IN_BRACKETS.fullmatch(place) and _NUMERIC_V6.fullmatch(host):
             return host
-        raise ValueError(f"the URL has no valid address in brackets: {host[:100]!r}")
+        raise ValueError(f"the URL has no valid address in brackets: '{printable(host, 100)}'")
     try:
         name = host.encode("idna").decode()  # also of ASCII names: this checks that no label is empty or too long
     except UnicodeError:
         name = ""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"the URL has no valid host: {host[:100]!r}")
+        raise ValueError(f"the URL has no valid host: '{printable(host, 100)}'")
     return name
 
 
@@ -135,7 +187,7 @@ def _port(parts: SplitResult, ports: dict[str, int]) -> int:
     except ValueError:
         port = 0
     if port == 0:
-        raise ValueError(f"the URL of {parts.hostname} has no valid port: a number from 1 to 65535")
+        raise ValueError(f"the URL of {printable(parts.hostname, 100)} has no valid port: a number from 1 to 65535")
     return port
 
 

@@ -24,6 +24,7 @@ from collections import deque
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
+from .._base.printable import printable
 from .._base.waker import Waker
 from .attempt import Attempt, Stopped
 from .waits import LONGEST_WAIT
@@ -44,8 +45,8 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE)
 def connect_tcp(host: str, port: int, attempt: Attempt) -> socket.socket:
     """A socket, blocking, connected to the first of the host's addresses that answers.
 
-    Raises socket.gaierror if there is no such host; else the OSError of the first address that failed, which names all
-    of them; TimeoutError; Stopped. No socket is open after that.
+    Raises socket.gaierror, which names it, if there is no such host; else the OSError of the first address that failed,
+    which names all of them; TimeoutError; Stopped. No socket is open after that.
     """
     addresses = _interleaved(_look_up(host, port, attempt))
     with contextlib.closing(Waker()) as waker, selectors.DefaultSelector() as selector:
@@ -127,10 +128,18 @@ def _look_up(host: str, port: int, attempt: Attempt) -> list[_Address]:
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "Name has no address")
         return found
-    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: not a possible name, such as "a..b"
-        error = exc if isinstance(exc, socket.gaierror) else socket.gaierror(socket.EAI_NONAME, "Name not known")
-        error.add_note(f"host is {host!r}: a name that this machine can look up, or an address")
-        raise error from None
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: not a possible name, such as "a..b"
+        raise _lookup_failed(host, error) from None
+
+
+def _lookup_failed(host: str, error: socket.gaierror | UnicodeError) -> socket.gaierror:
+    """The error of a lookup, with the host in its text: the system's does not say it."""
+    number, told = socket.EAI_NONAME, "Name not known"
+    if isinstance(error, socket.gaierror) and error.errno is not None:
+        number, told = error.errno, error.strerror or told
+    found = socket.gaierror(number, f"{told} (looking up {printable(host)})")
+    found.add_note(f"host is {host!r}: a name that this machine can look up, or an address")
+    return found
 
 
 def _look_up_address(host: str, port: int) -> list[_Address]:

@@ -41,6 +41,7 @@ class TLSTransport(Transport):
         context: whose settings TLS has. Raises ValueError or ssl.SSLError if it is not for this side.
         server_side: whether this side answers the handshake.
         server_hostname: the name that the server's certificate is checked for, and that it is told (SNI); for a client.
+            Without the dot that ends an absolute name ("a.example."): neither has it (RFC 6066 section 3).
         early_data: what was received of the stream before TLS began.
         outer: the TLS to a proxy that this one goes through, over the same socket: its handshake is done, and it is
             this object's from now on.
@@ -73,7 +74,7 @@ class TLSTransport(Transport):
         self._deaf = False
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(  # guarded by _codec
-            incoming, outgoing, server_side=server_side, server_hostname=server_hostname
+            incoming, outgoing, server_side=server_side, server_hostname=_without_final_dot(server_hostname)
         )
         incoming.write(early_data)
         self._arrived = incoming  # guarded by _codec; ciphertext that was not looked at
@@ -262,6 +263,10 @@ class TLSTransport(Transport):
             if farewell and Transport.flush(self):
                 self._offer(farewell)
         super().shutdown_write()
+
+
+def _without_final_dot(name: str | None) -> str | None:
+    return name.removesuffix(".") or name if isinstance(name, str) else name
 
 
 class _Tunnel:

@@ -266,14 +266,36 @@ class TestRequest(DialCase):
         keys = {self.ask().headers["Sec-WebSocket-Key"] for _ in range(3)}
         self.assertEqual([len(base64.b64decode(key, validate=True)) for key in keys], [16] * 3)
 
+    def test_credentials_of_the_url(self) -> None:
+        """User and password in the URL are sent as Basic, percent-decoded; an Authorization of headers is sent instead.
+
+        They are shown by no error.
+        """
+        server = self.bad_server(lambda asked: b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+        url = server.url.replace("//", "//ann:top%20secret@")
+        with self.assertRaises(syncws.BadHandshakeError) as caught:
+            self.dial(url)
+        self.assertNotIn("secret", str(caught.exception) + repr(caught.exception))
+        self.assertEqual(caught.exception.status, 401)
+        [basic] = server.request.headers.get_all("Authorization")
+        self.assertEqual(base64.b64decode(basic.removeprefix("Basic ")), b"ann:top secret")
+        self.assertEqual(server.request.headers["Host"], f"127.0.0.1:{server.port}")
+        with self.assertRaises(syncws.BadHandshakeError):
+            self.dial(url, {"authorization": "Bearer 1"})
+        self.assertEqual(server.asked[1].headers.get_all("Authorization"), ["Bearer 1"])
+
     def test_the_target(self) -> None:
-        """Path and query go out as they are, the fragment does not, and no path is "/"."""
+        """Path and query go out as they are, the fragment does not, and no path is "/".
+
+        Characters that no URL may have, such as braces, are percent-encoded: Tomcat answers 400 to them.
+        """
         for path, target in (
             ("", "/"),
             ("?a=b", "/?a=b"),
             ("/a/b?c=d&e=%20f#frag?x", "/a/b?c=d&e=%20f"),
             ("/#", "/"),
             ("/ü b?q=ä", "/%C3%BC%20b?q=%C3%A4"),
+            ('/{a}|"b"?q=[<%41>]%', "/%7Ba%7D%7C%22b%22?q=%5B%3C%41%3E%5D%25"),
             ("//evil.example/", "//evil.example/"),
         ):
             with self.subTest(path):
@@ -459,7 +481,10 @@ class TestMistakes(DialCase):
             ("ws://x:99999/", "no valid port"),
             (" ws://x", "a control character, or a blank at an end"),
             ("ws://x/\r\nX: y", "a control character, or a blank at an end"),
-            ("ws://user:secret@x/", "send an Authorization header instead"),
+            ("http://x/?secret", "write ws: for http:"),
+            ("https://user:secret@x/", "write wss: for https:"),
+            ("ws://us er:secret@x/", "send an Authorization header instead"),
+            ("ws://x\\user:secret@y/", "credentials that are invalid"),
             (b"ws://x/", "TypeError: the URL must be a str"),
             (None, "TypeError: the URL must be a str"),
         ):

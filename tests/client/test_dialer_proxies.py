@@ -77,6 +77,22 @@ class TestTunnels(ProxyCase):
                 self.assertEqual((method, target), ("CONNECT", f"{BACKEND}:{server.port}"))
                 self.assertEqual((proxy.connections, server.request.host), (1, f"{BACKEND}:{server.port}"))
 
+    def test_a_name_that_ends_with_a_dot(self) -> None:
+        """Through each combination the dot of an absolute name is in CONNECT and Host, and not in SNI and certificate.
+
+        That of an https proxy's own name is in neither.
+        """
+        for proxy_tls, server_tls in COMBINATIONS:
+            with self.subTest(proxy_tls=proxy_tls, server_tls=server_tls):
+                proxy, (server, url) = self.proxy(tls=proxy_tls), self.backend(tls=server_tls)
+                address = proxy.url.replace("localhost:", "localhost.:")
+                conn = self.through(
+                    proxy, url.replace(BACKEND, f"{BACKEND}."), proxy=address, net_dial=Hook(proxy.port)
+                )
+                self.assert_echo(conn)
+                [(_, target, _)] = proxy.requests
+                self.assertEqual((target, server.request.host), (f"{BACKEND}.:{server.port}",) * 2)
+
     def test_large_and_compressed(self) -> None:
         """1 MiB, compressed or not, comes back through TLS in TLS."""
         proxy, (_, url) = self.proxy(tls=True), self.backend(tls=True, enable_compression=True)

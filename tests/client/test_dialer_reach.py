@@ -85,6 +85,21 @@ class TestTLS(DialCase):
         self.assert_echo(self.dial(f"wss://localhost:{server.port}/", ssl_context=trusting()))
         self.assertEqual(names, ["localhost"])
 
+    def test_a_name_that_ends_with_a_dot(self) -> None:
+        """The dot that ends an absolute name is in Host, as browsers and curl have it, and not in SNI and certificate.
+
+        RFC 6066 section 3. Neither is that of a server_hostname, nor that of a hook's own TLSTransport.
+        """
+        server, names = self.secure("service.test")
+        hook = Hook(server.port)
+        self.assert_echo(self.dial("wss://service.test./", ssl_context=trusting(), net_dial=hook))
+        self.assertEqual((names, server.request.host), (["service.test"], "service.test."))
+        self.assertEqual(hook.calls, [("service.test.", 443)])
+        self.assert_echo(self.dial(server.url, ssl_context=trusting(), server_hostname="service.test."))
+        self.assertEqual(names, ["service.test"] * 2)
+        with self.assertRaises(ssl.SSLCertVerificationError):
+            self.dial("wss://other.test./", ssl_context=trusting(), net_dial=Hook(server.port))
+
     def test_the_host_header_is_no_name(self) -> None:
         """A Host header changes neither the name in TLS nor the address (gorilla's TestHost)."""
         server, names = self.secure("localhost")
@@ -378,12 +393,14 @@ class TestUnreachable(DialCase):
         self.assertNotIn("secret", str(caught.exception))
 
     def test_no_such_name(self) -> None:
-        """A name that does not exist is a gaierror whose note repeats it."""
+        """A name that does not exist is a gaierror whose text says which, and so does its note."""
         with (
             mock.patch("socket.getaddrinfo", side_effect=socket.gaierror(socket.EAI_NONAME, "Name not known")),
             self.assertRaises(socket.gaierror) as caught,
         ):
-            self.dial("ws://server.test/")
+            self.dial("ws://server.test/?token=secret")
+        self.assertEqual(caught.exception.errno, socket.EAI_NONAME)
+        self.assertIn("Name not known (looking up server.test)", str(caught.exception))
         self.assertIn("'server.test'", notes(caught.exception))
 
     def test_a_name_with_a_dead_address(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import random
 import unittest
 
 from syncws._http.url import ProxyURL, ServerURL, bracketed, parse_proxy_url, parse_server_url
@@ -27,9 +29,9 @@ SERVERS = {
     "ws://a/?": (False, "a", 80, "/", "a"),
     "ws://a/b?q=1&r=2;s#f?g": (False, "a", 80, "/b?q=1&r=2;s", "a"),
     "ws://a#f": (False, "a", 80, "/", "a"),
-    "ws://a/b;p?x='\"<>": (False, "a", 80, "/b;p?x='\"<>", "a"),
+    "ws://a/b;p?x='\"<>": (False, "a", 80, "/b;p?x='%22%3C%3E", "a"),
     "ws://a/?next=http://u:p@b": (False, "a", 80, "/?next=http://u:p@b", "a"),
-    "ws://a/%41%2f%zz": (False, "a", 80, "/%41%2f%zz", "a"),
+    "ws://a/%41%2f%zz": (False, "a", 80, "/%41%2f%25zz", "a"),
     "ws://a/b c?d e": (False, "a", 80, "/b%20c?d%20e", "a"),
     "ws://a/ü\u2028?🎈": (False, "a", 80, "/%C3%BC%E2%80%A8?%F0%9F%8E%88", "a"),
     # names
@@ -52,6 +54,35 @@ SERVERS = {
     "ws://[fe80::1%25eth0]:8080/x": (False, "fe80::1%eth0", 8080, "/x", "[fe80::1]:8080"),
     "ws://[fe80::1%25lo-0]/": (False, "fe80::1%lo-0", 80, "/", "[fe80::1]"),
     "ws://[fe80::1%eth0]/": (False, "fe80::1%eth0", 80, "/", "[fe80::1]"),
+}
+
+#: URL: what its path and query become.
+TARGETS = {
+    "/{id}?q={a}": "/%7Bid%7D?q=%7Ba%7D",
+    '/a b"c<d>e\\f^g`h|i': "/a%20b%22c%3Cd%3Ee%5Cf%5Eg%60h%7Ci",
+    "/[a]?b[]=1": "/%5Ba%5D?b%5B%5D=1",
+    "?a b&c=\xfc": "/?a%20b&c=%C3%BC",
+    "/%7Bid%7D%20%c3%bc?a=%5B": "/%7Bid%7D%20%c3%bc?a=%5B",
+    "/100%?a=50%&b=%2": "/100%25?a=50%25&b=%252",
+    "/%%41%": "/%25%41%25",
+    "/%u00fc": "/%25u00fc",
+    "/%\u0662\u0662": "/%25%D9%A2%D9%A2",
+    "/-._~!$&'()*+,;=:@/": "/-._~!$&'()*+,;=:@/",
+    "?-._~!$&'()*+,;=:@/?": "/?-._~!$&'()*+,;=:@/?",
+    "/\x85a": "/%C2%85a",
+    "/a?b#{}": "/a?b",
+}
+
+#: What stands before the host: user and password that are sent.
+CREDENTIALS = {
+    "user:secret": b"user:secret",
+    "user": b"user:",
+    ":secret": b":secret",
+    "user:se:cret": b"user:se:cret",
+    "us%40er:se%3Acr%2Fet%25": b"us@er:se:cr/et%",
+    "%C3%BC:\xf6": "ü:ö".encode(),
+    "user:%ff": b"user:\xff",
+    "": None,
 }
 
 #: What cannot be the URL of a server, by what the error says of it.
@@ -83,7 +114,14 @@ NO_SERVERS = {
         "ws://a/\x7f",
         "ws://a/\xa0",
     ],
-    "has credentials": ["ws://user:secret@a", "wss://user@a/", "ws://:secret@a/", "ws://@a/", "ws://a\\user:secret@b"],
+    "credentials that are invalid": [
+        "ws://a\\user:secret@b",
+        "ws://user:sec@ret@a",
+        "ws://us er:secret@a",
+        "ws://us%3Aer:secret@a",
+        "ws://user:secret%0d%0a@a",
+        "ws://us%00er@a",
+    ],
     "no valid port: a number from 1 to 65535": [
         "ws://a:0",
         "ws://a:65536/",
@@ -144,6 +182,8 @@ PROXIES = {
     "http://a": ("http", "a", 80, None, ""),
     "https://a": ("https", "a", 443, None, ""),
     "socks5://a": ("socks5", "a", 1080, None, ""),
+    "socks://a": ("socks5", "a", 1080, None, ""),  # GNOME's
+    "SOCKS://user:secret@a:1/": ("socks5", "a", 1, "user", "secret"),
     "socks5h://a": ("socks5h", "a", 1080, None, ""),
     "http://a:3128/x?y#z": ("http", "a", 3128, None, ""),
     "HTTP://[::1]:3128": ("http", "::1", 3128, None, ""),
@@ -190,6 +230,58 @@ class ServerTests(unittest.TestCase):
             with self.subTest(ascii(url)):
                 self.assertEqual(parse_server_url(url), ServerURL(*parts))
 
+    def test_characters_that_no_uri_may_have(self) -> None:
+        """Braces, blanks, quotes, brackets and letters of the world are percent-encoded in path and query, once.
+
+        Tomcat answers 400 to each of them as it is. What is encoded already is not encoded again.
+        """
+        for given, target in TARGETS.items():
+            with self.subTest(ascii(given)):
+                found = parse_server_url(f"ws://a{given}")
+                self.assertEqual(found.target, target)
+                self.assertEqual(parse_server_url(found.url).target, target)
+
+    def test_credentials(self) -> None:
+        """User and password in the URL are percent-decoded into a Basic Authorization, and stand in no text."""
+        for given, sent in CREDENTIALS.items():
+            with self.subTest(ascii(given)):
+                found = parse_server_url(f"ws://{given}@a:1/b?c")
+                self.assertEqual(found, ServerURL(False, "a", 1, "/b?c", "a:1", sent))
+                told = None if sent is None else f"Basic {base64.b64encode(sent).decode()}"
+                self.assertEqual(found.authorization, told)
+                self.assertEqual((str(found), found.url), ("ws://a:1/b", "ws://a:1/b?c"))
+                self.assertNotIn("secret", repr(found))
+
+    def test_any_text(self) -> None:
+        """Whatever text is dialed, the answer is a place whose target is ASCII, or a ValueError of one short line."""
+        chance = random.Random(3986)
+        pieces = [*'ws:/?#[]@%{}\\ "<>^`|.:-_~0aÿ☃\r\n\t\0\x7f\x85\xa0\ud800\uff0f\u3002', "ws://", "wss://", "a.b"]
+        pieces += [
+            "%41",
+            "%zz",
+            "user:secret@",
+            "[::1]",
+            "[fe80::1%25eth0]",
+            ":80",
+            ":99999",
+            "xn--",
+            "ü",
+            "/../",
+            "://",
+        ]
+        for _ in range(5000):
+            url = chance.choice(["ws://", "wss://", "ws://a", ""]) + "".join(
+                chance.choices(pieces, k=chance.randrange(9))
+            )
+            try:
+                found = parse_server_url(url)
+            except ValueError as error:
+                self.assertLess(len(str(error)), 300, ascii(url))
+                self.assertTrue(str(error).isprintable(), ascii(url))
+                self.assertNotIn("secret", str(error), ascii(url))
+            else:
+                self.assertRegex(found.target, r"\A/(?:%[0-9A-Fa-f]{2}|[\x21-\x24\x26-\x7e])*\Z")
+
     def test_refused(self) -> None:
         """What cannot work is a ValueError that says why."""
         for told, urls in NO_SERVERS.items():
@@ -200,10 +292,13 @@ class ServerTests(unittest.TestCase):
                     self.assertIn(told, str(caught.exception))
 
     def test_how_to_write_it(self) -> None:
-        """Who leaves the scheme out, or takes HTTP's, is shown what a URL looks like."""
+        """Who leaves the scheme out, or takes HTTP's, is shown what a URL looks like, and which scheme to write."""
         for url in ("a.example", "http://a"):
             with self.assertRaisesRegex(ValueError, 'such as "wss://example.com/feed"'):
                 parse_server_url(url)
+        for scheme, instead in {"http": "ws", "https": "wss", "HTTPS": "wss"}.items():
+            with self.assertRaisesRegex(ValueError, rf"\(write {instead}: for {scheme.lower()}:\)"):
+                parse_server_url(f"{scheme}://a")
 
     def test_no_str(self) -> None:
         """What is no str is a TypeError that says what it is."""
@@ -214,7 +309,7 @@ class ServerTests(unittest.TestCase):
     def test_errors_keep_secrets(self) -> None:
         """No error shows a password, nor a query, which may be a token."""
         for url in (
-            "ws://user:secret@a",
+            "ws://us er:secret@a",
             "ws://user:secret@a:99999",
             "ws://user:secret@[::1",
             "ws://user:secret@[a]/",
@@ -238,6 +333,7 @@ class ServerTests(unittest.TestCase):
             "WSS://A.example:443?secret": "wss://a.example/",
             "ws://a:8080/b?secret#secret": "ws://a:8080/b",
             "ws://[::1]/ü?secret": "ws://[::1]/%C3%BC",
+            "ws://user:secret@a/": "ws://a/",
         }.items():
             self.assertEqual(str(parse_server_url(url)), shown)
 

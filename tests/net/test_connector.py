@@ -265,7 +265,7 @@ class LookupTests(ConnectorTestCase):
                     self.assert_connected(sock, listener)
 
     def test_an_unknown_name(self) -> None:
-        """The resolver's error leaves as it is, with the host in a note."""
+        """The resolver's error leaves with its number, and with the host in its text and in a note."""
 
         def answer() -> None:
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -273,6 +273,7 @@ class LookupTests(ConnectorTestCase):
         with answering(answer), self.assertRaises(socket.gaierror) as caught:
             connect_tcp(NAME, 80, Attempt(PATIENCE))
         self.assertEqual(caught.exception.errno, socket.EAI_AGAIN)
+        self.assertEqual(caught.exception.strerror, f"Temporary failure in name resolution (looking up {NAME})")
         self.assertEqual(len(caught.exception.__notes__), 1)
         self.assertIn(repr(NAME), caught.exception.__notes__[0])
 
