@@ -1,4 +1,4 @@
-"""What both sides of the opening handshake share: options, lists in headers, key and accept, subprotocols, origins.
+"""What both sides of the opening handshake share: options, lists in headers, key and accept, subprotocols.
 
 Data in, data out: nothing here does I/O, and nothing that a peer sends makes a function here raise.
 
@@ -13,7 +13,6 @@ import base64
 import hashlib
 import re
 import secrets
-import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 from .._base.options import ConnKeywords, ConnOptions, check_integer, check_timeout, strings
 from .._frames.deflate import check_level
 from .headers import TOKEN, Headers
+from .hosts import ascii_lower
 from .request import Request
 
 #: RFC 6455 section 1.3.
@@ -37,15 +37,6 @@ _SKIPPED = r"[ \t,]*+"  # blanks and empty elements
 _LISTED_TOKEN = re.compile(rf"{_SKIPPED}({TOKEN}){_OWS}(?:,|\Z)")
 _LISTED_EXTENSION = re.compile(rf"{_SKIPPED}({TOKEN}){_OWS}((?:{_PARAMETER})*+)(?:,|\Z)")
 _EXTENSION_PARAMETER = re.compile(_PARAMETER)
-
-#: Scheme, user information and authority of an origin that is written as a URL.
-_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+://(?:[^/?#@\\]*@)?(?P<host>[^/?#@\\]*)(?:[/?#].*)?")
-
-_ORIGIN_PATTERN = re.compile(r"[a-z][a-z0-9+.\-]*+://(?:\[[0-9a-f:.]+\]|(?:\*\.)?[a-z0-9._\-]+)(?::[0-9]+)?")
-_SUBDOMAINS = re.compile(r"[a-z0-9._\-]+")
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-
-_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 _TOKEN = re.compile(TOKEN)
 
@@ -102,8 +93,8 @@ def parse_tokens(values: Iterable[str]) -> list[str]:
 
 def has_token(headers: Headers, name: str, token: str) -> bool:
     """Whether a token is in the lists under this name, without regard to ASCII case."""
-    wanted = _ascii_lower(token)
-    return any(_ascii_lower(found) == wanted for found in parse_tokens(headers.get_all(name)))
+    wanted = ascii_lower(token)
+    return any(ascii_lower(found) == wanted for found in parse_tokens(headers.get_all(name)))
 
 
 def parse_extensions(values: Iterable[str]) -> list[tuple[str, list[tuple[str, str | None]]]]:
@@ -165,64 +156,3 @@ def subprotocols(request: Request) -> list[str]:
 def select_subprotocol(offered: Iterable[str], supported: Sequence[str]) -> str | None:
     """The first of the client's offers that is supported, None if none is (gorilla's order). Case matters."""
     return next((name for name in offered if name in supported), None)
-
-
-def is_same_origin(request: Request) -> bool:
-    """Whether the page that opens the connection came from the host it connects to; gorilla's default.
-
-    Host and port of the (first) Origin must be those of the request: the host without regard to ASCII case, the port
-    as it is written. The scheme does not count, since TLS may end at a proxy. A request without an Origin passes: no
-    browser sent it. "null", and anything else that is not a URL with a host, does not.
-    """
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return True
-    match = _ORIGIN.fullmatch(origin)
-    return match is not None and match["host"] != "" and _ascii_lower(match["host"]) == _ascii_lower(request.host)
-
-
-def is_allowed_origin(request: Request, allowed: Iterable[str]) -> bool:
-    """Whether the request's Origin is one of those allowed, each a pattern that `check_origin_pattern` accepts.
-
-    As in `is_same_origin` a request without an Origin passes.
-    """
-    origin = request.headers.get("Origin")
-    return origin is None or any(_matches(_plain_origin(origin), pattern) for pattern in allowed)
-
-
-def check_origin_pattern(pattern: str) -> None:
-    """Raise ValueError unless pattern is something that allowed origins can be.
-
-    ``https://app.example.com``, with a port unless it is the scheme's own; ``https://*.example.com``: every name below
-    example.com, at any depth, but not example.com; ``null``: pages without an origin, such as files; ``*``: any.
-    """
-    if pattern in ("*", "null") or _ORIGIN_PATTERN.fullmatch(_ascii_lower(pattern)):
-        return
-    raise ValueError(
-        f"{pattern!r} is not an origin: write scheme and host (and port) alone, such as 'https://app.example.com' or "
-        "'https://*.example.com', a name with other letters in its xn-- form; or '*' for any origin"
-    )
-
-
-def _matches(origin: str, pattern: str) -> bool:
-    if pattern == "*":
-        return True
-    pattern = _plain_origin(pattern)
-    before, wildcard, after = pattern.partition("*")
-    if not wildcard:
-        return origin == pattern
-    if not (origin.startswith(before) and origin.endswith(after)):
-        return False
-    return _SUBDOMAINS.fullmatch(origin, len(before), len(origin) - len(after)) is not None
-
-
-def _plain_origin(origin: str) -> str:
-    """An origin as browsers write it: in lower case, without the scheme's own port."""
-    origin = _ascii_lower(origin)
-    scheme = origin.partition("://")[0]
-    return origin.removesuffix(_DEFAULT_PORTS.get(scheme, ""))
-
-
-def _ascii_lower(text: str) -> str:
-    """Lower case for the letters A to Z alone: str.lower would make one letter of two different hosts' letters."""
-    return text.translate(_ASCII_LOWER)

@@ -20,17 +20,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from http import HTTPStatus
-from typing import Any, NoReturn, TypeVarTuple
+from typing import NoReturn, TypeVarTuple
 
 from .._base.copies import forget_frames
-from .._base.options import check_count, check_detach, strings
+from .._base.options import check_count, check_detach
+from .._base.printable import printable
 from .._conn.conn import Conn
 from .._frames import deflate
 from .._http import handshake
 from .._http.handshake import HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
+from .._http.origins import MOST_SHOWN, AllowedOrigins, is_same_origin
 from .._http.request import Request
 from .._http.response import Response, switching_protocols
 from .._http.wsgiresponse import WSGIResponse, refused
@@ -114,7 +116,8 @@ class Upgrader(HandshakeOptions):
             ``reason`` is the HandshakeError that is about to be raised.
         check_origin: decides by itself whether the request's origin may connect, instead of the rule below.
         allowed_origins: origins accepted beside the server's own: ``"https://app.example.com"``,
-            ``"https://*.example.com"``, or ``"*"`` for any. A request without an Origin header passes: no browser.
+            ``"https://*.example.com"``, or ``"*"`` for any; and what other clients send in its place, as the log shows
+            it: ``"file://"``, ``"localhost:12345"``. A request without an Origin header passes: no browser.
 
     Raises:
         ValueError, TypeError: an option is wrong; the message names it and says what to write instead.
@@ -133,11 +136,16 @@ class Upgrader(HandshakeOptions):
         # The lists are kept as tuples, so that changing the caller's list later changes nothing here.
         if not (self.subprotocols is None or callable(self.subprotocols)):
             object.__setattr__(self, "subprotocols", handshake.checked_subprotocols(self.subprotocols))
-        object.__setattr__(self, "allowed_origins", _valid_origins(self.allowed_origins))
+        object.__setattr__(self, "allowed_origins", self._origins.entries)
         if self.check_origin is not None and self.allowed_origins:
             raise ValueError(
                 "check_origin and allowed_origins exclude each other: check_origin decides alone, so give only one"
             )
+
+    @cached_property
+    def _origins(self) -> AllowedOrigins:
+        """Made, and checked with it, when the Upgrader is."""
+        return AllowedOrigins(self.allowed_origins)
 
     def upgrade(self, request: Request | Environ, response_headers: HeaderSource | None = None) -> Conn:
         """Upgrade a request, and return its connection (gorilla's Upgrader.Upgrade).
@@ -301,18 +309,18 @@ class Upgrader(HandshakeOptions):
     def _check_origin(self, request: Request) -> None:
         """Refuse a page of another origin. Only browsers say their origin: this holds back nothing else."""
         if self.check_origin is not None:
-            allowed, setting = self.check_origin(request), "check_origin returned False"
+            allowed = self.check_origin(request)
         else:
-            allowed = handshake.is_same_origin(request) or handshake.is_allowed_origin(request, self.allowed_origins)
-            setting = "to accept it, add it to allowed_origins of the Upgrader"
+            allowed = is_same_origin(request) or self._origins.allow(request)
         if allowed:
             return
         origin = request.headers.get("Origin") or ""
-        host = request.headers.get("Host") or ""
+        setting = self._origins.advice(origin) if self.check_origin is None else "check_origin returned False"
+        shown, host = printable(origin, MOST_SHOWN), printable(request.host, MOST_SHOWN)
         raise _Refused(
             HTTPStatus.FORBIDDEN,
             "a page of this origin may not connect here",
-            advice=f"its Origin is {origin[:200]!r}, the Host {host[:200]!r}; {setting}",
+            advice=f"its Origin is '{shown}', the Host '{host}'; {setting}",
         )
 
     def _choose_subprotocol(self, request: Request, extra: Headers) -> str | None:
@@ -502,13 +510,3 @@ def _switching_protocols(
     # If the application gave a Sec-WebSocket-Protocol, it was chosen above, or the Upgrader's subprotocols override it.
     headers.extend(pair for pair in extra if pair[0].lower() != "sec-websocket-protocol")
     return switching_protocols(headers)
-
-
-def _valid_origins(value: Any) -> tuple[str, ...]:
-    origins = strings("allowed_origins", value, 'allowed_origins=["https://app.example.com"]')
-    for origin in origins:
-        try:
-            handshake.check_origin_pattern(origin)
-        except ValueError as exc:
-            raise ValueError(f"allowed_origins: {exc}") from None
-    return origins

@@ -93,7 +93,8 @@ class OptionTests(unittest.TestCase):
         ("check_origin", ["https://a.example"], TypeError),
         ("allowed_origins", "https://a.example", TypeError),
         ("allowed_origins", [None], TypeError),
-        ("allowed_origins", ["a.example"], ValueError),
+        ("allowed_origins", ["https://a.*.example"], ValueError),
+        ("allowed_origins", [""], ValueError),
         ("enable_compression", "yes", TypeError),
         ("compression_level", 10, ValueError),
         ("compression_threshold", -1, ValueError),
@@ -283,7 +284,7 @@ class OriginTests(UpgraderTestCase):
 
     def test_other_origin(self) -> None:
         """Another host, another port in text, null, an empty or broken Origin is 403."""
-        for origin in ("https://evil.example", "http://example.com:80", "null", "", "example.com", "file://"):
+        for origin in ("https://evil.example", "http://example.com:443", "null", "", "example.com", "file://"):
             with self.subTest(origin):
                 self.assert_refused(403, make_request(("Origin", origin)))
 
@@ -296,6 +297,32 @@ class OriginTests(UpgraderTestCase):
         for origin in ("http://app.example", "https://app.example.evil.example", "https://wild.example"):
             with self.subTest(origin):
                 self.assert_refused(403, make_request(("Origin", origin)), upgrader)
+
+    def test_what_the_log_shows_can_be_listed(self) -> None:
+        """An origin that is no browser's (file://, localhost:12345) passes once it is listed as the log shows it."""
+        origins = (
+            "file://",
+            "localhost:12345",
+            "null",
+            "app://obsidian.md",
+            "https://other.example/",
+            "a\x85b",
+            "it's",
+        )
+        for origin in origins:
+            with self.subTest(origin):
+                _, line = self.refuse(make_request(("Origin", origin)))
+                shown = line.partition("its Origin is '")[2].partition("', the Host '")[0]
+                self.assertIn("add it to allowed_origins of the Upgrader", line)
+                self.negotiate(Upgrader(allowed_origins=[shown]), make_request(("Origin", origin)))
+                self.negotiate(Upgrader(allowed_origins=[origin]), make_request(("Origin", origin)))
+
+    def test_default_port(self) -> None:
+        """The default port of the Origin's scheme may stand in Host or Origin (nginx: Host $host:$server_port)."""
+        for host, origin in (("a:443", "https://a"), ("a", "https://a:443"), ("a:80", "http://a")):
+            with self.subTest(host=host, origin=origin):
+                self.negotiate(Upgrader(), make_request(("Host", host), ("Origin", origin), without="Host"))
+        self.assert_refused(403, make_request(("Host", "a:80"), ("Origin", "https://a"), without="Host"))
 
     def test_any_origin(self) -> None:
         """ "*" allows any."""
