@@ -40,7 +40,8 @@ class MessageType(IntEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> None:
-        raise ValueError(f"no message type {value!r}: use TEXT, BINARY, PING, PONG or CLOSE")
+        found = value if isinstance(value, int) else type(value).__name__
+        raise ValueError(f"no message type {found}: use TEXT, BINARY, PING, PONG or CLOSE")
 
 
 TEXT = MessageType.TEXT

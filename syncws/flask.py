@@ -69,6 +69,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from ._base.options import check_count, check_detach
+from ._base.printable import printable
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import check_before, check_handler, check_upgrader
@@ -305,8 +306,8 @@ def _reject_late_response(conn: Conn, result: HTTPException | Response) -> None:
     _log.error(
         "%s: the WebSocket handler ends with a response, %s, which nobody gets: the handshake is over by then. A check "
         "such as @login_required has to run before it: @sock.route(rule, before=login_required(lambda: None))",
-        conn.request.path,
-        status,
+        printable(conn.request.path),
+        printable(status),
         exc_info=raised,
     )
     with contextlib.suppress(WebSocketError):

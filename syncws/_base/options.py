@@ -148,11 +148,14 @@ def check_call_timeout(timeout: float | None) -> None:
         raise TypeError(f"timeout is a number of seconds, or None, not {timeout!r}")
 
 
-def strings(name: str, value: Any, example: str) -> tuple[str, ...]:
-    """A sequence of str as a tuple, or TypeError. One str is a sequence of str too, and never what was meant."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} is a list of str, such as {example}, not {value!r}")
-    values = tuple(value)
-    if not all(isinstance(each, str) for each in values):
-        raise TypeError(f"{name} is a list of str, such as {example}, not {value!r}")
-    return values
+def strings(name: str, value: Any, example: str, *, hidden: bool = False) -> tuple[str, ...]:
+    """A sequence of str as a tuple, or TypeError. One str is a sequence of str too, and never what was meant.
+
+    hidden: the error does not show what was given, since one of them may be a secret.
+    """
+    is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+    values = tuple(value) if is_list else ()
+    if is_list and all(isinstance(each, str) for each in values):
+        return values
+    found = f"{type(value).__name__} of something else" if is_list else type(value).__name__
+    raise TypeError(f"{name} is a list of str, such as {example}, not {found if hidden else repr(value)}")

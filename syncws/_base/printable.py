@@ -17,6 +17,19 @@ def printable(text: object, most: int = 200) -> str:
     return shown if len(whole) <= most else f"{shown}..."
 
 
+def printable_repr(value: object, most: int = 200) -> str:
+    """The repr of a value, on one line, at most so many characters of it.
+
+    For what an application has chosen, maybe after a peer: an id, a room, a result. Python's own reprs are one line;
+    that of a class may be anything. A backslash stays as it is, since the repr of a str has escaped it already.
+    """
+    whole = repr(value)
+    shown = whole[:most]
+    if not shown.isprintable():
+        shown = "".join(each if each == "\\" else _escaped(each) for each in shown)
+    return shown if len(whole) <= most else f"{shown}..."
+
+
 def _escaped(character: str) -> str:
     if character.isprintable() and character != "\\":
         return character

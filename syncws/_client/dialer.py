@@ -28,6 +28,7 @@ from typing import Any, Unpack
 from urllib.parse import urlsplit, urlunsplit
 
 from .._base.options import check_timeout, check_unix_path
+from .._base.printable import printable
 from .._conn.conn import Conn
 from .._frames import deflate
 from .._http import handshake
@@ -105,15 +106,15 @@ class Dialer(HandshakeOptions):
     """
 
     handshake_timeout: float | None = 45.0
-    subprotocols: Sequence[str] = ()
+    subprotocols: Sequence[str] = field(default=(), repr=False)  # one may be a token
     ssl_context: ssl.SSLContext | None = None
     server_hostname: str | None = None
-    # Not in the repr: both may hold credentials.
+    # Not in the repr, as the cookie jar: they may hold credentials.
     proxy: str | Callable[[str], str | None] | None = field(default=proxy_from_environment, repr=False)
     proxy_headers: HeaderSource | None = field(default=None, repr=False)
     proxy_ssl_context: ssl.SSLContext | None = None
     unix_path: str | os.PathLike[str] | None = None
-    cookie_jar: http.cookiejar.CookieJar | None = None
+    cookie_jar: http.cookiejar.CookieJar | None = field(default=None, repr=False)
     net_dial: NetDial | None = None
     net_dial_tls: NetDialTLS | None = None
 
@@ -122,7 +123,7 @@ class Dialer(HandshakeOptions):
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             if not (value is None or isinstance(value, kind)):
-                raise TypeError(f"{name} must be {kind.__name__} or None, not {value!r}")
+                raise TypeError(f"{name} must be {kind.__name__} or None, not {type(value).__name__}")
         for name in ("net_dial", "net_dial_tls"):
             if not (getattr(self, name) is None or callable(getattr(self, name))):
                 raise TypeError(
@@ -132,7 +133,9 @@ class Dialer(HandshakeOptions):
         if isinstance(self.proxy, str):
             parse_proxy_url(self.proxy)
         elif not (self.proxy is None or callable(self.proxy)):
-            raise TypeError(f"proxy must be a URL, a callable that returns one, or None, not {self.proxy!r}")
+            raise TypeError(
+                f"proxy must be a URL, a callable that returns one, or None, not {type(self.proxy).__name__}"
+            )
         if self.unix_path is not None:
             check_unix_path(self.unix_path)
             self._check_unix_alone()
@@ -379,7 +382,7 @@ class Dialer(HandshakeOptions):
         if not answer and any(line.strip() for line in lines):
             raise ValueError("its Sec-WebSocket-Extensions is malformed")
         if answer and not self.enable_compression:
-            raise ValueError(f"it agreed to the extension {answer[0][0]!r}, and none was offered")
+            raise ValueError(f"it agreed to the extension {answer[0][0]!r:.100}, and none was offered")
         return deflate.accept_answer(answer)
 
 
@@ -456,7 +459,7 @@ def _check_switched(response: ReceivedResponse) -> None:
 def _say_more(response: ReceivedResponse) -> str:
     """What else the answer says that helps a reader: where a redirect leads, or the first line of a plain text."""
     if 300 <= response.status <= 399 and "Location" in response.headers:
-        return f", to {_without_secrets(response.headers['Location'])!r:.200}; redirects are not followed"
+        return f", to '{printable(_without_secrets(response.headers['Location']))}'; redirects are not followed"
     if not response.headers.get("Content-Type", "").startswith("text/plain"):
         return ""
     first = response.body.decode("utf-8", "replace").partition("\n")[0].strip().removeprefix(f"{response.reason}: ")
@@ -480,12 +483,13 @@ def _agreed_subprotocol(request: Headers, response: ReceivedResponse) -> str | N
     offered = handshake.parse_tokens(request.get_all("Sec-WebSocket-Protocol"))
     subprotocol = chosen[0].strip()
     if len(chosen) > 1 or subprotocol not in offered:
-        raise ValueError(f"it chose the subprotocol {', '.join(chosen)!r:.200}, and {_say_offer(offered)} offered")
+        found = ", ".join(map(handshake.say_subprotocol, ",".join(chosen).split(",")))
+        raise ValueError(f"it chose the subprotocol '{found}', and {_say_offer(offered)} offered")
     return subprotocol
 
 
 def _say_offer(offered: list[str]) -> str:
-    return f"{', '.join(offered)} was" if offered else "none was"
+    return f"{', '.join(map(handshake.say_subprotocol, offered))} was" if offered else "none was"
 
 
 def _is_secure(server: ServerURL, proxy: ProxyURL | None) -> bool:

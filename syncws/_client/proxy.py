@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from .._base.printable import printable
 from .._base.version import __version__
 from .._http.headers import Headers
 from .._http.httpclient import BadAnswer, Exchange, ReceivedResponse
@@ -132,7 +133,9 @@ def open_socks_tunnel(transport: Transport, proxy: ProxyURL, host: str, port: in
         client.connect(host, port)
     except (socks.ProxyError, socks.ProxyTimeoutError, UnicodeDecodeError) as error:  # the last: a bad name in it
         attempt.remaining(_STEP)  # raises TimeoutError or Stopped, if that is what the library has turned into its own
-        raise ProxyError(f"the proxy {proxy} opens no tunnel to {host}:{port}: {error}", 0, Headers()) from None
+        raise ProxyError(
+            f"the proxy {proxy} opens no tunnel to {host}:{port}: {printable(error)}", 0, Headers()
+        ) from None
 
 
 class _TransportAsSocket:

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .._base.options import ConnOptions, Overflow, check_call_timeout
+from .._base.printable import printable
 from .._frames.deflate import Agreement, check_level
 from .._frames.payloads import format_close_message, message_payload
 from .._frames.prepared import Compression, PreparedMessage, json_text, prepare
@@ -227,7 +228,7 @@ class Conn:
     def __repr__(self) -> str:
         role = "client" if self._client else "server"
         state, end = self._life.state, self.end  # in this order: a state that says it is over has an end
-        return f"<syncws.Conn {role} {self.remote_address} {state}{'' if end is None else f': {end}'}>"
+        return f"<syncws.Conn {role} {printable(self.remote_address)} {state}{'' if end is None else f': {end}'}>"
 
     # Reading
 

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from .._base.copies import copy_of
 from .._base.options import ConnOptions, check_call_timeout
+from .._base.printable import printable
 from .._frames.frame import MAX_HEADER
 from .._frames.keepalive import Keepalive
 from .._frames.payloads import MAX_REASON, format_close_message, is_sendable
@@ -282,7 +283,9 @@ class Inbound:
             except WebSocketError:
                 pass  # the end, the deadline, or a handler that writes although this side has closed
             except Exception:  # kept for the next read, if there is one
-                _logger.exception("%s: a handler failed while this side closed", self._transport.remote_address)
+                _logger.exception(
+                    "%s: a handler failed while this side closed", printable(self._transport.remote_address)
+                )
 
     # The turn's holder
 

@@ -113,7 +113,7 @@ def accept_answer(answer: Extensions) -> Agreement | None:
         raise ValueError(f"the server agreed to {len(answer)} extensions; one was offered")
     name, parameters = answer[0]
     if name != _NAME:
-        raise ValueError(f"the server agreed to the extension {name!r}, which was not offered")
+        raise ValueError(f"the server agreed to the extension {name!r:.100}, which was not offered")
     agreed = _read(parameters, _IN_ANSWER)
     if "server_no_context_takeover" not in agreed:
         raise ValueError(f"the server agreed to {_NAME} without server_no_context_takeover, which was asked for")
@@ -130,9 +130,9 @@ def _read(
         if name in found:
             raise ValueError(f"{_NAME}: the parameter {name} is there twice")
         if name not in allowed:
-            raise ValueError(f"{_NAME}: unknown parameter {name!r}")
+            raise ValueError(f"{_NAME}: unknown parameter {name!r:.100}")
         if value not in allowed[name]:
-            raise ValueError(f"{_NAME}: {name} cannot have the value {value!r}")
+            raise ValueError(f"{_NAME}: {name} cannot have the value {value!r:.100}")
         found[name] = allowed[name][value]
     return found
 

@@ -73,7 +73,9 @@ def message_payload(message_type: int, data: str | bytes | bytearray | memoryvie
     if message_type == BINARY and isinstance(data, bytes):
         return data
     if message_type not in (BINARY, MessageType.PING, MessageType.PONG, MessageType.CLOSE):
-        raise ValueError(f"no message type {message_type!r}: use TEXT, BINARY, PING, PONG or CLOSE")
+        # Not shown if it is no number: the message, where somebody has swapped the two.
+        found = message_type if isinstance(message_type, int) else type(message_type).__name__
+        raise ValueError(f"no message type {found}: use TEXT, BINARY, PING, PONG or CLOSE")
     if isinstance(data, str) and message_type == BINARY:
         raise TypeError("a BINARY message is bytes, not str: encode it, or send it as TEXT")
     if isinstance(data, str):

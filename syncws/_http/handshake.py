@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._base.options import ConnKeywords, ConnOptions, check_integer, check_timeout, strings
+from .._base.printable import printable
 from .._frames.deflate import check_level
 from .headers import TOKEN, Headers
 from .hosts import ascii_lower
@@ -39,6 +40,9 @@ _LISTED_EXTENSION = re.compile(rf"{_SKIPPED}({TOKEN}){_OWS}((?:{_PARAMETER})*+)(
 _EXTENSION_PARAMETER = re.compile(_PARAMETER)
 
 _TOKEN = re.compile(TOKEN)
+
+#: A subprotocol that can be no token: words and versions, such as graphql-transport-ws and v12.stomp.
+_PLAIN_NAME = re.compile(r"(?:[vV]?\d{1,2}|[A-Za-z]{1,12})(?:[._\-](?:[vV]?\d{1,2}|[A-Za-z]{1,12}))*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +83,24 @@ class HandshakeKeywords(ConnKeywords, total=False):
 
 def checked_subprotocols(value: Any) -> tuple[str, ...]:
     """A list of subprotocols as a tuple. Raises TypeError, or ValueError for a name that is no token."""
-    names = strings("subprotocols", value, 'subprotocols=["chat"]')
-    for name in names:
+    names = strings("subprotocols", value, 'subprotocols=["chat"]', hidden=True)
+    for number, name in enumerate(names, 1):
         if not _TOKEN.fullmatch(name):
-            raise ValueError(f"subprotocols: {name!r} is not a token (letters, digits and !#$%&'*+-.^_`|~)")
+            wrong = next((each for each in name if not _TOKEN.fullmatch(each)), "")
+            found = f"it has {wrong!r}" if wrong else "it is empty"
+            raise ValueError(
+                f"subprotocols: number {number} is not a token (letters, digits and !#$%&'*+-.^_`|~): {found}"
+            )
     return names
+
+
+def say_subprotocol(name: str) -> str:
+    """A subprotocol for a log line or an error: whole if it looks like a name, else only its beginning.
+
+    Browsers cannot send a token in another header, so one is often offered beside the names.
+    """
+    name = name.strip()
+    return printable(name, 40) if _PLAIN_NAME.fullmatch(name) else printable(name, 4)
 
 
 def parse_tokens(values: Iterable[str]) -> list[str]:

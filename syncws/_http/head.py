@@ -8,7 +8,14 @@ limits how long a head is, and how many headers it has.
 
 from __future__ import annotations
 
+import re
+
+from .._base.printable import printable
 from .request import BadRequest
+
+#: What h11 repeats of the bytes that it refuses, as Python writes bytes; and the name of a header at its beginning.
+_REPEATED = re.compile(r":? *(?:bytearray\()?b['\"].*", re.DOTALL)
+_REPEATED_NAME = re.compile(r"b['\"]([!#$%&*+\-.^_`|~0-9A-Za-z]{1,64})[ \t]*:")
 
 
 class HeadScreen:
@@ -73,3 +80,11 @@ class HeadScreen:
             self._has_encoding = True
         if self._has_length and self._has_encoding:
             raise BadRequest(400, "Content-Length beside Transfer-Encoding")
+
+
+def say_malformed(error: Exception) -> str:
+    """What h11 says of a head that it refuses, without the bytes that it repeats: a header's value may be a secret."""
+    told = str(error)
+    name = _REPEATED_NAME.search(told)
+    said = printable(_REPEATED.sub("", told))
+    return said if name is None else f"{said} ({name[1]})"

@@ -20,6 +20,13 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 #: What can be given where headers are asked for. `Headers` is one of them.
 HeaderSource = Mapping[str, str] | Iterable[tuple[str, str]]
 
+#: Headers whose values are shown nowhere: their names have one of these in them. A subprotocol may be a token, since
+#: browsers cannot send one otherwise.
+_SECRET = re.compile(r"auth|cookie|credential|csrf|key|password|protocol|secret|session|signature|token", re.IGNORECASE)
+
+#: What stands in place of a value that may be a secret.
+HIDDEN = "(hidden)"
+
 
 class Headers:
     """Header fields in the order they came: pairs of name and value, found by name without regard to case.
@@ -35,7 +42,8 @@ class Headers:
         try:
             self._pairs = tuple((name, value) for name, value in pairs)
         except (TypeError, ValueError):  # the loop's own error names neither headers nor pairs
-            raise TypeError(f"headers are a dict of str or a list of (name, value), not {source!r:.200}") from None
+            # Not shown: a line "Authorization: ..." is the usual mistake.
+            raise TypeError(f"headers are a dict of str or a list of (name, value), not {_kind(source)}") from None
 
     @overload
     def get(self, name: str) -> str | None: ...
@@ -72,7 +80,7 @@ class Headers:
         return hash(self._folded())
 
     def __repr__(self) -> str:
-        return f"Headers({list(self._pairs)!r})"
+        return f"Headers({[(name, HIDDEN if is_secret(name) else value) for name, value in self._pairs]!r})"
 
     def _values(self, name: str) -> Iterator[str]:
         wanted = name.lower()
@@ -92,15 +100,36 @@ def checked_headers(source: HeaderSource | None) -> Headers:
 
 def _checked_field(name: object, value: object) -> tuple[str, str]:
     if not isinstance(name, str) or not isinstance(value, str):
-        raise TypeError(f"header {name!r}: name and value must be str, and the value is {type(value).__name__}")
+        kinds = f"{type(name).__name__} and {type(value).__name__}"
+        raise TypeError(f"header {_name_in(name)}: name and value must be str, and they are {kinds}")
     if not _NAME.fullmatch(name):
-        raise ValueError(f"header {name!r}: a name may hold only letters, digits and !#$%&'*+-.^_`|~")
+        raise ValueError(f"header {_name_in(name)}: a name may hold only letters, digits and !#$%&'*+-.^_`|~")
     if not _VALUE.fullmatch(value):
         # The value may be a secret, so it is not shown. The place of the mistake helps as much: mostly a line break at
         # the end.
         wrong = next(index for index, character in enumerate(value) if not _VALUE.fullmatch(character))
         raise ValueError(
-            f"header {name!r}: its value may not hold {value[wrong]!r} (character {wrong + 1} of {len(value)}): "
-            "no line break, no control character, nothing beyond Latin-1"
+            f"header {_name_in(name)}: its value may not hold {value[wrong]!r} "
+            f"(character {wrong + 1} of {len(value)}): no line break, no control character, nothing beyond Latin-1"
         )
     return name, value.strip(" \t")
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of a header may be a secret, as those of Authorization and Cookie are: it is not shown then."""
+    return _SECRET.search(name) is not None
+
+
+def _kind(source: object) -> str:
+    """What was given, for an error that must not show it."""
+    first = next(iter(source), None) if isinstance(source, (list, tuple)) else None
+    return type(source).__name__ if first is None else f"a {type(source).__name__} of {type(first).__name__}"
+
+
+def _name_in(name: object) -> str:
+    """What stands for the name of a header in an error, quoted and cut: without what follows a colon, which is a value
+    that went astray."""
+    if isinstance(name, bytes):
+        return f"b{_name_in(name.decode('latin-1'))}"
+    before, colon, _ = name.partition(":") if isinstance(name, str) else ("", "", "")
+    return repr(before[:64] + colon)

@@ -23,8 +23,9 @@ from typing import Any
 
 import h11
 
+from .._base.printable import printable
 from .._net.transport import Transport
-from .head import HeadScreen
+from .head import HeadScreen, say_malformed
 from .headers import Headers
 from .request import BadRequest, Request
 from .response import Response
@@ -308,7 +309,7 @@ class HTTPConnection:
         try:
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
-            raise BadRequest(error.error_status_hint, str(error)[:200]) from None
+            raise BadRequest(error.error_status_hint, say_malformed(error)) from None
         if isinstance(event, h11.Data):
             self._taken += len(event.data)
         elif isinstance(event, h11.EndOfMessage):
@@ -324,7 +325,7 @@ class HTTPConnection:
                 self.transport.send(self._http.send(consent), deadline=deadline)
             data = bytes(self._buffer) or self._receive(deadline)
         except OSError as error:  # the peer's doing: an OSError that leaves a handler would look like its own
-            raise BadRequest(400, f"the connection was lost in the middle of a body: {error}") from error
+            raise BadRequest(400, f"the connection was lost in the middle of a body: {printable(error)}") from error
         if data is None:
             raise _too_slow()
         self._buffer.clear()

@@ -16,6 +16,7 @@ import h11
 from .._net.attempt import Attempt
 from .._net.transport import Transport
 from ..errors import WriteTimeout
+from .head import say_malformed
 from .headers import Headers
 
 #: Bytes of a refusal's body that are kept (as many as gorilla keeps), and seconds for which they are waited for.
@@ -148,7 +149,9 @@ class Exchange:
             return "it closed the connection without an answer"
         if self._beginning == b"\x15\x03":  # an alert (RFC 8446 section 6), in answer to our plain text
             return "it speaks TLS, and was spoken to without"
-        return f"its answer is not HTTP ({error})"
+        # A status line is shown, as it tells what speaks there, and holds no secret. A header's value may be one.
+        told = str(error)[:200] if "status line" in str(error) else say_malformed(error)
+        return f"its answer is not HTTP ({told})"
 
     def _receive(self) -> bytes:
         """What comes next; b"" at the end of the stream. Raises TimeoutError."""

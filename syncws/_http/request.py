@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
+from .._base.printable import printable
 from .._net.address import Address
 from .._net.transport import Transport
 from ..errors import HandshakeError
@@ -16,6 +17,9 @@ from .headers import Headers, HeaderSource
 # RFC 9112 section 3.2: path and query of a target; before them, in the absolute form, scheme and host.
 _ABSOLUTE_FORM = re.compile(r"https?://(?P<host>[^/?#@]+)(?P<rest>[/?].*)?", re.IGNORECASE)
 _ORIGIN_FORM = re.compile(r"(?P<path>/[^?#]*)(?:\?(?P<query>[^#]*))?")
+
+#: What looks like the name of a parameter, and not like a token that stands without one.
+_NAME = re.compile(r"[\w.\-]{1,16}", re.ASCII)
 
 # RFC 3986 section 3.2.2, without asking what stands where; may be empty (RFC 9110 section 7.2).
 _HOST = re.compile(r"[-A-Za-z0-9._~!$&'()*+,;=%:\[\]]*")
@@ -171,8 +175,12 @@ class Request:
         """Its handler is done: drop what refers back to it, which only the garbage collector could free otherwise."""
         self.conn = self.refusal = self.on_upgrade = self.then = None
 
+    def __str__(self) -> str:
+        """Method and path, for a log line. Without the query, which may hold a token."""
+        return f"{printable(self.method, 20)} {printable(self.raw_path)}"
+
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.target}>"
+        return f"<Request {self}{'?' if self.query_string else ''}{_names_in(self.query_string)}>"
 
 
 def _split_target(method: str, target: str) -> tuple[str | None, str, str]:
@@ -188,6 +196,14 @@ def _split_target(method: str, target: str) -> tuple[str | None, str, str]:
     if parts is None:
         raise ValueError("the request's target is neither a path nor a URL of this server")
     return host, parts["path"], parts["query"] or ""
+
+
+def _names_in(query: str) -> str:
+    """The names of a query's parameters, without their values; and without what is too long to be a name."""
+    names = [item.partition("=") for item in query[:1000].split("&")[:10] if item]
+    return "&".join(
+        f"{name if _NAME.fullmatch(name) else '...'}{'=...' if equals else ''}" for name, equals, _ in names
+    )
 
 
 def _without_quotes(value: str) -> str:

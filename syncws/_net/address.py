@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from .._base.printable import printable
+
 #: Of TCP over IPv4, of TCP over IPv6, and of a Unix socket, "" if it has none.
 Address = tuple[str, int] | tuple[str, int, int, int] | str
 
@@ -25,7 +27,8 @@ def as_address(given: Any) -> Address:
 
 
 def say_peer(address: Address) -> str:
-    """A peer's address for a log line."""
+    """A peer's address for a log line: escaped, since a peer chooses the name of its Unix socket."""
     if isinstance(address, tuple) and len(address) >= 2:
-        return f"[{address[0]}]:{address[1]}" if ":" in str(address[0]) else f"{address[0]}:{address[1]}"
-    return str(address) or "a peer on a Unix socket"
+        host = printable(address[0], 100)
+        return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+    return printable(address) or "a peer on a Unix socket"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any
 
+from .._base.printable import printable_repr
 from .._conn.conn import Conn
 from .member import Member
 
@@ -17,11 +18,13 @@ def given(**options: Any) -> dict[str, Any]:
 def check_member(conn: Conn, id: Hashable, rooms: Iterable[Hashable]) -> list[Hashable]:
     """The rooms, as a list. Raises TypeError for what cannot be registered."""
     if not isinstance(conn, Conn):
-        raise TypeError(f"conn is a syncws.Conn, not {conn!r}")
+        raise TypeError(f"conn is a syncws.Conn, not {printable_repr(conn)}")
     if isinstance(id, Member):
         raise TypeError("id is what a member is known by, not a Member")
     if isinstance(rooms, str | bytes) or not isinstance(rooms, Iterable):
-        raise TypeError(f"rooms is a list of rooms, such as [{rooms!r}], not {rooms!r}")
+        raise TypeError(
+            f"rooms is a list of rooms, such as [{printable_repr(rooms, 50)}], not {printable_repr(rooms, 50)}"
+        )
     checked = list(rooms)
     for room in checked:
         check_room(room)
@@ -38,5 +41,5 @@ def check_room(room: Hashable) -> None:
 def check_exclude(exclude: Iterable[Hashable]) -> frozenset[Hashable]:
     """The ids and Members that get no message. Raises TypeError for one that stands alone."""
     if isinstance(exclude, str | bytes) or not isinstance(exclude, Iterable):
-        raise TypeError(f"exclude is a list of ids or Members, such as [member], not {exclude!r}")
+        raise TypeError(f"exclude is a list of ids or Members, such as [member], not {printable_repr(exclude, 50)}")
     return frozenset(exclude)

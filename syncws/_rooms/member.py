@@ -34,6 +34,7 @@ import time
 from collections.abc import Hashable
 from typing import Any, Protocol
 
+from .._base.printable import printable_repr
 from .._conn.conn import Conn
 from .._frames.prepared import PreparedMessage
 from ..errors import CloseCode
@@ -150,7 +151,7 @@ class Member:
         return self._manager.close(self, code, reason) > 0
 
     def __repr__(self) -> str:
-        return f"<syncws.Member {self.id!r} {self._state.value} {self.conn!r}>"
+        return f"<syncws.Member {printable_repr(self.id)} {self._state.value} {self.conn!r}>"
 
     # Its life: steps that the registry takes, which holds the lock
 

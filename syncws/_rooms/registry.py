@@ -9,6 +9,7 @@ import threading
 from collections.abc import Hashable, Iterable
 from typing import Literal, NamedTuple
 
+from .._base.printable import printable_repr
 from ..errors import DuplicateIdError
 from .member import Closer, Member, State
 from .stats import Drops, ManagerStats, ask
@@ -147,8 +148,10 @@ class Registry:
             if known is None and not rejected:
                 return self._insert(member, same, rooms, replaced)
         if known is not None:
-            raise ValueError(f"{member.conn!r} is registered already, as {known.id!r}: unregister it first")
-        raise DuplicateIdError(f"the id {member.id!r} is connected already")
+            raise ValueError(
+                f"{member.conn!r} is registered already, as {printable_repr(known.id)}: unregister it first"
+            )
+        raise DuplicateIdError(f"the id {printable_repr(member.id)} is connected already")
 
     def _insert(
         self, member: Member, same: tuple[Member, ...], rooms: Iterable[Hashable], replaced: BaseException

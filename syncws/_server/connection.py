@@ -20,6 +20,7 @@ import time
 from contextlib import suppress
 
 from .._base.copies import forget_frames
+from .._base.printable import printable, printable_repr
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.http11 import HTTPConnection
@@ -110,7 +111,7 @@ class Connection:
             self._serve()
         except OSError as exc:  # TimeoutError is one, and ssl.SSLError
             advice = _TLS_ADVICE.get(exc.reason, "") if isinstance(exc, ssl.SSLError) else ""
-            _log.info("%s: %s%s", self, exc, advice)
+            _log.info("%s: %s%s", self, printable(exc), advice)
         except SystemExit:  # of a handler: it ends the thread, as in any thread
             _log.debug("%s: the handler exited", self)
         except Exception:
@@ -189,7 +190,9 @@ class Connection:
         else:
             if self._conn is not None:
                 if result is not None:
-                    _log.error("%s: the handler upgraded the request, so its %r is ignored", self, result)
+                    _log.error(
+                        "%s: the handler upgraded the request, so its %s is ignored", self, printable_repr(result)
+                    )
                 end_handled(self._conn, None, self, _log)
             elif not http.taken_over:
                 _send(http, self._returned(request, result))
@@ -222,7 +225,7 @@ class Connection:
         if result is None:
             _log.error("%s: the handler returned None, but has neither upgraded nor refused the request", self)
         else:
-            _log.error("%s: the handler must return a Response or None, not %r", self, result)
+            _log.error("%s: the handler must return a Response or None, not %s", self, printable_repr(result))
         return _server_error()
 
     # The end

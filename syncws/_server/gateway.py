@@ -33,6 +33,7 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.util import FileWrapper
 
 from .._base.copies import forget_frames
+from .._base.printable import printable
 from .._base.version import __version__
 from .._base.worker import in_worker
 from .._conn.outcome import end_handled
@@ -40,7 +41,7 @@ from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest, Request
 from .._http.response import Response
 from ..errors import HandshakeError
-from .wsgi_answer import Answer, WSGIViolation, say_request
+from .wsgi_answer import Answer, WSGIViolation
 from .wsgi_input import DROPPABLE, BodyError, Input
 
 _log = logging.getLogger("syncws.server")
@@ -213,8 +214,8 @@ class _ErrorLog(io.TextIOBase):
     """wsgi.errors of a process that has no stderr."""
 
     def write(self, text: str) -> int:
-        if text.strip():
-            _log.error("%s", text.rstrip())
+        for line in filter(str.strip, text.splitlines()):
+            _log.error("%s", printable(line.rstrip(), 1000))
         return len(text)
 
 
@@ -229,7 +230,7 @@ def _close(result: Any, answer: Answer, who: object) -> None:
     try:
         close()
     except Exception:
-        _log.exception("%s: %s: close() of what the application returned raised", who, say_request(answer.request))
+        _log.exception("%s: %s: close() of what the application returned raised", who, answer.request)
 
 
 def _answer_failure(exc: Exception, answer: Answer, who: object) -> None:
@@ -240,20 +241,20 @@ def _answer_failure(exc: Exception, answer: Answer, who: object) -> None:
     try:
         _send(answer.http, response)
     except OSError as gone:
-        _log.debug("%s: %s", who, gone)
+        _log.debug("%s: %s", who, printable(gone))
 
 
 def _failure_response(exc: Exception, answer: Answer, who: object) -> Response:
     """Log why the application failed; the response that says so to the client."""
-    what = say_request(answer.request)
+    what = answer.request
     reason = answer.body.failure or exc
     if isinstance(reason, (BodyError, BadRequest)):
-        _log.info("%s: %s: %d %s", who, what, reason.status, reason)
+        _log.info("%s: %s: %d %s", who, what, reason.status, printable(reason))
         return Response(f"{reason}\n", reason.status)
     if isinstance(exc, HandshakeError) and isinstance(exc.response, Response):  # the Upgrader has logged it
         return exc.response
     if isinstance(exc, WSGIViolation):
-        _log.error("%s: %s: %s", who, what, exc)
+        _log.error("%s: %s: %s", who, what, printable(exc, 500))
     else:
         _log.error("%s: %s: the application raised", who, what, exc_info=exc)
     return Response("Internal Server Error\n", 500)
@@ -261,7 +262,7 @@ def _failure_response(exc: Exception, answer: Answer, who: object) -> Response:
 
 def _refuse(http: HTTPConnection, response: Response, who: object) -> None:
     if response.status >= 400:
-        _log.info("%s: %d %s", who, response.status, response.body.decode().rstrip())
+        _log.info("%s: %d %s", who, response.status, printable(response.body.decode().rstrip()))
     _send(http, response)
 
 

@@ -26,7 +26,7 @@ from typing import NoReturn, TypeVarTuple
 
 from .._base.copies import forget_frames
 from .._base.options import check_count, check_detach
-from .._base.printable import printable
+from .._base.printable import printable, printable_repr
 from .._conn.conn import Conn
 from .._frames import deflate
 from .._http import handshake
@@ -238,7 +238,9 @@ class Upgrader(HandshakeOptions):
 
     def _request_of(self, environ: Environ) -> Request:
         if not isinstance(environ, dict):
-            raise TypeError(f"a request is what Server gives to its handler, or a WSGI environ, not {environ!r:.100}")
+            raise TypeError(
+                f"a request is what Server gives to its handler, or a WSGI environ, not {type(environ).__name__}"
+            )
         try:
             request = request_of(environ)
         except ValueError as exc:
@@ -257,7 +259,7 @@ class Upgrader(HandshakeOptions):
         except Full as exc:
             refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), advice=exc.advice)
         except OSError as exc:
-            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"the connection cannot be taken over: {exc}")
+            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"the connection cannot be taken over: {printable(exc)}")
         else:
             return
         self._refuse(request, refused)
@@ -333,7 +335,7 @@ class Upgrader(HandshakeOptions):
         if chosen is None or chosen in offered:
             return chosen
         # A browser would fail the connection, as it did not offer that subprotocol. It is better said here.
-        raise _application_error(f"subprotocols returned {chosen!r}, which the client did not offer")
+        raise _application_error(f"subprotocols returned {printable_repr(chosen, 22)}, which the client did not offer")
 
     def _choose_compression(self, request: Request) -> deflate.Agreement | None:
         if not self.enable_compression:
@@ -351,8 +353,8 @@ class Upgrader(HandshakeOptions):
             transport.close()
             if not isinstance(exc, OSError):
                 raise
-            _log.info("%s: the 101 could not be sent: %s", say_peer(request.remote_address), exc)
-            failure = HandshakeError(f"the 101 could not be sent: {exc}", HTTPStatus.INTERNAL_SERVER_ERROR)
+            _log.info("%s: the 101 could not be sent: %s", say_peer(request.remote_address), printable(exc))
+            failure = HandshakeError(f"the 101 could not be sent: {printable(exc)}", HTTPStatus.INTERNAL_SERVER_ERROR)
             request.refusal = failure
             raise failure from exc
 
@@ -363,10 +365,9 @@ class Upgrader(HandshakeOptions):
         level = logging.WARNING if full else logging.ERROR if refused.status >= 500 else logging.INFO
         _log.log(
             level,
-            "%s: %s %.200r is refused with %d: %s%s",
+            "%s: %s is refused with %d: %s%s",
             say_peer(request.remote_address),
-            request.method,
-            request.target,
+            request,
             refused.status,
             refused.message,
             f"; {refused.advice}" if refused.advice else "",
@@ -381,7 +382,7 @@ class Upgrader(HandshakeOptions):
             return _default_response(refused)
         response = self.error(request, reason.status, reason)
         if not isinstance(response, Response):
-            raise TypeError(f"error must return a Response, not {response!r}")
+            raise TypeError(f"error must return a Response, not {printable_repr(response)}")
         return _with_upgrade_header(response)
 
 
@@ -410,7 +411,7 @@ def _check_method(request: Request) -> None:
     if request.method != "GET":
         raise _Refused(
             HTTPStatus.METHOD_NOT_ALLOWED,
-            f"a WebSocket handshake is a GET, not a {request.method[:20]}",
+            f"a WebSocket handshake is a GET, not a {printable(request.method, 20)}",
             headers=[("Allow", "GET")],
         )
 
@@ -420,7 +421,7 @@ def _check_http_version(request: Request) -> None:
     if request.http_version != "1.1":
         raise _Refused(
             HTTPStatus.BAD_REQUEST,
-            f"a WebSocket handshake needs HTTP/1.1, and this request is HTTP/{request.http_version}; "
+            f"a WebSocket handshake needs HTTP/1.1, and this request is HTTP/{printable(request.http_version, 10)}; "
             "nginx in front needs: proxy_http_version 1.1",
             advice=_PROXY_ADVICE,
         )

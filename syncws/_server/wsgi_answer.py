@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 from wsgiref.util import is_hop_by_hop
 
+from .._base.printable import printable, printable_repr
 from .._http.headers import Headers, checked_headers
 from .._http.http11 import HTTPConnection
 from .._http.request import Request
@@ -105,8 +106,8 @@ class Answer:
             if not block:
                 continue
             if self.is_upgraded:
-                what = say_request(self.request)
-                _log.error("%s: %s: the application upgraded the request, so its body is ignored", who, what)
+                message = "%s: %s: the application upgraded the request, so its body is ignored"
+                _log.error(message, who, self.request)
                 break
             if not self._send(block, is_only=is_only):
                 break
@@ -182,20 +183,20 @@ class Answer:
         try:
             send(*data, stall=STALL_LIMIT)
         except OSError as exc:
-            self.gone = ClientGone(f"{say_request(self.request)}: the client did not take the answer: {exc}")
+            self.gone = ClientGone(f"{self.request}: the client did not take the answer: {printable(exc)}")
             raise self.gone from exc
 
 
 def _checked_status(status: Any) -> tuple[int, str]:
     parts = _STATUS.fullmatch(status) if isinstance(status, str) else None
     if parts is None:
-        raise WSGIViolation(f'start_response: the status is a str such as "200 OK", not {status!r:.100}')
+        raise WSGIViolation(f'start_response: the status is a str such as "200 OK", not {printable_repr(status, 100)}')
     return int(parts[1]), parts[2] or ""
 
 
 def _checked_answer_headers(headers: Any) -> Headers:
     if not isinstance(headers, (list, tuple)):
-        raise WSGIViolation(f"start_response: the headers are a list of (name, value), not {headers!r:.100}")
+        raise WSGIViolation(f"start_response: the headers are a list of (name, value), not {type(headers).__name__}")
     try:
         checked = checked_headers(headers)
     except (TypeError, ValueError) as exc:
@@ -220,13 +221,10 @@ def _check_block(giver: str, block: Any) -> None:
 def _check_result(result: Any) -> int | None:
     """How many blocks there are; None where that is not known beforehand. Raises WSGIViolation."""
     if isinstance(result, (str, bytes, bytearray)) or not hasattr(type(result), "__iter__"):
-        raise WSGIViolation(f"the application has to return a list of bytes, or another iterable, not {result!r:.100}")
+        raise WSGIViolation(
+            f"the application has to return a list of bytes, or another iterable, not {printable_repr(result, 100)}"
+        )
     try:
         return len(result)
     except TypeError:
         return None
-
-
-def say_request(request: Request) -> str:
-    """A request for a log line."""
-    return f"{request.method} {request.target[:200]}"

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from .._base.copies import forget_frames
+from .._base.printable import printable, printable_repr
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.request import Request
@@ -73,7 +74,7 @@ class Conversation:
         """Close the connection as the handler's outcome says, and wait for the peer's answer."""
         if self._conn is None:
             return
-        who = f"{say_peer(self._request.remote_address)} {self._request.path}"
+        who = f"{say_peer(self._request.remote_address)} {printable(self._request.path)}"
         end_handled(self._conn, self._raised, who, _log)
         self._free()
 
@@ -87,8 +88,8 @@ class Conversation:
     def _check_result(self, result: object) -> None:
         if result is not None:
             _log.error(
-                "%s: the WebSocket handler returned %.200r, which nobody gets: the handshake is over by then. What "
+                "%s: the WebSocket handler returned %s, which nobody gets: the handshake is over by then. What "
                 "refuses a request, such as a check of who is logged in, has to run before the handler",
-                self._request.path,
-                result,
+                printable(self._request.path),
+                printable_repr(result),
             )

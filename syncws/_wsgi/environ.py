@@ -25,7 +25,7 @@ _PATH_SAFE = "/:@!$&'()*+,;="
 def request_of(environ: Environ) -> Request:
     """The request of an environ, the same one each time. Raises TypeError; ValueError for what HTTP does not allow."""
     if not isinstance(environ, dict) or "REQUEST_METHOD" not in environ:
-        raise TypeError(f"a WSGI environ is a dict with REQUEST_METHOD, not {environ!r:.100}")
+        raise TypeError(f"a WSGI environ is a dict with REQUEST_METHOD, not {_kind(environ)}")
     known = environ.get(_KEY)
     if isinstance(known, Request):
         known.environ = environ
@@ -34,6 +34,11 @@ def request_of(environ: Environ) -> Request:
     request = _new_request(dict(environ))
     environ[_KEY] = request
     return request
+
+
+def _kind(given: object) -> str:
+    """What was given, for an error that must not show it: an environ holds cookies."""
+    return "a dict without it" if isinstance(given, dict) else type(given).__name__
 
 
 def _new_request(environ: Environ) -> Request:

@@ -22,6 +22,7 @@ import logging
 import queue
 import threading
 
+from .._base.printable import printable
 from .._http.http11 import HTTPConnection
 from .._http.request import Request
 from .._http.wsgiresponse import WSGIResponse, switched
@@ -136,7 +137,10 @@ def _start_detached(request: Request, conversation: Conversation, moved: _Moved,
     """Start the thread of a detached connection. Raises Full: the seat was given back then."""
     try:
         threading.Thread(
-            target=_run_detached, args=(request.path, conversation, moved, seat), name="syncws-detached", daemon=True
+            target=_run_detached,
+            args=(printable(request.path), conversation, moved, seat),
+            name="syncws-detached",
+            daemon=True,
         ).start()
     except (RuntimeError, MemoryError) as exc:
         seat.leave()

@@ -29,6 +29,11 @@ class SayPeerTests(unittest.TestCase):
         self.assertEqual(say_peer("/run/x.sock"), "/run/x.sock")
         self.assertEqual(say_peer(""), "a peer on a Unix socket")
 
+    def test_a_peer_chooses_its_name(self) -> None:
+        """A Unix socket's name, and an address that a proxy passes on, write no log line of their own."""
+        for address in ("\0forged\nCRITICAL:root:x", ("1.2.3.4\r\n\x1b[31m", 80)):
+            self.assertTrue(say_peer(address).isprintable())
+
 
 if __name__ == "__main__":
     unittest.main()
