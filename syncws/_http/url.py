@@ -12,8 +12,6 @@ from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urlsplit
 
 from .._base.printable import printable
 
-from .._base.printable import printable
-
 #: Ports that a URL may leave out, by scheme. https and socks5: RFC 9110 section 4.2.2, RFC 1928 section 3.
 _SERVER_PORTS = {"ws": 80, "wss": 443}
 _PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}

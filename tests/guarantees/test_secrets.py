@@ -53,7 +53,7 @@ MISTAKES: tuple[tuple[str, Callable[[], Any]], ...] = (
     ("subprotocols is one str", lambda: Dialer(subprotocols=SECRET)),
     ("subprotocols has bytes", lambda: Dialer(subprotocols=["chat", SECRET.encode()])),  # type: ignore[list-item]
     ("subprotocols of an Upgrader is one str", lambda: Upgrader(subprotocols=SECRET)),
-    ("the URL has credentials", lambda: parse_server_url(f"wss://me:{SECRET}@example.com/")),
+    ("the URL has credentials and no port", lambda: parse_server_url(f"wss://me:{SECRET}@example.com:x/")),
     ("the URL has another scheme", lambda: parse_server_url(f"https://example.com/?token={SECRET}")),
     ("the URL has a blank at its end", lambda: parse_server_url(f"wss://example.com/?token={SECRET} ")),
     ("the URL has a bad port", lambda: parse_server_url(f"wss://example.com:x/?token={SECRET}")),
@@ -99,6 +99,7 @@ class Reprs(unittest.TestCase):
             (Request("GET", f"/chat?room=1&token={SECRET}"), "<Request GET /chat?room=...&token=...>"),
             (Request("GET", f"/chat?{SECRET}"), "<Request GET /chat?...>"),
             (parse_server_url(f"wss://example.com/chat?token={SECRET}"), "example.com"),
+            (parse_server_url(f"wss://me:{SECRET}@example.com/chat"), "example.com"),
             (parse_proxy_url(f"http://me:{SECRET}@proxy"), "proxy"),
             (Dialer(cookie_jar=jar, subprotocols=["chat", SECRET], proxy=f"http://me:{SECRET}@proxy"), "Dialer("),
         ):
