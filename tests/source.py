@@ -1,4 +1,4 @@
-"""What the source of the package says of itself, for tests that hold pages to it: names, locks, threads."""
+"""What pages and source say of themselves, for tests that hold one to the other: names, locks, threads, tables."""
 
 from __future__ import annotations
 
@@ -62,6 +62,39 @@ class Defined:
             match each:
                 case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()) | ast.arg(arg=name):
                     self._members[node.name].add(name)
+
+
+class Tests:
+    """The names of test modules, of their classes, and of the methods that stand in these: "tests.conn.test_wire"."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        for path in sorted((ROOT / "tests").rglob("test_*.py")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            self._names.add(module)
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef):
+                    methods = [each.name for each in node.body if isinstance(each, ast.FunctionDef)]
+                    self._names |= {f"{module}.{node.name}", *(f"{module}.{node.name}.{name}" for name in methods)}
+
+    def has(self, name: str) -> bool:
+        """Whether there is a test, a class of tests or a module of that name."""
+        return name in self._names
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    """The rows of all tables of a page, each by its headings."""
+    found: list[dict[str, str]] = []
+    headings: list[str] = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if not cells:
+            headings = []
+        elif not headings:
+            headings = cells
+        elif not set("".join(cells)) <= {"-"}:
+            found.append(dict(zip(headings, cells, strict=True)))
+    return found
 
 
 def locks() -> set[str]:

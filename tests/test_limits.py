@@ -15,9 +15,9 @@ import syncws
 from syncws._base import counters
 from syncws._http.handshake import HandshakeOptions
 
-from .source import modules
+from .source import modules, rows
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "limits.md"
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "limits.md").read_text()
 
 # What may have options that are limits.
 TAKERS: list[type | Callable[..., Any]] = [
@@ -71,50 +71,37 @@ class PageTests(unittest.TestCase):
     def test_every_limit_is_on_the_page(self) -> None:
         """Each option that is a number is a row of the table, or is said here to be no limit; no row is of another."""
         numbers = {name for taker in TAKERS for name, _, hint in _options(taker) if _is_number(hint)}
-        self.assertEqual(numbers - NO_LIMITS.keys(), {row["option"].strip("`") for row in _rows() if _is_option(row)})
+        self.assertEqual(
+            numbers - NO_LIMITS.keys(), {row["option"].strip("`") for row in rows(PAGE) if _is_option(row)}
+        )
         self.assertLess(NO_LIMITS.keys(), numbers)
 
     def test_defaults(self) -> None:
         """The default of a row is that of the code."""
         defaults = {name: default for taker in TAKERS for name, default, _ in _options(taker)}
-        for row in filter(_is_option, _rows()):
+        for row in filter(_is_option, rows(PAGE)):
             with self.subTest(row["option"]):
                 self.assertEqual(_number(row["default"]), defaults[row["option"].strip("`")])
 
     def test_every_count_is_on_the_page(self) -> None:
         """What the code counts is what the page says is counted: each name of `breaches.add`, and no other."""
-        told = {name for row in _rows() for name in re.findall(r"`(\w+)`", row["counted as"])}
+        told = {name for row in rows(PAGE) for name in re.findall(r"`(\w+)`", row["counted as"])}
         self.assertEqual(_counted(), told)
 
     def test_a_count_is_named_after_its_option(self) -> None:
         """A breach is counted under the name of the option that sets the limit, where an option does."""
-        for row in filter(_is_option, _rows()):
+        for row in filter(_is_option, rows(PAGE)):
             with self.subTest(row["option"]):
                 self.assertIn(row["counted as"], ("-", f"`{row['option'].strip('`').rpartition('.')[2]}`"))
 
     def test_what_is_read_from_the_page(self) -> None:
         """The helpers read the table and the options; else the tests above would prove nothing."""
-        self.assertLess(20, len(_rows()))
+        self.assertLess(20, len(rows(PAGE)))
         self.assertEqual(_number("16 KiB"), 1 << 14)
         self.assertEqual(_number("10,000"), 10_000)
         self.assertIsNone(_number("none"))
         self.assertIn(("Server.max_headers", 128), [(name, default) for name, default, _ in _options(syncws.Server)])
         self.assertTrue(_is_number(int | None) and _is_number(float) and not _is_number(bool | None))
-
-
-def _rows() -> list[dict[str, str]]:
-    """The rows of all tables of the page, each by its headings."""
-    rows: list[dict[str, str]] = []
-    heading: list[str] = []
-    for line in PAGE.read_text().splitlines():
-        cells = [cell.strip() for cell in line.split("|")[1:-1]]
-        if not cells:
-            heading = []
-        elif not heading:
-            heading = cells
-        elif not set("".join(cells)) <= {"-"}:
-            rows.append(dict(zip(heading, cells, strict=True)))
-    return rows
 
 
 def _is_option(row: dict[str, str]) -> bool:
