@@ -7,6 +7,7 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_frames`
 * `waits`: a wait for a socket, and how a write that waits is judged.
 * `address`: the address of a socket, and how a log line says it.
 * `drain`: the one thread of the process: it sends what a full socket did not take, and ends closes in time.
+* `descriptors`: how many this process may open, and those that are kept for the application.
 * `listener`: sockets that listen, the file of a Unix socket, what an error of accept() means.
 * `attempt`: one dial under way: its time limit, and how another thread stops it.
 * `connector`: from a name to a connected socket, in time, and stopped from any thread.

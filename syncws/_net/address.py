@@ -1,9 +1,10 @@
-"""The address of a socket: its type, asked for without an error, and said in a log line."""
+"""The address of a socket: its type, asked for without an error, said in a log line, and whose it is."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from .._base.printable import printable
@@ -32,3 +33,22 @@ def say_peer(address: Address) -> str:
         host = printable(address[0], 100)
         return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
     return printable(address) or "a peer on a Unix socket"
+
+
+def network_of(address: Address) -> Hashable:
+    """Whose connection it is, to count those of one client: its IPv4 address, its /64 of IPv6; None on a Unix socket.
+
+    One client has all addresses of a /64 (RFC 6177). An IPv6 address that stands for one of IPv4 is that one.
+    """
+    return None if isinstance(address, str) else network_of_host(address[0])
+
+
+def network_of_host(host: str) -> Hashable:
+    """As `network_of`, of a text. What is no address, such as an application's name for a client, is that name."""
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except (OSError, ValueError):
+        return host
+    if packed.startswith(bytes(10) + b"\xff\xff"):
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return packed[:8]

@@ -9,7 +9,9 @@ Floor 5: imports the folders of floors 0 to 4.
 * `wsgi_answer`: what it answers.
 * `gateway`: one call of a WSGI application (PEP 3333).
 * `options`: what can be set on a `Server`.
+* `capacity`: how many connections there may be, of one address, and before their first request.
 * `roster`: who is connected, and whether the server is closing.
+* `health`: the health checks that a server answers by itself.
 * `connection`: one connection, in its own thread.
 * `acceptor`: the accept loop.
 * `server`: `Server` and `serve`. Begin here.

@@ -2,7 +2,8 @@
 
     Acceptor.run              waits for the listener, and for whoever says that it is over
       _accept_one             accept(); what an error means stands in ACCEPT_ERRORS
-        _admit                enters the connection into the roster and starts its thread; or answers 503
+        _admit                enters the connection into the roster and starts its thread
+        _refuse               there is no room: 503, at once, or from a thread that hears a health check before
 
 **It waits for nobody except the listener.** TLS, heads and handlers are the work of the connections' own threads, and
 a refusal is made at once.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import selectors
 import socket
@@ -19,12 +21,18 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Literal
 
+from .._base.advice import Advisor
+from .._base.counters import breaches
 from .._base.waker import Waker
-from .._net.address import as_address
+from .._net.address import Address, as_address, network_of
+from .._net.descriptors import MOST_RESERVED, in_use, raise_limit, reserve
 from .._net.listener import ACCEPT_ERRORS, SocketFile, listen_tcp, listen_unix
-from .connection import Connection
+from .capacity import Obstacle
+from .connection import GREEDY, Connection
 from .gateway import Gateway
+from .health import RETRY_AFTER, Health
 from .options import ServerOptions
 from .roster import Roster
 
@@ -36,11 +44,14 @@ _ACCEPT_PAUSE = 0.1
 #: Seconds for which a worker leaves a new connection to others that have fewer. For one that is idle this is long.
 _HESITATION = 0.001
 
+#: Seconds for which a connection beyond the limits is heard, before it is sent away.
+_HEARING = 1.0
+
 _FULL = b"all connections of this server are taken; try again later\n"
 
 _SERVICE_UNAVAILABLE = (
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
-    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s" % (len(_FULL), _FULL)
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: %d\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s" % (RETRY_AFTER, len(_FULL), _FULL)
 )
 
 
@@ -67,6 +78,13 @@ class Acceptor:
         self._waker = waker
         self._numbers = itertools.count(1)
         self._crowded = False  # a shortage that was logged and is not over
+        self._shortages = 0
+        self._advisor = Advisor()  # of its own: of two servers in one process each has its shortages
+        self._health = Health(roster, options.health_path, options.ready_path)
+        # Where the address of a client is in its requests, that of its connection is a proxy's.
+        self._counts_networks = options.max_connections_per_address is not None and options.client_address is None
+        self._files = 0  # that this process may open, if it is known
+        self._first_reserved: float = math.inf  # a socket of this number, and above, takes what is kept in reserve
         self._socket_file: SocketFile | None = None
         if options.listener is not None:
             self._listener = options.listener
@@ -96,6 +114,27 @@ class Acceptor:
         """In a worker: the file of a Unix socket is the parent's to remove."""
         self._socket_file = None
 
+    def prepare_descriptors(self) -> None:
+        """Have the system allow the descriptors that max_connections needs; say once what does not fit.
+
+        For whom the process is: it changes a limit of the process, upwards.
+        """
+        most = self._options.max_connections
+        before = in_use()
+        limit = raise_limit(None if most is None else before + most + MOST_RESERVED)
+        if limit is None:
+            return
+        self._files = limit
+        self._first_reserved = limit - reserve(limit)
+        room = max(1, int(self._first_reserved) - before)
+        self._roster.fit(room)
+        if most is not None and most > room:
+            _log.warning(
+                "max_connections is %d, and this process may open %d files: there is room for %d connections; raise "
+                "the limit (ulimit -n, LimitNOFILE) or lower max_connections",
+                *(most, limit, room),
+            )
+
     def run(self, over: Callable[[], bool]) -> None:
         """Accept until it is over; whoever makes it so wakes the waker afterwards. OSError: the listener failed."""
         with selectors.DefaultSelector() as selector:
@@ -122,6 +161,7 @@ class Acceptor:
                 self._waker.wait(_ACCEPT_PAUSE)  # which shutdown cuts short
             return
         timeout = self._options.handshake_timeout
+        remote = as_address(address)
         self._admit(
             Connection(
                 sock,
@@ -131,23 +171,60 @@ class Acceptor:
                 self._gateway,
                 deadline=None if timeout is None else time.monotonic() + timeout,
                 local_address=self._local_address,
-                remote_address=as_address(address),
-            )
+                remote_address=remote,
+                health=self._health if self._health.is_asked else None,
+            ),
+            remote,
         )
 
-    def _admit(self, connection: Connection) -> None:
+    def _admit(self, connection: Connection, remote: Address) -> None:
         """Start a connection's thread; whatever is in the way of that costs this connection only."""
-        match self._roster.enter(connection):
-            case "closing":
-                connection.sock.close()
-            case "full":
-                limit = self._options.max_connections
-                self._say_crowded("all %d connections are taken (max_connections); answering 503", limit)
-                self._turn_away(connection.sock)
-            case "entered":
-                self._start(connection)
+        if connection.sock.fileno() >= self._first_reserved:
+            self._refuse(connection, remote, "descriptors")
+            return
+        verdict = self._roster.enter(connection, network_of(remote) if self._counts_networks else None)
+        if verdict == "closing":
+            connection.sock.close()
+        elif verdict == "entered":
+            if self._start(connection):
+                self._crowded = False
+        else:
+            self._refuse(connection, remote, verdict)
 
-    def _start(self, connection: Connection) -> None:
+    def _refuse(self, connection: Connection, remote: Address, obstacle: Obstacle | Literal["descriptors"]) -> None:
+        """There is no room: answer 503, at once, or after its request was heard if that may be a health check."""
+        self._say_refused(obstacle, remote)
+        if self._health.is_asked and self._roster.enter_beyond(connection, network_of(remote)):
+            connection.go_beyond(time.monotonic() + _HEARING)
+            self._start(connection)
+        else:
+            self._turn_away(connection.sock)
+
+    def _say_refused(self, obstacle: Obstacle | Literal["descriptors"], remote: Address) -> None:
+        options = self._options
+        match obstacle:
+            case "full":
+                breaches.add("max_connections")
+                limit = self._roster.most
+                self._say_crowded("all %d connections are taken (max_connections); answering 503", limit)
+            case "handshakes":
+                breaches.add("max_handshakes")
+                limit = self._roster.most_handshakes
+                self._say_crowded("%d connections have sent no request yet (max_handshakes); answering 503", limit)
+            case "address":
+                breaches.add("max_connections_per_address")
+                host = remote[0]
+                self._advisor.warn(_log, obstacle, host, GREEDY, host, options.max_connections_per_address)
+            case "descriptors":
+                breaches.add("descriptors")
+                self._say_crowded(
+                    "this process has opened nearly all %d files that it may: answering 503; raise the limit "
+                    "(ulimit -n, LimitNOFILE) or lower max_connections",
+                    self._files,
+                )
+
+    def _start(self, connection: Connection) -> bool:
+        """Start the thread of a connection that is in the roster; whether it was possible."""
         thread = threading.Thread(target=connection.run, name=f"syncws-{connection.number}", daemon=True)
         try:
             thread.start()
@@ -155,13 +232,15 @@ class Acceptor:
             self._say_crowded("a connection is lost, its thread cannot be started: %s", exc)
             self._turn_away(connection.sock)
             self._roster.leave(connection)
-        else:
-            self._crowded = False
+            return False
+        return True
 
     def _say_crowded(self, message: str, *args: object) -> None:
-        """Log a shortage once, not for each connection that meets it."""
-        _log.log(logging.DEBUG if self._crowded else logging.WARNING, message, *args)
-        self._crowded = True
+        """Log a shortage once, not for each connection that meets it; and not each of many short ones."""
+        if not self._crowded:
+            self._crowded = True
+            self._shortages += 1
+        self._advisor.warn(_log, message, str(self._shortages), message, *args)
 
     def _turn_away(self, sock: socket.socket) -> None:
         """Answer 503 and close, without waiting for anything. Under TLS there is nothing to say it in."""

@@ -3,6 +3,7 @@
     Connection.run            its own thread
       _serve                  the TLS handshake and the first head, under one deadline; then keep-alive
         _next_request         None if there will be none
+        _own_answer           a health check; or there is no room for it
         _answer               the handler, and what its outcome means
           Upgrader.upgrade    (called by the handler) HTTP ends, a Conn begins
         Gateway.serve         or a WSGI application, and the handler of its WebSocket view
@@ -17,20 +18,24 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
+from .._base.advice import advisor
 from .._base.copies import forget_frames
+from .._base.counters import breaches
 from .._base.printable import printable, printable_repr
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest, Request
 from .._http.response import Response
-from .._net.address import Address, say_peer
+from .._net.address import Address, network_of_host, say_peer
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
 from ..errors import CloseCode, HandshakeError
 from .gateway import Gateway
+from .health import Health, no_room
 from .options import ServerOptions
 from .roster import Roster
 
@@ -42,6 +47,9 @@ _RESPONSE_TIMEOUT = 60.0
 #: Seconds for which a connection that this side ends is still read. Unread bytes would turn the end into a reset, which
 #: can destroy the response on its way (RFC 9112 section 9.6).
 _LINGER = 1.0
+
+#: What is said of a client that has all connections it may have.
+GREEDY = "%s has all %d connections of one address (max_connections_per_address); answering 503"
 
 #: What the two commonest errors of a TLS handshake mean. OpenSSL's own words do not tell.
 _TLS_ADVICE = {
@@ -61,6 +69,8 @@ class Connection:
         "_conn",
         "_deadline",
         "_gateway",
+        "_health",
+        "_is_beyond",
         "_options",
         "_request",
         "_roster",
@@ -81,6 +91,7 @@ class Connection:
         deadline: float | None,
         local_address: Address | None,
         remote_address: Address,
+        health: Health | None = None,
     ) -> None:
         self.sock = sock
         self.number = number
@@ -88,6 +99,8 @@ class Connection:
         self._roster = roster
         self._gateway = gateway
         self._deadline = deadline  # of the TLS handshake and the first head
+        self._health = health
+        self._is_beyond = False  # there is no room for it: it is heard, and sent away
         self._addresses = local_address, remote_address
         #: threading.get_ident() of its own thread, which sets it. Others may see None: they ask whether it is theirs.
         self.thread: int | None = None
@@ -97,6 +110,11 @@ class Connection:
         # made it.
         self._request: Request | None = None  # while a handler has it
         self._conn: Conn | None = None  # once upgraded
+
+    def go_beyond(self, deadline: float) -> None:
+        """There is no room for it: its request is answered by the server itself. Before its thread is started."""
+        self._is_beyond = True
+        self._deadline = deadline
 
     def __str__(self) -> str:
         peer = say_peer(self._transport.remote_address) if self._transport else "?"
@@ -130,12 +148,16 @@ class Connection:
         options = self._options
         http = HTTPConnection(transport, max_head=options.max_head_size, max_headers=options.max_headers)
         while (request := self._next_request(http, deadline)) is not None:
-            if self._gateway is not None:
+            if (answer := self._own_answer(request)) is not None:
+                _send(http, answer)
+            elif self._gateway is not None:
                 self._gateway.serve(http, request, self)
             else:
                 self._answer(http, request)
             if http.taken_over:
                 return
+            if self._is_beyond:
+                break
             deadline = _from_now(options.keep_alive_timeout)
         _linger(transport)
 
@@ -164,7 +186,34 @@ class Connection:
         with self._roster.changed:
             # From here on a shutdown lets the handler finish. A request that arrives after it began was cut already.
             self._request = request
+            self._roster.has_asked(self)
             return None if self._roster.closing else request
+
+    def _own_answer(self, request: Request) -> Response | None:
+        """The answer to a health check, and to a client for which there is no room; None: the handler answers."""
+        if self._health is not None and (answer := self._health.answer(request)) is not None:
+            return answer
+        if self._is_beyond:
+            return no_room("this server has no room for one more connection")
+        if self._options.client_address is not None:
+            return self._count_client(request, self._options.client_address)
+        return None
+
+    def _count_client(self, request: Request, client_address: Callable[[Request], str | None]) -> Response | None:
+        """Count the connection for the client that its request comes from; the answer if that has all it may have."""
+        try:
+            client = client_address(request)
+            if not (client is None or isinstance(client, str)):
+                raise TypeError(f"client_address must return a str or None, not {client!r}")
+        except Exception:  # a limit that cannot be judged lets nobody in
+            _log.exception("%s: client_address raised", self)
+            return _server_error()
+        if self._roster.move(self, network_of_host(client) if client else None):
+            return None
+        breaches.add("max_connections_per_address")
+        limit, shown = self._options.max_connections_per_address, printable(client)
+        advisor.warn(_log, "max_connections_per_address", shown, GREEDY, shown, limit)
+        return no_room("all connections of this address are taken")
 
     def _on_upgrade(self, conn: Conn) -> None:
         """An Upgrader has made a Conn of the request."""

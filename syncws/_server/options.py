@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import ssl
@@ -14,6 +15,7 @@ from .._http.request import Request
 from .._http.response import Response
 from .._net.listener import check_listener
 from .gateway import Application
+from .health import check_path
 from .workers import check_workers
 
 Handler = Callable[[Request], Response | None]
@@ -31,6 +33,11 @@ class ServerOptions:
     ssl_context: ssl.SSLContext | None
     listener: socket.socket | None
     max_connections: int | None
+    max_connections_per_address: int | None
+    client_address: Callable[[Request], str | None] | None
+    max_handshakes: int | None
+    health_path: str | None
+    ready_path: str | None
     handshake_timeout: float | None
     keep_alive_timeout: float | None
     max_head_size: int
@@ -47,6 +54,13 @@ class ServerOptions:
         _check_place(self.unix_path, self.listener)
         _check_ssl_context(self.ssl_context)
         check_count("max_connections", self.max_connections)
+        check_count("max_connections_per_address", self.max_connections_per_address)
+        _check_client_address(self.client_address, self.max_connections_per_address)
+        check_integer("max_handshakes", self.max_handshakes, 1, none="a quarter of max_connections, at least 64")
+        check_path("health_path", self.health_path)
+        check_path("ready_path", self.ready_path)
+        if self.ready_path is not None and self.ready_path == self.health_path:
+            raise ValueError(f"health_path and ready_path are two paths, not both {self.health_path!r}")
         check_timeout("handshake_timeout", self.handshake_timeout)
         check_timeout("keep_alive_timeout", self.keep_alive_timeout)
         check_integer("max_head_size", self.max_head_size, 1)
@@ -64,6 +78,11 @@ class ServeKeywords(TypedDict, total=False):
     ssl_context: ssl.SSLContext | None
     listener: socket.socket | None
     max_connections: int | None
+    max_connections_per_address: int | None
+    client_address: Callable[[Request], str | None] | None
+    max_handshakes: int | None
+    health_path: str | None
+    ready_path: str | None
     handshake_timeout: float | None
     keep_alive_timeout: float | None
     max_head_size: int
@@ -86,6 +105,19 @@ def _check_application(handler: object, wsgi_app: object) -> None:
         )
     if not callable(wsgi_app):
         raise TypeError(f"wsgi_app must be a WSGI application: a callable(environ, start_response), not {wsgi_app!r}")
+
+
+def _check_client_address(client_address: Any, most: int | None) -> None:
+    if client_address is None:
+        return
+    if not callable(client_address):
+        raise TypeError(
+            f"client_address is a callable(request) that returns an address, or None, not {client_address!r}"
+        )
+    if inspect.iscoroutinefunction(client_address):
+        raise TypeError("client_address must be a plain function, not async: its coroutine would be nobody's address")
+    if most is None:
+        raise ValueError("client_address counts for max_connections_per_address only: give that, too")
 
 
 def _check_place(unix_path: Any, listener: Any) -> None:

@@ -11,21 +11,27 @@ under the same lock, and tells it himself.
 from __future__ import annotations
 
 import threading
+from collections.abc import Hashable
 from typing import Literal
 
 from .._conn.farewell import Leaving, farewell
+from .capacity import Capacity, Obstacle
 from .workers import Share
 
 
 class Roster:
-    """The connections of one server, in this process; at most so many as the limit says.
+    """The connections of one server, in this process; at most so many as its `Capacity` says.
+
+    Args:
+        limit, of_one, handshakes: of all, of one address, before their first request; None for no limit (of all, of
+            one address), or for a part of all.
 
     Concurrency: every method is for any thread. `changed` guards everything here, and what a Server and its Connections
     say it guards. While it is held nobody is called, and nothing but the Waker's lock is taken: snapshot, let go, act.
     """
 
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None, *, of_one: int | None = None, handshakes: int | None = None) -> None:
+        self._capacity = Capacity(limit, of_one, handshakes)
         self._connections: set[Leaving] = set()
         self._closing = False  # never goes back
         self._share: Share | None = None  # in one of several workers, while it accepts
@@ -44,21 +50,63 @@ class Roster:
         """Whether nothing enters any more. May be read without the lock: it never goes back to False."""
         return self._closing
 
-    def enter(self, connection: Leaving) -> Literal["entered", "full", "closing"]:
-        """Let a connection in, if there is room and the roster is open; what happened."""
+    def fit(self, most: int) -> None:
+        """There is room for so many at most, whatever the limit says."""
+        with self.changed:
+            self._capacity.fit(most)
+
+    @property
+    def most(self) -> int | None:
+        """How many connections there may be. For any thread: one reference, set before the first connection."""
+        return self._capacity.most
+
+    @property
+    def most_handshakes(self) -> int | None:
+        """How many may be before their first request. As `most`."""
+        return self._capacity.handshakes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for one more."""
+        with self.changed:
+            return self._capacity.is_full
+
+    def enter(self, connection: Leaving, network: Hashable = None) -> Literal["entered", "closing"] | Obstacle:
+        """Let a connection in, if there is room and the roster is open; what happened. network: see `network_of`."""
         with self.changed:
             if self._closing:
                 return "closing"
-            if self._is_full():
-                return "full"
+            if (obstacle := self._capacity.obstacle(network)) is not None:
+                return obstacle
+            self._capacity.add(connection, network)
             self._connections.add(connection)
             self._note_share()
             return "entered"
 
-    def leave(self, connection: Leaving) -> None:
-        """A connection is closed, and its thread does no more for it."""
+    def enter_beyond(self, connection: Leaving, network: Hashable) -> bool:
+        """Let one in for which there is no room, to be heard and sent away; False if there are too many of these."""
         with self.changed:
-            self._connections.discard(connection)
+            if self._closing or not self._capacity.add_beyond(connection, network):
+                return False
+            self._connections.add(connection)
+            return True
+
+    def has_asked(self, connection: Leaving) -> None:
+        """The first request of a connection is there. Idempotent."""
+        with self.changed:
+            self._capacity.has_asked(connection)
+
+    def move(self, connection: Leaving, network: Hashable) -> bool:
+        """Count a connection as one of this network, which its request tells; False if that has all it may have."""
+        with self.changed:
+            return self._capacity.move(connection, network)
+
+    def leave(self, connection: Leaving) -> None:
+        """A connection is closed, and its thread does no more for it. Idempotent."""
+        with self.changed:
+            if connection in self._connections:
+                self._connections.discard(connection)
+                self._capacity.remove(connection)
             self._note_share()
             self.changed.notify_all()
 
@@ -92,10 +140,7 @@ class Roster:
         Read without the lock, since it is a hint: with an old number this worker hesitates without need, or does not.
         """
         share = self._share
-        return share is not None and (share.is_large() or self._is_full())
-
-    def _is_full(self) -> bool:
-        return self._limit is not None and len(self._connections) >= self._limit
+        return share is not None and (share.is_large() or self._capacity.is_full)
 
     def _note_share(self) -> None:
         """Under the lock, or an old number could take the place of a new one."""

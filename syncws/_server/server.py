@@ -66,6 +66,16 @@ class Server:
             the server's from now on, which closes it.
         max_connections: how many at once, plain HTTP and handshakes included; one more is answered with 503. None for
             no limit.
+        max_connections_per_address: how many of one client's address at once; one more is answered with 503. An
+            address is one of IPv4, or a /64 of IPv6. None for no limit. Behind a proxy give client_address too, or all
+            are the proxy's.
+        client_address: ``client_address(request)``, the address that a request counts for, where a proxy tells it in a
+            header; None for a request that is not counted. It runs in the connection's thread, before the handler.
+        max_handshakes: how many at once whose first request head has not come yet; one more is answered with 503. None
+            for a quarter of max_connections, at least 64.
+        health_path: answer GET requests for this path with 200 without asking the handler, also while the server is
+            full: a liveness probe. None for no such path.
+        ready_path: the same, but 503 while there is no room for one more connection: a readiness probe.
         handshake_timeout: seconds from accepting a connection until its TLS handshake and its first request head must
             be complete. None for no limit.
         keep_alive_timeout: seconds that a plain HTTP connection may take until its next request head is complete.
@@ -99,6 +109,11 @@ class Server:
         ssl_context: ssl.SSLContext | None = None,
         listener: socket.socket | None = None,
         max_connections: int | None = 10_000,
+        max_connections_per_address: int | None = None,
+        client_address: Callable[[Request], str | None] | None = None,
+        max_handshakes: int | None = None,
+        health_path: str | None = None,
+        ready_path: str | None = None,
         handshake_timeout: float | None = 10.0,
         keep_alive_timeout: float | None = 5.0,
         max_head_size: int = 16384,
@@ -116,6 +131,11 @@ class Server:
             ssl_context=ssl_context,
             listener=listener,
             max_connections=max_connections,
+            max_connections_per_address=max_connections_per_address,
+            client_address=client_address,
+            max_handshakes=max_handshakes,
+            health_path=health_path,
+            ready_path=ready_path,
             handshake_timeout=handshake_timeout,
             keep_alive_timeout=keep_alive_timeout,
             max_head_size=max_head_size,
@@ -130,7 +150,7 @@ class Server:
         gateway = None
         if wsgi_app is not None:
             gateway = Gateway(wsgi_app, max_body_size=max_body_size, body_timeout=body_timeout)
-        self._roster = Roster(max_connections)
+        self._roster = Roster(max_connections, of_one=max_connections_per_address, handshakes=max_handshakes)
         self._serving: threading.Thread | None = None  # who runs the accept loop; guarded by Roster.changed
         self._workers = Workers(workers, self._work, pin=pin) if workers > 1 else None
         self._waker = Waker()
@@ -184,6 +204,7 @@ class Server:
         """
         if not self._begin_serving(threading.current_thread()):
             return
+        self._acceptor.prepare_descriptors()
         loop = self._acceptor.run if self._workers is None else partial(self._workers.run, self._waker)
         try:
             if signalled := self._serve_noting_signals(loop):
@@ -235,6 +256,7 @@ class Server:
         thread = threading.Thread(target=self._serve_in_thread, name="syncws-accept", daemon=True)
         if not self._begin_serving(thread):
             return
+        self._acceptor.prepare_descriptors()
         try:
             thread.start()
         except BaseException:
