@@ -1,5 +1,5 @@
-# make run: a virtual environment, the library in it, and the echo server. make test: the same for the tests, in at most
-# three minutes; make test-all: all of them.
+# make run: a virtual environment, the library in it, and the echo server. make test: the same for the tests, two to three
+# minutes on two idle cores; make test-all: all of them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin

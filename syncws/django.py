@@ -43,6 +43,9 @@ read: it calls `release_connections` when it has done its queries. So does a han
 **Detached** from the view (the default, where the server allows it) the handler runs in a thread of its own, outside
 middlewares, ``request_started`` and ``request_finished``. Its language, time zone and script prefix are the view's, and
 all of its database connections and caches are closed when it ends.
+
+**Tests.** It sees only what is committed, so test it in a TransactionTestCase (pytest-django:
+``django_db(transaction=True)``), with `syncws.testing.connect`; see docs/databases.md.
 """
 
 from __future__ import annotations
