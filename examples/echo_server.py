@@ -23,6 +23,10 @@ import syncws
 
 PAGE = Path(__file__).with_name("echo.html").read_bytes()
 
+#: The names of this machine. Against DNS rebinding, no other is answered to while only this machine can connect. Behind
+#: a proxy, which passes the public name on, list that one.
+LOOPBACK = ["localhost", "127.0.0.1", "::1"]
+
 
 def make_handler(upgrader: syncws.Upgrader) -> Callable[[syncws.Request], syncws.Response | None]:
     def handler(request: syncws.Request) -> syncws.Response | None:
@@ -66,7 +70,12 @@ def main() -> int:
     upgrader = syncws.Upgrader(enable_compression=options.compression, read_limit=options.read_limit)
     try:
         server = syncws.Server(
-            make_handler(upgrader), options.host, options.port, ssl_context=ssl_context, workers=options.workers
+            make_handler(upgrader),
+            options.host,
+            options.port,
+            ssl_context=ssl_context,
+            allowed_hosts=LOOPBACK if options.host in LOOPBACK else None,
+            workers=options.workers,
         )
     except OSError as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)

@@ -35,6 +35,10 @@ NAME_LENGTH = 24
 TEXT_LENGTH = 4000
 LOGGED_OUT = 4401  # our own close code, which the page knows
 
+#: The names of this machine. Against DNS rebinding, no other is answered to while only this machine can connect. Behind
+#: a proxy, which passes the public name on, list that one.
+LOOPBACK = ["localhost", "127.0.0.1", "::1"]
+
 #: The page runs its own script and no other, and talks to nobody but this server.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -158,7 +162,8 @@ def main() -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
-        server = syncws.Server(wsgi_app=app, host=options.host, port=options.port)
+        hosts = LOOPBACK if options.host in LOOPBACK else None
+        server = syncws.Server(wsgi_app=app, host=options.host, port=options.port, allowed_hosts=hosts)
     except OSError as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
         print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)

@@ -31,6 +31,10 @@ StartResponse = Callable[..., Any]
 #: Signs the cookies. Several workers need the same one, and so do cookies that outlive a restart.
 SECRET = os.environ.get("SECRET", "") or secrets.token_hex()
 
+#: The names of this machine. Against DNS rebinding, no other is answered to while only this machine can connect. Behind
+#: a proxy, which passes the public name on, list that one.
+LOOPBACK = ["localhost", "127.0.0.1", "::1"]
+
 PAGE = """<!doctype html>
 <title>WebSocket in WSGI</title>
 <form method="post" action="/login">
@@ -133,7 +137,8 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
-        server = syncws.Server(wsgi_app=app, host=options.host, port=options.port)
+        hosts = LOOPBACK if options.host in LOOPBACK else None
+        server = syncws.Server(wsgi_app=app, host=options.host, port=options.port, allowed_hosts=hosts)
     except (OSError, OverflowError) as exc:
         print(f"Cannot listen on {options.host} port {options.port}: {exc}", file=sys.stderr)
         return 1

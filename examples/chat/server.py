@@ -35,6 +35,10 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+#: The names of this machine. Against DNS rebinding, no other is answered to while only this machine can connect. Behind
+#: a proxy, which passes the public name on, list that one.
+LOOPBACK = ["localhost", "127.0.0.1", "::1"]
+
 
 class Refused(Exception):
     """A command that is not obeyed; the message tells its sender why."""
@@ -260,7 +264,8 @@ def main() -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
-        server = syncws.Server(make_handler(Chat(), load_page()), options.host, options.port)
+        hosts = LOOPBACK if options.host in LOOPBACK else None
+        server = syncws.Server(make_handler(Chat(), load_page()), options.host, options.port, allowed_hosts=hosts)
     except OSError as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
         print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)

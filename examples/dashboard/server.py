@@ -31,6 +31,10 @@ WRITE_TIMEOUT = 10.0
 #: Seconds after which a handler that waits for the next sample checks whether its page is still there.
 LOOK = 0.5
 
+#: The names of this machine. Against DNS rebinding, no other is answered to while only this machine can connect. Behind
+#: a proxy, which passes the public name on, list that one.
+LOOPBACK = ["localhost", "127.0.0.1", "::1"]
+
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -156,7 +160,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     feed = Feed(options.interval)
     try:
-        server = syncws.Server(make_handler(feed, load_page()), options.host, options.port)
+        hosts = LOOPBACK if options.host in LOOPBACK else None
+        server = syncws.Server(make_handler(feed, load_page()), options.host, options.port, allowed_hosts=hosts)
     except OSError as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
         print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)

@@ -29,6 +29,9 @@ _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 _EXAMPLE = 'allowed_hosts=["app.example.com", "*.example.com", "localhost"]'
 
+#: Characters of a host, or an origin, that the log shows. A name of 253 characters fits, with scheme and port.
+MOST_SHOWN = 300
+
 
 def ascii_lower(text: str) -> str:
     """Lower case for the letters A to Z alone: str.lower would make one letter of two different hosts' letters."""
@@ -84,11 +87,11 @@ class AllowedHosts:
     Immutable, for any thread. Raises TypeError or ValueError, which say what to write, for an entry that is no host.
     """
 
-    __slots__ = ("_any", "_below", "_names")
+    __slots__ = ("_any", "_below", "_names", "entries")
 
     def __init__(self, entries: Any) -> None:
         names, below = set(), []
-        hosts = () if entries is None else strings("allowed_hosts", entries, _EXAMPLE.partition("=")[2])
+        hosts = () if entries is None else strings("allowed_hosts", entries, _EXAMPLE)
         if not hosts and entries is not None:
             raise ValueError(
                 f"allowed_hosts is empty, so no request could be served: write {_EXAMPLE}, or None for any"
@@ -99,6 +102,8 @@ class AllowedHosts:
                 below.append((name[1:], port))
             else:
                 names.add((name, port))
+        #: As they were given; None: any host.
+        self.entries = hosts or None
         self._any = not hosts or ("*", "") in names
         self._names = frozenset(names)
         self._below = tuple(below)
@@ -116,6 +121,14 @@ class AllowedHosts:
             name.endswith(suffix) and name != suffix and _NAME.fullmatch(name) and own_port in ports
             for suffix, own_port in self._below
         )
+
+    def advice(self, authority: str, setting: str) -> str:
+        """What to change so that this host, which was refused, is served; setting is where the list is given."""
+        try:
+            _parsed(authority.replace("*", "/"))  # listed, a star would allow more than was asked for
+        except ValueError:
+            return f"no entry in {setting} stands for that"
+        return f"to serve it, add it to {setting}"
 
 
 def _parsed(entry: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .._base.options import strings
 from .._base.printable import printable
-from .hosts import ascii_lower, ascii_name, plain_host
+from .hosts import MOST_SHOWN, ascii_lower, ascii_name, plain_host
 from .request import Request
 
 #: An origin that is written as a URL: scheme, user information, host and port, and what follows.
@@ -31,9 +31,6 @@ _SUBDOMAINS = re.compile(r"[a-z0-9._\-]+")
 _NOT_IN_A_HEADER = re.compile(r"^[ \t]|[ \t]$|[\r\n\0]|[^\x00-\xff]")
 
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
-
-#: Characters of an origin that the log shows. A name of 253 characters fits, with scheme and port.
-MOST_SHOWN = 300
 
 
 def is_same_origin(request: Request) -> bool:

@@ -3,7 +3,7 @@
     Connection.run            its own thread
       _serve                  the TLS handshake and the first head, under one deadline; then keep-alive
         _next_request         None if there will be none
-        _own_answer           a health check; or there is no room for it
+        _own_answer           a health check; or there is no room for it; or its host is not served
         _answer               the handler, and what its outcome means
           Upgrader.upgrade    (called by the handler) HTTP ends, a Conn begins
         Gateway.serve         or a WSGI application, and the handler of its WebSocket view
@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 
 from .._base.advice import advisor
 from .._base.copies import forget_frames
@@ -27,6 +28,7 @@ from .._base.counters import breaches
 from .._base.printable import printable, printable_repr
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
+from .._http.hosts import MOST_SHOWN
 from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest, Request
 from .._http.response import Response
@@ -190,14 +192,25 @@ class Connection:
             return None if self._roster.closing else request
 
     def _own_answer(self, request: Request) -> Response | None:
-        """The answer to a health check, and to a client for which there is no room; None: the handler answers."""
+        """The answer to a health check, a client for which there is no room, or a host that is not served; else None.
+
+        A health check comes by address, whichever hosts are allowed.
+        """
         if self._health is not None and (answer := self._health.answer(request)) is not None:
             return answer
         if self._is_beyond:
             return no_room("this server has no room for one more connection")
+        if not self._options.hosts.allow(request.host):
+            return self._wrong_host(request)
         if self._options.client_address is not None:
             return self._count_client(request, self._options.client_address)
         return None
+
+    def _wrong_host(self, request: Request) -> Response:
+        host = printable(request.host, MOST_SHOWN)
+        advice = self._options.hosts.advice(request.host, "allowed_hosts of the Server")
+        advisor.warn(_log, "allowed_hosts", host, "%s: its Host is '%s'; %s; answering 421", self, host, advice)
+        return Response("this server does not answer to the host of this request\n", HTTPStatus.MISDIRECTED_REQUEST)
 
     def _count_client(self, request: Request, client_address: Callable[[Request], str | None]) -> Response | None:
         """Count the connection for the client that its request comes from; the answer if that has all it may have."""

@@ -6,11 +6,13 @@ import inspect
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypedDict
 
 from .._base.options import check_count, check_integer, check_timeout, check_unix_path, check_wait
+from .._http.hosts import AllowedHosts
 from .._http.request import Request
 from .._http.response import Response
 from .._net.listener import check_listener
@@ -42,6 +44,7 @@ class ServerOptions:
     keep_alive_timeout: float | None
     max_head_size: int
     max_headers: int
+    allowed_hosts: Sequence[str] | None
     shutdown_timeout: float
     workers: int
     pin: bool | None
@@ -65,10 +68,16 @@ class ServerOptions:
         check_timeout("keep_alive_timeout", self.keep_alive_timeout)
         check_integer("max_head_size", self.max_head_size, 1)
         check_integer("max_headers", self.max_headers, 1)
+        object.__setattr__(self, "allowed_hosts", self.hosts.entries)
         check_wait("shutdown_timeout", self.shutdown_timeout)
         check_workers(self.workers, self.pin)
         check_integer("max_body_size", self.max_body_size, 0, none="no limit")
         check_timeout("body_timeout", self.body_timeout)
+
+    @cached_property
+    def hosts(self) -> AllowedHosts:
+        """The allowed hosts, made and checked with these options."""
+        return AllowedHosts(self.allowed_hosts)
 
 
 class ServeKeywords(TypedDict, total=False):
@@ -87,6 +96,7 @@ class ServeKeywords(TypedDict, total=False):
     keep_alive_timeout: float | None
     max_head_size: int
     max_headers: int
+    allowed_hosts: Sequence[str] | None
     shutdown_timeout: float
     workers: int
     pin: bool | None

@@ -18,7 +18,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType, TracebackType
@@ -81,6 +81,10 @@ class Server:
         keep_alive_timeout: seconds that a plain HTTP connection may take until its next request head is complete.
         max_head_size: bytes that the head of a request may have; more is answered with 431.
         max_headers: header lines that the head may have.
+        allowed_hosts: the hosts that a request may be for (its Host header): ``"localhost"``, ``"app.example.com"``,
+            ``"*.example.com"``, an address; with a port if only that one is meant. Others are answered with 421, except
+            at health_path and ready_path. None for any. It is for servers that only their place in the network
+            protects, against DNS rebinding.
         shutdown_timeout: seconds that `shutdown` waits for handlers if it is not told otherwise.
         workers: processes that serve (POSIX). If there are to be several, `serve_forever` forks them, and replaces
             those that die. Each has connections of its own, up to max_connections. They share what was made before,
@@ -118,6 +122,7 @@ class Server:
         keep_alive_timeout: float | None = 5.0,
         max_head_size: int = 16384,
         max_headers: int = 128,
+        allowed_hosts: Sequence[str] | None = None,
         shutdown_timeout: float = 10.0,
         workers: int = 1,
         pin: bool | None = None,
@@ -140,6 +145,7 @@ class Server:
             keep_alive_timeout=keep_alive_timeout,
             max_head_size=max_head_size,
             max_headers=max_headers,
+            allowed_hosts=allowed_hosts,
             shutdown_timeout=shutdown_timeout,
             workers=workers,
             pin=pin,
@@ -378,7 +384,7 @@ def serve(
     if not callable(on_connection):
         raise TypeError(f"on_connection must be a callable that takes a Conn, not {on_connection!r}")
     chosen = chosen_upgrader(upgrader)
-    for name in options.keys() & (Upgrader.names() - {"handshake_timeout"}):  # which a Server has too
+    for name in options.keys() & (Upgrader.names() - {"handshake_timeout", "allowed_hosts"}):  # which a Server has too
         raise TypeError(f"{name} is an Upgrader's: serve(..., upgrader=Upgrader({name}=...))")
 
     def handler(request: Request) -> None:

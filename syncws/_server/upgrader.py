@@ -32,7 +32,8 @@ from .._frames import deflate
 from .._http import handshake
 from .._http.handshake import HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
-from .._http.origins import MOST_SHOWN, AllowedOrigins, is_same_origin
+from .._http.hosts import MOST_SHOWN, AllowedHosts
+from .._http.origins import AllowedOrigins, is_same_origin
 from .._http.request import Request
 from .._http.response import Response, switching_protocols
 from .._http.wsgiresponse import WSGIResponse, refused
@@ -118,6 +119,10 @@ class Upgrader(HandshakeOptions):
         allowed_origins: origins accepted beside the server's own: ``"https://app.example.com"``,
             ``"https://*.example.com"``, or ``"*"`` for any; and what other clients send in its place, as the log shows
             it: ``"file://"``, ``"localhost:12345"``. A request without an Origin header passes: no browser.
+        allowed_hosts: the hosts that a request may be for (its Host header): ``"localhost"``, ``"app.example.com"``,
+            ``"*.example.com"``, an address; with a port if only that one is meant. Others are refused with 421. None
+            for any. It is for servers that only their place in the network protects, against DNS
+            rebinding: the name of a foreign page's host can be made to point here, and is then Origin and Host.
 
     Raises:
         ValueError, TypeError: an option is wrong; the message names it and says what to write instead.
@@ -127,6 +132,7 @@ class Upgrader(HandshakeOptions):
     error: Callable[[Request, int, HandshakeError], Response] | None = None
     check_origin: Callable[[Request], bool] | None = None
     allowed_origins: Sequence[str] = ()
+    allowed_hosts: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,6 +143,7 @@ class Upgrader(HandshakeOptions):
         if not (self.subprotocols is None or callable(self.subprotocols)):
             object.__setattr__(self, "subprotocols", handshake.checked_subprotocols(self.subprotocols))
         object.__setattr__(self, "allowed_origins", self._origins.entries)
+        object.__setattr__(self, "allowed_hosts", self._hosts.entries)
         if self.check_origin is not None and self.allowed_origins:
             raise ValueError(
                 "check_origin and allowed_origins exclude each other: check_origin decides alone, so give only one"
@@ -146,6 +153,11 @@ class Upgrader(HandshakeOptions):
     def _origins(self) -> AllowedOrigins:
         """Made, and checked with it, when the Upgrader is."""
         return AllowedOrigins(self.allowed_origins)
+
+    @cached_property
+    def _hosts(self) -> AllowedHosts:
+        """As `_origins`."""
+        return AllowedHosts(self.allowed_hosts)
 
     def upgrade(self, request: Request | Environ, response_headers: HeaderSource | None = None) -> Conn:
         """Upgrade a request, and return its connection (gorilla's Upgrader.Upgrade).
@@ -301,12 +313,23 @@ class Upgrader(HandshakeOptions):
         for check in _CHECKS:
             check(request)
         extra = _valid_response_headers(response_headers)
+        self._check_host(request)
         self._check_origin(request)
         key = _check_key(request)
         subprotocol = self._choose_subprotocol(request, extra)
         agreement = self._choose_compression(request)
         head = _switching_protocols(handshake.accept_for(key), subprotocol, agreement, extra)
         return Accepted(head, subprotocol, agreement)
+
+    def _check_host(self, request: Request) -> None:
+        """Refuse a request that is for another host: its page may have made a name of its own point here."""
+        if not self._hosts.allow(request.host):
+            raise _Refused(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "this server does not answer to the host of this request",
+                advice=f"its Host is '{printable(request.host, MOST_SHOWN)}'; "
+                + self._hosts.advice(request.host, "allowed_hosts of the Upgrader"),
+            )
 
     def _check_origin(self, request: Request) -> None:
         """Refuse a page of another origin. Only browsers say their origin: this holds back nothing else."""

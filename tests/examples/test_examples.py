@@ -180,6 +180,21 @@ class EchoServerTests(LeakChecks):
                     client.send(message + b"x")
                     self.assertEqual(client.wait_closed()[0], 1009)
 
+    def test_rebinding(self) -> None:
+        """DNS rebinding: an example that listens on loopback answers to the names of this machine alone."""
+        server = self.serve()
+        for host, status in ((f"localhost:{server.port}", 200), ("127.0.0.1", 200), ("evil.example", 421)):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            connection.request("GET", "/", headers={"Host": host})
+            self.assertEqual(connection.getresponse().status, status)
+            connection.close()
+        self.assertIn("its Host is 'evil.example'; to serve it, add it to allowed_hosts of the Server", server.log())
+        sources = [path.read_text() for path in EXAMPLES.rglob("*.py")]
+        servers = [source for source in sources if "syncws.Server(" in source]
+        self.assertEqual(len(servers), 6)
+        for source in servers:
+            self.assertIn("LOOPBACK if options.host in LOOPBACK else None", source)
+
     def test_signals(self) -> None:
         """SIGINT and SIGTERM tell the clients 1001, and end it with exit code 0, however early they come."""
         for number in (signal.SIGINT, signal.SIGTERM):

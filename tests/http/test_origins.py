@@ -4,7 +4,8 @@ import random
 import unittest
 
 from syncws._base.printable import printable
-from syncws._http.origins import MOST_SHOWN, AllowedOrigins, is_same_origin
+from syncws._http.hosts import MOST_SHOWN
+from syncws._http.origins import AllowedOrigins, is_same_origin
 from syncws._http.request import Request
 
 

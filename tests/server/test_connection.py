@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+from syncws._base.advice import Advisor
 from syncws._conn.conn import Conn
 from syncws._http.request import Request
 from syncws._http.response import Response
@@ -26,6 +27,7 @@ from syncws._server.server import Server
 from syncws.errors import CloseError, ConnectionClosed, HandshakeError, ReadLimitError, ReadTimeout
 from syncws.testing import Peer, await_
 from tests import certificates
+from tests.handshakes import asking
 from tests.server.cases import GET, TEXT, UPGRADE, WAIT, ServerTestCase, echo, hello, upgrader
 
 
@@ -206,6 +208,83 @@ class HTTPTests(ServerTestCase):
         with self.serving(lambda request: Response("who are you?", 401)) as server, self.client(server) as client:
             self.assertEqual(client.request(UPGRADE)[0], 401)
             self.assertTrue(client.at_end())
+
+
+class AllowedHostsTests(ServerTestCase):
+    """A page whose name was made to point here (DNS rebinding) has an Origin and a Host that agree."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.enterContext(mock.patch.object(connection_module, "advisor", Advisor()))
+
+    def test_other_hosts(self) -> None:
+        """With allowed_hosts a request for another host is answered with 421, HTTP and handshakes alike."""
+        with self.serving(allowed_hosts=["localhost", "[::1]"]) as server:
+            for data in (
+                GET.replace(b"localhost", b"evil.example"),
+                asking("/", "evil.example").replace(b"Upgrade\r\n", b"Upgrade\r\nOrigin: http://evil.example\r\n", 1),
+                b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                b"GET / HTTP/1.0\r\n\r\n",
+                b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
+            ):
+                with self.subTest(data), self.client(server) as client, self.assertLogs("syncws.server", "DEBUG"):
+                    status, _, body = client.request(data)
+                    self.assertEqual(
+                        (status, body), (421, b"this server does not answer to the host of this request\n")
+                    )
+
+    def test_own_hosts(self) -> None:
+        """What is listed is served, with any port, and by default every host is: nginx passes the public name on."""
+        with self.serving(allowed_hosts=["localhost", "*.example"]) as server:
+            for host in ("localhost", "LOCALHOST:8080", "app.example."):
+                with self.client(server) as client:
+                    client.socket.sendall(asking("/", host))
+                    client.upgraded()
+        with self.serving() as server, self.client(server) as client:
+            client.socket.sendall(asking("/", "app.example"))
+            client.upgraded()
+
+    def test_advice(self) -> None:
+        """The log shows the host once a minute, names the setting, and what is shown can be listed."""
+        with self.serving(hello, allowed_hosts=["a.example"]) as server, self.assertLogs("syncws.server") as logs:
+            for _ in range(3):
+                with self.client(server) as client:
+                    client.request()
+        lines = [record.getMessage() for record in logs.records if record.levelno == logging.WARNING]
+        self.assertEqual(len(lines), 1)
+        self.assertIn("its Host is 'localhost'; to serve it, add it to allowed_hosts of the Server", lines[0])
+
+    def test_the_connection_goes_on(self) -> None:
+        """A connection whose request was for another host may ask for one that is served."""
+        with self.serving(hello, allowed_hosts=["localhost"]) as server, self.client(server) as client:
+            with self.assertLogs("syncws.server"):
+                self.assertEqual(client.request(GET.replace(b"localhost", b"b.example"))[0], 421)
+            self.assertEqual(client.request()[0], 200)
+
+    def test_hosted_application(self) -> None:
+        """A WSGI application is not asked either."""
+
+        def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            start_response("200 OK", [("Content-Length", "0")])
+            return []
+
+        with self.serving(None, wsgi_app=application, allowed_hosts=["localhost"]) as server:
+            with self.client(server) as client:
+                self.assertEqual(client.request()[0], 200)
+            with self.client(server) as client, self.assertLogs("syncws.server"):
+                self.assertEqual(client.request(GET.replace(b"localhost", b"evil.example"))[0], 421)
+
+    def test_health_checks(self) -> None:
+        """A health check is answered whatever its Host: a load balancer and the kubelet ask by address."""
+        with self.serving(health_path="/healthz", allowed_hosts=["localhost"]) as server:
+            with self.client(server) as client:
+                self.assertEqual(client.request(b"GET /healthz HTTP/1.1\r\nHost: 10.0.0.7:8080\r\n\r\n")[0], 200)
+
+    def test_wrong_entries(self) -> None:
+        """A URL, or an empty list, is refused when the server is made, and the error says what to write."""
+        for hosts, message in ((["http://localhost"], "write the host alone, 'localhost'"), ([], "is empty")):
+            with self.assertRaisesRegex(ValueError, f"^allowed_hosts.*{message}"):
+                Server(hello, port=0, allowed_hosts=hosts)
 
 
 class TimeoutTests(ServerTestCase):

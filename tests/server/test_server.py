@@ -462,6 +462,14 @@ class ServeTests(ServerTestCase):
             status = self.serve_once(lambda conn: None, lambda client: client.request(UPGRADE)[0], upgrader=own)
         self.assertEqual(status, 403)
 
+    def test_allowed_hosts(self) -> None:
+        """serve() takes allowed_hosts of the server, although an Upgrader has them too."""
+        with self.assertLogs("syncws.server"):
+            status = self.serve_once(
+                lambda conn: None, lambda client: client.request(UPGRADE)[0], allowed_hosts=["a.example"]
+            )
+        self.assertEqual(status, 421)
+
     def test_what_is_no_upgrade_is_refused(self) -> None:
         """A plain request gets the Upgrader's refusal."""
         with self.assertLogs("syncws.server"):

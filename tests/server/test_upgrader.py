@@ -95,6 +95,10 @@ class OptionTests(unittest.TestCase):
         ("allowed_origins", [None], TypeError),
         ("allowed_origins", ["https://a.*.example"], ValueError),
         ("allowed_origins", [""], ValueError),
+        ("allowed_hosts", "localhost", TypeError),
+        ("allowed_hosts", [b"localhost"], TypeError),
+        ("allowed_hosts", ["http://localhost"], ValueError),
+        ("allowed_hosts", [], ValueError),
         ("enable_compression", "yes", TypeError),
         ("compression_level", 10, ValueError),
         ("compression_threshold", -1, ValueError),
@@ -350,6 +354,36 @@ class OriginTests(UpgraderTestCase):
         """A check_origin that raises is a crash of the application, not a refusal."""
         with self.assertRaises(ZeroDivisionError):
             Upgrader(check_origin=lambda request: 1 / 0 > 0).negotiate(make_request())
+
+
+class HostTests(UpgraderTestCase):
+    """DNS rebinding: the page's own name points here, so Host and Origin agree."""
+
+    def test_other_host(self) -> None:
+        """With allowed_hosts a request for another host is 421, whatever its Origin; without, any host passes."""
+        upgrader = Upgrader(allowed_hosts=["localhost", "*.example.org"])
+        for origin in ([], [("Origin", "http://example.com")], [("Origin", "https://evil.example")]):
+            self.assert_refused(421, make_request(*origin), upgrader)
+        self.assert_refused(421, make_request(without="Host"), upgrader)
+        self.negotiate(Upgrader(), make_request(("Origin", "http://example.com")))
+
+    def test_own_hosts(self) -> None:
+        """What is listed passes; its origin is looked at as always."""
+        upgrader = Upgrader(allowed_hosts=["localhost", "*.example.org"])
+        for host in ("localhost:8080", "a.example.org"):
+            request = make_request(("Host", host), ("Origin", f"http://{host}"), without="Host")
+            self.negotiate(upgrader, request)
+            self.assert_refused(403, make_request(("Host", host), ("Origin", "http://evil"), without="Host"), upgrader)
+
+    def test_what_the_log_shows_can_be_listed(self) -> None:
+        """The log names host and setting, and does not say that a host with a star can be listed."""
+        for host in ("a.example", "A.example:8080", "[::1]:8080", "192.0.2.7"):
+            _, line = self.refuse(make_request(("Host", host), without="Host"), Upgrader(allowed_hosts=["b"]))
+            self.assertIn(f"its Host is '{host}'; to serve it, add it to allowed_hosts of the Upgrader", line)
+            self.negotiate(Upgrader(allowed_hosts=[host]), make_request(("Host", host), without="Host"))
+        for host in ("*.example", "*", "", "a:b:c", "a,b"):
+            _, line = self.refuse(make_request(("Host", host), without="Host"), Upgrader(allowed_hosts=["b"]))
+            self.assertIn(f"its Host is '{host}'; no entry in allowed_hosts of the Upgrader stands for that", line)
 
 
 class SubprotocolTests(UpgraderTestCase):
