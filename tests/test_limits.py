@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import socket
 import unittest
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -13,7 +15,12 @@ from typing import Any, get_type_hints
 
 import syncws
 from syncws._base import counters
+from syncws._conn.queue import SendQueue
 from syncws._http.handshake import HandshakeOptions
+from syncws._wsgi.guests import Full, Guests
+from syncws.testing import LeakChecks, await_, running
+from tests.tasks import PATIENCE, Task
+from tests.wsgi.test_guests import taken
 
 from .source import modules, rows
 
@@ -63,6 +70,89 @@ class BreachesTests(unittest.TestCase):
         self.assertEqual(told["read_limit"], before + 1)
         told.clear()
         self.assertEqual(syncws.breaches()["read_limit"], before + 1)
+
+
+class CountTests(LeakChecks):
+    """A breach is counted once, under the name on the page; traffic within the limits is not counted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._before = syncws.breaches()
+
+    def check(self, **expected: int) -> None:
+        """What was counted since the last look, and nothing else."""
+        for name in expected:
+            await_(lambda name=name: name in self._since())  # type: ignore[misc]
+        self.assertEqual(self._since(), expected)
+        self._before = syncws.breaches()
+
+    def _since(self) -> dict[str, int]:
+        now = Counter(syncws.breaches())
+        now.subtract(self._before)
+        return {name: count for name, count in now.items() if count}
+
+    def ask(self, server: syncws.Server, request: str) -> bytes:
+        """The status of the server's answer to these bytes."""
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+            client.sendall(request.encode())
+            return client.recv(100).split(b" ")[1]
+
+    def test_heads(self) -> None:
+        """A head that is too long, and one of too many lines."""
+        server = syncws.Server(lambda _: syncws.Response(), "127.0.0.1", 0, max_head_size=100, max_headers=2)
+        with running(server):
+            self.assertEqual(self.ask(server, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"), b"200")
+            self.check()
+            self.assertEqual(self.ask(server, f"GET /{'a' * 100} HTTP/1.1\r\n\r\n"), b"431")
+            self.check(max_head_size=1)
+            self.assertEqual(self.ask(server, "GET / HTTP/1.1\r\nHost: a\r\nA: a\r\nB: b\r\n\r\n"), b"431")
+            self.check(max_headers=1)
+
+    def test_bodies(self) -> None:
+        """A body that is too large, by its length and in chunks, and one that does not come."""
+
+        def app(environ: Any, start_response: Any) -> list[bytes]:
+            environ["wsgi.input"].read()
+            start_response("200 OK", [])
+            return []
+
+        server = syncws.Server(wsgi_app=app, host="127.0.0.1", port=0, max_body_size=5, body_timeout=0.2)
+        head = "POST / HTTP/1.1\r\nHost: a\r\n"
+        with running(server), self.assertLogs("syncws.server"):
+            self.assertEqual(self.ask(server, f"{head}Content-Length: 5\r\n\r\n12345"), b"200")
+            self.check()
+            self.assertEqual(self.ask(server, f"{head}Content-Length: 6\r\n\r\n123456"), b"413")
+            self.check(max_body_size=1)
+            self.assertEqual(self.ask(server, f"{head}Transfer-Encoding: chunked\r\n\r\n6\r\n123456\r\n"), b"413")
+            self.check(max_body_size=1)
+            self.assertEqual(self.ask(server, f"{head}Content-Length: 5\r\n\r\n123"), b"408")
+            self.check(body_timeout=1)
+
+    def test_queues(self) -> None:
+        """A message for which a slow peer's queue has no room, by their number and by their bytes."""
+        for limits, name in (({"send_queue": 1}, "send_queue"), ({"send_queue_bytes": 9}, "send_queue_bytes")):
+            for overflow in ("drop_oldest", "drop_newest"):
+                waiting = SendQueue(syncws.ConnOptions(overflow=overflow, **limits))
+                waiting.put(b"1234")
+                self.check()
+                waiting.put(b"123456")
+                self.check(**{name: 1})
+
+    def test_guests(self) -> None:
+        """A WebSocket too many inside another server, and one that would hold a thread that is kept for pages."""
+
+        registry = Guests()
+        seats = [registry.admit(taken(), in_view=False, limit=1)]
+        self.check()
+        with self.assertRaises(Full):
+            registry.admit(taken(), in_view=False, limit=1)
+        self.check(max_connections=1)
+        seats.append(registry.admit(taken(pool=2), in_view=True, limit=None))
+        with self.assertRaises(Full):
+            Task(registry.admit, taken(pool=2), in_view=True, limit=None).result()
+        self.check(views=1)
+        for seat in seats:
+            seat.leave()
 
 
 class PageTests(unittest.TestCase):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from .._base.counters import breaches
 from .._base.options import ConnOptions
 
 #: The frames of a queue in which nothing waits: a deque takes 760 bytes before it holds anything.
@@ -43,10 +44,10 @@ class SendQueue:
         """Let a frame wait; False if the policy refuses it, which is counted."""
         if self.overflow == "drop_oldest":
             while self._is_full(frame):
+                self._count_drop()
                 self.pop()
-                self.dropped += 1
         elif self._is_full(frame):
-            self.dropped += 1
+            self._count_drop()
             return False
         if not self._frames:
             self._frames = deque()
@@ -67,6 +68,10 @@ class SendQueue:
         self.dropped += len(self._frames)
         self._frames = _NO_FRAMES
         self.size = 0
+
+    def _count_drop(self) -> None:
+        self.dropped += 1
+        breaches.add("send_queue" if len(self._frames) >= self._options.send_queue else "send_queue_bytes")
 
     def _is_full(self, frame: bytes) -> bool:
         """A message is refused only if something already waits, so that one large message always fits."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from .._base.counters import breaches
 from .._base.printable import printable
 from .request import BadRequest
 
@@ -51,6 +52,7 @@ class HeadScreen:
 
     def _check_size(self, size: int) -> None:
         if size > self._max_head:
+            breaches.add("max_head_size")
             raise BadRequest(431, f"the request's head has more than {self._max_head} bytes")
 
     def _take_line(self, line: bytes) -> bool:
@@ -67,6 +69,7 @@ class HeadScreen:
 
     def _check_header(self, line: bytes) -> None:
         if self._lines > self._max_headers:
+            breaches.add("max_headers")
             raise BadRequest(431, f"the request has more than {self._max_headers} headers")
         if line[:1] in (b" ", b"\t"):
             raise BadRequest(400, "a header is folded over several lines")

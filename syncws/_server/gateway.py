@@ -33,6 +33,7 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.util import FileWrapper
 
 from .._base.copies import forget_frames
+from .._base.counters import breaches
 from .._base.printable import printable
 from .._base.version import __version__
 from .._base.worker import in_worker
@@ -137,6 +138,7 @@ class Gateway:
         """The answer to a request that is not given to the application; None for any other."""
         length = int(request.headers.get("Content-Length", "0"))
         if length > self._max_body_size:
+            breaches.add("max_body_size")
             return Response(f"the body has {length} bytes, and {self._max_body_size} are allowed\n", 413)
         # OPTIONS * asks about the server as a whole (RFC 9110 section 9.3.7). No PATH_INFO can say that.
         return Response() if request.path == "*" else None

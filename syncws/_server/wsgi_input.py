@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import math
 import time
+from http import HTTPStatus
 from typing import Any
 
+from .._base.counters import breaches
 from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest
 
@@ -70,6 +72,8 @@ class Input(io.RawIOBase):
         try:
             piece = self._receive(self._http)
         except BadRequest as exc:
+            if exc.status == HTTPStatus.REQUEST_TIMEOUT:
+                breaches.add("body_timeout")
             self.failure = BodyError(exc.status, str(exc))
             raise self.failure from exc.__cause__
         return piece
@@ -83,5 +87,6 @@ class Input(io.RawIOBase):
         self._waited += time.monotonic() - began
         self._size += len(piece)
         if self._size > self._limit:
+            breaches.add("max_body_size")
             raise BadRequest(413, f"the body has more than {self._limit} bytes")
         return piece

@@ -28,6 +28,7 @@ import time
 import weakref
 from collections.abc import Callable
 
+from .._base.counters import breaches
 from .._conn.conn import Conn
 from .._conn.farewell import farewell
 from ..errors import CloseCode
@@ -148,9 +149,11 @@ class Guests:
         if self._closing is not None:
             raise Full("this process is about to end", "it tells its WebSocket peers to go")
         if limit is not None and len(self._seats) >= limit:
+            breaches.add("max_connections")
             raise Full(f"all {limit} WebSocket connections are taken", "max_connections is the limit")
         most_in_view = _view_limit(taken.pool)
         if in_view and most_in_view is not None and len(self._views) >= most_in_view:
+            breaches.add("views")
             raise Full(
                 f"{len(self._views)} of the {taken.pool} threads of {taken.server} serve WebSocket connections",
                 "the rest is left for plain requests: give it more threads, or let connections be detached",
