@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple, Unpack
 
+from ._base.advice import advisor
 from ._base.options import ConnKeywords, ConnOptions
 from ._client.dialer import Dialer, DialerKeywords
 from ._conn.conn import Conn
@@ -432,6 +433,7 @@ class LeakChecks(unittest.TestCase):
         # The drain thread ends by itself after a second of rest. Shorter, so that no test waits for it.
         self.addCleanup(setattr, drain, "IDLE", drain.IDLE)
         drain.IDLE = 0.02
+        advisor.begin_anew()  # else what one test has heard within the last minute is not a WARNING in the next
         self._threads_before = set(threading.enumerate())
         gc.collect()
         if not LeakChecks._has_frozen:

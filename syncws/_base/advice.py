@@ -24,8 +24,16 @@ class Advisor:
         self._lock = LateLock()
         self._causes: dict[str, _Cause] = {}
 
-    def warn(self, logger: logging.Logger, cause: str, detail: str, message: str, *args: object) -> None:
-        """Log a WARNING that says what to change; within a minute of the same one, the same line at DEBUG.
+    def warn(
+        self,
+        logger: logging.Logger,
+        cause: str,
+        detail: str,
+        message: str,
+        *args: object,
+        repeat: int = logging.DEBUG,
+    ) -> None:
+        """Log a WARNING that says what to change; within a minute of the same one, the same line at the level repeat.
 
         cause is one of a few names of ours. detail tells apart what has to be changed for each, such as the origin that
         was refused; a peer may have chosen it. message and args are a log record's; what a peer wrote in them has
@@ -44,11 +52,17 @@ class Advisor:
             else:
                 since.unsaid += 1
         if not is_news:
-            logger.debug(message, *args)
+            logger.log(repeat, message, *args)
         elif unsaid:
-            logger.warning(f"{message} (and %d more like this before, at DEBUG)", *args, unsaid)
+            told = f"{message} (and %d more like this before, at {logging.getLevelName(repeat)})"
+            logger.warning(told, *args, unsaid)
         else:
             logger.warning(message, *args)
+
+    def begin_anew(self) -> None:
+        """Forget what was said: for a test, which hears each advice as if it were the first."""
+        with self._lock:
+            self._causes.clear()
 
 
 class _Cause:

@@ -110,6 +110,11 @@ class HTTPConnection:
         self._is_head = event.method == b"HEAD"
         return self._make_request(event)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of a head has come that is not complete yet."""
+        return self._buffer not in _NOTHING
+
     # The body of a request: what is read of it, by either way, is read once
 
     def read_body(self, limit: int, deadline: float | None) -> bytes:

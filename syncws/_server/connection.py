@@ -130,8 +130,7 @@ class Connection:
         try:
             self._serve()
         except OSError as exc:  # TimeoutError is one, and ssl.SSLError
-            advice = _TLS_ADVICE.get(exc.reason, "") if isinstance(exc, ssl.SSLError) else ""
-            _log.info("%s: %s%s", self, printable(exc), advice)
+            _log.info("%s: %s", self, printable(exc))
         except SystemExit:  # of a handler: it ends the thread, as in any thread
             _log.debug("%s: the handler exited", self)
         except Exception:
@@ -146,7 +145,8 @@ class Connection:
         self._transport = transport = self._open()
         _log.debug("%s: connected", self)
         deadline = self._deadline
-        transport.handshake(deadline)
+        if not self._shake_hands(transport, deadline):
+            return
         options = self._options
         http = HTTPConnection(transport, max_head=options.max_head_size, max_headers=options.max_headers)
         while (request := self._next_request(http, deadline)) is not None:
@@ -170,6 +170,26 @@ class Connection:
             return Transport(self.sock, local_address=local, remote_address=remote)
         return TLSTransport(self.sock, context, server_side=True, local_address=local, remote_address=remote)
 
+    def _shake_hands(self, transport: Transport, deadline: float | None) -> bool:
+        """The TLS handshake, where there is one; False if it fails."""
+        try:
+            transport.handshake(deadline)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as exc:
+            self._say_vanished(exc)
+        except ssl.SSLError as exc:
+            _log.info("%s: %s%s", self, printable(exc), _TLS_ADVICE.get(exc.reason or "", ""))
+        except TimeoutError:  # it stayed, and said nothing: that is logged
+            raise
+        except OSError as exc:
+            self._say_vanished(exc)
+        else:
+            return True
+        return False
+
+    def _say_vanished(self, exc: OSError) -> None:
+        """It went before it asked for anything, as the health checks of balancers and the spare ones of browsers do."""
+        _log.debug("%s: gone before it asked for anything: %s", self, printable(exc))
+
     def _next_request(self, http: HTTPConnection, deadline: float | None) -> Request | None:
         """The next request; None if none will come, or if what came was answered with an error."""
         with self._roster.changed:
@@ -178,6 +198,11 @@ class Connection:
                 return None
         try:
             request = http.read_request(deadline)
+        except OSError as exc:
+            if http.has_begun:
+                raise
+            self._say_vanished(exc)
+            return None
         except BadRequest as exc:
             if not self._roster.closing:  # else it is the shutdown that has cut it short
                 _send(http, self._refused(exc))

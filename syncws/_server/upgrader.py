@@ -24,6 +24,7 @@ from functools import cached_property, partial
 from http import HTTPStatus
 from typing import NoReturn, TypeVarTuple
 
+from .._base.advice import advisor
 from .._base.copies import forget_frames
 from .._base.options import check_count, check_detach
 from .._base.printable import printable, printable_repr
@@ -80,7 +81,8 @@ class Accepted:
 class _Refused(Exception):
     """A check failed.
 
-    ``message`` is for the program; ``body`` for the client, by default the message; ``advice`` for the log.
+    ``message`` is for the program; ``body`` for the client, by default the message; ``advice`` for the log. ``cause``
+    and its detail are those of `Advisor.warn`, if the operator has to act.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class _Refused(Exception):
         advice: str = "",
         body: str | None = None,
         headers: Sequence[tuple[str, str]] = (),
+        cause: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -98,6 +101,7 @@ class _Refused(Exception):
         self.advice = advice
         self.body = message if body is None else body
         self.headers = headers
+        self.cause = cause
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +273,8 @@ class Upgrader(HandshakeOptions):
         except Untakeable as exc:
             refused = _Refused(HTTPStatus.NOT_IMPLEMENTED, str(exc), advice=exc.advice)
         except Full as exc:
-            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), advice=exc.advice)
+            cause = ("full", str(exc)) if exc.is_limit else None
+            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), advice=exc.advice, cause=cause)
         except OSError as exc:
             refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"the connection cannot be taken over: {printable(exc)}")
         else:
@@ -346,6 +351,7 @@ class Upgrader(HandshakeOptions):
             HTTPStatus.FORBIDDEN,
             "a page of this origin may not connect here",
             advice=f"its Origin is '{shown}', the Host '{host}'; {setting}",
+            cause=("origin", shown),
         )
 
     def _choose_subprotocol(self, request: Request, extra: Headers) -> str | None:
@@ -383,18 +389,7 @@ class Upgrader(HandshakeOptions):
 
     def _refuse(self, request: Request, refused: _Refused) -> NoReturn:
         """Log a refusal, make its response, and raise it."""
-        # At a limit nobody has made a mistake, and each client that comes costs a line: a warning is enough.
-        full = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
-        level = logging.WARNING if full else logging.ERROR if refused.status >= 500 else logging.INFO
-        _log.log(
-            level,
-            "%s: %s is refused with %d: %s%s",
-            say_peer(request.remote_address),
-            request,
-            refused.status,
-            refused.message,
-            f"; {refused.advice}" if refused.advice else "",
-        )
+        _log_refusal(request, refused)
         reason = HandshakeError(refused.message, int(refused.status))
         reason.response = self._response(request, refused, reason)
         request.refusal = reason
@@ -409,6 +404,27 @@ class Upgrader(HandshakeOptions):
         return _with_upgrade_header(response)
 
 
+def _log_refusal(request: Request, refused: _Refused) -> None:
+    """One line, which says what to change. Its level says who has to act.
+
+    INFO: the client. WARNING: the operator, once per cause and minute, and what repeats is INFO; and where the system
+    has run out of something. ERROR: whoever wrote or deploys the application.
+    """
+    advice = f"; {refused.advice}" if refused.advice else ""
+    line = "%s: %s is refused with %d: %s%s"
+    told = (say_peer(request.remote_address), request, int(refused.status), refused.message, advice)
+    if refused.cause is not None:
+        advisor.warn(_log, *refused.cause, line, *told, repeat=logging.INFO)
+        return
+    short = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
+    _log.log(logging.WARNING if short else logging.ERROR if refused.status >= 500 else logging.INFO, line, *told)
+
+
+def _lost_by_a_proxy(request: Request) -> tuple[str, str] | None:
+    """The cause of a refusal for want of Connection or Upgrade: a proxy has dropped them, if the key has come."""
+    return ("proxy", "") if "Sec-WebSocket-Key" in request.headers else None
+
+
 # The checks, in gorilla's order, each for one rule. gorilla has no check of the HTTP version and of the body.
 
 
@@ -418,6 +434,7 @@ def _check_connection(request: Request) -> None:
             HTTPStatus.BAD_REQUEST,
             "this is a WebSocket endpoint, and the request's Connection header does not say 'Upgrade'",
             advice=_PROXY_ADVICE,
+            cause=_lost_by_a_proxy(request),
         )
 
 
@@ -427,6 +444,7 @@ def _check_upgrade(request: Request) -> None:
             HTTPStatus.UPGRADE_REQUIRED,
             "this is a WebSocket endpoint, and the request's Upgrade header does not say 'websocket'",
             advice=_PROXY_ADVICE,
+            cause=_lost_by_a_proxy(request),
         )
 
 
@@ -447,6 +465,7 @@ def _check_http_version(request: Request) -> None:
             f"a WebSocket handshake needs HTTP/1.1, and this request is HTTP/{printable(request.http_version, 10)}; "
             "nginx in front needs: proxy_http_version 1.1",
             advice=_PROXY_ADVICE,
+            cause=_lost_by_a_proxy(request),
         )
 
 

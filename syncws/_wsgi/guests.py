@@ -50,11 +50,12 @@ _LOOK = 0.25
 
 
 class Full(Exception):
-    """There is no seat; ``advice`` is for the log."""
+    """There is no seat; ``advice`` is for the log. ``is_limit``: a limit says so, which each client meets."""
 
-    def __init__(self, message: str, advice: str) -> None:
+    def __init__(self, message: str, advice: str, *, is_limit: bool = False) -> None:
         super().__init__(message)
         self.advice = advice
+        self.is_limit = is_limit
 
 
 class Seat:
@@ -150,13 +151,15 @@ class Guests:
             raise Full("this process is about to end", "it tells its WebSocket peers to go")
         if limit is not None and len(self._seats) >= limit:
             breaches.add("max_connections")
-            raise Full(f"all {limit} WebSocket connections are taken", "max_connections is the limit")
+            message = f"all {limit} WebSocket connections are taken"
+            raise Full(message, "max_connections is the limit", is_limit=True)
         most_in_view = _view_limit(taken.pool)
         if in_view and most_in_view is not None and len(self._views) >= most_in_view:
             breaches.add("views")
             raise Full(
                 f"{len(self._views)} of the {taken.pool} threads of {taken.server} serve WebSocket connections",
                 "the rest is left for plain requests: give it more threads, or let connections be detached",
+                is_limit=True,
             )
 
     def _warn_of_a_single_thread(self, taken: Taken) -> None:

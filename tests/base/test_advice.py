@@ -39,6 +39,22 @@ class AdvisorTests(unittest.TestCase):
             self.advisor.warn(_log, "origin", "a", "refused %s", "a")
         self.assertEqual([record.levelname for record in logs.records], ["WARNING", "DEBUG"])
 
+    def test_repeated_at_another_level(self) -> None:
+        """What is not said again may stand at INFO, and what is said later tells so."""
+        with self.assertLogs(_log, logging.DEBUG) as logs:
+            for _ in range(2):
+                self.advisor.warn(_log, "origin", "a", "refused %s", "a", repeat=logging.INFO)
+            self.now += advice.PERIOD
+            self.advisor.warn(_log, "origin", "a", "refused %s", "a", repeat=logging.INFO)
+        self.assertEqual([record.levelname for record in logs.records], ["WARNING", "INFO", "WARNING"])
+        self.assertTrue(logs.output[2].endswith("refused a (and 1 more like this before, at INFO)"))
+
+    def test_begin_anew(self) -> None:
+        """A test hears again what another has heard."""
+        self.assertEqual(self.said("a"), ["refused a"])
+        self.advisor.begin_anew()
+        self.assertEqual(self.said("a"), ["refused a"])
+
     def test_other_causes(self) -> None:
         """Another detail and another cause are news; details of one cause have a most, so a scanner fills no log."""
         self.assertEqual(self.said("a", "b"), ["refused a", "refused b"])

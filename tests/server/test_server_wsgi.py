@@ -651,7 +651,7 @@ class WebSocketTests(HostCase):
     def test_a_refusal_that_escapes(self) -> None:
         """A HandshakeError that leaves the application is answered with its response."""
         with (
-            self.logs(logging.INFO, "is refused with 403"),
+            self.logs(logging.WARNING, "is refused with 403"),
             self.hosting(views()) as server,
             self.assertRaises(BadHandshakeError) as caught,
         ):

@@ -8,6 +8,7 @@ import socket
 import unittest
 from typing import Any
 
+from syncws._base.advice import advisor
 from syncws._http.http11 import HTTPConnection
 from syncws._http.request import Request
 from syncws._http.response import Response
@@ -74,6 +75,41 @@ class UpgraderTestCase(unittest.TestCase):
         self.assertEqual(error.response.headers.get("Sec-WebSocket-Version"), "13")
         self.assertIn(str(error), error.response.body.decode())
         return error.response.body.decode()
+
+
+class AdviceTests(UpgraderTestCase):
+    """The level of a refusal says who has to act."""
+
+    def setUp(self) -> None:
+        advisor.begin_anew()
+
+    def level(self, request: Request, upgrader: Upgrader | None = None) -> str:
+        with self.assertLogs("syncws.server", logging.INFO) as logs, self.assertRaises(HandshakeError):
+            (upgrader or Upgrader()).negotiate(request)
+        return logs.records[0].levelname
+
+    def test_a_refused_origin(self) -> None:
+        """The advice of README was INFO, which nobody saw: a refused origin is a WARNING, once a minute."""
+        foreign = ("Origin", "https://elsewhere.example")
+        self.assertEqual([self.level(make_request(foreign)) for _ in range(3)], ["WARNING", "INFO", "INFO"])
+        self.assertEqual(self.level(make_request(("Origin", "https://another.example"))), "WARNING")
+        never = Upgrader(check_origin=lambda request: False)
+        self.assertEqual(self.level(make_request(("Origin", "https://third.example")), never), "WARNING")
+
+    def test_a_proxy_that_drops_the_upgrade(self) -> None:
+        """A proxy that drops Connection or Upgrade, or speaks HTTP/1.0, is a WARNING once a minute: the key came."""
+        for dropped in ("Connection", "Upgrade"):
+            with self.subTest(dropped):
+                advisor.begin_anew()
+                self.assertEqual([self.level(make_request(without=dropped)) for _ in range(2)], ["WARNING", "INFO"])
+        advisor.begin_anew()
+        self.assertEqual(self.level(make_request(http_version="1.0")), "WARNING")
+        self.assertEqual(self.level(Request("GET", "/", {"Host": "a"})), "INFO")  # a browser, a crawler
+
+    def test_what_the_client_did_wrong(self) -> None:
+        """A malformed handshake is the client's fault: INFO each time."""
+        bad = {"without": "Sec-WebSocket-Key"}
+        self.assertEqual([self.level(make_request(**bad)) for _ in range(2)], ["INFO", "INFO"])
 
 
 class OptionTests(unittest.TestCase):
