@@ -334,6 +334,7 @@ class Upgrader(HandshakeOptions):
                 "this server does not answer to the host of this request",
                 advice=f"its Host is '{printable(request.host, MOST_SHOWN)}'; "
                 + self._hosts.advice(request.host, "allowed_hosts of the Upgrader"),
+                cause=("allowed_hosts", printable(request.host, MOST_SHOWN)),
             )
 
     def _check_origin(self, request: Request) -> None:
