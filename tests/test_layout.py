@@ -90,11 +90,12 @@ ORDER = {
         "origins",
         "handshake",
         "url",
+        "coding",
         "httpclient",
         "wsgiresponse",
     ],
     "_conn": ["states", "queue", "wire", "ending", "inbound", "closing", "outbound", "conn", "outcome", "farewell"],
-    "_client": ["proxy", "dialer", "reconnector"],
+    "_client": ["proxy", "cookies", "hops", "redirects", "answer", "dialer", "reconnector"],
     "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "manager"],
     "_wsgi": [
         *("taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "guests"),

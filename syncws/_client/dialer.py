@@ -2,46 +2,44 @@
 
     Dialer.dial                 one attempt, one deadline over all of it
       parse_server_url          where to
-      _request                  what is asked; every mistake of the caller shows here, before anything is connected
-      _connect_hop              a transport to the first hop, the server or its proxy: TCP or a Unix socket
-      _reach_server             from there to the server: TLS, and through a proxy a tunnel (`proxy`)
-      Exchange.ask              the request and the answer
-      _check_answer             what the answer must say; else BadHandshakeError, with the answer in it
+      Route                     where else to, if redirects are followed (`redirects`); for each place:
+        _request                what is asked; every mistake of the caller shows here, before anything is connected
+        _connect_hop            a transport to the first hop, the server or its proxy: TCP or a Unix socket
+        _reach_server           from there to the server: TLS, and through a proxy a tunnel (`proxy`)
+        Exchange.ask            the request and the answer
+        check_answer            what the answer must say; else BadHandshakeError, with the answer in it (`answer`)
 
 The transport belongs to `dial` until the `Conn` has it: any failure before that closes it.
 """
 
 from __future__ import annotations
 
-import functools
 import http.cookiejar
 import os
-import re
 import socket
 import ssl
-import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from email.message import Message
-from http import HTTPStatus
-from typing import Any, Unpack
-from urllib.parse import urlsplit, urlunsplit
+from dataclasses import dataclass, field, replace
+from typing import Unpack
 
-from .._base.options import check_timeout, check_unix_path
-from .._base.printable import printable
+from .._base.options import check_integer, check_timeout, check_unix_path
 from .._conn.conn import Conn
 from .._frames import deflate
 from .._http import handshake
 from .._http.handshake import HandshakeKeywords, HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
-from .._http.httpclient import BadAnswer, Exchange, ReceivedResponse
+from .._http.httpclient import BadAnswer, Exchange
 from .._http.url import ProxyURL, ServerURL, bracketed, parse_proxy_url, parse_server_url
 from .._net.attempt import Attempt, Stopped
 from .._net.connector import connect_tcp, connect_unix
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
-from ..errors import BadHandshakeError
+from ..errors import BadHandshakeError, HandshakeError
+from .answer import check_answer
+from .cookies import cookies_for, store_cookies
+from .hops import agree_on_tls, check_hostname, checked_socket, checked_transport, default_context
 from .proxy import USER_AGENT, open_http_tunnel, open_socks_tunnel, proxy_from_environment
+from .redirects import Route
 
 #: Headers of the handshake itself (as in gorilla), and those that announce a body.
 _RESERVED = frozenset(
@@ -55,12 +53,6 @@ _RESERVED = frozenset(
         "upgrade",
     }
 )
-
-#: OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
-_NAME_MISMATCH = (62, 64)
-
-#: A Set-Cookie header with one of these is ignored: RFC 6265bis section 5.6 step 1.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 #: Options that are None or of one type.
 _KINDS = {
@@ -86,7 +78,7 @@ class Dialer(HandshakeOptions):
         handshake_timeout: seconds that the whole of `dial` may take: name lookup, connecting, proxy, TLS and HTTP;
             None for no limit. 45 by default, as in gorilla.
         subprotocols: the names this client speaks, the one it prefers first.
-        ssl_context: for wss; by default ``ssl.create_default_context()``, which trusts the system's authorities.
+        ssl_context: for wss; by default ``ssl.createdefault_context()``, which trusts the system's authorities.
         server_hostname: the name that the server's certificate must be for; by default the URL's host.
         proxy: the URL of a proxy (http, https, socks5, socks5h); or a callable that gets the server's URL and returns
             one, or None; or None: connect directly. By default what the environment says: `proxy_from_environment`.
@@ -96,6 +88,11 @@ class Dialer(HandshakeOptions):
             proxy is used.
         cookie_jar: its cookies for the URL (as http or https) are sent, and those of every answer are stored in it. If
             `dial` is given a Cookie header, that one is sent instead.
+        max_redirects: how many redirects `dial` follows (301, 302, 303, 307, 308); 0: none. None is followed from wss
+            to ws. To another scheme, host or port no credentials go: not the URL's user and password, and of the
+            headers that `dial` was given only User-Agent, Origin, Accept, Accept-Language and Sec-WebSocket-Protocol.
+            cookie_jar goes by its own rules; server_hostname is for the host of the URL alone; ssl_context is for every
+            server, with a client's certificate if it has one.
         net_dial: connects a TCP socket in place of this library: ``net_dial(host, port, timeout) -> socket``; timeout
             is the seconds that are left, or None. Where a proxy is used, it gets the proxy's host and port.
         net_dial_tls: connects, and performs the TLS handshake, in place of this library, where the first hop speaks TLS
@@ -115,6 +112,7 @@ class Dialer(HandshakeOptions):
     proxy_ssl_context: ssl.SSLContext | None = None
     unix_path: str | os.PathLike[str] | None = None
     cookie_jar: http.cookiejar.CookieJar | None = field(default=None, repr=False)
+    max_redirects: int = 0
     net_dial: NetDial | None = None
     net_dial_tls: NetDialTLS | None = None
 
@@ -129,7 +127,8 @@ class Dialer(HandshakeOptions):
                 raise TypeError(
                     f"{name} must be a callable (host, port, timeout), or None, not {getattr(self, name)!r}"
                 )
-        _check_hostname(self.server_hostname)
+        check_hostname(self.server_hostname)
+        check_integer("max_redirects", self.max_redirects, 0)
         if isinstance(self.proxy, str):
             parse_proxy_url(self.proxy)
         elif not (self.proxy is None or callable(self.proxy)):
@@ -158,7 +157,7 @@ class Dialer(HandshakeOptions):
     def dial(self, url: str, headers: HeaderSource | None = None, *, timeout: float | None = None) -> Conn:
         """Connect to a server, and return the connection (gorilla's Dial). ``conn.response`` is the server's answer.
 
-        Redirects are not followed.
+        Redirects are followed if ``max_redirects`` says so; handshake_timeout is for all of it together.
 
         Args:
             url: ``ws://host:port/path?query``, or wss. Characters that no URL may have are percent-encoded in path and
@@ -191,6 +190,28 @@ class Dialer(HandshakeOptions):
     def dial_within(self, attempt: Attempt, url: str, headers: HeaderSource | None = None) -> Conn:
         """`dial`, as an attempt that another thread may stop. Raises Stopped once it has been stopped."""
         server = parse_server_url(url)
+        route = Route(
+            server,
+            self.check_headers(headers),
+            self.max_redirects,
+            circles=self.cookie_jar is not None,
+            one_server=self.unix_path is not None,
+        )
+        while True:
+            # The name that a certificate must be for says nothing of another host.
+            dialer = replace(self, server_hostname=None) if route.elsewhere and self.server_hostname else self
+            try:
+                return dialer._dial_once(attempt, route.server, route.headers, url)
+            except (HandshakeError, OSError) as error:
+                redirect = route.redirect_in(error)
+                if redirect is None:
+                    route.tell_way(error)
+                    raise
+            route.follow(redirect)
+            url = route.server.url
+
+    def _dial_once(self, attempt: Attempt, server: ServerURL, headers: Headers, url: str) -> Conn:
+        """Dial one place. url is how it was written, for a callable that chooses a proxy."""
         request = self._request(server, headers)
         proxy = self._choose_proxy(url)
         hop = self._connect_hop(server, proxy, attempt)
@@ -213,9 +234,11 @@ class Dialer(HandshakeOptions):
             refusal = BadHandshakeError(f"no WebSocket at {server}: {error}")
             if not (exchange.heard or server.secure):
                 refusal.add_note("a server that expects TLS may close like this: write wss: instead of ws: then")
-            raise refusal from None
-        self._store_cookies(server, response)
-        subprotocol, agreement = self._check_answer(server, request, response)
+            # A connection that ended says so by its cause, an OSError: the next attempt may get an answer.
+            raise refusal from (ConnectionResetError(str(error)) if error.cut else None)
+        if self.cookie_jar is not None:
+            store_cookies(self.cookie_jar, server, response)  # before the check, as in gorilla: a refusal sets some too
+        subprotocol, agreement = check_answer(server, request, response, compression=self.enable_compression)
         return Conn(
             transport,
             client=True,
@@ -230,8 +253,7 @@ class Dialer(HandshakeOptions):
 
     # What is asked
 
-    def _request(self, server: ServerURL, source: HeaderSource | None) -> Headers:
-        extra = self.check_headers(source)
+    def _request(self, server: ServerURL, extra: Headers) -> Headers:
         fields = [
             ("Host", extra.get("Host", server.authority)),
             ("User-Agent", extra.get("User-Agent", USER_AGENT)),
@@ -246,7 +268,7 @@ class Dialer(HandshakeOptions):
             fields.append(("Sec-WebSocket-Extensions", deflate.offer()))
         if "Authorization" not in extra and (authorization := server.authorization):
             fields.append(("Authorization", authorization))
-        if "Cookie" not in extra and (cookies := self._cookies(server)):
+        if "Cookie" not in extra and self.cookie_jar is not None and (cookies := cookies_for(self.cookie_jar, server)):
             fields += _headers_from("cookie_jar", {"Cookie": cookies})
         fields += [pair for pair in extra if pair[0].lower() not in ("host", "user-agent")]
         return Headers(fields)
@@ -270,19 +292,6 @@ class Dialer(HandshakeOptions):
                 raise ValueError(f"headers: {name} is there twice")
         return extra
 
-    def _cookies(self, server: ServerURL) -> str | None:
-        if self.cookie_jar is None:
-            return None
-        request = _as_http(server)
-        self.cookie_jar.add_cookie_header(request)
-        cookies: str | None = request.get_header("Cookie")
-        return cookies
-
-    def _store_cookies(self, server: ServerURL, response: ReceivedResponse) -> None:
-        """Store the cookies of the answer, before it is checked, as gorilla does: a refusal may set some too."""
-        if self.cookie_jar is not None and "Set-Cookie" in response.headers:
-            self.cookie_jar.extract_cookies(_HasCookies(response), _as_http(server))  # type: ignore[arg-type]
-
     # Where to
 
     def _choose_proxy(self, url: str) -> ProxyURL | None:
@@ -298,9 +307,9 @@ class Dialer(HandshakeOptions):
         hop = proxy or server
         doing = f"connecting to {hop.host} port {hop.port}"
         if self.net_dial_tls is not None and _is_secure(server, proxy):
-            return _checked_transport(self.net_dial_tls(hop.host, hop.port, attempt.remaining(doing)))
+            return checked_transport(self.net_dial_tls(hop.host, hop.port, attempt.remaining(doing)))
         if self.net_dial is not None:
-            sock = _checked_socket(self.net_dial(hop.host, hop.port, attempt.remaining(doing)))
+            sock = checked_socket(self.net_dial(hop.host, hop.port, attempt.remaining(doing)))
             return self._transport_over(sock, server, proxy)
         try:
             sock = connect_tcp(hop.host, hop.port, attempt)
@@ -317,7 +326,7 @@ class Dialer(HandshakeOptions):
                 return Transport(sock)
             if proxy is None:
                 return self._tls_to(server, sock)
-            context = self.proxy_ssl_context or _default_context()
+            context = self.proxy_ssl_context or default_context()
             return TLSTransport(sock, context, server_side=False, server_hostname=proxy.host)
         except BaseException:
             sock.close()
@@ -328,7 +337,7 @@ class Dialer(HandshakeOptions):
     ) -> TLSTransport:
         return TLSTransport(
             sock,
-            self.ssl_context or _default_context(),
+            self.ssl_context or default_context(),
             server_side=False,
             # Never what the Host header says. The zone of an IPv6 address is this machine's, no part of the name.
             server_hostname=self.server_hostname or server.host.partition("%")[0],
@@ -340,7 +349,7 @@ class Dialer(HandshakeOptions):
         self, hop: Transport, server: ServerURL, proxy: ProxyURL | None, attempt: Attempt
     ) -> tuple[Transport, bytes]:
         """From the first hop to the server: a transport that is ready for HTTP, and what came on it already."""
-        _agree_on_tls(hop, "ssl_context" if proxy is None else "proxy_ssl_context", attempt)
+        agree_on_tls(hop, "ssl_context" if proxy is None else "proxy_ssl_context", attempt)
         if proxy is None:
             return hop, b""
         received = b""
@@ -354,36 +363,8 @@ class Dialer(HandshakeOptions):
             return hop, received
         outer = hop if isinstance(hop, TLSTransport) else None
         inner = self._tls_to(server, hop.socket, received, outer)
-        _agree_on_tls(inner, "ssl_context", attempt)
+        agree_on_tls(inner, "ssl_context", attempt)
         return inner, b""
-
-    # What is answered
-
-    def _check_answer(
-        self, server: ServerURL, request: Headers, response: ReceivedResponse
-    ) -> tuple[str | None, deflate.Agreement | None]:
-        """The subprotocol and the compression of a valid 101 (RFC 6455 section 4.1, the last list).
-
-        Raises BadHandshakeError for every other answer.
-        """
-        try:
-            _check_switched(response)
-            accept = handshake.accept_for(request["Sec-WebSocket-Key"])
-            if response.headers.get("Sec-WebSocket-Accept", "").strip() != accept:
-                raise ValueError("its Sec-WebSocket-Accept does not answer our Sec-WebSocket-Key")
-            return _agreed_subprotocol(request, response), self._agreed_compression(response)
-        except ValueError as error:
-            raise BadHandshakeError(f"no WebSocket at {server}: {error}", response) from None
-
-    def _agreed_compression(self, response: ReceivedResponse) -> deflate.Agreement | None:
-        """The compression that the server agreed to. Raises ValueError for an extension that was not offered."""
-        lines = response.headers.get_all("Sec-WebSocket-Extensions")
-        answer = handshake.parse_extensions(lines)
-        if not answer and any(line.strip() for line in lines):
-            raise ValueError("its Sec-WebSocket-Extensions is malformed")
-        if answer and not self.enable_compression:
-            raise ValueError(f"it agreed to the extension {answer[0][0]!r:.100}, and none was offered")
-        return deflate.accept_answer(answer)
 
 
 class DialerKeywords(HandshakeKeywords, total=False):
@@ -397,6 +378,7 @@ class DialerKeywords(HandshakeKeywords, total=False):
     proxy_ssl_context: ssl.SSLContext | None
     unix_path: str | os.PathLike[str] | None
     cookie_jar: http.cookiejar.CookieJar | None
+    max_redirects: int
     net_dial: NetDial | None
     net_dial_tls: NetDialTLS | None
 
@@ -412,122 +394,9 @@ def dial(
     return Dialer(**options).dial(url, headers, timeout=timeout)
 
 
-@functools.cache
-def _default_context() -> ssl.SSLContext:
-    """The context of a Dialer that was given none. It is made once: loading the authorities outlasts a handshake."""
-    return ssl.create_default_context()
-
-
-def _agree_on_tls(transport: Transport, setting: str, attempt: Attempt) -> None:
-    """Perform the TLS handshake, if the transport has one. Its errors name the setting that they are about."""
-    try:
-        transport.handshake(attempt.deadline)
-    except TimeoutError:
-        attempt.remaining("the TLS handshake")
-        raise
-    except ssl.SSLCertVerificationError as error:
-        if error.verify_code in _NAME_MISMATCH:
-            error.add_note("to expect another name than the URL's, give server_hostname (a proxy has only its URL's)")
-        else:
-            error.add_note(f"to trust another authority, give {setting}=ssl.create_default_context(cafile=...)")
-        raise
-    except ssl.SSLError as error:
-        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-            error.add_note("the other side does not speak TLS: write ws: instead of wss:, or http: for a proxy")
-        raise
-    if isinstance(transport, TLSTransport):
-        protocol = transport.ssl_object.selected_alpn_protocol()
-        if protocol not in (None, "http/1.1"):
-            raise BadHandshakeError(
-                f"TLS agreed on {protocol!r}, and WebSocket needs HTTP/1.1: {setting} must not offer it "
-                "(set_alpn_protocols)"
-            )
-
-
-def _check_switched(response: ReceivedResponse) -> None:
-    """Raise ValueError unless the answer switches protocols to a WebSocket."""
-    if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
-        raise ValueError(f"the answer is {response}{_say_more(response)}")
-    if response.http_version != "1.1":
-        raise ValueError(f"the answer is in HTTP/{response.http_version}, and WebSocket needs HTTP/1.1")
-    if not handshake.has_token(response.headers, "Upgrade", "websocket"):
-        raise ValueError("its Upgrade header does not say 'websocket'")
-    if not handshake.has_token(response.headers, "Connection", "upgrade"):
-        raise ValueError("its Connection header does not say 'Upgrade'")
-
-
-def _say_more(response: ReceivedResponse) -> str:
-    """What else the answer says that helps a reader: where a redirect leads, or the first line of a plain text."""
-    if 300 <= response.status <= 399 and "Location" in response.headers:
-        return f", to '{printable(_without_secrets(response.headers['Location']))}'; redirects are not followed"
-    if not response.headers.get("Content-Type", "").startswith("text/plain"):
-        return ""
-    first = response.body.decode("utf-8", "replace").partition("\n")[0].strip().removeprefix(f"{response.reason}: ")
-    return f": {''.join(filter(str.isprintable, first))[:200]}" if first else ""
-
-
-def _without_secrets(location: str) -> str:
-    """A URL without the parts that may hold a password or a token."""
-    try:
-        parts = urlsplit(location)
-    except ValueError:
-        return "an invalid URL"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _agreed_subprotocol(request: Headers, response: ReceivedResponse) -> str | None:
-    """The subprotocol that the server chose, None if it chose none. Raises ValueError for one that was not offered."""
-    chosen = response.headers.get_all("Sec-WebSocket-Protocol")
-    if not chosen:
-        return None
-    offered = handshake.parse_tokens(request.get_all("Sec-WebSocket-Protocol"))
-    subprotocol = chosen[0].strip()
-    if len(chosen) > 1 or subprotocol not in offered:
-        found = ", ".join(map(handshake.say_subprotocol, ",".join(chosen).split(",")))
-        raise ValueError(f"it chose the subprotocol '{found}', and {_say_offer(offered)} offered")
-    return subprotocol
-
-
-def _say_offer(offered: list[str]) -> str:
-    return f"{', '.join(map(handshake.say_subprotocol, offered))} was" if offered else "none was"
-
-
 def _is_secure(server: ServerURL, proxy: ProxyURL | None) -> bool:
     """Whether the first hop speaks TLS."""
     return server.secure if proxy is None else proxy.scheme == "https"
-
-
-def _check_hostname(name: str | None) -> None:
-    """Raise ValueError for a name that the ssl module would refuse, but only after a connection has been made."""
-    try:
-        possible = name is None or (name.encode("idna") and "\0" not in name)
-    except UnicodeError:
-        possible = False
-    if not possible:
-        raise ValueError(f"server_hostname is a name or an address, or None for the URL's host, not {name!r}")
-
-
-def _checked_socket(sock: Any) -> socket.socket:
-    if isinstance(sock, ssl.SSLSocket):
-        sock.close()
-        raise TypeError(
-            "net_dial returned an SSLSocket, and the Dialer begins TLS by itself: return the plain socket, and give "
-            "ssl_context"
-        )
-    if not hasattr(sock, "recv_into"):
-        raise TypeError(f"net_dial must return a connected socket, not {sock!r}")
-    return sock  # type: ignore[no-any-return]
-
-
-def _checked_transport(transport: Any) -> TLSTransport:
-    if isinstance(transport, TLSTransport):
-        return transport
-    if isinstance(transport, socket.socket):
-        transport.close()
-    raise TypeError(
-        "net_dial_tls must return a syncws.TLSTransport (two threads in one SSLSocket are not safe on every "
-        f"Python), not {transport!r}"
-    )
 
 
 def _headers_from(name: str, source: HeaderSource | None) -> Headers:
@@ -541,21 +410,3 @@ def _headers_from(name: str, source: HeaderSource | None) -> Headers:
 def _option_for(name: str) -> str:
     """The end of an error about a reserved header: which option of the Dialer sets it, if there is one."""
     return {"sec-websocket-extensions": "; see enable_compression"}.get(name.lower(), "")
-
-
-def _as_http(server: ServerURL) -> Any:
-    """The request, in the form that http.cookiejar takes."""
-    return urllib.request.Request(server.http)
-
-
-class _HasCookies:
-    """The cookies of an answer, in the form that http.cookiejar takes."""
-
-    def __init__(self, response: ReceivedResponse) -> None:
-        self._headers = Message()
-        for value in response.headers.get_all("Set-Cookie"):
-            if not _CONTROL.search(value):  # else the jar would hold a cookie with which no request can be sent
-                self._headers["Set-Cookie"] = value
-
-    def info(self) -> Message:
-        return self._headers

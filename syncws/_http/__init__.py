@@ -11,6 +11,7 @@ Floor 2: imports `_base`, `_frames`, `_net` and `errors`; for every folder above
 * `origins`: which pages may open a connection.
 * `handshake`: what the opening handshake is in either role.
 * `url`: ws: and wss: URLs, and those of proxies.
+* `coding`: the content codings of a body, undone.
 * `httpclient`: one request of a client, and its answer.
 * `wsgiresponse`: what a WSGI view returns that has served a WebSocket, or refused one.
 """

@@ -16,6 +16,7 @@ import h11
 from .._net.attempt import Attempt
 from .._net.transport import Transport
 from ..errors import WriteTimeout
+from .coding import decode
 from .head import say_malformed
 from .headers import Headers
 
@@ -31,6 +32,9 @@ _INTERIM_LIMIT = 16
 
 _RECEIVE_SIZE = 4096
 
+#: How an answer begins (RFC 9112 section 4).
+_BEGINNING = b"HTTP/"
+
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -40,12 +44,13 @@ class ReceivedResponse:
     * ``status``, ``http_version`` ("1.1"); ``reason``: in the server's words, or HTTP's own if it used none;
     * ``headers``: see `Headers`; values are decoded as Latin-1;
     * ``body``: of a refusal's at most the first 1024 bytes, and less if more did not come within a second; b"" for a
-      101.
+      101. Of one that is gzip or deflate it is what these become, at most 4096 bytes;
+    * ``coding``: what the body is still encoded with, such as "br"; "" for a body that can be read.
 
     Immutable, so any thread may use it.
     """
 
-    __slots__ = ("body", "headers", "http_version", "reason", "status")
+    __slots__ = ("body", "coding", "headers", "http_version", "reason", "status")
 
     def __init__(
         self, status: int, reason: str, headers: Headers, body: bytes = b"", http_version: str = "1.1"
@@ -53,7 +58,7 @@ class ReceivedResponse:
         self.status = status
         self.reason = reason or _REASONS.get(status, "")
         self.headers = headers
-        self.body = body
+        self.body, self.coding = decode(body, headers.get_all("Content-Encoding"))
         self.http_version = http_version
 
     def __str__(self) -> str:
@@ -65,7 +70,14 @@ class ReceivedResponse:
 
 
 class BadAnswer(Exception):
-    """What came is no HTTP answer, or nothing came; the text says what did. It never leaves the library."""
+    """What came is no HTTP answer, or nothing came; the text says what did. It never leaves the library.
+
+    ``cut``: the connection ended where an answer could have begun or gone on, so the next attempt may get one.
+    """
+
+    def __init__(self, message: str, *, cut: bool = False) -> None:
+        super().__init__(message)
+        self.cut = cut
 
 
 class Exchange:
@@ -81,6 +93,7 @@ class Exchange:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
         self._received = received
         self._beginning = b""  # of the answer, for an error
+        self._ended = False  # the end of the stream has come
 
     def ask(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> ReceivedResponse:
         """Send a request, which has no body, and read its answer.
@@ -136,10 +149,12 @@ class Exchange:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 data, self._received = self._received or self._receive(), b""
-                self._beginning = self._beginning or data[:2]
+                self._beginning = (self._beginning + data)[: len(_BEGINNING)]
+                self._ended = not data
                 self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
-            raise BadAnswer(self._say_what_came(error)) from None
+            cut = self._ended and _BEGINNING.startswith(self._beginning)
+            raise BadAnswer(self._say_what_came(error), cut=cut) from None
         assert isinstance(event, h11.Event)
         return event
 
@@ -147,7 +162,7 @@ class Exchange:
         """What came in place of an answer: the two commonest cases in words of their own, else what h11 says."""
         if not self.heard:
             return "it closed the connection without an answer"
-        if self._beginning == b"\x15\x03":  # an alert (RFC 8446 section 6), in answer to our plain text
+        if self._beginning[:2] == b"\x15\x03":  # an alert (RFC 8446 section 6), in answer to our plain text
             return "it speaks TLS, and was spoken to without"
         # A status line is shown, as it tells what speaks there, and holds no secret. A header's value may be one.
         told = str(error)[:200] if "status line" in str(error) else say_malformed(error)

@@ -19,7 +19,7 @@ _NEIGHBOURS = {
 
 #: Further tests, of single modules.
 _FURTHER = {
-    "_net.connector": ("tests.client.test_dialer_reach",),
+    "_net.connector": ("tests.client.test_hops",),
     "_net.listener": ("tests.server.test_server",),
 }
 

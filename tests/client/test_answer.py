@@ -1,8 +1,9 @@
-"""How the dialer checks answers: which 101 it accepts, and what the error says of others (RFC 6455 section 4.1)."""
+"""answer.py: which 101 is accepted, and what the error says of others (RFC 6455 section 4.1)."""
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.cookiejar
 import os
 import pickle
@@ -10,6 +11,7 @@ import random
 import socket
 import struct
 import unittest
+import zlib
 from typing import Any
 from unittest import mock
 
@@ -21,8 +23,9 @@ from syncws._server.server import Server
 from syncws.errors import BadHandshakeError, HandshakeError
 from syncws.testing import running
 from tests.certificates import serving, trusting
-from tests.client.cases import Asked, DialCase, accepting
+from tests.client.cases import Asked, DialCase, accepting, frame
 from tests.handshakes import ACCEPT
+from tests.tasks import PATIENCE
 
 _DEFLATE = "permessage-deflate; server_no_context_takeover"
 
@@ -71,6 +74,25 @@ class TestSwitching(DialCase):
                 self.assertEqual(
                     self.refused(accepting(connection=line)), "its Connection header does not say 'Upgrade'"
                 )
+
+    def test_what_real_servers_send(self) -> None:
+        """Headers that say nothing, or nothing about a 101, are no reason to fail: the RFC demands none of it."""
+        for lines in (
+            ("Sec-WebSocket-Extensions:", "Sec-WebSocket-Protocol:"),
+            ("Content-Length: 0",),
+            ("Transfer-Encoding: chunked",),
+            ("Content-Type: text/plain", "Content-Encoding: gzip"),
+            ("Sec-WebSocket-Version: 13", "Date: now", "Server:"),
+            ("Upgrade: websocket", "Connection: Upgrade"),
+            ("Set-Cookie: a=\xe4; Path=/", "X-Empty:", "X-Empty: "),
+        ):
+            with self.subTest(lines):
+                conn = self.accepted(accepting(*lines, behind=frame(b"hello")), enable_compression=True)
+                self.assertEqual((conn.receive(timeout=PATIENCE), conn.subprotocol), ("hello", None))
+        for line in (b"HTTP/1.1 101\r\n", b"HTTP/1.1 101 \r\n", b"HTTP/1.1 101 Web Socket Protocol Handshake\r\n"):
+            with self.subTest(line):
+                conn = self.accepted(lambda asked, line=line: line + accepting()(asked).partition(b"\r\n")[2])
+                self.assertEqual(conn.response.status, 101)
 
     def test_wrong_accept(self) -> None:
         """An accept that is missing, empty, a constant, in another case or the key itself is refused."""
@@ -148,6 +170,14 @@ class TestSubprotocols(DialCase):
         self.assertIsNone(self.choice(subprotocols=["v1"]))
         self.assertIsNone(self.choice())
 
+    def test_an_empty_one(self) -> None:
+        """An empty Sec-WebSocket-Protocol in the 101, which the API of Kubernetes sends, is none; so are several."""
+        for chosen in (("",), (" ",), ("", "\t")):
+            with self.subTest(chosen):
+                self.assertIsNone(self.choice(*chosen, subprotocols=["v1"]))
+                self.assertIsNone(self.choice(*chosen))
+        self.assertEqual(self.choice("", "v1", subprotocols=["v1"]), "v1")
+
     def test_one_of_those_in_headers(self) -> None:
         """What was offered by headers may be chosen, from each of their lines, and nothing else."""
         headers = [("Sec-WebSocket-Protocol", "a, b"), ("sec-websocket-protocol", "c")]
@@ -162,7 +192,13 @@ class TestSubprotocols(DialCase):
         self.assertEqual(found, "it chose the subprotocol 'zzz', and v1, v2 was offered")
         self.assertIn("'V1'", self.refused_choice("V1", subprotocols=["v1"]))
         self.assertEqual(self.refused_choice("v1"), "it chose the subprotocol 'v1', and none was offered")
-        self.assertIn("none was offered", self.refused_choice(""))
+        self.assertIn("none was offered", self.refused_choice(","))
+
+    def test_a_token_that_was_offered(self) -> None:
+        """A subprotocol that is long, as a token is (Kubernetes takes one so), is in no error as a whole."""
+        token = "base64url.bearer.authorization.k8s.io.c2VjcmV0LXRva2Vu"
+        found = self.refused_choice("zzz", subprotocols=["v4.channel.k8s.io", token])
+        self.assertNotIn("c2Vj", found)
 
     def test_more_than_one(self) -> None:
         """Two are refused, in a list or on two lines, even if both are the same (RFC 6455 section 11.3.4)."""
@@ -316,6 +352,13 @@ class TestRefusals(DialCase):
             self.assertEqual((error.response.headers["Location"], error.response.body), (other.url, b"over there"))
         self.assertEqual(other.asked, [])
 
+    def test_a_redirect_names_the_option(self) -> None:
+        """The message of a redirect names max_redirects; that of another 3xx, which leads nowhere, does not."""
+        for status in (301, 302, 303, 307, 308):
+            self.assertIn("max_redirects is 0", self.refused(answering(f"{status} x", "Location: /a")))
+        self.assertEqual(self.refused(answering("304 x", "Location: /a")), "the answer is 304 x, to '/a'")
+        self.assertEqual(self.refused(answering("300 x")), "the answer is 300 x")
+
     def test_a_strange_redirect(self) -> None:
         """A Location that is long, or has control characters, is shown in part and quoted; none is not shown."""
         found = self.refused(answering("302 Found", "Location: http://\x9b31m\xfc/" + "x" * 5000))
@@ -338,6 +381,24 @@ class TestRefusals(DialCase):
             with self.subTest(body, kind=kind):
                 found = self.refused(answering("401 Unauthorized", f"Content-Type: {kind}", body=body))
                 self.assertEqual(found, f"the answer is 401 Unauthorized{shown}")
+
+    def test_a_compressed_text(self) -> None:
+        """A body that is gzip or deflate is shown as what it says, and one that cannot be read by its size and kind."""
+        text = b"wrong token\nsecond line"
+        for coding, body, shown, kept in (
+            ("gzip", gzip.compress(text), "wrong token", text),
+            ("deflate", zlib.compress(text), "wrong token", text),
+            ("x-gzip, identity", gzip.compress(text), "wrong token", text),
+            ("br", b"\x8b\x0a\x80wrong\x03", "(a body of 9 bytes, br)", b"\x8b\x0a\x80wrong\x03"),
+            ("gzip", b"\x1f\x8b garbage", "(a body of 10 bytes, gzip)", b"\x1f\x8b garbage"),
+            ("zstd", b"", "", b""),
+        ):
+            with self.subTest(coding, body=body):
+                lines = ("Content-Type: text/plain", f"Content-Encoding: {coding}")
+                server = self.bad_server(answering("401 Unauthorized", *lines, body=body))
+                error = self.refusal(server)
+                told = f"no WebSocket at {server.url}: the answer is 401 Unauthorized{': ' if shown else ''}{shown}"
+                self.assertEqual((str(error), error.response.body), (told, kept))
 
     def test_a_text_that_repeats_the_reason(self) -> None:
         """Where a text begins with the reason, as ours do, the message says it once."""
@@ -458,6 +519,20 @@ class TestNoAnswer(DialCase):
         """A server that sends only interim answers is refused."""
         error = self.refusal(self.bad_server(b"HTTP/1.1 100 Continue\r\n\r\n" * 100))
         self.assertIn("16 interim answers came (status 1xx), and no other", str(error))
+
+    def test_whether_it_was_cut(self) -> None:
+        """The cause of the error is an OSError where the connection ended too early, and none for what is not HTTP."""
+        for answer, cut in (
+            (b"", True),
+            (b"HT", True),
+            (b"HTTP/1.1 503 Serv", True),
+            (b"220 mail.example ESMTP\r\n", False),
+            (b"HTTP/1.1 abc OK\r\n\r\n", False),
+            (b"\x15\x03\x01\x00\x02\x02\x0a", False),
+        ):
+            with self.subTest(answer):
+                error = self.refusal(self.bad_server(answer, hang_up=True))
+                self.assertIs(isinstance(error.__cause__, OSError), cut)
 
     def test_a_server_that_speaks_tls(self) -> None:
         """An alert in answer to ws says that the server speaks TLS."""

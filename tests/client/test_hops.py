@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from syncws._client.dialer import Dialer, _default_context
+from syncws._client.dialer import Dialer
+from syncws._client.hops import default_context
 from syncws._net.attempt import Attempt, Stopped
 from syncws._net.tls import TLSTransport
 from syncws.errors import BadHandshakeError
@@ -220,11 +221,11 @@ class TestTLS(DialCase):
         conn = self.dial(self.echo_server(ssl_context=theirs).url, ssl_context=trusting())
         self.assertIsNone(conn.transport.ssl_object.selected_alpn_protocol())
 
-    def test_the_default_context(self) -> None:
+    def test_thedefault_context(self) -> None:
         """Without ssl_context the system's authorities are trusted; here those that the environment names."""
         server, _ = self.secure()
-        _default_context.cache_clear()
-        self.addCleanup(_default_context.cache_clear)
+        default_context.cache_clear()
+        self.addCleanup(default_context.cache_clear)
         with certificates.authority().cert_pem.tempfile() as path, mock.patch.dict(os.environ, {"SSL_CERT_FILE": path}):
             self.assert_echo(self.dial(server.url))
 
