@@ -78,7 +78,10 @@ ORDER = {
     "_base": [
         *("copies", "options", "version", "green", "waker", "worker", "printable", "latelock", "counters", "advice"),
     ],
-    "_frames": ["masking", "deflate", "frame", "payloads", "partial", "protocol", "prepared", "streams", "keepalive"],
+    "_frames": [
+        *("masking", "deflate", "frame", "payloads", "partial", "protocol", "prepared", "streams", "keepalive"),
+        "allowance",
+    ],
     "_net": ["drain", "address", "waits", "transport", "tls", "descriptors", "listener", "attempt", "connector"],
     "_http": [
         "headers",

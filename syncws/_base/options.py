@@ -20,6 +20,9 @@ class ConnOptions:
 
     Args:
         read_limit: largest message accepted, in bytes, after inflating; None or 0: no limit (gorilla's default).
+        fragment_limit: most fragments of a message, empty ones too; None: no limit. Over it the peer gets 1008.
+        control_limit: pings and pongs that the peer may send at once, before it gets 1008; None: no limit.
+        control_rate: how many more of them it may send each second.
         ping_interval: seconds of silence after which a ping is sent; None: no keepalive.
         ping_timeout: seconds of silence after that ping before the peer is given up; None: never.
         close_timeout: seconds a closing handshake may take before the connection is cut.
@@ -35,6 +38,9 @@ class ConnOptions:
     """
 
     read_limit: int | None = 1 << 20
+    fragment_limit: int | None = 1 << 14
+    control_limit: int | None = 1_000
+    control_rate: int = 100
     ping_interval: float | None = 20.0
     ping_timeout: float | None = 20.0
     close_timeout: float = 10.0
@@ -46,6 +52,9 @@ class ConnOptions:
 
     def __post_init__(self) -> None:
         check_integer("read_limit", self.read_limit, 0, none="no limit")
+        check_count("fragment_limit", self.fragment_limit)
+        check_count("control_limit", self.control_limit)
+        check_integer("control_rate", self.control_rate, 1)
         check_seconds("ping_interval", self.ping_interval, none="no keepalive")
         check_seconds("ping_timeout", self.ping_timeout, none="no limit")
         check_seconds("close_timeout", self.close_timeout)
@@ -73,6 +82,9 @@ class ConnKeywords(TypedDict, total=False):
     """The options of ConnOptions as keyword arguments, for type checkers and editors; a test compares the two."""
 
     read_limit: int | None
+    fragment_limit: int | None
+    control_limit: int | None
+    control_rate: int
     ping_interval: float | None
     ping_timeout: float | None
     close_timeout: float

@@ -119,7 +119,11 @@ class Conn:
         self._wire = wire = Wire(transport, life, options, client=client)
         self._ending = ending = Ending(transport, life, wire, read_turn)
         protocol = Protocol(
-            client=client, read_limit=options.read_limit, compression=agreement is not None, data=early_data
+            client=client,
+            read_limit=options.read_limit,
+            fragment_limit=options.fragment_limit,
+            compression=agreement is not None,
+            data=early_data,
         )
         self._inbound = Inbound(transport, life, wire, ending, read_turn, protocol, options, client=client)
         self._outbound = Outbound(

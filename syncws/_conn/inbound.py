@@ -25,8 +25,10 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from .._base.copies import copy_of
+from .._base.counters import breaches
 from .._base.options import ConnOptions, check_call_timeout
 from .._base.printable import printable
+from .._frames.allowance import Allowance
 from .._frames.frame import MAX_HEADER
 from .._frames.keepalive import Keepalive
 from .._frames.payloads import MAX_REASON, format_close_message, is_sendable
@@ -39,6 +41,7 @@ from ..errors import (
     PING,
     PONG,
     TEXT,
+    CloseCode,
     CloseError,
     ConcurrencyError,
     ConnectionClosed,
@@ -83,6 +86,9 @@ class Inbound:
 
     __slots__ = (
         "_client",
+        "_control_limit",
+        "_control_rate",
+        "_controls",
         "_ending",
         "_handling",
         "_is_closing",
@@ -128,6 +134,9 @@ class Inbound:
         self._client = client
         self.protocol = protocol
         self._keepalive = Keepalive(options.ping_interval, options.ping_timeout)
+        self._control_limit = options.control_limit
+        self._control_rate = options.control_rate
+        self._controls: Allowance | None = None  # of pings and pongs; made for the first
         self._reader: MessageReader | None = None  # of the message that is read as a stream
         self.error: Exception | None = None  # a handler's exception: final for reads only
         self.latency: float | None = None  # seconds
@@ -423,6 +432,8 @@ class Inbound:
             self._wire.pong(data)
 
     def _handle(self, kind: MessageType, payload: Any) -> None:
+        if kind is not CLOSE:
+            self._count_control()
         if kind is PING:
             self._call(self.ping_handler or self.answer_ping, payload)
         elif kind is PONG:
@@ -430,6 +441,22 @@ class Inbound:
             self._call(self.pong_handler or ignore, payload)
         else:
             self._peer_closed(*payload)
+
+    def _count_control(self) -> None:
+        """One more ping or pong: they reach no handler of messages, and each costs more than it brings."""
+        if self._control_limit is None:
+            return
+        if self._controls is None:
+            self._controls = Allowance(self._control_limit, self._control_rate, time.monotonic())
+        if self._controls.spend(1):
+            return
+        self._controls.refill(time.monotonic())
+        if self._controls.spend(1):
+            return
+        breaches.add("control_limit")
+        rate = f"{self._control_limit} control frames, and {self._control_rate} more a second"
+        self._refuse_peer(ProtocolError(CloseCode.POLICY_VIOLATION, f"more than {rate}"))
+        self._life.raise_end()
 
     def _peer_closed(self, code: int, reason: str) -> None:
         with self._life.lock:

@@ -11,4 +11,5 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_net`, w
 * `prepared`: a message that is encoded once for many connections.
 * `streams`: a message as a stream, for reading and for writing.
 * `keepalive`: when a silent peer is pinged, and when it is given up.
+* `allowance`: so many control frames at once, and so many a second.
 """

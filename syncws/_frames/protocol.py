@@ -30,7 +30,8 @@ verdict and its words do not depend on how the stream was cut. (A test holds it 
 messages in one frame: beside each of their conditions stands the slow line that it takes the place of.
 
 **The read limit** holds for one message: by declared length where nothing is compressed, before a byte of it is
-kept; for compressed messages by their bytes on the wire (`deflate.wire_limit`) and by the inflated size.
+kept; for compressed messages by their bytes on the wire (`deflate.wire_limit`) and by the inflated size. **The fragment
+limit** holds for one message too, since an empty fragment costs this side more than the peer and adds to no length.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from wsproto.events import Event as EngineEvent
 from wsproto.extensions import Extension
 
 from .._base.copies import copy_of
+from .._base.counters import breaches
 from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
 from .deflate import InboundDeflate, decompress, wire_limit
 from .frame import (
@@ -82,6 +84,8 @@ class Protocol:
         "_deflate",
         "_engine",
         "_failure",
+        "_fragment_limit",
+        "_fragments",
         "_head",
         "_head_size",
         "_lane",
@@ -97,11 +101,20 @@ class Protocol:
         "partial",
     )
 
-    def __init__(self, *, client: bool, read_limit: int | None, compression: bool, data: bytes = b"") -> None:
+    def __init__(
+        self,
+        *,
+        client: bool,
+        read_limit: int | None,
+        compression: bool,
+        fragment_limit: int | None = None,
+        data: bytes = b"",
+    ) -> None:
         self._mask_bit = 0 if client else MASKED  # what the peer's frames must have (RFC 6455 section 5.1)
         self._head_size = 2 if client else 6  # of a frame with a length below 126
         self._compression = compression
         self._limit = read_limit or None
+        self._fragment_limit = fragment_limit
         self._buffer = data  # received, not yet consumed from _start on
         self._start = 0
         #: True: the stream stands between two messages, and no byte of the next one is there. So there is nothing to
@@ -121,6 +134,7 @@ class Protocol:
         self._message_type = BINARY
         self._message = bytearray()  # what has arrived of it in fragments and was not handed out
         self._message_size = 0  # its declared bytes so far
+        self._fragments = 0  # its frames so far
         # The frame at hand, unless it went through the lane "whole".
         self._opcode = 0
         self._head = 0  # bytes of its header
@@ -370,7 +384,11 @@ class Protocol:
         if opcode != CONTINUATION:
             self._message_type = BINARY if opcode == OP_BINARY else TEXT
             self._compressed = bool(first & RSV1)
-            self._message_size = 0
+            self._message_size = self._fragments = 0
+        self._fragments += 1
+        if self._fragment_limit is not None and self._fragments > self._fragment_limit:
+            breaches.add("fragment_limit")
+            self._fail(CloseCode.POLICY_VIOLATION, f"a message of more than {self._fragment_limit} fragments")
         self._message_size += length
         if self._limit is None:
             return
@@ -503,6 +521,7 @@ class Protocol:
         self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
 
     def _exceed(self, size: int | None) -> NoReturn:
+        breaches.add("read_limit")
         over = f"{size} bytes are over" if size is not None else "the inflated message is over"
         self._end_with(ReadLimitError(f"{over} the limit of {self._limit}"))
 

@@ -10,11 +10,14 @@ import random
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 from syncws import (
     BINARY,
+    CLOSE,
+    PING,
     PONG,
     TEXT,
     CloseError,
@@ -23,6 +26,7 @@ from syncws import (
     ProtocolError,
     ReadLimitError,
     ReadTimeout,
+    breaches,
     join_messages,
 )
 from syncws._frames.masking import mask
@@ -590,6 +594,114 @@ class ClientLimits(ServerLimits):
     client = True
 
 
+class ServerBudgets(ConnCase):
+    """Frames that make no message have a limit, since they cost this side more than the peer."""
+
+    def assert_breach(self, option: str, peer: Peer, call: Callable[[], Any]) -> ProtocolError:
+        """Check that the call ends with 1008, that the peer is told so and why, and that it is counted once."""
+        before = breaches().get(option, 0)
+        end: ProtocolError = self.assert_ends(call, 1008, ProtocolError)
+        while (frame := peer.receive_frame()).opcode != CLOSE:
+            self.assertEqual(frame.opcode, PONG)
+        self.assertEqual(frame.payload, (1008).to_bytes(2) + end.reason.encode())
+        self.assertEqual(breaches()[option], before + 1)
+        return end
+
+    def fragments(self, peer: Peer, count: int, data: bytes = b"", rsv1: bool = False) -> bytes:
+        """A message in so many fragments: the first has the data, the others are empty."""
+        more = [peer.frame(0, fin=number == count) for number in range(2, count + 1)]
+        return peer.frame(BINARY, data, fin=count == 1, rsv1=rsv1) + b"".join(more)
+
+    def test_fragments_have_a_limit(self) -> None:
+        """A message of more fragments than fragment_limit, empty ones too, ends with 1008; pings between
+        them do not count, and each message begins anew. However it is read, compressed or not."""
+        reads: dict[str, Callable[[Conn], Any]] = {
+            "read_message": lambda conn: conn.read_message()[1],
+            "next_reader": lambda conn: conn.next_reader().read(),
+        }
+        for name, read in reads.items():
+            for rsv1 in (False, True):
+                with self.subTest(name, compressed=rsv1):
+                    conn, peer = self.peer(fragment_limit=5, compression=True)
+                    data = deflate(b"data") if rsv1 else b"data"
+                    for _ in range(2):
+                        peer.send(self.fragments(peer, 5, data, rsv1))
+                        self.assertEqual(read(conn), b"data")
+                    peer.send(peer.frame(BINARY, data, fin=False, rsv1=rsv1))
+                    peer.send(4 * (peer.frame(PING) + peer.frame(0, fin=False)) + peer.frame(0))
+                    end = self.assert_breach("fragment_limit", peer, lambda c=conn, r=read: r(c))
+                    self.assertEqual(end.reason, "a message of more than 5 fragments")
+
+    def test_a_flood_of_empty_fragments_ends(self) -> None:
+        """A message of empty fragments without end is 1008 after 16,384, by default."""
+        for reading in (Conn.receive, lambda conn: conn.next_reader().read()):
+            conn, peer = self.peer()
+            peer.send(peer.frame(TEXT, fin=False) + peer.frame(0, fin=False) * (1 << 14))
+            self.assert_breach("fragment_limit", peer, lambda c=conn, r=reading: r(c))
+
+    def test_a_flood_of_tiny_fragments_ends(self) -> None:
+        """Fragments of one byte each are 1008 after 16,384, also while next_reader hands them out."""
+        for reading in (Conn.receive, lambda conn: conn.next_reader().read()):
+            conn, peer = self.peer()
+            peer.send(peer.frame(TEXT, "a", fin=False) + peer.frame(0, "b", fin=False) * (1 << 14))
+            self.assert_breach("fragment_limit", peer, lambda c=conn, r=reading: r(c))
+
+    def test_an_honest_message_in_fragments_passes(self) -> None:
+        """16 MiB in fragments of 4 KiB, with a ping before each hundredth, pass where the read limit allows them."""
+        conn, peer = self.peer(read_limit=16 << 20)
+        piece = bytes(1 << 12)
+        middle = (peer.frame(PING) + peer.frame(0, piece, fin=False) * 100) * 40 + peer.frame(0, piece, fin=False) * 94
+        sending = self.start(peer.send, peer.frame(BINARY, piece, fin=False) + middle + peer.frame(0, piece))
+        self.assertEqual(conn.receive(), bytes(16 << 20))
+        sending.result()
+
+    def test_control_frames_have_a_limit(self) -> None:
+        """Of pings and pongs control_limit may come at once, control_rate more each second."""
+        for kind in (PING, PONG):
+            with self.subTest(kind), moved_clock(stands=True) as clock:
+                conn, peer = self.peer(control_limit=20, control_rate=10)
+                for seconds, allowed in ((0.0, 20), (0.5, 5), (3600.0, 20)):
+                    clock.advance(seconds)
+                    peer.send(peer.frame(kind) * allowed + peer.frame(TEXT, "m"))
+                    self.assertEqual(conn.receive(), "m")
+                peer.send_frame(kind)
+                end = self.assert_breach("control_limit", peer, conn.receive)
+                self.assertEqual(end.reason, "more than 20 control frames, and 10 more a second")
+
+    def test_a_flood_of_control_frames_ends(self) -> None:
+        """Pings and pongs without end are 1008 after 1,000, by default, also inside a message."""
+        for kind in (PING, PONG):
+            for begun in (b"", self.peer()[1].frame(TEXT, "begun", fin=False)):
+                with self.subTest(kind, begun=bool(begun)), moved_clock(stands=True):
+                    conn, peer = self.peer()
+                    peer.send(begun + peer.frame(kind) * 1001)
+                    self.assert_breach("control_limit", peer, conn.receive)
+
+    def test_messages_have_no_such_limit(self) -> None:
+        """100,000 messages of one byte in a second, with a ping and a pong for each hundredth, pass by default."""
+        conn, peer = self.peer()
+        hundred = peer.frame(PING) + peer.frame(PONG) + peer.frame(TEXT, "x") * 100
+        with moved_clock(stands=True) as clock:
+            for _ in range(10):
+                sending = self.start(peer.send, hundred * 50)
+                self.assertEqual([conn.receive() for _ in range(5000)], ["x"] * 5000)
+                sending.result()
+                clock.advance(1.0)  # 100 control frames at once, in each of these seconds
+
+    def test_no_limits(self) -> None:
+        """None turns each of them off."""
+        conn, peer = self.peer(fragment_limit=None, control_limit=None)
+        peer.send(peer.frame(TEXT, "m", fin=False) + peer.frame(0, fin=False) * 17_000 + peer.frame(PONG) * 1100)
+        peer.send_frame(0)
+        self.assertEqual(conn.receive(), "m")
+
+
+class ClientBudgets(ServerBudgets):
+    """The same for a client."""
+
+    client = True
+
+
 class ServerTimeouts(ConnCase):
     """Deadlines and timeouts of reads: the connection stays usable, and no byte is lost."""
 
@@ -698,7 +810,7 @@ class ServerTimeouts(ConnCase):
 
     def test_a_flood_does_not_outrun_the_timeout(self) -> None:
         """A peer that sends without end, but no message, does not hold a read past its timeout."""
-        conn, peer = self.peer()
+        conn, peer = self.peer(fragment_limit=None)
         stop = threading.Event()
 
         def flood() -> None:

@@ -77,6 +77,9 @@ class NumberTests(LeakChecks):
         found = {kind.__name__: {name for name, _ in numbers(kind)} for kind in MAKERS}
         of_a_connection = {
             "read_limit",
+            "fragment_limit",
+            "control_limit",
+            "control_rate",
             "ping_interval",
             "ping_timeout",
             "close_timeout",
