@@ -74,6 +74,7 @@ class CloseCode(IntEnum):
 
 
 _CODE_NAMES = {code.value: code.name.lower().replace("_", " ") for code in CloseCode}
+_CODE_NAMES[1014] = "bad gateway"  # in the registry since 2016, and not in gorilla
 
 #: One step of how a connection was closed: which side's close frame it was, its code, its reason.
 Closing = tuple[Literal["sent", "received"], int, str]

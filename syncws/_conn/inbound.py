@@ -31,7 +31,7 @@ from .._base.printable import printable
 from .._frames.allowance import Allowance
 from .._frames.frame import MAX_HEADER
 from .._frames.keepalive import Keepalive
-from .._frames.payloads import MAX_REASON, format_close_message, is_sendable
+from .._frames.payloads import clipped_reason, format_close_message, is_sendable
 from .._frames.protocol import Protocol
 from .._frames.streams import MessageReader
 from .._net.transport import Transport
@@ -327,7 +327,7 @@ class Inbound:
 
     def _refuse_peer(self, error: ProtocolError) -> None:
         """The peer broke the protocol: say so in a close frame (a code without reason for 1009, as gorilla does)."""
-        reason = "" if isinstance(error, ReadLimitError) else error.reason[:MAX_REASON]
+        reason = "" if isinstance(error, ReadLimitError) else clipped_reason(error.reason)
         # Our close is queued before the end is stored: after that no close is taken, and the peer would see 1006.
         self._wire.queue_close(format_close_message(error.code, reason))
         self._ending.finish(error)

@@ -1,8 +1,11 @@
-"""What a caller may put into a frame: the payload of a message or a close. Mistakes raise before a byte is sent."""
+"""The payload of a message or a close: what a caller may put there, and what a peer's close says.
+
+A mistake of the caller raises before a byte is sent.
+"""
 
 from __future__ import annotations
 
-from ..errors import BINARY, TEXT, CloseCode, MessageType
+from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError
 from .frame import MAX_CONTROL_PAYLOAD
 
 MAX_REASON = MAX_CONTROL_PAYLOAD - 2  # bytes of a close reason: two are the code's
@@ -21,7 +24,7 @@ def format_close_message(code: int, reason: str = "") -> bytes:
             raise ValueError("a close frame without a code (1005) cannot carry a reason")
         return b""
     if not is_sendable(code):
-        raise ValueError(f"close code {code} may not be sent: use 1000 to 1003, 1007 to 1013 or 3000 to 4999")
+        raise ValueError(f"close code {code} may not be sent: use 1000 to 1003, 1007 to 1014 or 3000 to 4999")
     encoded = reason.encode()
     if len(encoded) > MAX_REASON:
         raise ValueError(f"a close reason has at most {MAX_REASON} bytes of UTF-8, not {len(encoded)}: shorten it")
@@ -45,8 +48,30 @@ def parse_close_payload(payload: bytes) -> tuple[int, str]:
 
 
 def is_sendable(code: int) -> bool:
-    """Whether a close frame may carry this code (RFC 6455 section 7.4, and 1012, 1013 of its registry)."""
-    return 1000 <= code <= 1003 or 1007 <= code <= 1013 or 3000 <= code <= 4999
+    """Whether a close frame may carry this code (RFC 6455 section 7.4, and 1012 to 1014 of its registry)."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+def received_close(payload: bytes) -> tuple[int, str] | ProtocolError:
+    """(code, reason) of a peer's close frame; what to fail the connection with, for one that may not be sent."""
+    if not payload:
+        return CloseCode.NO_STATUS_RECEIVED.value, ""
+    if len(payload) == 1:
+        return ProtocolError(CloseCode.PROTOCOL_ERROR, "a close frame of one byte, which is no code")
+    code = int.from_bytes(payload[:2])
+    if not is_sendable(code):
+        reason = payload[2:].decode(errors="replace")  # it may be all that tells why the peer closed
+        said = f": {reason}" if reason else ""
+        return ProtocolError(CloseCode.PROTOCOL_ERROR, f"a close frame with code {code}, which may not be sent{said}")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError:
+        return ProtocolError(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "a close reason that is not UTF-8")
+
+
+def clipped_reason(reason: str) -> str:
+    """As much of a reason as a close frame can hold."""
+    return reason.encode(errors="replace")[:MAX_REASON].decode(errors="ignore")
 
 
 def no_message(data: object, json_method: str = "send_json") -> TypeError:

@@ -9,7 +9,9 @@ picks a lane for each:
   piece by piece as it arrives, so that bad text fails at once (Autobahn 6.4.3). Its buffer grows with what has
   arrived: a header that declares a gigabyte costs nothing.
 * *compressed*: a whole compressed message that is all there. Inflated at once, by what inflates for the next lane.
-* *engine*: everything else (control frames, fragments, compressed frames that come in parts) goes as it arrives into
+* *close*: a close frame that is all there. wsproto refuses a code that IANA has added to the list (1014), and its
+  complaint tells neither code nor reason.
+* *engine*: everything else (pings and pongs, fragments, compressed frames that come in parts) goes as it arrives into
   wsproto, which judges it.
 
 `_lane` says where the stream stands. Three more values have no frame in them:
@@ -19,7 +21,8 @@ picks a lane for each:
 | whole | the first of a frame, between two messages | any lane, by the frame's header |
 | partial | of the payload that `partial` collects | whole, once the frame is all there |
 | compressed | the first of a frame that is all there | whole, in the same step |
-| engine | of a frame of which wsproto lacks `_owed` bytes | `_after`: whole, fragmented or closed |
+| close | the same | closed, in the same step |
+| engine | of a frame of which wsproto lacks `_owed` bytes | `_after`: whole or fragmented |
 | fragmented | the first of a frame, inside a fragmented message | engine |
 | closed | after the peer's close, so it does not count (RFC 6455 section 5.5.1) | - |
 | failed | after a breach, which is raised by every later call | - |
@@ -38,7 +41,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NoReturn
 
-from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.events import Event as EngineEvent
 from wsproto.extensions import Extension
@@ -62,12 +65,13 @@ from .frame import (
 )
 from .masking import unmask
 from .partial import PartialFrame
+from .payloads import received_close
 
 #: What `Protocol.next_event` returns: TEXT with str, BINARY, PING and PONG with bytes, CLOSE with (code, reason).
 Event = tuple[MessageType, Any]
 
 #: Where the stream stands: see the table above. Strings, as comparing them counts no reference and looks up no name.
-Lane = Literal["whole", "partial", "compressed", "engine", "fragmented", "closed", "failed"]
+Lane = Literal["whole", "partial", "compressed", "close", "engine", "fragmented", "closed", "failed"]
 
 
 class Protocol:
@@ -94,7 +98,6 @@ class Protocol:
         "_message",
         "_message_size",
         "_message_type",
-        "_opcode",
         "_owed",
         "_start",
         "idle",
@@ -135,9 +138,7 @@ class Protocol:
         self._message = bytearray()  # what has arrived of it in fragments and was not handed out
         self._message_size = 0  # its declared bytes so far
         self._fragments = 0  # its frames so far
-        # The frame at hand, unless it went through the lane "whole".
-        self._opcode = 0
-        self._head = 0  # bytes of its header
+        self._head = 0  # bytes of the header of the frame at hand, unless it went through the lane "whole"
 
     @property
     def read_limit(self) -> int | None:
@@ -286,6 +287,8 @@ class Protocol:
                     return self._fill_partial(raw)
                 case "compressed":
                     return self._inflate_whole(raw)
+                case "close":
+                    return self._take_close()
                 case "engine":
                     if self._start == len(self._buffer):
                         return None
@@ -341,8 +344,13 @@ class Protocol:
             return False
         self._head = head
         self._owed = head + length
-        self._opcode = opcode = first & 0x0F
-        if opcode >= OP_CLOSE:
+        opcode = first & 0x0F
+        if opcode == OP_CLOSE:
+            if arrived < self._owed:
+                return False  # it is short: it may wait in the buffer, and its header be judged again
+            self._lane = "close"
+            return True
+        if opcode > OP_CLOSE:
             self._after, self._lane = self._lane, "engine"
             return True
         self._count(first, length)
@@ -412,12 +420,8 @@ class Protocol:
 
     def _inflate_whole(self, raw: bool) -> Event:
         """The message of the compressed frame that is all there."""
-        head = self._head
-        frame = self._take(self._owed)
-        self._owed = 0
         self._lane = "whole"
-        payload = unmask(frame, head, len(frame)) if self._mask_bit else frame[head:]
-        inflated = decompress(payload, self._limit)
+        inflated = decompress(self._take_payload(), self._limit)
         if not isinstance(inflated, bytes):
             self._complain(inflated)
         if self._message_type is BINARY:
@@ -429,6 +433,21 @@ class Protocol:
         if text is None:  # out here: see next_event
             self._complain(CloseCode.INVALID_FRAME_PAYLOAD_DATA)
         return TEXT, inflated if raw else text
+
+    def _take_close(self) -> Event:
+        """The close frame that is all there."""
+        closed = received_close(self._take_payload())
+        if isinstance(closed, ProtocolError):
+            self._end_with(closed)
+        self._lane = "closed"
+        self._message.clear()
+        return MessageType.CLOSE, closed
+
+    def _take_payload(self) -> bytes:
+        """Consume the frame that is all there; its payload, unmasked."""
+        frame = self._take(self._owed)
+        self._owed = 0
+        return unmask(frame, self._head, len(frame)) if self._mask_bit else frame[self._head :]
 
     # The lane "engine"
 
@@ -450,22 +469,12 @@ class Protocol:
 
     def _translate(self, event: EngineEvent, raw: bool) -> Event | None:
         """The event that one of wsproto's stands for; None for a part of a message."""
-        match event:
-            case TextMessage() | BytesMessage():
-                return self._collect(event, raw)
-            case Ping():
-                return MessageType.PING, bytes(event.payload)
-            case Pong():
-                return MessageType.PONG, bytes(event.payload)
-            case _:
-                assert isinstance(event, CloseConnection) and self._engine is not None
-                # This engine never sends. So it is still OPEN when it complains of the peer itself, and it is
-                # REMOTE_CLOSING when the peer closed.
-                if self._engine.state is ConnectionState.OPEN:
-                    self._complain(event.code)
-                self._after = "closed"
-                self._message.clear()
-                return MessageType.CLOSE, (int(event.code), event.reason or "")
+        if isinstance(event, TextMessage | BytesMessage):
+            return self._collect(event, raw)
+        if isinstance(event, CloseConnection):  # a complaint: the peer's own close takes another lane
+            self._complain(event.code)
+        assert isinstance(event, Ping | Pong)
+        return MessageType.PING if isinstance(event, Ping) else MessageType.PONG, bytes(event.payload)
 
     def _collect(self, event: TextMessage | BytesMessage, raw: bool) -> Event | None:
         """Add a part to the message at hand; the message, if it was the last."""
@@ -504,14 +513,10 @@ class Protocol:
         """wsproto has refused the contents of the current frame."""
         if code == CloseCode.MESSAGE_TOO_BIG:
             self._exceed(None)
-        self._fail(code, self._reason(code))
+        self._fail(code, self._reason())
 
-    def _reason(self, code: int) -> str:
-        """What is wrong with the current frame if wsproto ends the connection with that code."""
-        if self._opcode == OP_CLOSE:
-            if code == CloseCode.INVALID_FRAME_PAYLOAD_DATA:
-                return "a close reason that is not UTF-8"
-            return "a close frame with an invalid code or length"
+    def _reason(self) -> str:
+        """What is wrong with the current message if its contents end the connection."""
         if not self._compressed:
             return "text that is not UTF-8"
         # Which of the two shows first depends on the cut.

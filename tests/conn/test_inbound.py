@@ -428,8 +428,8 @@ class ServerBadInput(ConnCase):
     def test_close_codes(self) -> None:
         """Codes that may not be sent are 1002, and no close handler is called for them; all others are received."""
         heard = []
-        bad = (0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
-        good = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999)
+        bad = (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+        good = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999)
         for code in bad:
             conn, peer = self.peer()
             conn.set_close_handler(lambda *args: heard.append(args))
@@ -442,6 +442,18 @@ class ServerBadInput(ConnCase):
             peer.close(code)
             self.assert_ends(conn.read_message, code, CloseError)
             self.assertEqual(peer.receive_close(), (code, ""))
+
+    def test_refused_close_codes_are_told(self) -> None:
+        """The end by a code that may not be sent tells code and reason, also one that fills a frame."""
+        for reason in ("upstream is gone", "\u20ac" * 41, "\r\n\x1b[31m"):
+            conn, peer = self.peer()
+            peer.send_frame(8, (1006).to_bytes(2) + reason.encode())
+            end = self.assert_ends(conn.read_message, 1002, ProtocolError)
+            self.assertEqual(end.reason, f"a close frame with code 1006, which may not be sent: {reason}")
+            self.assertTrue(str(end).isprintable())
+            code, said = peer.receive_close()
+            self.assertEqual(code, 1002)
+            self.assertTrue(end.reason.startswith(said))
 
     def test_close_reasons_are_text(self) -> None:
         """Unlike gorilla, a close reason that is not UTF-8 is 1007."""

@@ -240,12 +240,6 @@ DIFFERENCES = {
         "is closed with the code and reason received; the unfinished message is lost",
         (Frame(BINARY, b"half a mess"), Frame(FIN | CLOSE, format_close_message(1001, "off")), Frame(FIN | PING)),
     ),
-    "1014": Difference(
-        "RFC 6455 7.4.2: 1000-2999 are defined by this protocol and its extensions; 1014 is in the registry alone",
-        "is closed with it",
-        "fails with 1002, as wsproto and gorilla/websocket do",
-        (Frame(FIN | CLOSE, b"\x03\xf6bad gateway"),),
-    ),
     "bad code, bad reason": Difference(
         "RFC 6455 7.4, 8.1: both fail the connection; which comes first is nowhere said",
         "decodes the reason first: 1007",
@@ -407,8 +401,6 @@ class Reference:
         received = self.full.close_rcvd
         if received is not None and code is not None and self.differs("close between fragments"):
             code = None
-        if received is not None and received.code == 1014 and self.differs("1014"):
-            code = 1002
         if code == 1007 and not allowed(int.from_bytes(arrival.payload[:2])) and self.differs("bad code, bad reason"):
             code = 1002
         return (CLOSE, (int(received.code), received.reason)) if code is None else (FAIL, code)
@@ -455,7 +447,7 @@ class Reference:
 
 def allowed(code):
     """RFC 6455 section 7.4: whether a close frame may carry this code."""
-    return code in (1000, 1001, 1002, 1003, *range(1007, 1014)) or 3000 <= code < 5000
+    return code in (1000, 1001, 1002, 1003, *range(1007, 1015)) or 3000 <= code < 5000
 
 
 class Inflation:
@@ -619,8 +611,8 @@ UNITS = ("a", "ß", "€", "𝄞", "\x00", "ab" * 20)
 SIZES = (0, 1, 2, 5, 40, 125, 126, 127, 300, 2043, 2044, 2048)
 LARGE_SIZES = (16384, 65535, 65536, 70_000, 200_000)
 
-CODES = (1000, 1001, 1011, 1003, 1007, 1013, 3000, 4999)
-BAD_CODES = (0, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2999, 5000, 65535)
+CODES = (1000, 1001, 1011, 1003, 1007, 1013, 1014, 3000, 4999)
+BAD_CODES = (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)
 
 # Not UTF-8, alone or at the end: no start, a character cut short, an overlong one, a surrogate, beyond U+10FFFF.
 NOT_TEXT = (b"\xff", b"\x80", b"\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x9f\x98")

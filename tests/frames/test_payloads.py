@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import unittest
 
-from syncws._frames.payloads import format_close_message, is_sendable, message_payload, parse_close_payload
+from syncws._frames.payloads import (
+    clipped_reason,
+    format_close_message,
+    is_sendable,
+    message_payload,
+    parse_close_payload,
+    received_close,
+)
+from syncws.errors import ProtocolError
 from tests.frames.cases import (
     BINARY,
     CLOSE,
@@ -18,8 +26,8 @@ from tests.frames.cases import (
 class TestPayloads(ProtocolTestCase):
     """What a caller may put into a message: mistakes raise before anything is written."""
 
-    GOOD_CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999)
-    BAD_CODES = (-1, 0, 1, 999, 1004, 1006, 1014, 1015, 1016, 1999, 2000, 2999, 5000, 65535, 65536)
+    GOOD_CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999)
+    BAD_CODES = (-1, 0, 1, 999, 1004, 1006, 1015, 1016, 1999, 2000, 2999, 5000, 65535, 65536)
 
     def test_close_payload(self):
         """Two bytes of code, then the reason in UTF-8; 1005 gives the empty payload (gorilla's FormatCloseMessage)."""
@@ -60,6 +68,26 @@ class TestPayloads(ProtocolTestCase):
         for payload in (b"\x03\xe8\xff", b"\x03\xe8" + b"x" * 124):
             with self.assertRaises(ValueError):
                 parse_close_payload(payload)
+
+    def test_received(self):
+        """What a peer's close frame says, or what its connection fails with."""
+        self.assertEqual(received_close(b""), (1005, ""))
+        self.assertEqual(received_close(format_close_message(1014, "grüß")), (1014, "grüß"))
+        for payload, code, reason in (
+            (b"\x03", 1002, "a close frame of one byte, which is no code"),
+            (b"\x03\xe8\xff", 1007, "a close reason that is not UTF-8"),
+            (b"\x03\xec\r\n", 1002, "a close frame with code 1004, which may not be sent: \r\n"),
+        ):
+            error = received_close(payload)
+            self.assertIsInstance(error, ProtocolError)
+            self.assertEqual((error.code, error.reason), (code, reason))
+            self.assertTrue(str(error).isprintable())
+
+    def test_clipped_reason(self):
+        """Of a reason that is too long, or holds half a surrogate pair, what fits is left, in whole characters."""
+        for reason, clipped in (("x" * 200, "x" * 123), ("€" * 60, "€" * 41), ("a\udc80", "a?"), ("why", "why")):
+            self.assertEqual(clipped_reason(reason), clipped)
+            format_close_message(1002, clipped)
 
     def test_message_payload(self):
         """TEXT is str and travels as UTF-8; the other types are bytes in any form, copied if they could change."""

@@ -229,11 +229,35 @@ class TestLanes(ProtocolTestCase):
         self.assertIsNone(ended.next_piece())
 
     def test_close_codes_that_may_be_received(self):
-        """RFC 6455 section 7.4, as in gorilla: 1000 to 1003, 1007 to 1013, 3000 to 4999; none is 1005."""
-        for code in (*range(1000, 1004), *range(1007, 1014), 3000, 3999, 4000, 4999):
+        """RFC 6455 section 7.4, as in gorilla: 1000 to 1003, and IANA's 1012 to 1014; none is 1005."""
+        for code in (*range(1000, 1004), *range(1007, 1015), 3000, 3999, 4000, 4999):
             payload = code.to_bytes(2) + "€".encode()
             self.assertEqual(outcome(server(), [frame(CLOSE, payload, to=False)]), [(CLOSE, (code, "€"))])
         self.assertEqual(outcome(server(), [frame(CLOSE, b"", to=False)]), [(CLOSE, (1005, ""))])
+
+    def test_every_code(self):
+        """Code 1014 (bad gateway), unknown to wsproto, and 3000 to 4999 are received with their reason."""
+        for client in ROLES:
+            for code in (1012, 1013, 1014, *range(3000, 5000)):
+                stream = frame(CLOSE, code.to_bytes(2) + b"why", to=client)
+                self.assertEqual(outcome(protocol(client), [stream]), [(CLOSE, (code, "why"))])
+                self.assertEqual(
+                    outcome(protocol(client), [stream[i : i + 1] for i in range(len(stream))]), [(CLOSE, (code, "why"))]
+                )
+
+    def test_refused_codes_are_told(self):
+        """The error for a code that may not be sent tells that code, and the reason beside it is not lost."""
+        for client in ROLES:
+            for reason, told in (
+                (b"", ""),
+                (b"upstream is gone", ": upstream is gone"),
+                (b"\xff", ": \N{REPLACEMENT CHARACTER}"),
+            ):
+                ((kind, code, said),) = outcome(
+                    protocol(client), [frame(CLOSE, (1005).to_bytes(2) + reason, to=client)]
+                )
+                self.assertEqual((kind, code), (ProtocolError, 1002))
+                self.assertEqual(said, f"a close frame with code 1005, which may not be sent{told}")
 
 
 class TestOnly(ProtocolTestCase):
@@ -438,7 +462,6 @@ def violations(client):
     nested, orphan = "a message inside a fragmented one", "a continuation of no message"
     long_form = "a length that is not in its shortest form"
     wrong_mask = "a masked frame from a server" if client else "an unmasked frame from a client"
-    bad_close = "a close frame with an invalid code or length"
     big_control = "a control frame of over 125 bytes"
     return {
         **{
@@ -481,10 +504,14 @@ def violations(client):
         "text in a compressed message": (squeezed + to(TEXT, b"\xff\xff"), 1002, nested),
         "compressed text in a fragmented message": (opened + to(TEXT, deflated("b"), rsv=4), 1002, nested),
         "a large message in a fragmented one": (opened + to(BINARY, b"", length=1 << 62), 1002, nested),
-        "a close of 1 byte": (to(CLOSE, b"\x03"), 1002, bad_close),
+        "a close of 1 byte": (to(CLOSE, b"\x03"), 1002, "a close frame of one byte, which is no code"),
         **{
-            f"close code {code}": (closing(code, b"so"), 1002, bad_close)
-            for code in (0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+            f"close code {code}": (
+                closing(code, b"so"),
+                1002,
+                f"a close frame with code {code}, which may not be sent: so",
+            )
+            for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
         },
         "a close reason that is not UTF-8": (closing(1000, b"\xff"), 1007, "a close reason that is not UTF-8"),
         "a close reason cut in a character": (closing(4000, b"\xe2\x82"), 1007, "a close reason that is not UTF-8"),
@@ -1051,7 +1078,7 @@ class TestAgainstWsproto(ProtocolTestCase):
         """Up to eight things a peer can say, and in half of the streams something it should not."""
         parts = [self.random_part(rng, client, compression) for _ in range(rng.randrange(1, 9))]
         if rng.random() < 0.15:
-            code = rng.choice((0, 999, 1000, 1001, 1004, 1005, 1011, 1014, 2999, 3000, 4999, 5000))
+            code = rng.choice((0, 999, 1000, 1001, 1004, 1005, 1011, 1013, 2999, 3000, 4999, 5000))
             parts.insert(rng.randrange(len(parts) + 1), frame(CLOSE, code.to_bytes(2) + b"so", to=client))
         if rng.random() < 0.3:
             parts.insert(rng.randrange(len(parts) + 1), self.random_oddity(rng, client))
