@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
+from unittest import mock
 
 import syncws
 from syncws._base import counters
 from syncws._conn.queue import SendQueue
 from syncws._http.handshake import HandshakeOptions
 from syncws._wsgi.guests import Full, Guests
-from syncws.testing import LeakChecks, await_, running
+from syncws.testing import LeakChecks, await_, pair, running
 from tests.tasks import PATIENCE, Task
 from tests.wsgi.test_guests import taken
 
@@ -138,6 +139,27 @@ class CountTests(LeakChecks):
                 waiting.put(b"123456")
                 self.check(**{name: 1})
 
+    def test_handshakes(self) -> None:
+        """A server that does not answer a dial in time, and a client that does not take its 101."""
+        with socket.create_server(("127.0.0.1", 0)) as silent, self.assertRaises(TimeoutError):
+            syncws.dial(f"ws://127.0.0.1:{silent.getsockname()[1]}/", handshake_timeout=0.05)
+        self.check(handshake_timeout=1)
+        stuck = mock.Mock(**{"send.side_effect": syncws.WriteTimeout("it takes nothing")})
+        request = syncws.Request("GET", "/", {"Host": "a"})
+        with self.assertLogs("syncws.server"), self.assertRaises(syncws.HandshakeError):
+            syncws.Upgrader()._send_head(request, b"HTTP/1.1 101 \r\n\r\n", stuck)
+        self.check(handshake_timeout=1)
+
+    def test_heartbeats(self) -> None:
+        """A member of which no message comes in time."""
+        manager = syncws.Manager(heartbeat=syncws.Heartbeat(timeout=0.05))
+        with pair() as (conn, page):
+            run = Task(manager.run, conn)
+            with self.assertRaises(syncws.CloseError):
+                page.receive(timeout=PATIENCE)
+            run.result()
+        self.check(heartbeat=1)
+
     def test_guests(self) -> None:
         """A WebSocket too many inside another server, and one that would hold a thread that is kept for pages."""
 
@@ -182,7 +204,8 @@ class PageTests(unittest.TestCase):
         """A breach is counted under the name of the option that sets the limit, where an option does."""
         for row in filter(_is_option, rows(PAGE)):
             with self.subTest(row["option"]):
-                self.assertIn(row["counted as"], ("-", f"`{row['option'].strip('`').rpartition('.')[2]}`"))
+                owner, _, option = row["option"].strip("`").rpartition(".")
+                self.assertIn(row["counted as"], ("-", f"`{owner.lower() if option == 'timeout' else option}`"))
 
     def test_what_is_read_from_the_page(self) -> None:
         """The helpers read the table and the options; else the tests above would prove nothing."""

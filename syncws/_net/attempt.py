@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from .._base.counters import breaches
+
 
 class Stopped(Exception):
     """The attempt was stopped by another thread. It never leaves the library."""
@@ -54,6 +56,7 @@ class Attempt:
             return None
         left = self.deadline - time.monotonic()
         if left <= 0:
+            breaches.add("handshake_timeout")
             raise TimeoutError(f"{doing}: not done within {self._timeout:g} s (handshake_timeout)")
         return left
 

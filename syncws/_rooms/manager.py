@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Literal
 
+from .._base.counters import breaches
 from .._base.options import ConnOptions, Overflow
 from .._base.worker import in_worker
 from .._conn.conn import Conn, post_to_all
@@ -409,6 +410,8 @@ class Manager:
             try:
                 message = conn.receive(timeout)
             except ReadTimeout:
+                if heartbeat is not None:  # else it was a read deadline of the application's
+                    breaches.add("heartbeat")
                 conn._end_without_peer(CloseCode.POLICY_VIOLATION, "no message came in time")
                 continue  # to that end, which is raised
             # After the read, during which the member may have been taken out: then nothing is delivered any more.

@@ -26,6 +26,7 @@ from typing import NoReturn, TypeVarTuple
 
 from .._base.advice import advisor
 from .._base.copies import forget_frames
+from .._base.counters import breaches
 from .._base.options import check_count, check_detach
 from .._base.printable import printable, printable_repr
 from .._conn.conn import Conn
@@ -383,6 +384,8 @@ class Upgrader(HandshakeOptions):
             transport.close()
             if not isinstance(exc, OSError):
                 raise
+            if isinstance(exc, TimeoutError):
+                breaches.add("handshake_timeout")
             _log.info("%s: the 101 could not be sent: %s", say_peer(request.remote_address), printable(exc))
             failure = HandshakeError(f"the 101 could not be sent: {printable(exc)}", HTTPStatus.INTERNAL_SERVER_ERROR)
             request.refusal = failure
