@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import socket
+import ssl
 import unittest
 from collections import Counter
 from collections.abc import Callable
@@ -108,6 +109,30 @@ class CountTests(LeakChecks):
             self.check(max_head_size=1)
             self.assertEqual(self.ask(server, "GET / HTTP/1.1\r\nHost: a\r\nA: a\r\nB: b\r\n\r\n"), b"431")
             self.check(max_headers=1)
+
+    def test_late_heads(self) -> None:
+        """A client that says nothing, over TLS too, one that stops in its head, the first or a later one; but not one
+        that leaves, and not a kept connection on which nothing more comes."""
+        head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for first, then, tls, expected in (
+            (b"", b"", None, {"handshake_timeout": 1}),
+            (b"", b"", context, {"handshake_timeout": 1}),
+            (head[:9], b"", None, {"handshake_timeout": 1}),
+            (head, head[:9], None, {"keep_alive_timeout": 1}),
+            (head, b"", None, {}),
+        ):
+            options = {"handshake_timeout": 5 if first == head else 0.1, "keep_alive_timeout": 0.1}
+            server = syncws.Server(lambda _: syncws.Response(), "127.0.0.1", 0, ssl_context=tls, **options)
+            with self.subTest(first=first, then=then, tls=tls), running(server):
+                with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+                    client.sendall(first + then)
+                    while client.recv(1000):
+                        pass
+                self.check(**expected)
+        with running(syncws.Server(lambda _: syncws.Response(), "127.0.0.1", 0)) as server:
+            socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE).close()
+        self.check()
 
     def test_bodies(self) -> None:
         """A body that is too large, by its length and in chunks, and one that does not come."""

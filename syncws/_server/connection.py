@@ -179,6 +179,7 @@ class Connection:
         except ssl.SSLError as exc:
             _log.info("%s: %s%s", self, printable(exc), _TLS_ADVICE.get(exc.reason or "", ""))
         except TimeoutError:  # it stayed, and said nothing: that is logged
+            self._count_if_late(deadline)
             raise
         except OSError as exc:
             self._say_vanished(exc)
@@ -204,10 +205,14 @@ class Connection:
             self._say_vanished(exc)
             return None
         except BadRequest as exc:
+            if exc.status == HTTPStatus.REQUEST_TIMEOUT:
+                self._count_if_late(deadline)
             if not self._roster.closing:  # else it is the shutdown that has cut it short
                 _send(http, self._refused(exc))
             return None
         if request is None:
+            if deadline == self._deadline:  # a kept connection may end without a further request
+                self._count_if_late(deadline)
             return None
         request.on_upgrade = self._on_upgrade
         with self._roster.changed:
@@ -215,6 +220,11 @@ class Connection:
             self._request = request
             self._roster.has_asked(self)
             return None if self._roster.closing else request
+
+    def _count_if_late(self, deadline: float | None) -> None:
+        """Its TLS handshake or a head has not come whole. That is a breach, if it is because the time was over."""
+        if deadline is not None and deadline <= time.monotonic() and not self._is_beyond:
+            breaches.add("handshake_timeout" if deadline == self._deadline else "keep_alive_timeout")
 
     def _own_answer(self, request: Request) -> Response | None:
         """The answer to a health check, a client for which there is no room, or a host that is not served; else None.
