@@ -98,7 +98,10 @@ ORDER = {
         "wsgiresponse",
     ],
     "_conn": ["states", "queue", "wire", "ending", "inbound", "closing", "outbound", "conn", "outcome", "farewell"],
-    "_client": ["proxy", "cookies", "hops", "redirects", "answer", "dialer", "reconnector"],
+    "_client": [
+        *("proxy", "cookies", "hops", "redirects", "answer", "dialer"),
+        *("backoff", "healing", "outage", "reconnector"),
+    ],
     "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "manager"],
     "_wsgi": [
         *("taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "guests"),

@@ -8,5 +8,8 @@ Floor 4: imports the folders of floors 0 to 3. `_rooms` and `_wsgi` are on the s
 * `redirects`: where a redirect leads, and what goes there.
 * `answer`: what the server's answer must say.
 * `dialer`: `Dialer` and `dial`. Begin here.
+* `backoff`: how long to wait before the next attempt.
+* `healing`: which failures may heal by themselves.
+* `outage`: what the log says of attempts that fail.
 * `reconnector`: `Reconnector` and `reconnect`: a fresh connection whenever the last one is over.
 """

@@ -36,7 +36,7 @@ def agree_on_tls(transport: Transport, setting: str, attempt: Attempt) -> None:
             error.add_note(f"to trust another authority, give {setting}=ssl.create_default_context(cafile=...)")
         raise
     except ssl.SSLError as error:
-        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        if getattr(error, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
             error.add_note("the other side does not speak TLS: write ws: instead of wss:, or http: for a proxy")
         raise
     if isinstance(transport, TLSTransport):

@@ -30,6 +30,10 @@ USER_AGENT = f"syncws/{__version__}"
 
 _STEP = "connecting through the proxy"
 
+#: Replies of SOCKS after which the next attempt may succeed (RFC 1928 section 6): a general failure, and a network or a
+#: host that cannot be reached, or not yet.
+_TEMPORARY_REPLIES = (1, 3, 4, 5, 6)
+
 
 def proxy_from_environment(url: str) -> str | None:
     """The URL of the proxy for a ws or wss URL, or None: connect directly (gorilla's http.ProxyFromEnvironment).
@@ -98,7 +102,9 @@ def open_http_tunnel(
     try:
         answer = exchange.ask("CONNECT", destination, [*fields, *headers])
     except BadAnswer as error:
-        raise ProxyError(f"no tunnel through the proxy {proxy}: {error}", 0, Headers()) from None
+        refusal = ProxyError(f"no tunnel through the proxy {proxy}: {error}", 0, Headers())
+        # A connection that ended says so by its cause, an OSError: the next attempt may get an answer.
+        raise refusal from (ConnectionResetError(str(error)) if error.cut else None)
     if not 200 <= answer.status <= 299:
         raise ProxyError(_say_refusal(proxy, destination, answer), answer.status, answer.headers)
     return exchange.trailing
@@ -120,6 +126,7 @@ def open_socks_tunnel(transport: Transport, proxy: ProxyURL, host: str, port: in
     ImportError, which says what to install; TimeoutError; OSError; Stopped.
     """
     socks = _import_socks()
+    way = _TransportAsSocket(transport, attempt)
     client = socks.sync.Proxy(
         socks.ProxyType.SOCKS5,
         proxy.host,
@@ -127,15 +134,15 @@ def open_socks_tunnel(transport: Transport, proxy: ProxyURL, host: str, port: in
         proxy.username or "",
         proxy.password,
         rdns=True,
-        forward=_TransportAsSocket(transport, attempt),
+        forward=way,
     )
     try:
         client.connect(host, port)
     except (socks.ProxyError, socks.ProxyTimeoutError, UnicodeDecodeError) as error:  # the last: a bad name in it
         attempt.remaining(_STEP)  # raises TimeoutError or Stopped, if that is what the library has turned into its own
-        raise ProxyError(
-            f"the proxy {proxy} opens no tunnel to {host}:{port}: {printable(error)}", 0, Headers()
-        ) from None
+        told = f"the proxy {proxy} opens no tunnel to {host}:{port}: {printable(error)}"
+        temporary = way.ended or getattr(error, "error_code", None) in _TEMPORARY_REPLIES
+        raise ProxyError(told, 0, Headers()) from (ConnectionError(told) if temporary else None)
 
 
 class _TransportAsSocket:
@@ -148,6 +155,7 @@ class _TransportAsSocket:
     def __init__(self, transport: Transport, attempt: Attempt) -> None:
         self._transport = transport
         self._attempt = attempt
+        self.ended = False  # the proxy has ended the connection
 
     def connect(self, dest_host: str, dest_port: int, timeout: float | None) -> _TransportAsSocket:
         return self
@@ -160,6 +168,7 @@ class _TransportAsSocket:
         while True:
             data = self._transport.receive(size, self._attempt.remaining(_STEP))
             if data is not None:
+                self.ended = not data
                 return data
 
     def close(self) -> None:

@@ -7,43 +7,36 @@
         except syncws.ConnectionClosed:
             pass  # the next turn connects again
 
-How long it waits is decided in one place, `_Backoff`; whether another attempt is made in another, `_is_permanent`.
+How long it waits is decided in one place, `Backoff`; whether another attempt is made in another, `heals`, unless the
+caller decides; and what the log says of it in a third, `Outage`.
 """
 
 from __future__ import annotations
 
-import logging
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Unpack
 
 from .._base.options import check_integer, check_timeout
 from .._conn.conn import Conn
-from .._http.headers import Headers, HeaderSource
+from .._http.headers import HeaderSource
 from .._http.url import parse_server_url
 from .._net.attempt import Attempt, Stopped
 from .._net.drain import drain
-from ..errors import BadHandshakeError, ConcurrencyError, HandshakeError, ProxyError
+from ..errors import ConcurrencyError, HandshakeError
+from .backoff import Backoff, retry_after
 from .dialer import Dialer, DialerKeywords
-
-_log = logging.getLogger("syncws.reconnector")
-
-#: The 4xx refusals that the next attempt may not meet: too slow, too early, too many (RFC 9110, 8470 and 6585).
-_TEMPORARY = (408, 425, 429)
-
-#: Seconds. No server makes us wait longer, whatever its Retry-After says.
-_LONGEST_RETRY_AFTER = 3600.0
+from .healing import heals
+from .outage import Outage
 
 #: Seconds that the peer has to answer our close once the loop is stopped.
 _CLOSE_TIMEOUT_WHEN_STOPPED = 1.0
 
-#: Errors of an attempt after which the next one may succeed. Not an ImportError, ValueError or TypeError.
+#: Errors of an attempt that may be followed by another one. Not an ImportError, ValueError or TypeError.
 _FAILURES = (OSError, HandshakeError)
 
 
@@ -59,23 +52,27 @@ class Reconnector:
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         headers: HeaderSource | Callable[[], HeaderSource | None] | None,
         dialer: Dialer,
         *,
+        give_up: Callable[[Exception], bool | None] | None,
         min_delay: float,
         max_delay: float,
         reset_after: float,
         attempts: int | None,
         timeout: float | None,
     ) -> None:
-        self._server = parse_server_url(url)
+        self._where = "the URL of a callable" if callable(url) else str(parse_server_url(url))  # for the log
         self._url = url
         self._headers = headers
         self._dialer = dialer
         self._timeout = timeout
         self._attempts = attempts
-        self._backoff = _Backoff(min_delay, max_delay, reset_after)
+        self._give_up = give_up
+        self._backoff = Backoff(min_delay, max_delay, reset_after)
+        self._outage = Outage()
+        self._renewing = False  # the last attempt was answered 401, and this one brings what the callables give anew
         self._turn = threading.Lock()  # held by the one thread inside __next__
         # Written by stop() alone, and never set back. Read without a lock, which is safe: a thread looks at it again
         # after each step that stop() may have been too early to see.
@@ -96,8 +93,8 @@ class Reconnector:
 
         Raises:
             StopIteration: `stop` was called.
-            HandshakeError, OSError: the error of an attempt, as `Dialer.dial` raises it: a refusal that would be the
-                same again, or the last of ``attempts`` in a row.
+            HandshakeError, OSError: the error of an attempt, as `Dialer.dial` raises it: one that does not heal by
+                itself, one for which ``give_up`` said so, or the last of ``attempts`` in a row.
             ImportError, ValueError, TypeError: as `Dialer.dial` raises them, about what one of the callables gave, or
                 about python-socks.
             ConcurrencyError: another thread is inside this call.
@@ -150,7 +147,7 @@ class Reconnector:
         return self._stopped
 
     def __repr__(self) -> str:
-        return f"<Reconnector {self._server}{' stopped' if self.stopped else ''}>"
+        return f"<Reconnector {self._where}{' stopped' if self.stopped else ''}>"
 
     def _wait(self, seconds: float) -> bool:
         """Wait until the next attempt is due; False if there is to be none."""
@@ -178,12 +175,15 @@ class Reconnector:
         if self._stopped:  # stop() may have come before it could see the attempt
             return None
         try:
+            url = self._url() if callable(self._url) else self._url
+            self._where = str(parse_server_url(url))
             headers = self._headers() if callable(self._headers) else self._headers
-            conn = self._dialer.dial_within(attempt, self._url, headers)
+            conn = self._dialer.dial_within(attempt, url, headers)
         except Stopped:
             return None
         except _FAILURES as error:
-            self._raise_or_delay(error)
+            if not self._goes_on_after(error):
+                raise
             return None
         finally:
             with self._lock:
@@ -194,28 +194,47 @@ class Reconnector:
         with self._lock:
             self._conn = conn
         self._backoff.connection_made()
+        self._outage.over(self._where)
+        self._renewing = False
         if self._stopped:  # stop() may have come before it could see the connection
             self._end_turn()
             return None
         return conn
 
-    def _raise_or_delay(self, error: OSError | HandshakeError) -> None:
-        """Set the delay before the next attempt, or raise the error of this one if there is to be none."""
-        self._backoff.attempt_failed(_retry_after(error))
-        enough = self._attempts is not None and self._backoff.failures >= self._attempts
-        if enough or _is_permanent(error):
-            raise error
-        _log.info("%s: %s; the next attempt is in %.1f s", self._server, error, self._backoff.delay)
+    def _goes_on_after(self, error: OSError | HandshakeError) -> bool:
+        """Whether another attempt follows a failed one; the delay before it is set then."""
+        self._backoff.attempt_failed(retry_after(error))
+        renews = self._renews_after(error)
+        if self._attempts is not None and self._backoff.failures >= self._attempts:
+            return False
+        given_up = None if self._give_up is None else self._give_up(error)
+        if given_up is None:
+            given_up = not (renews or heals(error))
+        if given_up:
+            return False
+        if renews:
+            self._backoff.next_delay()  # no wait
+            self._outage.renewing(self._where, error)
+        else:
+            self._outage.failed(self._where, error, self._backoff.delay)
+        return True
+
+    def _renews_after(self, error: OSError | HandshakeError) -> bool:
+        """Whether the server wants other credentials, and a callable may have them: once after each such answer."""
+        wanted = isinstance(error, HandshakeError) and error.status == HTTPStatus.UNAUTHORIZED
+        self._renewing = wanted and not self._renewing and (callable(self._headers) or callable(self._url))
+        return self._renewing
 
 
 def reconnect(
-    url: str,
+    url: str | Callable[[], str],
     headers: HeaderSource | Callable[[], HeaderSource | None] | None = None,
     *,
     min_delay: float = 1.0,
     max_delay: float = 60.0,
     reset_after: float = 10.0,
     attempts: int | None = None,
+    give_up: Callable[[Exception], bool | None] | None = None,
     timeout: float | None = None,
     dialer: Dialer | None = None,
     **options: Unpack[DialerKeywords],
@@ -228,18 +247,27 @@ def reconnect(
     min_delay, if the connection lasted for reset_after seconds; otherwise it counts as one more failure. A Retry-After
     header of the server or the proxy is added to the delay, up to an hour.
 
-    An answer of 4xx is raised, since the next attempt would get it too; except for 408, 425 and 429. Every other
-    HandshakeError or OSError of `Dialer.dial` is logged (logger ``syncws.reconnector``, INFO), and another attempt is
-    made.
+    Another attempt follows what may heal by itself: an OSError, which is whatever the network does, except an untrusted
+    certificate and TLS that does not fit; and the answers 408, 425, 429 and 5xx, except 501 and 505. Every other error
+    of `Dialer.dial` is raised, such as that of a 404, of a redirect that is not followed, or of an answer that is no
+    WebSocket's. After a 401 the next attempt is made at once if url or headers is a callable, which may give a token
+    that has not expired; a second 401 in a row is raised.
+
+    The first failure is logged as a WARNING (logger ``syncws.reconnect``), and then one in each minute of the outage;
+    those between are DEBUG. The connection that ends it is INFO.
 
     Args:
-        url: as for `Dialer.dial`.
-        headers: as for `Dialer.dial`; or a callable that returns them, which is called before each attempt: for a token
-            that expires. An OSError that it raises counts as a failed attempt; every other exception leaves the loop.
+        url: as for `Dialer.dial`; or a callable that returns one, which is called before each attempt: for a token in
+            the query, or a server that is chosen each time. An OSError that it raises counts as a failed attempt; every
+            other exception leaves the loop.
+        headers: as for `Dialer.dial`; or a callable that returns them, called in the same way after that of url: for a
+            token that expires.
         min_delay: seconds before the first repeated attempt.
         max_delay: seconds that a delay may grow to, without Retry-After.
         reset_after: seconds that a connection must have lasted for the delay to start again at min_delay.
         attempts: how many in a row may fail; the error of the last is raised then. None: any number.
+        give_up: decides in place of the list above. It is called with the error of each failed attempt: True raises it,
+            False makes another attempt whatever it was, and None leaves it to the list. What it raises leaves the loop.
         timeout: seconds for each attempt, in place of handshake_timeout.
         dialer: the Dialer that connects. Without it one is made of the options.
         options: those of `Dialer`, if no dialer is given.
@@ -249,7 +277,7 @@ def reconnect(
 
     Raises:
         ValueError, TypeError: an argument is invalid; no attempt has been made then. The headers that a callable
-            returns are checked before each attempt, and the loop raises these errors.
+            returns, and its URL, are checked before each attempt, and the loop raises these errors.
     """
     if dialer is not None and options:
         raise TypeError(f"dialer and {', '.join(options)} exclude each other: give the options to the Dialer")
@@ -263,6 +291,8 @@ def reconnect(
         raise ValueError(f"max_delay ({max_delay:g} s) is less than min_delay ({min_delay:g} s)")
     check_integer("attempts", attempts, 1, none="any number")
     check_timeout("timeout", timeout)
+    if not (give_up is None or callable(give_up)):
+        raise TypeError(f"give_up must be a callable that takes an error, or None, not {give_up!r}")
     dialer = dialer or Dialer(**options)
     if not callable(headers):
         headers = dialer.check_headers(headers)  # also because an iterator would be used up by the first attempt
@@ -270,76 +300,10 @@ def reconnect(
         url,
         headers,
         dialer,
+        give_up=give_up,
         min_delay=min_delay,
         max_delay=max_delay,
         reset_after=reset_after,
         attempts=attempts,
         timeout=timeout,
     )
-
-
-class _Backoff:
-    """How long to wait before the next attempt. For one thread."""
-
-    def __init__(self, min_delay: float, max_delay: float, reset_after: float) -> None:
-        self._min_delay = min_delay
-        self._max_delay = max_delay
-        self._reset_after = reset_after
-        self._connected_at: float | None = None
-        self._setbacks = 0  # failures and short connections since the last one that lasted; the delay grows with them
-        self.failures = 0  # attempts in a row that gave no connection
-        self.delay = 0.0
-
-    def next_delay(self) -> float:
-        """The delay before the next attempt, in seconds; it is 0 afterwards, so that it is waited for only once."""
-        delay, self.delay = self.delay, 0.0
-        return delay
-
-    def connection_made(self) -> None:
-        self._connected_at = time.monotonic()
-        self.failures = 0
-
-    def connection_over(self) -> None:
-        """Set the delay after a connection: the shortest after one that lasted, else as after one more failure."""
-        assert self._connected_at is not None
-        lasted = time.monotonic() - self._connected_at >= self._reset_after
-        self._setbacks = 0 if lasted else self._setbacks + 1
-        self._set_delay()
-
-    def attempt_failed(self, retry_after: float) -> None:
-        """Set the delay after a failed attempt; retry_after is the seconds that the answer asked for."""
-        self.failures += 1
-        self._setbacks += 1
-        self._set_delay()
-        self.delay += retry_after
-
-    def _set_delay(self) -> None:
-        doublings = min(max(self._setbacks - 1, 0), 64)  # 2.0 ** 1024 is an OverflowError
-        self.delay = min(self._max_delay, self._min_delay * 2.0**doublings) * random.uniform(0.5, 1)
-
-
-def _is_permanent(error: Exception) -> bool:
-    """Whether the server, or the proxy, would refuse the next attempt too."""
-    if not isinstance(error, HandshakeError):
-        return False
-    return 400 <= error.status <= 499 and error.status not in _TEMPORARY
-
-
-def _retry_after(error: Exception) -> float:
-    """Seconds that the answer asks us to wait (RFC 9110 section 10.2.3), as a number or a date; 0 without a wish."""
-    match error:
-        case BadHandshakeError(response=response) if response is not None:
-            value = response.headers.get("Retry-After", "")
-        case ProxyError(headers=Headers() as headers):
-            value = headers.get("Retry-After", "")
-        case _:
-            return 0.0
-    if value.isascii() and value.isdigit():
-        seconds = float(value)
-    else:
-        try:
-            date = parsedate_to_datetime(value)
-            seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - time.time()
-        except (TypeError, ValueError, OverflowError):
-            return 0.0
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)

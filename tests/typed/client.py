@@ -69,5 +69,6 @@ def follow(url: str) -> None:
         for message in conn:
             print(message)
         conns.stop()
+    syncws.reconnect(lambda: url, give_up=lambda error: isinstance(error, OSError) or None, max_redirects=2)
     for conn in syncws.reconnect(url, dialer=dialer):
         conn.ping(b"are you there?")
