@@ -196,6 +196,16 @@ class PagesTests(unittest.TestCase):
         self.assertEqual({re.sub(r"<.*>", "", name) for name in listed}, threads())
 
 
+class BlocksOfAKindTests(unittest.TestCase):
+    def test_they_run_elsewhere(self) -> None:
+        """A block that needs a framework says so behind its fence, and is on the page that tests/databases runs."""
+        kinds = {kind for page in ALL_PAGES for kind in re.findall(r"^```python (.*)$", page.read_text(), re.MULTILINE)}
+        self.assertEqual(kinds, {"flask", "flask-tests", "django", "django-tests"})
+        for page in ALL_PAGES:
+            if page.name != "databases.md":
+                self.assertNotIn("\n```python ", page.read_text(), page.name)
+
+
 class ProgramsTests(LeakChecks):
     """What a page shows as a program is one."""
 
