@@ -85,6 +85,7 @@ ORDER = {
     "_net": ["drain", "address", "waits", "transport", "tls", "descriptors", "listener", "attempt", "connector"],
     "_http": [
         "headers",
+        "cookies",
         "request",
         "response",
         "head",

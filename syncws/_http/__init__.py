@@ -3,6 +3,7 @@
 Floor 2: imports `_base`, `_frames`, `_net` and `errors`; for every folder above.
 
 * `headers`: header lines, checked and looked up.
+* `cookies`: the cookies of a request.
 * `request`: `Request`, and `BadRequest` for one that cannot be served.
 * `response`: `Response`, and the head of a 101.
 * `head`: where the head of a request ends, and which heads are refused before h11 sees them.

@@ -12,6 +12,7 @@ from .._base.printable import printable
 from .._net.address import Address
 from .._net.transport import Transport
 from ..errors import HandshakeError
+from .cookies import parse_cookies
 from .headers import Headers, HeaderSource
 
 # RFC 9112 section 3.2: path and query of a target; before them, in the absolute form, scheme and host.
@@ -139,14 +140,8 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies of every Cookie line. Of one that is repeated, the first, which is more specific (RFC 6265)."""
-        cookies: dict[str, str] = {}
-        for line in self.headers.get_all("Cookie"):
-            for item in line.split(";"):
-                name, equals, value = item.partition("=")
-                if equals and name.strip():
-                    cookies.setdefault(name.strip(), _without_quotes(value.strip()))
-        return cookies
+        """The cookies of every Cookie line, decoded. Of one that is repeated, the first, which is more specific."""
+        return parse_cookies(self.headers.get_all("Cookie"))
 
     @property
     def data(self) -> dict[str, Any]:
@@ -204,7 +199,3 @@ def _names_in(query: str) -> str:
     return "&".join(
         f"{name if _NAME.fullmatch(name) else '...'}{'=...' if equals else ''}" for name, equals, _ in names
     )
-
-
-def _without_quotes(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
