@@ -41,7 +41,7 @@ def _check_switched(response: ReceivedResponse) -> None:
         raise ValueError(f"the answer is {response}{_say_more(response)}")
     if response.http_version != "1.1":
         raise ValueError(f"the answer is in HTTP/{response.http_version}, and WebSocket needs HTTP/1.1")
-    if not handshake.has_token(response.headers, "Upgrade", "websocket"):
+    if not handshake.switches_to_websocket(response.headers):
         raise ValueError("its Upgrade header does not say 'websocket'")
     if not handshake.has_token(response.headers, "Connection", "upgrade"):
         raise ValueError("its Connection header does not say 'Upgrade'")
@@ -81,7 +81,7 @@ def _agreed_compression(response: ReceivedResponse, *, offered: bool) -> deflate
     """The compression that the server agreed to. Raises ValueError for an extension that was not offered."""
     lines = response.headers.get_all("Sec-WebSocket-Extensions")
     answer = handshake.parse_extensions(lines)
-    if not answer and any(line.strip() for line in lines):
+    if not answer and any(line.strip(" \t,") for line in lines):
         raise ValueError("its Sec-WebSocket-Extensions is malformed")
     if answer and not offered:
         raise ValueError(f"it agreed to the extension '{printable(answer[0][0], 100)}', and none was offered")

@@ -27,8 +27,9 @@ from .request import Request
 #: RFC 6455 section 1.3.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-#: 16 bytes in Base64: 21 characters of six bits each, and one that holds two bits, with its other four zero.
-_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+#: 16 bytes in Base64: 21 characters of six bits each, and one that holds two bits. Its other four should be zero, but
+#: that is for who encodes (RFC 4648 section 3.5), and the key is never decoded.
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 _OWS = r"[ \t]*+"
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
@@ -36,6 +37,7 @@ _PARAMETER = rf";{_OWS}({TOKEN}){_OWS}(?:={_OWS}({TOKEN}|{_QUOTED}){_OWS})?+"
 _SKIPPED = r"[ \t,]*+"  # blanks and empty elements
 
 _LISTED_TOKEN = re.compile(rf"{_SKIPPED}({TOKEN}){_OWS}(?:,|\Z)")
+_LISTED_PROTOCOL = re.compile(rf"{_SKIPPED}({TOKEN}(?:/{TOKEN})?+){_OWS}(?:,|\Z)")
 _LISTED_EXTENSION = re.compile(rf"{_SKIPPED}({TOKEN}){_OWS}((?:{_PARAMETER})*+)(?:,|\Z)")
 _EXTENSION_PARAMETER = re.compile(_PARAMETER)
 
@@ -114,6 +116,15 @@ def has_token(headers: Headers, name: str, token: str) -> bool:
     return any(ascii_lower(found) == wanted for found in parse_tokens(headers.get_all(name)))
 
 
+def switches_to_websocket(headers: Headers) -> bool:
+    """Whether the Upgrade header names WebSocket, alone or among other protocols, which may tell their version.
+
+    ``Upgrade: HTTP/2.0, websocket`` does (RFC 9110 section 7.8). WebSocket's own version stands elsewhere.
+    """
+    lines = headers.get_all("Upgrade")
+    return any(ascii_lower(match[1]) == "websocket" for line in lines for match in _elements(_LISTED_PROTOCOL, line))
+
+
 def parse_extensions(values: Iterable[str]) -> list[tuple[str, list[tuple[str, str | None]]]]:
     """Extensions with their parameters, one list a line (RFC 6455 section 9.1); as in gorilla.
 
@@ -147,7 +158,7 @@ def make_key() -> str:
 
 
 def is_valid_key(key: str) -> bool:
-    """Whether a Sec-WebSocket-Key is exactly 16 bytes in canonical Base64."""
+    """Whether a Sec-WebSocket-Key is exactly 16 bytes in Base64."""
     return _KEY.fullmatch(key) is not None
 
 
@@ -162,7 +173,7 @@ def is_websocket_upgrade(request: Request) -> bool:
 
     Method, version and key are not looked at: `Upgrader.upgrade` judges those.
     """
-    return has_token(request.headers, "Connection", "upgrade") and has_token(request.headers, "Upgrade", "websocket")
+    return has_token(request.headers, "Connection", "upgrade") and switches_to_websocket(request.headers)
 
 
 def subprotocols(request: Request) -> list[str]:

@@ -62,6 +62,10 @@ class Response:
         return f"<Response {self.status} {self.reason}, {len(self.body)} bytes>"
 
 
+#: The interim answer to "Expect: 100-continue" (RFC 9110 section 15.2.1).
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
 def switching_protocols(headers: HeaderSource) -> bytes:
     """The head of a 101 answer with these headers in this order (RFC 6455 section 4.2.2), ready to be sent.
 

@@ -35,9 +35,10 @@ from .._http import handshake
 from .._http.handshake import HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
 from .._http.hosts import MOST_SHOWN, AllowedHosts
+from .._http.http11 import HTTPConnection
 from .._http.origins import AllowedOrigins, is_same_origin
 from .._http.request import Request
-from .._http.response import Response, switching_protocols
+from .._http.response import CONTINUE, Response, switching_protocols
 from .._http.wsgiresponse import WSGIResponse, refused
 from .._net.address import say_peer
 from .._net.transport import Transport
@@ -357,16 +358,45 @@ class Upgrader(HandshakeOptions):
         )
 
     def _choose_subprotocol(self, request: Request, extra: Headers) -> str | None:
-        if self.subprotocols is None:
-            return extra.get("Sec-WebSocket-Protocol")  # as the application wrote it, like gorilla
         offered = handshake.subprotocols(request)
-        if not callable(self.subprotocols):
-            return handshake.select_subprotocol(offered, self.subprotocols)
-        chosen = self.subprotocols(request) if offered else None
+        if self.subprotocols is None:
+            chosen = extra.get("Sec-WebSocket-Protocol")  # as the application wrote it, like gorilla
+        elif callable(self.subprotocols):
+            return self._ask_for_subprotocol(self.subprotocols, request, offered)
+        else:
+            chosen = handshake.select_subprotocol(offered, self.subprotocols)
+        if offered and chosen is None:
+            self._say_none_chosen(request, len(offered))
+        return chosen
+
+    def _ask_for_subprotocol(
+        self, choose: Callable[[Request], str | None], request: Request, offered: Sequence[str]
+    ) -> str | None:
+        """What the application's function chooses; it knows what it means to choose none."""
+        chosen = choose(request) if offered else None
         if chosen is None or chosen in offered:
             return chosen
         # A browser would fail the connection, as it did not offer that subprotocol. It is better said here.
         raise _application_error(f"subprotocols returned {printable_repr(chosen, 22)}, which the client did not offer")
+
+    def _say_none_chosen(self, request: Request, offers: int) -> None:
+        """Say why a browser is about to fail. What was offered is not shown: it may be a token, and not a name."""
+        if self.subprotocols:
+            setting = "none of them is in subprotocols of the Upgrader: add the name that this server speaks"
+        else:
+            setting = "the Upgrader has none: give it the names that this server speaks, subprotocols=[...]"
+        advisor.warn(
+            _log,
+            "subprotocols",
+            setting,
+            '%s: %s: the client offers %d subprotocol%s, and %s. A browser fails the connection now: "Sent non-empty '
+            "'Sec-WebSocket-Protocol' header but no response was received\"",
+            say_peer(request.remote_address),
+            request,
+            offers,
+            "" if offers == 1 else "s",
+            setting,
+        )
 
     def _choose_compression(self, request: Request) -> deflate.Agreement | None:
         if not self.enable_compression:
@@ -377,7 +407,7 @@ class Upgrader(HandshakeOptions):
         timeout = self.handshake_timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            transport.send(head, deadline=deadline)
+            transport.send(_interim_answer(request) + head, deadline=deadline)
         except BaseException as exc:
             # The server has given the transport away, and no Conn has it yet: so it is closed here.
             transport.shutdown()
@@ -443,7 +473,7 @@ def _check_connection(request: Request) -> None:
 
 
 def _check_upgrade(request: Request) -> None:
-    if not handshake.has_token(request.headers, "Upgrade", "websocket"):
+    if not handshake.switches_to_websocket(request.headers):
         raise _Refused(
             HTTPStatus.UPGRADE_REQUIRED,
             "this is a WebSocket endpoint, and the request's Upgrade header does not say 'websocket'",
@@ -501,7 +531,7 @@ def _check_key(request: Request) -> str:
         raise _Refused(HTTPStatus.BAD_REQUEST, f"a WebSocket handshake has one Sec-WebSocket-Key, not {len(keys)}")
     if not handshake.is_valid_key(keys[0]):
         raise _Refused(HTTPStatus.BAD_REQUEST, "the Sec-WebSocket-Key is not 16 bytes in Base64")
-    return keys[0].strip()
+    return keys[0]
 
 
 def _valid_response_headers(source: HeaderSource | None) -> Headers:
@@ -543,6 +573,15 @@ def _with_upgrade_header(response: Response) -> Response:
     if response.status != HTTPStatus.UPGRADE_REQUIRED or "Upgrade" in response.headers:
         return response
     return Response(response.body, response.status, [*response.headers, ("Upgrade", "websocket")])
+
+
+def _interim_answer(request: Request) -> bytes:
+    """What has to leave before the 101: a 100 for a client that waits for one (RFC 9110 section 7.8).
+
+    Other servers have sent theirs before they called the application.
+    """
+    own = isinstance(request.exchange, HTTPConnection)
+    return CONTINUE if own and handshake.has_token(request.headers, "Expect", "100-continue") else b""
 
 
 def _switching_protocols(

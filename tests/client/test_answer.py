@@ -67,6 +67,16 @@ class TestSwitching(DialCase):
             with self.subTest(line):
                 self.assertEqual(self.refused(accepting(upgrade=line)), "its Upgrade header does not say 'websocket'")
 
+    def test_lists(self) -> None:
+        """Upgrade and Connection may list more, in any case, in several lines, with empty elements (RFC 9110)."""
+        for upgrade, connection in (
+            ("Upgrade: HTTP/2.0, websocket", "Connection: keep-alive, Upgrade"),
+            ("Upgrade: , WebSocket,\r\nUpgrade: h2c", "Connection: close\r\nConnection: ,UPGRADE\t"),
+        ):
+            with self.subTest(upgrade):
+                conn = self.accepted(accepting(upgrade=upgrade, connection=connection, behind=frame(b"hello")))
+                self.assertEqual(conn.receive(timeout=PATIENCE), "hello")
+
     def test_no_connection(self) -> None:
         """A Connection header that is missing, or names something else, is refused."""
         for line in (None, "Connection: close", "Connection: upgraded", "Connection: keep-alive"):
@@ -85,6 +95,7 @@ class TestSwitching(DialCase):
             ("Sec-WebSocket-Version: 13", "Date: now", "Server:"),
             ("Upgrade: websocket", "Connection: Upgrade"),
             ("Set-Cookie: a=\xe4; Path=/", "X-Empty:", "X-Empty: "),
+            ("Sec-WebSocket-Extensions: ,", "Sec-WebSocket-Extensions: \t, ,"),
         ):
             with self.subTest(lines):
                 conn = self.accepted(accepting(*lines, behind=frame(b"hello")), enable_compression=True)

@@ -150,13 +150,16 @@ class KeyTests(unittest.TestCase):
         self.assertTrue(all(is_valid_key(key) and len(base64.b64decode(key)) == 16 for key in keys))
 
     def test_valid_keys(self):
-        """Sixteen bytes in canonical Base64 are valid, whichever they are."""
+        """Sixteen bytes in Base64 are valid, whichever they are, and whatever the bits after them are."""
         rng = random.Random(1)
         for data in (bytes(16), b"\xff" * 16, *(rng.randbytes(16) for _ in range(200))):
             self.assertTrue(is_valid_key(base64.b64encode(data).decode()))
+        for last in "ABQRgw/+z9":
+            self.assertTrue(is_valid_key(f"{KEY[:21]}{last}=="))
+            self.assertEqual(len(base64.b64decode(f"{KEY[:21]}{last}==")), 16)
 
     def test_invalid_keys(self):
-        """Other lengths, other characters and other spellings of sixteen bytes are not."""
+        """Other lengths and other characters are not, nor is a padding that is missing or too long."""
         valid = KEY
         for key in (
             "",
@@ -167,7 +170,6 @@ class KeyTests(unittest.TestCase):
             valid + "=",
             valid + "\n",
             " " + valid,
-            valid.replace("Q==", "R=="),  # bits set that belong to no byte
             valid.replace("d", "-"),
             valid.replace("d", "\xe9"),
             valid[:10] + "\n" + valid[10:],
@@ -186,6 +188,21 @@ class RequestTests(unittest.TestCase):
         self.assertFalse(is_websocket_upgrade(request(upgrade)))
         self.assertFalse(is_websocket_upgrade(request(connection, ("Upgrade", "h2c"))))
         self.assertFalse(is_websocket_upgrade(request(("Connection", "close"), upgrade)))
+
+    def test_other_protocols(self):
+        """Upgrade may name other protocols with their version; one that is malformed ends its line only."""
+        for lines, found in (
+            (["HTTP/2.0, websocket"], True),
+            (["h2c", "a/1 , WebSocket"], True),
+            (["a/1/2, websocket"], False),
+            (["a/, websocket"], False),
+            (["a/, websocket", "websocket"], True),
+            (["websocket/13"], False),
+            (["x/websocket"], False),
+        ):
+            with self.subTest(lines):
+                asked = request(("Connection", "Upgrade"), *(("Upgrade", line) for line in lines))
+                self.assertIs(is_websocket_upgrade(asked), found)
 
     def test_subprotocols(self):
         """The offers of all lines, in order (gorilla looks at the first line only)."""

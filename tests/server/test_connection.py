@@ -24,6 +24,7 @@ from syncws._server import connection as connection_module
 from syncws._server.connection import Connection
 from syncws._server.roster import Roster
 from syncws._server.server import Server
+from syncws._server.upgrader import Upgrader
 from syncws.errors import CloseError, ConnectionClosed, HandshakeError, ReadLimitError, ReadTimeout
 from syncws.testing import Peer, await_
 from tests import certificates
@@ -208,6 +209,30 @@ class HTTPTests(ServerTestCase):
         with self.serving(lambda request: Response("who are you?", 401)) as server, self.client(server) as client:
             self.assertEqual(client.request(UPGRADE)[0], 401)
             self.assertTrue(client.at_end())
+
+
+class ExpectTests(ServerTestCase):
+    """RFC 9110 section 7.8: a request with Upgrade and "Expect: 100-continue" gets a 100 before the 101."""
+
+    ASKING = UPGRADE.replace(b"Upgrade: websocket", b"Expect: 100-continue\r\nUpgrade: websocket", 1)
+
+    def test_handshake(self) -> None:
+        """A handshake with it is answered with 100 and then 101, by a handler and in a WSGI view."""
+
+        def application(environ: dict[str, Any], start_response: Any) -> Any:
+            return Upgrader().serve(environ, lambda conn: conn.send("hello"))(environ, start_response)
+
+        for handler, options in ((echo, {}), (None, {"wsgi_app": application})):
+            with self.subTest(options), self.serving(handler, **options) as server, self.client(server) as client:
+                self.assertEqual(client.request(self.ASKING)[0], 100)
+                client.upgraded().close()
+
+    def test_no_upgrade(self) -> None:
+        """A request that is answered without an upgrade, or refused, gets its one answer."""
+        with self.serving(hello) as server, self.client(server) as client:
+            self.assertEqual(client.request(self.ASKING)[0], 200)
+        with self.serving(echo) as server, self.client(server) as client, self.assertLogs("syncws.server"):
+            self.assertEqual(client.request(self.ASKING.replace(b"Key", b"Lock"))[0], 400)
 
 
 class AllowedHostsTests(ServerTestCase):

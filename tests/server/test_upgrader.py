@@ -7,12 +7,15 @@ import logging
 import socket
 import unittest
 from typing import Any
+from unittest import mock
 
-from syncws._base.advice import advisor
+from syncws._base.advice import Advisor, advisor
+from syncws._http.handshake import accept_for
 from syncws._http.http11 import HTTPConnection
 from syncws._http.request import Request
 from syncws._http.response import Response
 from syncws._net.transport import Transport
+from syncws._server import upgrader as upgrader_module
 from syncws._server.upgrader import Accepted, Upgrader
 from syncws.errors import HandshakeError, WriteTimeout
 from syncws.testing import LeakChecks
@@ -426,7 +429,10 @@ class SubprotocolTests(UpgraderTestCase):
     def choose(self, upgrader: Upgrader, *offers: str, response_headers: Any = None) -> str | None:
         """The subprotocol agreed on, which the 101 must name, once, or not at all."""
         request = make_request(*(("Sec-WebSocket-Protocol", offer) for offer in offers))
-        accepted = self.negotiate(upgrader, request, response_headers)
+        with mock.patch.object(Upgrader, "_say_none_chosen") as said:
+            accepted = self.negotiate(upgrader, request, response_headers)
+        is_failing = bool(offers) and accepted.subprotocol is None and not callable(upgrader.subprotocols)
+        self.assertEqual(said.called, is_failing)
         lines = [line for line in head_of(accepted) if line.lower().startswith("sec-websocket-protocol")]
         expected = [] if accepted.subprotocol is None else [f"Sec-WebSocket-Protocol: {accepted.subprotocol}"]
         self.assertEqual(lines, expected)
@@ -470,6 +476,94 @@ class SubprotocolTests(UpgraderTestCase):
         own = {"Sec-WebSocket-Protocol": "rh"}
         self.assertIsNone(self.choose(Upgrader(subprotocols=[]), "rh", response_headers=own))
         self.assertEqual(self.choose(Upgrader(subprotocols=["a"]), "a", response_headers=own), "a")
+
+    def advice(self, upgrader: Upgrader, *offers: str) -> str:
+        """The line at WARNING that such a handshake leaves, which is accepted."""
+        with mock.patch.object(upgrader_module, "advisor", Advisor()), self.assertLogs("syncws.server") as logs:
+            request = make_request(*(("Sec-WebSocket-Protocol", offer) for offer in offers))
+            self.assertIsNone(upgrader.negotiate(request).subprotocol)
+        (record,) = logs.records
+        self.assertEqual(record.levelno, logging.WARNING)
+        return record.getMessage()
+
+    def test_none_where_browsers_need_one(self) -> None:
+        """A client that offers subprotocols and gets none fails in browsers: the log says what to set, and why."""
+        for upgrader, setting in (
+            (Upgrader(), "give it the names that this server speaks, subprotocols=[...]"),
+            (Upgrader(subprotocols=[]), "give it the names that this server speaks, subprotocols=[...]"),
+            (Upgrader(subprotocols=["v2"]), "add the name that this server speaks"),
+        ):
+            with self.subTest(setting):
+                line = self.advice(upgrader, "v1")
+                self.assertIn("/chat: the client offers 1 subprotocol, and ", line)
+                self.assertIn(setting, line)
+                self.assertIn("Sent non-empty 'Sec-WebSocket-Protocol' header but no response was received", line)
+        self.assertIn("offers 3 subprotocols", self.advice(Upgrader(), "v1, v2", "v3"))
+
+    def test_no_token_in_the_log(self) -> None:
+        """What is offered is often a token, which browsers can send in no other header: no part of it is logged."""
+        for token in ("secret", "access_token", "eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "base64url.bearer.authorization.abc"):
+            for upgrader in (Upgrader(), Upgrader(subprotocols=["v1"])):
+                self.assertNotIn(token[:4], self.advice(upgrader, token))
+                self.assertNotIn(token[:4], self.advice(upgrader, "Bearer", token))
+
+    def test_no_advice(self) -> None:
+        """Nothing is said of a client that offers none, or gets one; a function that returns None has its reasons."""
+        for upgrader, offers, headers in (
+            (Upgrader(), [], None),
+            (Upgrader(subprotocols=["v1"]), [], None),
+            (Upgrader(subprotocols=["v1"]), ["v1"], None),
+            (Upgrader(), ["v1"], {"Sec-WebSocket-Protocol": "v1"}),
+            (Upgrader(subprotocols=lambda request: None), ["v1"], None),
+        ):
+            self.negotiate(upgrader, make_request(*(("Sec-WebSocket-Protocol", offer) for offer in offers)), headers)
+
+
+class LegalFormTests(UpgraderTestCase):
+    """What HTTP allows is not refused (RFC 9110 sections 5.3, 5.6 and 7.8)."""
+
+    def test_upgrade(self) -> None:
+        """Upgrade may list other protocols, with a version, in several lines, in any case."""
+        for lines in (
+            ["HTTP/2.0, websocket"],
+            ["websocket, HTTP/3"],
+            ["HTTP/2.0,SHTTP/1.3, IRC/6.9, RTA/x11", " ,, WebSocket ,"],
+            ["h2c", "WEBSOCKET"],
+        ):
+            with self.subTest(lines):
+                self.negotiate(Upgrader(), make_request(*(("Upgrade", line) for line in lines), without="Upgrade"))
+        for line in ("HTTP/2.0", "websocket/13", "HTTP/websocket", "web socket", "h2c/, websocket", "/websocket", ""):
+            with self.subTest(line):
+                self.assert_refused(426, make_request(("Upgrade", line), without="Upgrade"))
+
+    def test_connection(self) -> None:
+        """Connection may list other options, in several lines, in any case, with empty elements."""
+        for lines in (["keep-alive, Upgrade"], [",UPGRADE\t,"], ["TE, close", "upgrade"], ["", "Upgrade"]):
+            with self.subTest(lines):
+                self.negotiate(
+                    Upgrader(), make_request(*(("Connection", line) for line in lines), without="Connection")
+                )
+
+    def test_extensions(self) -> None:
+        """An extension's parameters may be quoted, with blanks, in a line of their own, among unknown extensions."""
+        upgrader = Upgrader(enable_compression=True)
+        for lines in (
+            ['permessage-deflate; server_max_window_bits="10"'],
+            [",, permessage-deflate\t;\tserver_max_window_bits = 10 ,"],
+            ['x-other; a="b,c;d\\"e"', "permessage-deflate;server_max_window_bits=10"],
+        ):
+            with self.subTest(lines):
+                request = make_request(*(("Sec-WebSocket-Extensions", line) for line in lines))
+                accepted = self.negotiate(upgrader, request)
+                self.assertIn("server_max_window_bits=10", accepted.head.decode())
+
+    def test_keys(self) -> None:
+        """A key whose last bits are not zero is 16 bytes all the same, and is answered as it was written."""
+        for end in ("Q", "R", "f", "/", "+"):
+            key = KEY.replace("Q==", f"{end}==")
+            request = make_request(("Sec-WebSocket-Key", key), without="Sec-WebSocket-Key")
+            head = head_of(self.negotiate(Upgrader(), request))
+            self.assertIn(f"Sec-WebSocket-Accept: {accept_for(key)}", head)
 
 
 class ResponseHeaderTests(UpgraderTestCase):
@@ -559,6 +653,13 @@ class UpgradeTests(LeakChecks, UpgraderTestCase):
         for other in (None, "request", object()):
             with self.assertRaisesRegex(TypeError, "a request is what Server gives"):
                 Upgrader().upgrade(other)  # type: ignore[arg-type]
+
+    def test_expect(self) -> None:
+        """A handshake with "Expect: 100-continue" gets its 100 before the 101, in the same send (RFC 9110 7.8)."""
+        request, transport = self.receive_request("Expect: 100-Continue")
+        with Upgrader(ping_interval=None).upgrade(request):
+            ((head,),) = transport.sent
+        self.assertTrue(head.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n"), head)
 
     def test_the_101_is_one_send(self) -> None:
         """The whole 101 leaves in one send, under the handshake timeout, before anything else."""
