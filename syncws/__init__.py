@@ -80,7 +80,7 @@ from ._base.counters import breaches as _breaches
 from ._base.options import ConnOptions, Overflow
 from ._base.version import __version__
 from ._client.dialer import Dialer, dial
-from ._client.proxy import proxy_from_environment
+from ._client.environment import proxy_from_environment
 from ._client.reconnector import Reconnector, reconnect
 from ._conn.conn import Conn
 from ._frames.payloads import format_close_message

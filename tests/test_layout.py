@@ -100,7 +100,7 @@ ORDER = {
     ],
     "_conn": ["states", "queue", "wire", "ending", "inbound", "closing", "outbound", "conn", "outcome", "farewell"],
     "_client": [
-        *("proxy", "cookies", "hops", "redirects", "answer", "dialer"),
+        *("environment", "proxy", "cookies", "hops", "redirects", "answer", "dialer"),
         *("backoff", "healing", "outage", "reconnector"),
     ],
     "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "manager"],

@@ -2,7 +2,8 @@
 
 Floor 4: imports the folders of floors 0 to 3. `_rooms` and `_wsgi` are on the same floor: none imports another.
 
-* `proxy`: which proxy a URL goes through, and a tunnel through it.
+* `environment`: which proxy the environment names for a URL.
+* `proxy`: a tunnel through a proxy.
 * `cookies`: the cookies of a handshake, kept in a jar.
 * `hops`: what the sockets and the TLS on the way must be.
 * `redirects`: where a redirect leads, and what goes there.

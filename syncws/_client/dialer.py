@@ -37,8 +37,9 @@ from .._net.transport import Transport
 from ..errors import BadHandshakeError, HandshakeError
 from .answer import check_answer
 from .cookies import cookies_for, store_cookies
+from .environment import proxy_from_environment
 from .hops import agree_on_tls, check_hostname, checked_socket, checked_transport, default_context
-from .proxy import USER_AGENT, open_http_tunnel, open_socks_tunnel, proxy_from_environment
+from .proxy import USER_AGENT, open_http_tunnel, open_socks_tunnel
 from .redirects import Route
 
 #: Headers of the handshake itself (as in gorilla), and those that announce a body.
@@ -174,7 +175,8 @@ class Dialer(HandshakeOptions):
         Raises:
             BadHandshakeError: the server did not agree to a WebSocket (RFC 6455 section 4.1). ``response`` is its
                 answer; None if it gave no answer, or one that is not HTTP/1.1.
-            ProxyError: the proxy opened no tunnel; it has the ``status`` and ``headers`` of the proxy's answer.
+            ProxyError: the proxy opened no tunnel; it has the ``status`` and ``headers`` of the proxy's answer. Or the
+                environment names a proxy that cannot be used: ``status`` is 0 then.
             OSError: the server or the proxy could not be reached (socket.gaierror, ConnectionRefusedError,
                 ssl.SSLError, ...), or the connection to it broke. TimeoutError: the time was over.
             ValueError, TypeError: an argument, or the URL of the proxy, is invalid; nothing has been connected then.

@@ -1,6 +1,5 @@
-"""Through a proxy: which one, and how it is asked to open a tunnel.
+"""Through a proxy: how it is asked to open a tunnel.
 
-    proxy_from_environment            which proxy the environment (or the system's settings) names for a URL
     open_http_tunnel                  CONNECT, over a transport to the proxy (RFC 9110 section 9.3.6)
     open_socks_tunnel                 SOCKS5 (RFC 1928), by the library python-socks
 
@@ -11,11 +10,10 @@ that forward requests do not forward upgrades.
 from __future__ import annotations
 
 import base64
-import ipaddress
-import urllib.request
+import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from .._base.printable import printable
 from .._base.version import __version__
@@ -30,58 +28,13 @@ USER_AGENT = f"syncws/{__version__}"
 
 _STEP = "connecting through the proxy"
 
+#: A way of logging in, in a list of them: what begins an element and is not the name of a parameter.
+_SCHEME = re.compile(r"(?:^|,)[ \t]*+([A-Za-z][A-Za-z0-9\-]*+)(?![ \t]*+=)")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"')
+
 #: Replies of SOCKS after which the next attempt may succeed (RFC 1928 section 6): a general failure, and a network or a
 #: host that cannot be reached, or not yet.
 _TEMPORARY_REPLIES = (1, 3, 4, 5, 6)
-
-
-def proxy_from_environment(url: str) -> str | None:
-    """The URL of the proxy for a ws or wss URL, or None: connect directly (gorilla's http.ProxyFromEnvironment).
-
-    ``http_proxy`` is for ws, ``https_proxy`` for wss, and ``all_proxy`` for what has none of its own; the names may be
-    in upper case. Where no such variable is set, macOS and Windows are asked for their settings. ``no_proxy`` lists
-    hosts, domains, addresses and networks ("10.0.0.0/8") that are connected to directly; "*" is all of them. This
-    machine (localhost and loopback addresses) never needs a proxy. It is the default ``proxy`` of `Dialer`.
-
-    Any thread may call it. Raises ValueError if the URL is malformed.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get("https" if parts.scheme in ("wss", "https") else "http") or proxies.get("all")
-    if not proxy or _is_loopback(host) or _is_exempt(host, parts.port, proxies.get("no", "")):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def _is_loopback(host: str) -> bool:
-    address = _address(host)
-    return host == "localhost" if address is None else address.is_loopback
-
-
-def _is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
-    # The standard library knows names, domains, "*", and the settings of macOS and Windows. It does not know networks.
-    if urllib.request.proxy_bypass(host if port is None else f"{host}:{port}"):
-        return True
-    address = _address(host)
-    return address is not None and any(address in network for network in _networks(no_proxy))
-
-
-def _networks(no_proxy: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    networks = []
-    for item in no_proxy.split(","):
-        try:
-            networks.append(ipaddress.ip_network(item.strip(), strict=False))
-        except ValueError:  # a name, or nothing
-            continue
-    return networks
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
 
 
 def open_http_tunnel(
@@ -106,17 +59,31 @@ def open_http_tunnel(
         # A connection that ended says so by its cause, an OSError: the next attempt may get an answer.
         raise refusal from (ConnectionResetError(str(error)) if error.cut else None)
     if not 200 <= answer.status <= 299:
-        raise ProxyError(_say_refusal(proxy, destination, answer), answer.status, answer.headers)
+        raise ProxyError(_say_refusal(proxy, destination, headers, answer), answer.status, answer.headers)
     return exchange.trailing
 
 
-def _say_refusal(proxy: ProxyURL, destination: str, answer: ReceivedResponse) -> str:
+def _say_refusal(proxy: ProxyURL, destination: str, headers: Headers, answer: ReceivedResponse) -> str:
     told = f"the proxy {proxy} opens no tunnel to {destination}: {answer}"
     if answer.status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return told
+    if "Proxy-Authorization" in headers:
+        return f"{told}; it does not accept the Proxy-Authorization of proxy_headers"
+    schemes = _schemes(answer.headers.get_all("Proxy-Authenticate"))
+    if schemes and "basic" not in map(str.lower, schemes):
+        return (
+            f"{told}; it asks for {printable(' or '.join(schemes), 80)}, which syncws does not speak: use a proxy that "
+            "takes Basic, such as one on this machine that logs in for you, or give proxy_headers a Proxy-Authorization"
+        )
     if proxy.username is None:
         return f'{told}; it wants credentials: proxy="http://user:password@host:port"'
     return f"{told}; it does not accept the credentials in the proxy's URL"
+
+
+def _schemes(lines: Iterable[str]) -> list[str]:
+    """The ways of logging in that an answer offers, each once (RFC 9110 section 11.6.1)."""
+    found = (match[1] for line in lines for match in _SCHEME.finditer(_QUOTED.sub('""', line)))
+    return list(dict.fromkeys(found))
 
 
 def open_socks_tunnel(transport: Transport, proxy: ProxyURL, host: str, port: int, attempt: Attempt) -> None:

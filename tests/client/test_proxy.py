@@ -1,18 +1,16 @@
-"""proxy.py: which proxy the environment names, and tunnels through proxies of both kinds, willing or not."""
+"""proxy.py: tunnels through proxies of both kinds, willing or not."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import os
 import socket
 import ssl
 import sys
 import unittest
 from unittest import mock
 
-import syncws
-from syncws import Headers, ProxyError, proxy_from_environment
+from syncws import Headers, ProxyError
 from syncws._client.proxy import USER_AGENT, open_http_tunnel, open_socks_tunnel
 from syncws._http.url import ProxyURL, parse_proxy_url
 from syncws._net.attempt import Attempt, Stopped
@@ -30,119 +28,10 @@ except ImportError:
     python_socks = None  # type: ignore[assignment]
 
 PROXY = "http://p:3128"
-OTHER = "http://other:3128"
-
-#: Environments, and for each which proxy URLs have.
-ENVIRONMENTS: list[tuple[dict[str, str], dict[str, str | None]]] = [
-    ({}, {"ws://a/": None, "wss://a/": None}),
-    # which variable
-    ({"http_proxy": PROXY}, {"ws://a/": PROXY, "wss://a/": None, "WS://A:8080/?q": PROXY}),
-    ({"https_proxy": PROXY}, {"ws://a/": None, "wss://a/": PROXY, "WSS://a": PROXY}),
-    ({"HTTP_PROXY": PROXY, "HTTPS_PROXY": OTHER}, {"ws://a/": PROXY, "wss://a/": OTHER}),
-    ({"http_proxy": PROXY, "HTTP_PROXY": OTHER}, {"ws://a/": PROXY}),
-    ({"http_proxy": "", "HTTP_PROXY": PROXY}, {"ws://a/": None}),
-    ({"all_proxy": PROXY}, {"ws://a/": PROXY, "wss://a/": PROXY}),
-    ({"ALL_PROXY": PROXY, "http_proxy": OTHER}, {"ws://a/": OTHER, "wss://a/": PROXY}),
-    ({"ws_proxy": PROXY, "wss_proxy": PROXY, "socks_proxy": PROXY}, {"ws://a/": None, "wss://a/": None}),
-    # what it says
-    ({"http_proxy": "p:3128"}, {"ws://a/": "http://p:3128"}),
-    ({"https_proxy": "p"}, {"wss://a/": "http://p"}),
-    ({"http_proxy": "http://user:secret@p:3128/"}, {"ws://a/": "http://user:secret@p:3128/"}),
-    ({"all_proxy": "socks5h://p"}, {"ws://a/": "socks5h://p"}),
-    # a CGI program's HTTP_PROXY is a header of the client's (CVE-2016-1000110)
-    ({"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}, {"ws://a/": None}),
-    ({"HTTPS_PROXY": PROXY, "REQUEST_METHOD": "GET"}, {"wss://a/": PROXY}),
-    ({"http_proxy": PROXY, "REQUEST_METHOD": "GET"}, {"ws://a/": PROXY}),
-    # this machine
-    (
-        {"all_proxy": PROXY},
-        {
-            "ws://localhost/": None,
-            "ws://LOCALHOST:8080/": None,
-            "ws://127.0.0.1/": None,
-            "wss://127.9.9.9:8443/": None,
-            "ws://[::1]/": None,
-            "wss://[::1]:8443/": None,
-            "ws://localhost.example/": PROXY,
-            "ws://128.0.0.1/": PROXY,
-            "ws://[::2]/": PROXY,
-        },
-    ),
-    # names and domains
-    ({"all_proxy": PROXY, "no_proxy": "*"}, {"ws://a/": None, "wss://192.0.2.1:8443/": None}),
-    ({"all_proxy": PROXY, "NO_PROXY": "a"}, {"ws://a/": None, "ws://ab/": PROXY}),
-    (
-        {"all_proxy": PROXY, "no_proxy": "a.example, .b.example,C.example"},
-        {
-            "ws://a.example/": None,
-            "wss://A.Example:8443/": None,
-            "ws://x.a.example/": None,
-            "ws://x.y.a.example/": None,
-            "ws://xa.example/": PROXY,
-            "ws://a.example.net/": PROXY,
-            "ws://example/": PROXY,
-            "ws://x.b.example/": None,
-            "ws://b.example/": None,
-            "ws://c.example/": None,
-            "ws://d.example/": PROXY,
-        },
-    ),
-    (
-        {"all_proxy": PROXY, "no_proxy": "a.example:8080"},
-        {
-            "ws://a.example:8080/": None,
-            "ws://a.example:8081/": PROXY,
-            "ws://a.example/": PROXY,
-        },
-    ),
-    ({"all_proxy": PROXY, "no_proxy": " , ,"}, {"ws://a/": PROXY, "ws://192.0.2.1/": PROXY}),
-    # addresses and networks
-    (
-        {"all_proxy": PROXY, "no_proxy": "192.0.2.1,10.0.0.0/8, 198.51.100.7/24"},
-        {
-            "ws://192.0.2.1/": None,
-            "ws://192.0.2.1:8080/": None,
-            "ws://192.0.2.11/": PROXY,
-            "wss://10.255.0.1:8443/": None,
-            "ws://11.0.0.1/": PROXY,
-            "ws://198.51.100.200/": None,
-            "ws://10.0.0.1.example/": PROXY,
-            "ws://[2001:db8::1]/": PROXY,
-        },
-    ),
-    (
-        {"all_proxy": PROXY, "no_proxy": "2001:db8::1,2001:db8:1::/48,fe80::/10"},
-        {
-            "ws://[2001:db8::1]/": None,
-            "ws://[2001:DB8:0::1]:8080/": None,
-            "ws://[2001:db8::2]/": PROXY,
-            "wss://[2001:db8:1::9]:8443/": None,
-            "ws://[2001:db8:2::9]/": PROXY,
-            "ws://[fe80::1%25eth0]/": None,
-            "ws://192.0.2.1/": PROXY,
-        },
-    ),
-]
 
 
 def credentials(text: str) -> str:
     return f"Basic {base64.b64encode(text.encode()).decode()}"
-
-
-class EnvironmentTests(unittest.TestCase):
-    """proxy_from_environment."""
-
-    @unittest.skipIf(sys.platform in ("win32", "darwin"), "where nothing is set the system's settings are asked")
-    def test_environments(self) -> None:
-        """http_proxy is for ws, https_proxy for wss, all_proxy for both; no_proxy and this machine are excepted."""
-        for environment, expected in ENVIRONMENTS:
-            for url, proxy in expected.items():
-                with self.subTest(url, **environment), mock.patch.dict(os.environ, environment, clear=True):
-                    self.assertEqual(proxy_from_environment(url), proxy)
-
-    def test_default_of_a_dialer(self) -> None:
-        """A Dialer asks the environment unless it is told otherwise."""
-        self.assertIs(syncws.Dialer().proxy, proxy_from_environment)
 
 
 class Cases(LeakChecks):
@@ -271,6 +160,39 @@ class HTTPTests(Cases):
         self.assertIn("it does not accept the credentials in the proxy's URL", str(error))
         self.assertIn("the proxy http://p:3128 opens no tunnel", str(error))
         self.assertNotIn("someone", str(error))
+
+    def test_ways_of_logging_in_that_are_not_spoken(self) -> None:
+        """A proxy that takes Negotiate, NTLM or Digest alone is told as that, and not as one that wants a password."""
+        for lines, told in (
+            (("Negotiate",), "it asks for Negotiate, which syncws does not speak"),
+            (("Negotiate", "NTLM"), "it asks for Negotiate or NTLM, which"),
+            (("negotiate YIIZzw==, NTLM TlRMTVNTUAAC",), "it asks for negotiate or NTLM, which"),
+            (('Digest realm="a, Basic b", nonce="x\\"y", qop="auth,auth-int"',), "it asks for Digest, which"),
+            (("Negotiate\x9b31m",), "it asks for Negotiate, which"),
+            (("Negotiate", 'Basic realm="a"'), "the credentials in the proxy's URL"),
+            (('NTLM, BASIC realm="a", Bearer',), "the credentials in the proxy's URL"),
+            ((), "the credentials in the proxy's URL"),
+            (("",), "the credentials in the proxy's URL"),
+        ):
+            with self.subTest(lines):
+                head = "".join(f"Proxy-Authenticate: {line}\r\n" for line in lines)
+                answer = f"HTTP/1.1 407 No\r\n{head}Content-Length: 0\r\n\r\n".encode("latin-1")
+                error = self.refused(answer, "http://someone:secret@p:3128")
+                self.assertIn(told, str(error))
+                self.assertNotIn("secret", str(error))
+                self.assertTrue(str(error).isprintable())
+
+    def test_credentials_in_headers(self) -> None:
+        """A 407 after a Proxy-Authorization of proxy_headers says that it was this one, and shows nothing of it."""
+        answer = b"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n"
+        with self.assertRaisesRegex(ProxyError, "the Proxy-Authorization of proxy_headers$") as caught:
+            self.answered(answer, headers=Headers({"proxy-authorization": "Negotiate secret"}))
+        self.assertNotIn("secret", str(caught.exception))
+
+    def test_whether_it_was_cut(self) -> None:
+        """The cause of the error is an OSError if the connection ended before an answer: then the next may get one."""
+        for answer, cut in ((b"", True), (b"HTTP/1.1 200 O", True), (b"\5\0", False), (b"hello\r\n\r\n", False)):
+            self.assertIs(isinstance(self.refused(answer).__cause__, OSError), cut)
 
     def test_no_answer(self) -> None:
         """An answer that is not HTTP is a ProxyError of status 0, without headers, which says what came."""
@@ -514,6 +436,21 @@ class SocksTests(Cases):
                 self.assertEqual((error.status, list(error.headers)), (0, []))
                 self.assertTrue(str(error).startswith("the proxy socks5://p:1080 opens no tunnel to a.example:80: "))
                 self.assertIn(told.lower(), str(error).lower())
+
+    def test_which_refusals_may_heal(self) -> None:
+        """The cause is an OSError if the server could not be reached, or the proxy left; not if the proxy refused."""
+        for answer, heals in (
+            (ANONYMOUS + b"\5\1\0\1\0\0\0\0\0\0", True),
+            (ANONYMOUS + b"\5\4\0\1\0\0\0\0\0\0", True),
+            (ANONYMOUS + b"\5\5\0\1\0\0\0\0\0\0", True),
+            (ANONYMOUS, True),
+            (b"", True),
+            (ANONYMOUS + b"\5\2\0\1\0\0\0\0\0\0", False),
+            (ANONYMOUS + b"\5\7\0\1\0\0\0\0\0\0", False),
+            (b"\5\xff", False),
+        ):
+            with self.subTest(answer):
+                self.assertIs(isinstance(self.refused(answer).__cause__, OSError), heals)
 
     def test_reset(self) -> None:
         """A proxy that resets the connection is an OSError."""
