@@ -112,6 +112,8 @@ ORDER = {
         *("by_stream", "werkzeug", "waitress", "eventlet", "cheroot", "rocket3", "uwsgi", "gunicorn", "refused"),
     ],
     "_server": [
+        "refusal",
+        "checks",
         "upgrader",
         "views",
         "workers",

@@ -2,6 +2,8 @@
 
 Floor 5: imports the folders of floors 0 to 4.
 
+* `refusal`: a handshake that is refused: what is said to whom.
+* `checks`: whether a request is a handshake.
 * `upgrader`: `Upgrader`: from a request, or an environ, to a connection.
 * `views`: what the decorators of WebSocket views share, whatever the framework.
 * `workers`: processes that are forked, watched and ended.

@@ -8,9 +8,8 @@ There are two steps, and every way in shares the first:
 
 `Upgrader.upgrade` is both, for a request whose connection can be taken over.
 
-The checks run in gorilla's order (`_CHECKS`, then response headers, origin, key), and the first that fails decides the
-status. Three audiences read a refusal, and each gets its own words: the client gets a body that says what is wrong,
-the operator gets one line in the log that says what to change, the program gets HandshakeError.
+The checks run in gorilla's order (those of `checks`, then response headers, host and origin, key), and the first that
+fails decides the status. Who is told what of it is in `refusal`.
 """
 
 from __future__ import annotations
@@ -48,6 +47,8 @@ from .._wsgi.guests import MAX_CONNECTIONS, Full
 from .._wsgi.servers.refused import check_http2
 from .._wsgi.taken import Environ, Untakeable
 from ..errors import HandshakeError
+from .checks import check_handshake, checked_key
+from .refusal import Refused, application_error, default_response, log_refusal, with_upgrade_header
 
 _log = logging.getLogger("syncws.server")
 
@@ -65,11 +66,6 @@ _RESERVED = frozenset(
     }
 )
 
-_PROXY_ADVICE = (
-    "a proxy in front must pass the handshake on (nginx: proxy_http_version 1.1; "
-    'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")'
-)
-
 
 @dataclass(frozen=True)
 class Accepted:
@@ -78,32 +74,6 @@ class Accepted:
     head: bytes
     subprotocol: str | None
     agreement: deflate.Agreement | None
-
-
-class _Refused(Exception):
-    """A check failed.
-
-    ``message`` is for the program; ``body`` for the client, by default the message; ``advice`` for the log. ``cause``
-    and its detail are those of `Advisor.warn`, if the operator has to act.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        advice: str = "",
-        body: str | None = None,
-        headers: Sequence[tuple[str, str]] = (),
-        cause: tuple[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.advice = advice
-        self.body = message if body is None else body
-        self.headers = headers
-        self.cause = cause
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +232,7 @@ class Upgrader(HandshakeOptions):
         try:
             request = request_of(environ)
         except ValueError as exc:
-            return self._refuse(Request("GET", "/"), _Refused(HTTPStatus.BAD_REQUEST, str(exc)))
+            return self._refuse(Request("GET", "/"), Refused(HTTPStatus.BAD_REQUEST, str(exc)))
         with self._refusing(request):
             check_http2(environ)
         return request
@@ -273,12 +243,12 @@ class Upgrader(HandshakeOptions):
         try:
             yield
         except Untakeable as exc:
-            refused = _Refused(HTTPStatus.NOT_IMPLEMENTED, str(exc), advice=exc.advice)
+            refused = Refused(HTTPStatus.NOT_IMPLEMENTED, str(exc), advice=exc.advice)
         except Full as exc:
             cause = ("full", str(exc)) if exc.is_limit else None
-            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), advice=exc.advice, cause=cause)
+            refused = Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), advice=exc.advice, cause=cause)
         except OSError as exc:
-            refused = _Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"the connection cannot be taken over: {printable(exc)}")
+            refused = Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"the connection cannot be taken over: {printable(exc)}")
         else:
             return
         self._refuse(request, refused)
@@ -290,9 +260,9 @@ class Upgrader(HandshakeOptions):
         """
         try:
             return self._negotiate(request, response_headers)
-        except _Refused as exc:
+        except Refused as exc:
             refused = exc.with_traceback(None)  # its frames would keep it alive
-        return self._refuse(request, refused)  # outside the except: the program is not to see _Refused as the cause
+        return self._refuse(request, refused)  # outside the except: the program is not to see Refused as the cause
 
     def open(self, request: Request, accepted: Accepted, transport: Transport, early_data: bytes = b"") -> Conn:
         """Send the 101 and make the connection: `upgrade`'s second step, which owns the transport from here on.
@@ -317,12 +287,11 @@ class Upgrader(HandshakeOptions):
         return conn
 
     def _negotiate(self, request: Request, response_headers: HeaderSource | None) -> Accepted:
-        for check in _CHECKS:
-            check(request)
+        check_handshake(request)
         extra = _valid_response_headers(response_headers)
         self._check_host(request)
         self._check_origin(request)
-        key = _check_key(request)
+        key = checked_key(request)
         subprotocol = self._choose_subprotocol(request, extra)
         agreement = self._choose_compression(request)
         head = _switching_protocols(handshake.accept_for(key), subprotocol, agreement, extra)
@@ -331,7 +300,7 @@ class Upgrader(HandshakeOptions):
     def _check_host(self, request: Request) -> None:
         """Refuse a request that is for another host: its page may have made a name of its own point here."""
         if not self._hosts.allow(request.host):
-            raise _Refused(
+            raise Refused(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "this server does not answer to the host of this request",
                 advice=f"its Host is '{printable(request.host, MOST_SHOWN)}'; "
@@ -350,7 +319,7 @@ class Upgrader(HandshakeOptions):
         origin = request.headers.get("Origin") or ""
         setting = self._origins.advice(origin) if self.check_origin is None else "check_origin returned False"
         shown, host = printable(origin, MOST_SHOWN), printable(request.host, MOST_SHOWN)
-        raise _Refused(
+        raise Refused(
             HTTPStatus.FORBIDDEN,
             "a page of this origin may not connect here",
             advice=f"its Origin is '{shown}', the Host '{host}'; {setting}",
@@ -377,7 +346,7 @@ class Upgrader(HandshakeOptions):
         if chosen is None or chosen in offered:
             return chosen
         # A browser would fail the connection, as it did not offer that subprotocol. It is better said here.
-        raise _application_error(f"subprotocols returned {printable_repr(chosen, 22)}, which the client did not offer")
+        raise application_error(f"subprotocols returned {printable_repr(chosen, 22)}, which the client did not offer")
 
     def _say_none_chosen(self, request: Request, offers: int) -> None:
         """Say why a browser is about to fail. What was offered is not shown: it may be a token, and not a name."""
@@ -421,158 +390,43 @@ class Upgrader(HandshakeOptions):
             request.refusal = failure
             raise failure from exc
 
-    def _refuse(self, request: Request, refused: _Refused) -> NoReturn:
+    def _refuse(self, request: Request, refused: Refused) -> NoReturn:
         """Log a refusal, make its response, and raise it."""
-        _log_refusal(request, refused)
+        log_refusal(request, refused)
         reason = HandshakeError(refused.message, int(refused.status))
         reason.response = self._response(request, refused, reason)
         request.refusal = reason
         raise reason from refused.__cause__
 
-    def _response(self, request: Request, refused: _Refused, reason: HandshakeError) -> Response:
+    def _response(self, request: Request, refused: Refused, reason: HandshakeError) -> Response:
         if self.error is None:
-            return _default_response(refused)
+            return default_response(refused)
         response = self.error(request, reason.status, reason)
         if not isinstance(response, Response):
             raise TypeError(f"error must return a Response, not {printable_repr(response)}")
-        return _with_upgrade_header(response)
-
-
-def _log_refusal(request: Request, refused: _Refused) -> None:
-    """One line, which says what to change. Its level says who has to act.
-
-    INFO: the client. WARNING: the operator, once per cause and minute, and what repeats is INFO; and where the system
-    has run out of something. ERROR: whoever wrote or deploys the application.
-    """
-    advice = f"; {refused.advice}" if refused.advice else ""
-    line = "%s: %s is refused with %d: %s%s"
-    told = (say_peer(request.remote_address), request, int(refused.status), refused.message, advice)
-    if refused.cause is not None:
-        advisor.warn(_log, *refused.cause, line, *told, repeat=logging.INFO)
-        return
-    short = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
-    _log.log(logging.WARNING if short else logging.ERROR if refused.status >= 500 else logging.INFO, line, *told)
-
-
-def _lost_by_a_proxy(request: Request) -> tuple[str, str] | None:
-    """The cause of a refusal for want of Connection or Upgrade: a proxy has dropped them, if the key has come."""
-    return ("proxy", "") if "Sec-WebSocket-Key" in request.headers else None
-
-
-# The checks, in gorilla's order, each for one rule. gorilla has no check of the HTTP version and of the body.
-
-
-def _check_connection(request: Request) -> None:
-    if not handshake.has_token(request.headers, "Connection", "upgrade"):
-        raise _Refused(
-            HTTPStatus.BAD_REQUEST,
-            "this is a WebSocket endpoint, and the request's Connection header does not say 'Upgrade'",
-            advice=_PROXY_ADVICE,
-            cause=_lost_by_a_proxy(request),
-        )
-
-
-def _check_upgrade(request: Request) -> None:
-    if not handshake.switches_to_websocket(request.headers):
-        raise _Refused(
-            HTTPStatus.UPGRADE_REQUIRED,
-            "this is a WebSocket endpoint, and the request's Upgrade header does not say 'websocket'",
-            advice=_PROXY_ADVICE,
-            cause=_lost_by_a_proxy(request),
-        )
-
-
-def _check_method(request: Request) -> None:
-    if request.method != "GET":
-        raise _Refused(
-            HTTPStatus.METHOD_NOT_ALLOWED,
-            f"a WebSocket handshake is a GET, not a {printable(request.method, 20)}",
-            headers=[("Allow", "GET")],
-        )
-
-
-def _check_http_version(request: Request) -> None:
-    """RFC 6455 section 4.2.1 item 1. gorilla does not check it."""
-    if request.http_version != "1.1":
-        raise _Refused(
-            HTTPStatus.BAD_REQUEST,
-            f"a WebSocket handshake needs HTTP/1.1, and this request is HTTP/{printable(request.http_version, 10)}; "
-            "nginx in front needs: proxy_http_version 1.1",
-            advice=_PROXY_ADVICE,
-            cause=_lost_by_a_proxy(request),
-        )
-
-
-def _check_no_body(request: Request) -> None:
-    """A body would stand where the frames begin: whoever reads it as frames can be made to read forged ones."""
-    if request.has_body:
-        raise _Refused(HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
-
-
-def _check_version(request: Request) -> None:
-    if not handshake.has_token(request.headers, "Sec-WebSocket-Version", "13"):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "this server speaks version 13 of WebSocket: Sec-WebSocket-Version: 13")
-
-
-_CHECKS: tuple[Callable[[Request], None], ...] = (
-    _check_connection,
-    _check_upgrade,
-    _check_method,
-    _check_http_version,
-    _check_no_body,
-    _check_version,
-)
-
-
-def _check_key(request: Request) -> str:
-    """Exactly one valid key. With two of them, a proxy might take one and this server the other."""
-    keys = request.headers.get_all("Sec-WebSocket-Key")
-    if len(keys) != 1:
-        raise _Refused(HTTPStatus.BAD_REQUEST, f"a WebSocket handshake has one Sec-WebSocket-Key, not {len(keys)}")
-    if not handshake.is_valid_key(keys[0]):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "the Sec-WebSocket-Key is not 16 bytes in Base64")
-    return keys[0]
+        return with_upgrade_header(response)
 
 
 def _valid_response_headers(source: HeaderSource | None) -> Headers:
-    """The application's headers for the 101. Raises _Refused, which names a header that may not be sent."""
+    """The application's headers for the 101. Raises Refused, which names a header that may not be sent."""
     try:
         extra = checked_headers(source)
     except (TypeError, ValueError) as exc:
-        raise _application_error(f"response_headers: {exc}") from exc
+        raise application_error(f"response_headers: {exc}") from exc
     for name, _value in extra:
         if name.lower() in _RESERVED:
-            raise _application_error(f"response_headers: {name} is the handshake's own and cannot be set")
+            raise application_error(f"response_headers: {name} is the handshake's own and cannot be set")
     return extra
 
 
-def _application_error(message: str) -> _Refused:
-    return _Refused(
-        HTTPStatus.INTERNAL_SERVER_ERROR, message, body="the server made a mistake in its answer; its log says which"
-    )
-
-
-def _no_connection() -> _Refused:
+def _no_connection() -> Refused:
     """What gorilla says as "response does not implement http.Hijacker"."""
-    return _Refused(
+    return Refused(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "the connection of this request cannot be taken over",
         advice="upgrade() needs the request that syncws.Server gave to the handler",
         body="this server cannot upgrade connections",
     )
-
-
-def _default_response(refused: _Refused) -> Response:
-    headers = [*refused.headers, ("Sec-WebSocket-Version", "13"), ("X-Content-Type-Options", "nosniff")]
-    body = f"{HTTPStatus(refused.status).phrase}: {refused.body}\n"
-    return _with_upgrade_header(Response(body, int(refused.status), headers))
-
-
-def _with_upgrade_header(response: Response) -> Response:
-    """A 426 names the protocol to upgrade to (RFC 9110 section 15.5.22), also if the application has made it."""
-    if response.status != HTTPStatus.UPGRADE_REQUIRED or "Upgrade" in response.headers:
-        return response
-    return Response(response.body, response.status, [*response.headers, ("Upgrade", "websocket")])
 
 
 def _interim_answer(request: Request) -> bytes:

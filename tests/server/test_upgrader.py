@@ -9,32 +9,15 @@ import unittest
 from typing import Any
 from unittest import mock
 
-from syncws._base.advice import Advisor, advisor
-from syncws._http.handshake import accept_for
+from syncws._base.advice import Advisor
 from syncws._http.http11 import HTTPConnection
 from syncws._http.request import Request
-from syncws._http.response import Response
 from syncws._net.transport import Transport
 from syncws._server import upgrader as upgrader_module
-from syncws._server.upgrader import Accepted, Upgrader
+from syncws._server.upgrader import Upgrader
 from syncws.errors import HandshakeError, WriteTimeout
 from syncws.testing import LeakChecks
-from tests.handshakes import ACCEPT, HEADERS, KEY
-
-GOOD = {"Host": "example.com", **HEADERS}
-
-
-def make_request(*more: tuple[str, str], without: str = "", method: str = "GET", **changes: Any) -> Request:
-    """A request that would be upgraded, but for the changes; further headers may repeat others."""
-    headers = [(name, value) for name, value in GOOD.items() if name != without]
-    return Request(method, "/chat", [*headers, *more], remote_address=("192.0.2.1", 4711), **changes)
-
-
-def head_of(accepted: Accepted) -> list[str]:
-    """The lines of the 101."""
-    head = accepted.head.decode("latin-1")
-    assert head.endswith("\r\n\r\n"), head
-    return head[:-4].split("\r\n")
+from tests.server.upgrader_cases import GOOD, UpgraderTestCase, head_of, make_request
 
 
 class ScriptedTransport(Transport):
@@ -52,67 +35,6 @@ class ScriptedTransport(Transport):
         if self.failure is not None:
             raise self.failure
         super().send(head, body, deadline, stall)
-
-
-class UpgraderTestCase(unittest.TestCase):
-    def negotiate(self, upgrader: Upgrader, request: Request, response_headers: Any = None) -> Accepted:
-        """An agreement, which must be there and must not be logged."""
-        with self.assertNoLogs("syncws", logging.INFO):
-            return upgrader.negotiate(request, response_headers)
-
-    def refuse(
-        self, request: Request, upgrader: Upgrader | None = None, response_headers: Any = None
-    ) -> tuple[HandshakeError, str]:
-        """The refusal of a request, and its one line in the log."""
-        with self.assertLogs("syncws.server", logging.INFO) as logs, self.assertRaises(HandshakeError) as caught:
-            (upgrader or Upgrader()).negotiate(request, response_headers)
-        self.assertEqual(len(logs.records), 1)
-        self.assertIs(request.refusal, caught.exception)
-        return caught.exception, logs.records[0].getMessage()
-
-    def assert_refused(self, status: int, request: Request, upgrader: Upgrader | None = None) -> str:
-        """The request is refused with this status, the response says so, and the body says why; returns the body."""
-        error, _ = self.refuse(request, upgrader)
-        self.assertEqual(error.status, status)
-        self.assertEqual(error.response.status, status)
-        self.assertEqual(error.response.headers.get("Sec-WebSocket-Version"), "13")
-        self.assertIn(str(error), error.response.body.decode())
-        return error.response.body.decode()
-
-
-class AdviceTests(UpgraderTestCase):
-    """The level of a refusal says who has to act."""
-
-    def setUp(self) -> None:
-        advisor.begin_anew()
-
-    def level(self, request: Request, upgrader: Upgrader | None = None) -> str:
-        with self.assertLogs("syncws.server", logging.INFO) as logs, self.assertRaises(HandshakeError):
-            (upgrader or Upgrader()).negotiate(request)
-        return logs.records[0].levelname
-
-    def test_a_refused_origin(self) -> None:
-        """The advice of README was INFO, which nobody saw: a refused origin is a WARNING, once a minute."""
-        foreign = ("Origin", "https://elsewhere.example")
-        self.assertEqual([self.level(make_request(foreign)) for _ in range(3)], ["WARNING", "INFO", "INFO"])
-        self.assertEqual(self.level(make_request(("Origin", "https://another.example"))), "WARNING")
-        never = Upgrader(check_origin=lambda request: False)
-        self.assertEqual(self.level(make_request(("Origin", "https://third.example")), never), "WARNING")
-
-    def test_a_proxy_that_drops_the_upgrade(self) -> None:
-        """A proxy that drops Connection or Upgrade, or speaks HTTP/1.0, is a WARNING once a minute: the key came."""
-        for dropped in ("Connection", "Upgrade"):
-            with self.subTest(dropped):
-                advisor.begin_anew()
-                self.assertEqual([self.level(make_request(without=dropped)) for _ in range(2)], ["WARNING", "INFO"])
-        advisor.begin_anew()
-        self.assertEqual(self.level(make_request(http_version="1.0")), "WARNING")
-        self.assertEqual(self.level(Request("GET", "/", {"Host": "a"})), "INFO")  # a browser, a crawler
-
-    def test_what_the_client_did_wrong(self) -> None:
-        """A malformed handshake is the client's fault: INFO each time."""
-        bad = {"without": "Sec-WebSocket-Key"}
-        self.assertEqual([self.level(make_request(**bad)) for _ in range(2)], ["INFO", "INFO"])
 
 
 class OptionTests(unittest.TestCase):
@@ -186,136 +108,6 @@ class OptionTests(unittest.TestCase):
         upgrader = Upgrader(subprotocols=names)
         names.append("late")
         self.assertEqual(upgrader.subprotocols, ("chat",))
-
-
-class CheckTests(UpgraderTestCase):
-    """The checks of gorilla.md 2.1, in their order."""
-
-    def test_accepts(self) -> None:
-        """A request of RFC 6455 section 1.3 is answered as the RFC does, in gorilla's order."""
-        self.assertEqual(
-            head_of(self.negotiate(Upgrader(), make_request())),
-            [
-                "HTTP/1.1 101 Switching Protocols",
-                "Upgrade: websocket",
-                "Connection: Upgrade",
-                f"Sec-WebSocket-Accept: {ACCEPT}",
-            ],
-        )
-
-    def test_no_upgrade_token_in_connection(self) -> None:
-        """400, before everything else."""
-        request = make_request(("Connection", "keep-alive"), without="Connection", method="POST")
-        self.assertIn("Connection", self.assert_refused(400, request))
-
-    def test_no_websocket_token_in_upgrade(self) -> None:
-        """426, which names the protocol in an Upgrade header."""
-        error, _ = self.refuse(make_request(without="Upgrade"))
-        self.assertEqual((error.status, error.response.headers.get("Upgrade")), (426, "websocket"))
-        self.assert_refused(426, make_request(without="Upgrade", method="POST"))
-
-    def test_method(self) -> None:
-        """Anything but GET is 405, and HEAD is no GET."""
-        for method in ("POST", "HEAD", "PUT", "get"):
-            with self.subTest(method):
-                self.assert_refused(405, make_request(method=method, without="Sec-WebSocket-Version"))
-        error, _ = self.refuse(make_request(method="POST"))
-        self.assertEqual(error.response.headers.get("Allow"), "GET")
-
-    def test_http_1_0(self) -> None:
-        """Unlike gorilla, hTTP/1.0 cannot upgrade, and the refusal names what nginx lacks."""
-        body = self.assert_refused(400, make_request(http_version="1.0"))
-        self.assertIn("proxy_http_version 1.1", body)
-
-    def test_a_proxy_that_drops_the_headers_is_named_in_the_log(self) -> None:
-        """A request whose handshake a proxy took out is refused with a log line that says what the proxy needs."""
-        _, line = self.refuse(make_request(without="Connection", http_version="1.0"))
-        self.assertIn("proxy_http_version 1.1", line)
-
-    def test_body(self) -> None:
-        """An upgrade request with a body is 400; a declared length of nothing is none."""
-        self.assert_refused(400, make_request(("Content-Length", "5")))
-        self.assert_refused(400, make_request(("Transfer-Encoding", "chunked")))
-        self.negotiate(Upgrader(), make_request(("Content-Length", "0")))
-
-    def test_version(self) -> None:
-        """A version other than 13, or none, is 400 (not 426), and 13 is named."""
-        for version in ([], [("Sec-WebSocket-Version", "8")], [("Sec-WebSocket-Version", "130")]):
-            with self.subTest(version):
-                self.assert_refused(400, make_request(*version, without="Sec-WebSocket-Version"))
-
-    def test_version_list(self) -> None:
-        """13 may stand in a list, or in a line of its own."""
-        for more in ([("Sec-WebSocket-Version", "8, 13")], [("Sec-WebSocket-Version", v) for v in ("8", "13")]):
-            self.negotiate(Upgrader(), make_request(*more, without="Sec-WebSocket-Version"))
-
-    def test_key(self) -> None:
-        """A key that is not Base64 of 16 bytes is 400."""
-        for key in ("", "c2hvcnQ=", "not base64!", KEY + KEY, KEY[:-2]):
-            with self.subTest(key):
-                request = make_request(("Sec-WebSocket-Key", key), without="Sec-WebSocket-Key")
-                self.assert_refused(400, request)
-
-    def test_number_of_keys(self) -> None:
-        """No key, or two, even if they are the same, is 400."""
-        self.assert_refused(400, make_request(without="Sec-WebSocket-Key"))
-        self.assert_refused(400, make_request(("Sec-WebSocket-Key", KEY)))
-
-    def test_order(self) -> None:
-        """Each request breaks one rule more, from the last to the first: the first one broken decides (section 2.1)."""
-        bad_key = ("Sec-WebSocket-Key", "short")
-        bad_origin = ("Origin", "https://evil.example")
-        extensions = {"Sec-WebSocket-Extensions": "x"}
-        rows: list[tuple[int, Request, Any]] = [
-            (400, make_request(bad_key, without="Sec-WebSocket-Key"), None),
-            (403, make_request(bad_key, bad_origin, without="Sec-WebSocket-Key"), None),
-            (500, make_request(bad_origin), extensions),
-            (400, make_request(bad_origin, without="Sec-WebSocket-Version"), extensions),
-            (405, make_request(bad_origin, without="Sec-WebSocket-Version", method="POST"), extensions),
-            (426, make_request(bad_origin, without="Upgrade", method="POST"), extensions),
-            (400, Request("POST", "/", {"Host": "a"}), extensions),
-        ]
-        for status, request, response_headers in rows:
-            with self.subTest(status=status):
-                self.assertEqual(self.refuse(request, None, response_headers)[0].status, status)
-
-    def test_log_line(self) -> None:
-        """One line in the log names peer, request, status, and what to change."""
-        request = make_request(("Origin", "https://evil.example"))
-        _, line = self.refuse(request)
-        for part in ("192.0.2.1:4711", "GET", "/chat", "403", "'https://evil.example'", "allowed_origins"):
-            self.assertIn(part, line)
-
-    def test_body_of_a_refusal(self) -> None:
-        """The body is plain text that begins with the status in words, and is not to be sniffed."""
-        error, _ = self.refuse(make_request(without="Upgrade"))
-        self.assertTrue(error.response.body.startswith(b"Upgrade Required: "))
-        self.assertEqual(error.response.headers.get("Content-Type"), "text/plain; charset=utf-8")
-        self.assertEqual(error.response.headers.get("X-Content-Type-Options"), "nosniff")
-
-    def test_custom_error(self) -> None:
-        """Error makes the answer, gets status and reason, and no header is added but a 426's Upgrade."""
-        seen: list[Any] = []
-
-        def error(request: Request, status: int, reason: HandshakeError) -> Response:
-            seen.append((request, status, reason))
-            return Response("mine", status)
-
-        upgrader = Upgrader(error=error)
-        request = make_request(without="Upgrade")
-        refusal, _ = self.refuse(request, upgrader)
-        self.assertEqual(seen, [(request, 426, refusal)])
-        self.assertEqual(refusal.response.body, b"mine")
-        self.assertEqual(refusal.response.headers.get("Upgrade"), "websocket")
-        self.assertNotIn("Sec-WebSocket-Version", refusal.response.headers)
-        refusal, _ = self.refuse(make_request(without="Connection"), upgrader)
-        self.assertNotIn("Upgrade", refusal.response.headers)
-
-    def test_custom_error_of_a_wrong_type(self) -> None:
-        """An error that returns no Response is the application's mistake: TypeError."""
-        upgrader = Upgrader(error=lambda request, status, reason: "no")  # type: ignore[arg-type,return-value]
-        with self.assertLogs("syncws.server"), self.assertRaisesRegex(TypeError, "error must return a Response"):
-            upgrader.negotiate(make_request(without="Upgrade"))
 
 
 class OriginTests(UpgraderTestCase):
@@ -519,53 +311,6 @@ class SubprotocolTests(UpgraderTestCase):
             self.negotiate(upgrader, make_request(*(("Sec-WebSocket-Protocol", offer) for offer in offers)), headers)
 
 
-class LegalFormTests(UpgraderTestCase):
-    """What HTTP allows is not refused (RFC 9110 sections 5.3, 5.6 and 7.8)."""
-
-    def test_upgrade(self) -> None:
-        """Upgrade may list other protocols, with a version, in several lines, in any case."""
-        for lines in (
-            ["HTTP/2.0, websocket"],
-            ["websocket, HTTP/3"],
-            ["HTTP/2.0,SHTTP/1.3, IRC/6.9, RTA/x11", " ,, WebSocket ,"],
-            ["h2c", "WEBSOCKET"],
-        ):
-            with self.subTest(lines):
-                self.negotiate(Upgrader(), make_request(*(("Upgrade", line) for line in lines), without="Upgrade"))
-        for line in ("HTTP/2.0", "websocket/13", "HTTP/websocket", "web socket", "h2c/, websocket", "/websocket", ""):
-            with self.subTest(line):
-                self.assert_refused(426, make_request(("Upgrade", line), without="Upgrade"))
-
-    def test_connection(self) -> None:
-        """Connection may list other options, in several lines, in any case, with empty elements."""
-        for lines in (["keep-alive, Upgrade"], [",UPGRADE\t,"], ["TE, close", "upgrade"], ["", "Upgrade"]):
-            with self.subTest(lines):
-                self.negotiate(
-                    Upgrader(), make_request(*(("Connection", line) for line in lines), without="Connection")
-                )
-
-    def test_extensions(self) -> None:
-        """An extension's parameters may be quoted, with blanks, in a line of their own, among unknown extensions."""
-        upgrader = Upgrader(enable_compression=True)
-        for lines in (
-            ['permessage-deflate; server_max_window_bits="10"'],
-            [",, permessage-deflate\t;\tserver_max_window_bits = 10 ,"],
-            ['x-other; a="b,c;d\\"e"', "permessage-deflate;server_max_window_bits=10"],
-        ):
-            with self.subTest(lines):
-                request = make_request(*(("Sec-WebSocket-Extensions", line) for line in lines))
-                accepted = self.negotiate(upgrader, request)
-                self.assertIn("server_max_window_bits=10", accepted.head.decode())
-
-    def test_keys(self) -> None:
-        """A key whose last bits are not zero is 16 bytes all the same, and is answered as it was written."""
-        for end in ("Q", "R", "f", "/", "+"):
-            key = KEY.replace("Q==", f"{end}==")
-            request = make_request(("Sec-WebSocket-Key", key), without="Sec-WebSocket-Key")
-            head = head_of(self.negotiate(Upgrader(), request))
-            self.assertIn(f"Sec-WebSocket-Accept: {accept_for(key)}", head)
-
-
 class ResponseHeaderTests(UpgraderTestCase):
     def test_extra_headers(self) -> None:
         """They follow the handshake's own, in order, and may repeat."""
@@ -626,6 +371,19 @@ class CompressionTests(UpgraderTestCase):
         upgrader = Upgrader(enable_compression=True)
         self.assertEqual(self.extensions(upgrader, "permessage-deflate; unknown=3"), [])
         self.assertEqual(len(self.extensions(upgrader, "permessage-deflate; unknown=3, permessage-deflate")), 1)
+
+    def test_extensions(self) -> None:
+        """An extension's parameters may be quoted, with blanks, in a line of their own, among unknown extensions."""
+        upgrader = Upgrader(enable_compression=True)
+        for lines in (
+            ['permessage-deflate; server_max_window_bits="10"'],
+            [",, permessage-deflate\t;\tserver_max_window_bits = 10 ,"],
+            ['x-other; a="b,c;d\\"e"', "permessage-deflate;server_max_window_bits=10"],
+        ):
+            with self.subTest(lines):
+                request = make_request(*(("Sec-WebSocket-Extensions", line) for line in lines))
+                accepted = self.negotiate(upgrader, request)
+                self.assertIn("server_max_window_bits=10", accepted.head.decode())
 
 
 class UpgradeTests(LeakChecks, UpgraderTestCase):
