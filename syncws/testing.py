@@ -262,7 +262,9 @@ class ScriptedSocket:
         self.calls: list[str] = []
         self._ready: tuple[socket.socket, ...] = ()  # a real pair, always ready, for select and poll
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        if flags & getattr(socket, "MSG_DONTWAIT", 0):  # attendance, which is no part of a script
+            raise BlockingIOError("nothing has come")
         self.calls.append("recv")
         if not self.incoming:
             return b""

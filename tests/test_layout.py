@@ -79,10 +79,13 @@ ORDER = {
         *("copies", "options", "version", "green", "waker", "worker", "printable", "latelock", "counters", "advice"),
     ],
     "_frames": [
-        *("masking", "deflate", "frame", "payloads", "partial", "protocol", "prepared", "streams", "keepalive"),
-        "allowance",
+        *("masking", "deflate", "frame", "payloads", "partial", "ahead", "protocol", "prepared", "streams"),
+        *("keepalive", "allowance"),
     ],
-    "_net": ["drain", "address", "waits", "transport", "tls", "descriptors", "listener", "attempt", "connector"],
+    "_net": [
+        *("drain", "attendance", "address", "waits", "transport", "tls", "descriptors", "listener", "attempt"),
+        "connector",
+    ],
     "_http": [
         "headers",
         "cookies",
@@ -98,7 +101,10 @@ ORDER = {
         "httpclient",
         "wsgiresponse",
     ],
-    "_conn": ["states", "queue", "wire", "ending", "inbound", "closing", "outbound", "conn", "outcome", "farewell"],
+    "_conn": [
+        *("states", "queue", "wire", "callbacks", "ending", "inbound", "attendant", "closing", "outbound", "conn"),
+        *("outcome", "farewell"),
+    ],
     "_client": [
         *("environment", "proxy", "cookies", "hops", "redirects", "answer", "dialer"),
         *("backoff", "healing", "outage", "reconnector"),

@@ -5,8 +5,10 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `states`: where a connection stands, from open to released, and what its reads and writes raise: a table.
 * `queue`: the send queue: what waits for a slow peer, and what happens when it is full.
 * `wire`: who may write, in which order frames leave, and what waits. The six rules stand at its top.
+* `callbacks`: the thread that tells an application of ends.
 * `ending`: the end is stored, the socket is cut, the file descriptor is closed, and by whom.
 * `inbound`: one reader; control frames, keepalive, deadlines. Pings are answered here.
+* `attendant`: what a reader does except reading messages, while the handler is busy elsewhere.
 * `closing`: the closing handshake.
 * `outbound`: whole messages, prepared ones, streamed ones.
 * `conn`: `Conn`: what a program calls, and how the closing handshake goes. Begin here.

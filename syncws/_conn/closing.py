@@ -107,15 +107,16 @@ class ClosingHandshake:
             self._inbound.turn.release()
 
     def _receives_close(self) -> bool:
-        """Look once at what has come; whether the peer's close is in it."""
+        """Look once at what has come; whether the peer's close was in what had come before."""
         protocol = self._inbound.protocol
+        # First, as the attendant may have left something there: what comes now is after it.
+        while (event := protocol.next_piece()) is not None:
+            if event[0] == CLOSE:
+                return True
         if data := self._transport.receive(_PORTION, _LOOK):
             protocol.receive(data)
         else:
             time.sleep(_LOOK)
-        while (event := protocol.next_piece()) is not None:
-            if event[0] == CLOSE:
-                return True
         return False
 
     def _linger(self, deadline: float) -> None:

@@ -36,6 +36,8 @@ from .._http.wsgiresponse import WSGIResponse, switched
 from .._net.address import Address
 from .._net.transport import Transport
 from ..errors import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
+from .attendant import Attendant
+from .callbacks import EndCallback
 from .closing import ClosingHandshake
 from .ending import Ending
 from .inbound import CloseHandler, Inbound, PingHandler, ignore
@@ -77,6 +79,7 @@ class Conn:
         "__dict__",
         "__weakref__",
         "_agreement",
+        "_attendant",
         "_client",
         "_ending",
         "_id",
@@ -137,13 +140,18 @@ class Conn:
             writer_size=options.write_buffer_size,
             close_timeout=options.close_timeout,
         )
-        # Each part calls those made before it. Four calls go the other way; they are taken back when the fd is closed.
+        # Each part calls those made before it. Five calls go the other way; they are taken back when the fd is closed.
         wire.set_callbacks(
             on_stall=ending.finish_and_cut,  # a writer has found that the peer takes nothing any more
             on_overflow=self._overflowed,  # the send queue is full, and the policy is to close
             on_left=ending.release,  # a thread was inside the socket when it was cut, and has left it
         )
-        ending.set_callback(self._outbound.end_writer)  # a message that is being written piece by piece has no use now
+        self._attendant = attendant = Attendant(transport, life, wire, ending, self._inbound, options)
+        ending.set_callbacks(
+            on_end=self._outbound.end_writer,  # a message that is being written piece by piece has no use now
+            on_released=attendant.stop,  # nor has attendance
+        )
+        attendant.begin()  # at last: it may look at once
 
     # What it is
 
@@ -518,6 +526,27 @@ class Conn:
             self._transport, self._life, self._wire, self._ending, self._inbound, client=self._client
         )
         handshake.perform(timeout)
+
+    def wait_closed(self, timeout: float | None = None) -> bool:
+        """Wait until the connection is over, at most timeout seconds; whether it is. For threads that do not read it.
+
+        The end is noticed while nobody reads, too (see `on_end`). For any thread, any number of them. Raises TypeError
+        for a timeout that is no number.
+        """
+        check_call_timeout(timeout)
+        return self._ending.wait(timeout)
+
+    def on_end(self, callback: EndCallback) -> None:
+        """Call callback(end) once the connection is over; end is the exception that reads and writes raise, `end`.
+
+        For who does not read: the end is noticed within a second or so also while a handler is busy elsewhere, if no
+        message lies unread before it that is larger than read_buffer_size. Each callback is called exactly once, by a
+        short-lived thread of the library's, one after the other: hand over what takes long. If it is over already, it
+        is called at once, in this thread. What it raises is logged. Raises TypeError for what cannot be called.
+        """
+        if not callable(callback):
+            raise TypeError(f"a callback is a callable that takes the end, an exception, not {callback!r}")
+        self._ending.call_at_end(callback)
 
     def close_now(self) -> None:
         """End the connection at once, without a handshake (gorilla's Close); the peer sees 1006.

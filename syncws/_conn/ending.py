@@ -24,6 +24,7 @@ from collections.abc import Callable
 from .._net.drain import Timer, drain
 from .._net.transport import Transport
 from ..errors import ConnectionClosed
+from .callbacks import EndCallback, callbacks
 from .states import Life, State
 from .wire import Wire
 
@@ -34,19 +35,44 @@ class Ending:
     Concurrency: every method is for any thread. The state lock (`Life.lock`) guards the timer.
     """
 
-    __slots__ = ("_life", "_on_end", "_read_turn", "_timer", "_transport", "_wire")
+    __slots__ = (
+        *("_callbacks", "_life", "_on_end", "_on_released", "_over", "_read_turn", "_timer", "_transport", "_wire"),
+    )
 
     def __init__(self, transport: Transport, life: Life, wire: Wire, read_turn: threading.Lock) -> None:
         self._transport = transport
         self._life = life
         self._wire = wire
         self._read_turn = read_turn
-        self._timer: Timer | None = None  # guarded by the state lock
+        # Guarded by the state lock:
+        self._timer: Timer | None = None
+        self._over: threading.Event | None = None  # made for the first thread that waits for the end
+        self._callbacks: tuple[EndCallback, ...] = ()  # of the application, until there is an end
         self._on_end: Callable[[], object] = _ignore
+        self._on_released: Callable[[], object] = _ignore
 
-    def set_callback(self, on_end: Callable[[], object]) -> None:
-        """Say whom to tell that the end is stored, maybe more than once; on_end must not wait."""
-        self._on_end = on_end
+    def set_callbacks(self, *, on_end: Callable[[], object], on_released: Callable[[], object]) -> None:
+        """Say whom to tell that the end is stored, maybe more than once, and that the fd is closed. Neither waits."""
+        self._on_end, self._on_released = on_end, on_released
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until it is over, at most so many seconds; whether it is."""
+        with self._life.lock:
+            if self._life.end is not None:
+                return True
+            if self._over is None:
+                self._over = threading.Event()
+            over = self._over
+        return over.wait(None if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX))
+
+    def call_at_end(self, callback: EndCallback) -> None:
+        """Have the end told to the application, once, by a thread of `callbacks`; by this one if it is over already."""
+        with self._life.lock:
+            end = self._life.end
+            if end is None:
+                self._callbacks += (callback,)
+                return
+        callback(end.exception())
 
     def finish(self, end: ConnectionClosed, *, drop: bool = True) -> None:
         """It is over, for this reason unless there was one before.
@@ -57,7 +83,14 @@ class Ending:
         with life.lock:
             if life.finish(end) and drop:
                 self._wire.drop_waiting()
+            # In the same step as the end: whoever comes later finds that.
+            over, self._over = self._over, None
+            told, self._callbacks = self._callbacks, ()
+        if over is not None:
+            over.set()
         self._on_end()
+        if told and life.end is not None:
+            callbacks.hand_over(told, life.end)
 
     def dismiss(self, end: ConnectionClosed, seconds: float, *, drop: bool) -> None:
         """It is over, and the reader is woken; cut after so many seconds, so that what waits to leave may leave."""
@@ -131,7 +164,8 @@ class Ending:
         with self._life.lock:
             self._life.release()
         self._wire.drop_callbacks()
-        self._on_end = _ignore
+        self._on_released()
+        self._on_end = self._on_released = _ignore
 
 
 def _ignore() -> None:

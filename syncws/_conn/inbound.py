@@ -68,6 +68,10 @@ CloseHandler = Callable[[int, str], object]
 _FIRST_READ = 448
 
 
+#: Seconds after which a reader that waits for the attendant looks whether it is another reader that it waits for.
+_VISIT = 0.001
+
+
 class ReadsFor(Enum):
     """Whom the holder of the turn reads for."""
 
@@ -104,6 +108,7 @@ class Inbound:
         "_wire",
         "close_handler",
         "deadline",
+        "ended_unread",
         "error",
         "idle_handler",
         "latency",
@@ -111,6 +116,7 @@ class Inbound:
         "pong_handler",
         "protocol",
         "turn",
+        "visits",
     )
 
     def __init__(
@@ -147,6 +153,11 @@ class Inbound:
         self._reads_for = ReadsFor.APPLICATION
         self._is_closing = False  # a close wants the turn, or has it; guarded by the state lock
         self._handling: int | None = None  # the thread that runs a handler now
+        #: How often the attendant has come and gone: odd while it may have the turn. Written by its thread alone.
+        self.visits = 0
+        #: The attendant found the end; what had come before it is read first. Set before the end is stored: whoever
+        #: finds that without having the turn, since it was cut at once, must find this.
+        self.ended_unread = False
         self.idle_handler: Callable[[], object] | None = None
         self.ping_handler: PingHandler | None = None
         self.pong_handler: PingHandler | None = None
@@ -225,17 +236,34 @@ class Inbound:
 
     def take_turn(self, deadline: float | None) -> None:
         """Become the one reader. Raises ConcurrencyError, or the end; ReadTimeout while another thread closes."""
-        if self.turn.acquire(blocking=False):
+        if self._take_turn_from_attendant():
             return
-        if self._life.end is not None:
+        is_over = self._life.end is not None
+        if is_over:
             self._raise_end()  # whoever has the turn only tidies up
         with self._life.lock:  # taken after the try that failed: the close has set the flag before it took the turn
             is_closing = self._is_closing
-        if not is_closing or self.in_handler:
+        if not (is_closing or is_over) or self.in_handler:
             raise ConcurrencyError("another thread is reading this connection: one thread reads at a time")
-        # The close reads in place of this thread. It ends at its deadline, and this thread then finds the end.
+        # The close reads in place of this thread. It ends at its deadline, and this thread then finds the end. Or it is
+        # over, and whoever has the turn only tidies up, while there is more to read.
         if not acquire_until(self.turn, deadline):
             raise ReadTimeout("the connection was still being closed when the timeout was over")
+
+    def _take_turn_from_attendant(self) -> bool:
+        """Try to take the turn; False if another thread than the attendant's has it.
+
+        Told apart without a lock: the attendant counts a visit before it tries the turn, and again after it has let go.
+        So if the count was even and is the same after a try that failed, the attendant did not have the turn.
+        """
+        while True:
+            visits = self.visits
+            if self.turn.acquire(blocking=False):
+                return True
+            if visits % 2 == 0 and visits == self.visits:
+                return False
+            if self.turn.acquire(timeout=_VISIT):
+                return True
 
     def leave_turn(self) -> None:
         """Let another thread read."""
@@ -299,10 +327,11 @@ class Inbound:
     # The turn's holder
 
     def _raise_end(self) -> None:
-        """Raise a handler's exception, or else the end; do nothing before either."""
+        """Raise a handler's exception, or else the end; do nothing before either, nor while there is more to read."""
         if self.error is not None:
             raise copy_of(self.error)
-        self._life.check_readable()
+        if not self.ended_unread:  # else the end is raised where bytes are missing
+            self._life.check_readable()
 
     def _advance(self, step: Callable[[], Any], deadline: float | None) -> Any:
         """What step gives next, past control frames, receiving as needed."""
@@ -316,7 +345,7 @@ class Inbound:
                     event = step()
             except ProtocolError as error:
                 # Not of a handler: that may be the end of another connection.
-                self._refuse_peer(error)
+                self.refuse_peer(error)
                 event = None
             if event is None:  # not inside the except block, where the breach would be told twice
                 self._life.raise_end()
@@ -325,7 +354,7 @@ class Inbound:
                 return event
             self._handle(kind, event[1])
 
-    def _refuse_peer(self, error: ProtocolError) -> None:
+    def refuse_peer(self, error: ProtocolError) -> None:
         """The peer broke the protocol: say so in a close frame (a code without reason for 1009, as gorilla does)."""
         reason = "" if isinstance(error, ReadLimitError) else clipped_reason(error.reason)
         # Our close is queued before the end is stored: after that no close is taken, and the peer would see 1006.
@@ -408,16 +437,28 @@ class Inbound:
             self._keepalive.heard()  # a TLS record that arrives slowly is no silence
             return
         self._read_size = min(_FIRST_READ, self._most)
+        if self.judge_silence(waited):
+            self._ending.finish_and_cut(self._life.vanished(self.silence))
+            self._life.raise_end()
+
+    def heard(self) -> None:
+        """Bytes have come: the peer lives. For the turn's holder."""
+        self._keepalive.heard()
+
+    def judge_silence(self, waited: float) -> bool:
+        """After a wait without a byte: ping the peer, if it is time; whether it is dead. For the turn's holder."""
         verdict = self._keepalive.nothing_came(time.monotonic(), waited, self._transport.taken_by_peer())
         if verdict == "ping" and self._life.refusal is None:
             try:
                 self._wire.ping(b"")
             except (ConnectionClosed, WriteTimeout):
                 pass  # closed since the look above: the next read says how
-        elif verdict == "dead":
-            silence = f"no answer to a ping for {self._keepalive.timeout:g} s"
-            self._ending.finish_and_cut(self._life.vanished(silence))
-            self._life.raise_end()
+        return verdict == "dead"
+
+    @property
+    def silence(self) -> str:
+        """What is said of a peer that is dead."""
+        return f"no answer to a ping for {self._keepalive.timeout:g} s"
 
     # Control frames
 
@@ -432,47 +473,65 @@ class Inbound:
             self._wire.pong(data)
 
     def _handle(self, kind: MessageType, payload: Any) -> None:
-        if kind is not CLOSE:
-            self._count_control()
+        if kind is not CLOSE and (breach := self.count_control()) is not None:
+            self.refuse_peer(breach)
+            self._life.raise_end()
         if kind is PING:
             self._call(self.ping_handler or self.answer_ping, payload)
         elif kind is PONG:
-            self.latency = self._wire.round_trip(payload) or self.latency
+            self.note_pong(payload)
             self._call(self.pong_handler or ignore, payload)
+        elif self.ended_unread:  # its close handler is called, and that is all
+            self._call(self.close_handler or ignore, *payload)
+            self._life.raise_end()
         else:
             self._peer_closed(*payload)
 
-    def _count_control(self) -> None:
-        """One more ping or pong: they reach no handler of messages, and each costs more than it brings."""
+    def count_control(self) -> ProtocolError | None:
+        """Count a ping or pong: they reach no handler of messages, and each costs more than it brings.
+
+        What to refuse the peer with, if it was one too many. For the turn's holder.
+        """
         if self._control_limit is None:
-            return
+            return None
         if self._controls is None:
             self._controls = Allowance(self._control_limit, self._control_rate, time.monotonic())
         if self._controls.spend(1):
-            return
+            return None
         self._controls.refill(time.monotonic())
         if self._controls.spend(1):
-            return
+            return None
         breaches.add("control_limit")
         rate = f"{self._control_limit} control frames, and {self._control_rate} more a second"
-        self._refuse_peer(ProtocolError(CloseCode.POLICY_VIOLATION, f"more than {rate}"))
-        self._life.raise_end()
+        return ProtocolError(CloseCode.POLICY_VIOLATION, f"more than {rate}")
+
+    def note_pong(self, data: bytes) -> None:
+        """A pong has come: maybe the answer to our latest ping."""
+        self.latency = self._wire.round_trip(data) or self.latency
 
     def _peer_closed(self, code: int, reason: str) -> None:
-        with self._life.lock:
-            self._life.closings += (("received", code, reason),)
+        self.note_close(code, reason)
         try:
             self._call(self.close_handler or ignore, code, reason)
         finally:
-            # The answer has the code and not the reason, as gorilla's default close handler answers; no code for none.
-            # It is queued before the end is stored: after that no close is taken, and the peer would wait for ours.
-            self._wire.queue_close(format_close_message(code) if is_sendable(code) else b"")
-            self._ending.finish(CloseError(code, reason, self._life.closings))
-            if not self._client:
-                # The server ends TCP first, so that the client need not hold the port (section 7.1.1); at once, as
-                # the handler may take its time before it closes.
-                self._wire.half_close()
+            self.answer_close(code, reason)
         self._life.raise_end()
+
+    def note_close(self, code: int, reason: str) -> None:
+        """The peer has closed: keep it for the story."""
+        with self._life.lock:
+            self._life.closings += (("received", code, reason),)
+
+    def answer_close(self, code: int, reason: str) -> None:
+        """Let our close leave, if none has, and store the end: the peer's close, which was noted."""
+        # The answer has the code and not the reason, as gorilla's default close handler answers; no code for none.
+        # It is queued before the end is stored: after that no close is taken, and the peer would wait for ours.
+        self._wire.queue_close(format_close_message(code) if is_sendable(code) else b"")
+        self._ending.finish(CloseError(code, reason, self._life.closings))
+        if not self._client:
+            # The server ends TCP first, so that the client need not hold the port (section 7.1.1); at once, as the
+            # handler may take its time before it closes.
+            self._wire.half_close()
 
     def _call(self, handler: Callable[..., object], *arguments: Any) -> None:
         """Run a handler of the application; a `close` inside it knows that this thread is the reader."""

@@ -39,6 +39,7 @@ limit** holds for one message too, since an empty fragment costs this side more 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal, NoReturn
 
 from wsproto.connection import Connection, ConnectionType
@@ -49,6 +50,7 @@ from wsproto.extensions import Extension
 from .._base.copies import copy_of
 from .._base.counters import breaches
 from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
+from .ahead import Ahead
 from .deflate import InboundDeflate, decompress, wire_limit
 from .frame import (
     CONTINUATION,
@@ -82,6 +84,7 @@ class Protocol:
 
     __slots__ = (
         "_after",
+        "_ahead",
         "_buffer",
         "_compressed",
         "_compression",
@@ -120,6 +123,7 @@ class Protocol:
         self._fragment_limit = fragment_limit
         self._buffer = data  # received, not yet consumed from _start on
         self._start = 0
+        self._ahead: Ahead | None = None  # what comes after the buffer, which is empty then; see `look_ahead`
         #: True: the stream stands between two messages, and no byte of the next one is there. So there is nothing to
         #: ask `next_event` for before bytes have come, and they may be given to `only`. False: ask `next_event`, which
         #: sets this where it finds the stream so.
@@ -177,6 +181,41 @@ class Protocol:
         if not self.partial.absorb(count):
             self._refuse_text()
 
+    @property
+    def unread(self) -> int:
+        """How many bytes were received and not consumed."""
+        return len(self._buffer) - self._start if self._ahead is None else len(self._ahead.data)
+
+    def look_ahead(self, data: bytes, kept: Collection[MessageType]) -> list[Event]:
+        """Take bytes without reading on: the control frames in what is unread, except those of the kinds that are kept.
+
+        They may come before messages that the peer sent earlier. Everything else is left for `next_event` as it came.
+        What breaks the rules raises there, and not here.
+        """
+        ahead = self._ahead
+        if ahead is None:
+            owed = self._owed if self._lane == "engine" else 0 if self.partial is None else self.partial.missing
+            ahead = Ahead(self._buffer[self._start :], owed, self._mask_bit)
+            self.idle = False  # first: an interrupt must not let new bytes pass these
+            self._ahead = ahead
+            self._buffer, self._start = b"", 0
+        ahead.data += data
+        return ahead.take_controls(kept)
+
+    @property
+    def close_ahead(self) -> tuple[int, str] | None:
+        """Code and reason of a close that `look_ahead` found and kept."""
+        return None if self._ahead is None else self._ahead.close
+
+    def _go_back(self) -> bool:
+        """Read on in what `look_ahead` left, if it left anything."""
+        ahead = self._ahead
+        if ahead is None:
+            return False
+        # In one step, without a call: an interrupt between them would lose these bytes, or give them twice.
+        self._buffer, self._start, self._ahead = ahead.data, 0, None
+        return bool(self._buffer)
+
     # Events out
 
     def next_event(self, raw: bool = False) -> Event | None:
@@ -193,6 +232,8 @@ class Protocol:
         arrived = len(buffer)
         if arrived - start < 2:  # _begin_frame: the first two bytes
             if start == arrived and not self.idle:
+                if self._go_back():
+                    return self.next_event(raw)
                 self._forget()
                 self.idle = True
             return None
@@ -281,6 +322,7 @@ class Protocol:
 
     def _go_on(self, raw: bool) -> Event | None:
         """Take what has arrived through the lane of the current frame, until there is an event or no byte is left."""
+        self._go_back()
         while True:
             match self._lane:
                 case "partial":
@@ -340,14 +382,13 @@ class Protocol:
             if not is_minimal(length, size):
                 self._fail(CloseCode.PROTOCOL_ERROR, "a length that is not in its shortest form")
         head = self._head_size + size
-        if arrived < head:
+        opcode = first & 0x0F
+        # A control frame is begun as a whole: one that comes in parts is left where `look_ahead` finds it.
+        if arrived < (head + length if opcode >= OP_CLOSE else head):
             return False
         self._head = head
         self._owed = head + length
-        opcode = first & 0x0F
         if opcode == OP_CLOSE:
-            if arrived < self._owed:
-                return False  # it is short: it may wait in the buffer, and its header be judged again
             self._lane = "close"
             return True
         if opcode > OP_CLOSE:
@@ -550,4 +591,5 @@ class Protocol:
     def _forget(self) -> None:
         """Keep nothing of what was read: a connection between two messages, or an ended one, needs none of it."""
         self._buffer, self._start = b"", 0
+        self._ahead = None
         self._engine = self._deflate = None

@@ -217,7 +217,9 @@ class Drain:
         due = []
         with self._lock:
             while self._timers and self._timers[0][0] <= now:
-                due.append(heapq.heappop(self._timers)[2])
+                timer = heapq.heappop(self._timers)[2]
+                if not timer.cancelled:  # else the thread would take it for work, and stay a second longer
+                    due.append(timer)
             wait = min(IDLE, self._timers[0][0] - now) if self._timers else IDLE
         return due, wait
 

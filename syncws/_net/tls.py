@@ -32,6 +32,9 @@ _PORTION = 1 << 18
 _READ = 1 << 16
 _OVERHEAD = 29  # header, tag and padding of a record in TLS 1.2 and 1.3 with the usual ciphers
 
+#: How often `receive_now` asks the socket for the rest of a record: it must not be held up by a peer that drips bytes.
+_TRIES = 8
+
 
 class TLSTransport(Transport):
     """TLS over a raw socket: an SSLObject between two memory buffers.
@@ -139,6 +142,25 @@ class TLSTransport(Transport):
     def receive_into(self, view: memoryview, wait: float | None) -> int | None:
         count: int | None = self._read(len(view), view, wait)
         return count
+
+    def receive_now(self, size: int) -> bytes | None:
+        plain: bytes | None
+        self.heard_part = False
+        with self._codec:
+            plain = self._decrypt(size, None)
+        for _ in range(_TRIES):
+            if plain is not None:
+                break
+            ciphertext = super().receive_now(min(size, _READ) + _OVERHEAD)
+            if ciphertext is None:
+                break
+            if not ciphertext and self._deaf:  # as in _read
+                return b""
+            with self._codec:
+                self._take_ciphertext(ciphertext)
+                plain = self._decrypt(size, None)
+            self.heard_part = plain is None
+        return plain
 
     def _read(self, size: int, view: memoryview | None, wait: float | None) -> Any:
         """Plain text, or None when none came in time, as a whole: a peer that drips bytes gets no more time."""

@@ -141,6 +141,13 @@ class Transport:
                 return None
             return self._receive_ready(size)
 
+    def receive_now(self, size: int) -> bytes | None:
+        """As `receive`, of what is there already; the kernel's timeout stays as the next read wants it."""
+        try:
+            return self.socket.recv(size, socket.MSG_DONTWAIT) if self._kernel_waits else self.socket.recv(size)
+        except BlockingIOError:
+            return None
+
     def receive_into(self, view: memoryview, wait: float | None) -> int | None:
         """As `receive`, into a buffer: the number of bytes, 0 at the end of the stream."""
         if wait != self._tick:

@@ -103,6 +103,9 @@ class ForeignTLSTransport(ForeignTransport):
     def receive_into(self, view: memoryview, wait: float | None) -> int | None:
         return self._read(lambda: self._tls_socket.recv_into(view), 0, wait)
 
+    def receive_now(self, size: int) -> bytes | None:
+        return self.receive(size, 0)
+
     def _read(self, ask: Callable[[], _T], end: _T, wait: float | None) -> _T | None:
         """What ask gives; None if nothing has come when the whole wait is over.
 

@@ -575,6 +575,8 @@ class ServerNoThread(ConnCase):
             def emit(self, record: logging.LogRecord) -> None:
                 asked.append(conn.queued)
 
+        conn._attendant.stop()
+        self.assertTrue(await_(lambda: drain._tools is None))  # what looked after it has ended
         logger, handler = logging.getLogger("syncws.conn"), Asking(logging.ERROR)
         logger.addHandler(handler)
         self.addCleanup(logger.removeHandler, handler)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import queue
 import threading
+from typing import Any
 
 from syncws import (
     PING,
     TEXT,
     CloseError,
+    Conn,
     ConnectionClosed,
     ProtocolError,
     ReadTimeout,
 )
 from tests.conn.cases import ConnCase
-from tests.tasks import assert_same_end
+from tests.tasks import PATIENCE, assert_same_end
 
 _BUFFER = 1 << 14
 
@@ -103,6 +106,108 @@ class ServerNow(ConnCase):
 
 
 class ClientNow(ServerNow):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerTold(ConnCase):
+    """wait_closed and on_end: for who does not read."""
+
+    def test_waiting(self) -> None:
+        """wait_closed returns False when its time is over, and True once the connection is over, to everybody."""
+        conn, _ = self.peer()
+        for timeout in (0, 0.01, -1):
+            self.assertIs(conn.wait_closed(timeout), False)
+        waiting = [self.start(conn.wait_closed), self.start(conn.wait_closed, PATIENCE), self.start(conn.wait_closed)]
+        conn.close_now()
+        self.assertEqual([task.result() for task in waiting], [True] * 3)
+        self.assertIs(conn.wait_closed(), True)
+        self.assertIs(conn.wait_closed(0), True)
+
+    def test_what_is_no_timeout(self) -> None:
+        """A timeout that is no number is a TypeError; a very large one is none."""
+        conn, _ = self.peer()
+        for timeout in ("1", float("nan")):
+            self.assertRaises(TypeError, conn.wait_closed, timeout)
+        waiting = self.start(conn.wait_closed, 1e300)
+        conn.close_now()
+        self.assertIs(waiting.result(), True)
+
+    def test_whoever_finds_the_end(self) -> None:
+        """Waiting and being called, where a reader finds the end, a close does, or nobody reads."""
+
+        def read(conn: Conn) -> None:
+            with self.assertRaises(CloseError):
+                conn.receive()
+
+        for find in (read, Conn.close, Conn.close_read, lambda conn: None):
+            conn, peer = self.peer(close_timeout=PATIENCE)
+            told: queue.Queue[tuple[ConnectionClosed, str]] = queue.Queue()
+            conn.on_end(lambda end, told=told: told.put((end, threading.current_thread().name)))
+            finding = self.start(find, conn)
+            peer.close(1001, "bye")
+            peer.socket.shutdown(1)
+            self.assertTrue(conn.wait_closed(PATIENCE))
+            end, thread = told.get(timeout=PATIENCE)
+            self.assertEqual((end.code, thread), (1001, "syncws-on-end"))  # type: ignore[attr-defined]
+            finding.result()
+            conn.close()
+            self.assertTrue(told.empty())  # each callback is called once
+
+    def test_called_at_once(self) -> None:
+        """If it is over already, the callback is called before on_end returns, and what it raises is the caller's."""
+        conn, _ = self.peer()
+        conn.close_now()
+        ends: list[Exception] = []
+        conn.on_end(ends.append)
+        self.assertEqual(len(ends), 1)
+        assert_same_end(self, ends[0], conn.end)
+        self.assertRaises(ZeroDivisionError, conn.on_end, lambda end: 1 / 0)
+
+    def test_several(self) -> None:
+        """All callbacks are called, in their order, in one thread; one may use the connection, and raise."""
+        conn, _ = self.peer()
+        told: queue.Queue[Any] = queue.Queue()
+        conn.on_end(told.put)
+        conn.on_end(lambda end: told.put(conn.closed))
+        conn.on_end(lambda end: 1 / 0)
+        conn.on_end(lambda end: told.put(threading.current_thread()))
+        with self.assertLogs("syncws.conn", "ERROR"):
+            conn.close_now()
+            first, closed, thread = (told.get(timeout=PATIENCE) for _ in range(3))
+        self.assertIsInstance(first, CloseError)
+        self.assertIs(closed, True)
+        thread.join(PATIENCE)
+        self.assertFalse(thread.is_alive())
+
+    def test_what_is_no_callback(self) -> None:
+        """What cannot be called is a TypeError at once."""
+        conn, _ = self.peer()
+        self.assertRaises(TypeError, conn.on_end, None)
+
+    def test_whatever_the_race(self) -> None:
+        """An end that comes as threads begin to wait, or ask to be called, is missed by none of them."""
+        for _ in range(100):
+            conn, _ = self.peer()
+            gate, told = threading.Barrier(3), threading.Event()
+
+            def wait(conn: Conn = conn, gate: threading.Barrier = gate) -> bool:
+                gate.wait()
+                return conn.wait_closed(PATIENCE)
+
+            def ask(conn: Conn = conn, gate: threading.Barrier = gate, told: threading.Event = told) -> bool:
+                gate.wait()
+                conn.on_end(lambda end: told.set())
+                return told.wait(PATIENCE)
+
+            tasks = [self.start(wait), self.start(ask)]
+            gate.wait()
+            conn.close_now()
+            self.assertEqual([task.result() for task in tasks], [True, True])
+
+
+class ClientTold(ServerTold):
     """The same for a client."""
 
     client = True

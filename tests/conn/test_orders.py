@@ -214,7 +214,7 @@ class ServerCut(OrderCase):
             timer = mock.Mock()
             with mock.patch.object(drain, "call_at", return_value=timer):
                 if moment == "finish":
-                    conn._ending.set_callback(lambda conn=conn: conn._ending.cut_after(60))  # as if by another thread
+                    conn._ending._on_end = lambda conn=conn: conn._ending.cut_after(60)  # as if by another thread
                     conn.close_now()
                 else:
                     with mock.patch.object(conn.transport, "shutdown", lambda conn=conn: conn._ending.cut_after(60)):

@@ -1,0 +1,142 @@
+"""Looks after one connection while its handler works: the reader's duties except reading messages.
+
+The thread of `_net.attendance` calls `attend` every second or more often. While nobody has the read turn, it takes it
+for some microseconds:
+
+* What has come is received, up to `read_buffer_size`; the rest stays in the socket, and TCP makes the peer wait.
+* Control frames that are all there are handled where they stand, also those that came after a message that nobody has
+  read yet: pings are answered, a pong tells the latency, a close is answered. One for which the application has set a
+  handler waits for the next read, since this thread runs no code of the application.
+* Where nothing has come the peer's silence is judged as a reader judges it: it is pinged, and given up in the end.
+* The end is stored as soon as it is found: writes raise it, and `Conn.closed` says so. Reads give what had come before
+  it first (`Inbound.ended_unread`).
+
+Messages are left as they came: not unmasked, not inflated, not judged.
+"""
+
+from __future__ import annotations
+
+from .._base.options import ConnOptions
+from .._net.attendance import attendance, interval
+from .._net.transport import Transport
+from ..errors import CLOSE, PING, PONG
+from .ending import Ending
+from .inbound import Inbound
+from .states import Life
+from .wire import Wire
+
+#: Bytes asked for at a time: mostly there is nothing, or a ping.
+_PORTION = 1 << 12
+
+
+class Attendant:
+    """The reader's stand-in.
+
+    Concurrency: `attend` is for the thread of `attendance`, everything else for any thread. It takes the read turn by
+    try, and waits for nothing.
+    """
+
+    __slots__ = ("__weakref__", "_ending", "_every", "_inbound", "_life", "_most", "_transport", "_wire", "turn")
+
+    def __init__(
+        self, transport: Transport, life: Life, wire: Wire, ending: Ending, inbound: Inbound, options: ConnOptions
+    ) -> None:
+        self._transport = transport
+        self._life = life
+        self._wire = wire
+        self._ending = ending
+        self._inbound = inbound
+        self._most = options.read_buffer_size
+        self._every = interval(options.ping_interval, options.ping_timeout)
+        self.turn = inbound.turn
+
+    def begin(self) -> None:
+        """Be called from now on."""
+        attendance.add(self, self._every)
+
+    def stop(self) -> None:
+        """Be called no more."""
+        attendance.forget(self, self._every)
+
+    def attend(self) -> bool:
+        """Look after the connection if nobody reads it; False once it is over."""
+        inbound = self._inbound
+        inbound.visits += 1  # before the try: a reader that finds the turn taken must know by whom
+        try:
+            if self.turn.acquire(blocking=False):
+                try:
+                    self._look()
+                finally:
+                    inbound.leave_turn()
+        finally:
+            inbound.visits += 1  # after it was let go: a reader that finds it taken now is not to wait for us
+        return self._life.end is None
+
+    def _look(self) -> None:
+        """By the turn's holder."""
+        if self._life.end is not None:
+            return
+        inbound = self._inbound
+        received, last, trouble = self._receive()
+        if received or inbound.protocol.unread:
+            self._handle_controls(received)
+        if last == b"":
+            self._give_up("the peer left without a close frame" if trouble is None else str(trouble), trouble)
+        elif received or self._is_full or self._transport.heard_part:
+            inbound.heard()  # what waits in the socket is life, too
+        elif self._life.end is None and inbound.judge_silence(0.0):
+            self._give_up(inbound.silence)
+        if self._transport.is_tls and self._transport.pending:
+            self._wire.nudge()
+
+    def _receive(self) -> tuple[bytes, bytes | None, OSError | None]:
+        """What has come; what the last call gave, None for nothing more, empty at the end; why a broken socket is."""
+        received: list[bytes] = []
+        room = self._most - self._inbound.protocol.unread
+        while room > 0:
+            try:
+                piece = self._transport.receive_now(min(room, _PORTION))
+            except OSError as error:
+                return b"".join(received), b"", error
+            if not piece:
+                return b"".join(received), piece, None
+            received.append(piece)
+            room -= len(piece)
+        return b"".join(received), None, None
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether as much lies here unread as may; then it is not known whether the peer sends any more."""
+        return self._inbound.protocol.unread >= self._most
+
+    def _handle_controls(self, received: bytes) -> None:
+        inbound = self._inbound
+        handlers = ((PING, inbound.ping_handler), (PONG, inbound.pong_handler), (CLOSE, inbound.close_handler))
+        kept = [kind for kind, handler in handlers if handler is not None]
+        for kind, payload in inbound.protocol.look_ahead(received, kept):
+            if kind is CLOSE:
+                self._end_by(*payload)
+            elif (breach := inbound.count_control()) is not None:
+                inbound.ended_unread = True  # before the end is stored: see there
+                inbound.refuse_peer(breach)
+                return
+            elif kind is PING:
+                inbound.answer_ping(payload)
+            else:
+                inbound.note_pong(payload)
+
+    def _end_by(self, code: int, reason: str) -> None:
+        """The peer has closed."""
+        inbound = self._inbound
+        inbound.ended_unread = True  # before the end is stored: see there
+        inbound.note_close(code, reason)
+        inbound.answer_close(code, reason)
+
+    def _give_up(self, reason: str, cause: OSError | None = None) -> None:
+        """The peer has gone, unless this side has ended the connection, and so its stream, by itself."""
+        if self._life.end is not None:
+            return
+        if (close := self._inbound.protocol.close_ahead) is not None:
+            self._end_by(*close)  # its handler is yet to be called, by the next read
+        self._inbound.ended_unread = True  # before the end is stored: see there
+        self._ending.finish_and_cut(self._life.vanished(reason, cause))
