@@ -76,7 +76,19 @@ USES = {
 # which is that of all its modules.
 ORDER = {
     "_base": [
-        *("copies", "options", "version", "green", "waker", "worker", "printable", "latelock", "counters", "advice"),
+        *(
+            "copies",
+            "owners",
+            "options",
+            "version",
+            "green",
+            "waker",
+            "worker",
+            "printable",
+            "latelock",
+            "counters",
+            "advice",
+        ),
     ],
     "_frames": [
         *("masking", "deflate", "frame", "payloads", "partial", "ahead", "protocol", "prepared", "streams"),

@@ -3,6 +3,7 @@
 Floor 0: every folder may import it; it imports nothing of syncws.
 
 * `copies`: raises an exception that was kept, and lets one go.
+* `owners`: whose an option is, told to who gives it to another.
 * `options`: what can be set on a connection, and the checks of options that several classes share.
 * `version`: the one place where the version is written.
 * `green`: whether gevent or eventlet has patched this process.

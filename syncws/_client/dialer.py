@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Unpack
 
 from .._base.options import check_integer, check_timeout, check_unix_path
+from .._base.owners import takes_options
 from .._conn.conn import Conn
 from .._frames import deflate
 from .._http import handshake
@@ -67,6 +68,7 @@ NetDial = Callable[[str, int, float | None], socket.socket]
 NetDialTLS = Callable[[str, int, float | None], TLSTransport]
 
 
+@takes_options
 @dataclass(frozen=True, kw_only=True)
 class Dialer(HandshakeOptions):
     """Connects to WebSocket servers (gorilla's Dialer).
@@ -385,6 +387,7 @@ class DialerKeywords(HandshakeKeywords, total=False):
     net_dial_tls: NetDialTLS | None
 
 
+@takes_options
 def dial(
     url: str, headers: HeaderSource | None = None, *, timeout: float | None = None, **options: Unpack[DialerKeywords]
 ) -> Conn:

@@ -22,6 +22,7 @@ from http import HTTPStatus
 from typing import Unpack
 
 from .._base.options import check_integer, check_timeout
+from .._base.owners import takes_options
 from .._conn.conn import Conn
 from .._http.headers import HeaderSource
 from .._http.url import parse_server_url
@@ -226,6 +227,7 @@ class Reconnector:
         return self._renewing
 
 
+@takes_options
 def reconnect(
     url: str | Callable[[], str],
     headers: HeaderSource | Callable[[], HeaderSource | None] | None = None,

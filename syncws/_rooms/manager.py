@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 from .._base.counters import breaches
 from .._base.options import ConnOptions, Overflow
+from .._base.owners import takes_options
 from .._base.worker import in_worker
 from .._conn.conn import Conn, post_to_all
 from .._frames.payloads import format_close_message
@@ -62,6 +63,7 @@ _PATIENCE = 10.0
 _REPLACED = "replaced by a newer connection"
 
 
+@takes_options
 class Manager:
     """Registers connections by id and by room, and sends to them without ever waiting for one.
 

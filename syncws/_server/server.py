@@ -25,6 +25,7 @@ from types import FrameType, TracebackType
 from typing import Self, Unpack
 
 from .._base.options import check_wait
+from .._base.owners import takes_options
 from .._base.waker import Waker
 from .._conn.conn import Conn
 from .._conn.farewell import CUT_GRACE
@@ -45,6 +46,7 @@ _log = logging.getLogger("syncws.server")
 _WORKER_GRACE = 2.0
 
 
+@takes_options
 class Server:
     """Serves HTTP and WebSocket, with one thread per connection.
 
@@ -359,6 +361,7 @@ class Server:
         self._waker.close()
 
 
+@takes_options
 def serve(
     on_connection: Callable[[Conn], object],
     host: str = "127.0.0.1",

@@ -27,6 +27,7 @@ from .._base.advice import advisor
 from .._base.copies import forget_frames
 from .._base.counters import breaches
 from .._base.options import check_count, check_detach
+from .._base.owners import takes_options
 from .._base.printable import printable, printable_repr
 from .._conn.conn import Conn
 from .._frames import deflate
@@ -76,6 +77,7 @@ class Accepted:
     agreement: deflate.Agreement | None
 
 
+@takes_options
 @dataclass(frozen=True, kw_only=True)
 class Upgrader(HandshakeOptions):
     """Upgrades HTTP requests to WebSocket connections (gorilla's Upgrader).

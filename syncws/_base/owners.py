@@ -1,0 +1,57 @@
+"""Whose an option is: who is given one that another takes, or one that is misspelt, is told where it belongs."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+#: What takes options, by name. Filled at import, and only read after that.
+_TAKERS: dict[str, Callable[..., Any]] = {}
+
+
+def takes_options(taker: T) -> T:
+    """A class or a function is found for what it takes; as a decorator, after that of a dataclass.
+
+    A class raises TypeError for an option that it does not take, and the text says whose it is, if it is anybody's.
+    """
+    _TAKERS[taker.__name__] = taker
+    if isinstance(taker, type):
+        _explain_unknown(taker)
+    return taker
+
+
+def _explain_unknown(taker: Any) -> None:
+    begin = taker.__init__
+    known = frozenset(inspect.signature(begin).parameters)
+
+    @functools.wraps(begin)
+    def __init__(self: object, *arguments: object, **options: object) -> None:
+        for name in options:
+            if name not in known:
+                told = f"{type(self).__name__}() got an unexpected keyword argument {name!r}"  # Python's words
+                raise TypeError(f"{told}{_advice(name, known)}")
+        begin(self, *arguments, **options)
+
+    __init__.__annotations__ = begin.__annotations__  # one dict for both, whoever resolves it
+    taker.__init__ = __init__
+
+
+def _advice(name: str, known: Collection[str]) -> str:
+    """Whose an option is, or which one was meant; "" if that is not to be told."""
+    taken = {owner: inspect.signature(taker).parameters for owner, taker in _TAKERS.items()}
+    owners = [owner for owner, names in taken.items() if name in names]
+    if owners:
+        return f": it is one of {', '.join(owners)}"
+    meant = difflib.get_close_matches(name, known, 1)
+    if meant:
+        return f": did you mean {meant[0]}?"
+    for owner, names in taken.items():
+        meant = difflib.get_close_matches(name, names, 1)
+        if meant:
+            return f": did you mean {meant[0]}, of {owner}?"
+    return ""

@@ -1,0 +1,96 @@
+"""owners.py: an option that is given to the wrong one, or misspelt, is told where it belongs."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import pickle
+import unittest
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import syncws
+from syncws._base.owners import takes_options
+
+TAKERS: list[Callable[..., Any]] = [
+    syncws.Dialer,
+    syncws.Manager,
+    syncws.Server,
+    syncws.Upgrader,
+    syncws.dial,
+    syncws.reconnect,
+    syncws.serve,
+]
+
+
+class OwnerTests(unittest.TestCase):
+    def told(self, call: Callable[[], object]) -> str:
+        with self.assertRaises(TypeError) as caught:
+            call()
+        return str(caught.exception)
+
+    def test_an_option_of_another(self) -> None:
+        """An option of another class or function is refused with the name of the one that takes it."""
+        none: Any = lambda request: None  # noqa: E731
+        url = "ws://127.0.0.1:9/"
+        for call, told in (
+            (
+                lambda: syncws.Server(none, port=0, read_limit=5),
+                "'read_limit': it is one of Dialer, Upgrader",
+            ),
+            (lambda: syncws.dial(url, allowed_origins=["*"]), "'allowed_origins': it is one of Upgrader"),  # type: ignore[call-arg]
+            (
+                lambda: syncws.dial(url, min_delay=1),
+                "Dialer() got an unexpected keyword argument 'min_delay': it is one of reconnect",
+            ),  # type: ignore[call-arg]
+            (lambda: syncws.reconnect(url, max_connections=1), "'max_connections': it is one of Server"),  # type: ignore[call-arg]
+            (lambda: syncws.Dialer(headers=["Authorization: secret"]), "'headers': it is one of dial, reconnect"),  # type: ignore[call-arg]
+            (lambda: syncws.Upgrader(net_dial=print), "'net_dial': it is one of Dialer"),  # type: ignore[call-arg]
+            (
+                lambda: syncws.Manager(ping_interval=5),
+                "Manager() got an unexpected keyword argument 'ping_interval': it is one of",
+            ),  # type: ignore[call-arg]
+        ):
+            with self.subTest(told):
+                found = self.told(call)
+                self.assertIn(told, found)
+                self.assertNotIn("secret", found)
+
+    def test_an_option_that_is_misspelt(self) -> None:
+        """One that nobody takes is refused with the one that was meant: of the same class first, then of another."""
+        for call, told in (
+            (lambda: syncws.Dialer(subprotocol=["v1"]), "did you mean subprotocols?"),  # type: ignore[call-arg]
+            (lambda: syncws.reconnect("ws://a", max_delays=5), "did you mean max_delay, of reconnect?"),  # type: ignore[call-arg]
+            (lambda: syncws.Dialer(xyz=1), "Dialer() got an unexpected keyword argument 'xyz'"),  # type: ignore[call-arg]
+        ):
+            found = self.told(call)
+            self.assertTrue(found.endswith(told), found)
+
+    def test_nothing_else_changes(self) -> None:
+        """The classes have the same signature, and can be copied, pickled and subclassed as before."""
+        self.assertIn("max_redirects", inspect.signature(syncws.Dialer).parameters)
+        self.assertIn("max_connections", inspect.signature(syncws.Server).parameters)
+        dialer = syncws.Dialer(read_limit=5)
+        for again in (copy.copy(dialer), pickle.loads(pickle.dumps(dialer)), dataclasses.replace(dialer)):
+            self.assertEqual(again, dialer)
+
+        class Mine(syncws.Dialer):
+            pass
+
+        self.assertIn("Mine() got an unexpected keyword argument 'xyz'", self.told(lambda: Mine(xyz=1)))  # type: ignore[call-arg]
+        self.assertIn("positional", self.told(lambda: syncws.Dialer(1)))  # type: ignore[misc]
+
+    def test_who_is_known(self) -> None:
+        """Whoever takes options says so: else its options are nobody's."""
+        self.enterContext(mock.patch.dict("syncws._base.owners._TAKERS"))  # Taking is forgotten afterwards
+        for taker in TAKERS:
+            with self.subTest(taker.__name__):
+                name = next(reversed([each for each in inspect.signature(taker).parameters if each != "options"]))
+                Taking = takes_options(type("Taking", (), {"__init__": lambda self: None}))
+                self.assertIn(taker.__name__, self.told(lambda name=name, Taking=Taking: Taking(**{name: 1})))
+
+
+if __name__ == "__main__":
+    unittest.main()
