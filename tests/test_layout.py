@@ -95,8 +95,8 @@ ORDER = {
         *("keepalive", "allowance"),
     ],
     "_net": [
-        *("drain", "attendance", "address", "waits", "transport", "tls", "descriptors", "listener", "attempt"),
-        "connector",
+        *("drain", "attendance", "address", "waits", "tcpinfo", "transport", "tls", "descriptors", "listener"),
+        *("attempt", "connector"),
     ],
     "_http": [
         "headers",
@@ -114,8 +114,8 @@ ORDER = {
         "wsgiresponse",
     ],
     "_conn": [
-        *("states", "queue", "wire", "callbacks", "ending", "inbound", "attendant", "closing", "outbound", "conn"),
-        *("outcome", "farewell"),
+        *("states", "queue", "wire", "callbacks", "ending", "inbound", "attendant", "closing", "outbound", "access"),
+        *("conn", "outcome", "farewell"),
     ],
     "_client": [
         *("environment", "proxy", "cookies", "hops", "redirects", "answer", "dialer"),

@@ -85,7 +85,20 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--workers", type=_workers, default=1, metavar="NUMBER", help="processes that serve (default: %(default)s)"
     )
-    serve.add_argument("--log-level", choices=_LEVELS, default="info", help="(default: %(default)s)")
+    serve.add_argument("--log-level", choices=_LEVELS, help="(default: info)")
+    serve.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="as --log-level debug; -vv: frames and heads too",
+    )
+    serve.add_argument(
+        "--access-log",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a line for each request, and for each WebSocket at its end (default: yes)",
+    )
     return parser
 
 
@@ -93,7 +106,7 @@ def _serve(options: argparse.Namespace) -> int:
     if options.unix is not None and (options.host is not None or options.port is not None):
         raise _CommandError("--unix excludes --host and --port")
     ssl_context = _ssl_context(options.certfile, options.keyfile)
-    logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    _configure_logging(options)
     application = load_application(options.application)
     server = _listen(application, options, ssl_context)
     # serve_forever closes every connection on SIGTERM and SIGINT. A signal that comes before it runs, or a second one
@@ -107,6 +120,15 @@ def _serve(options: argparse.Namespace) -> int:
     finally:
         signal.signal(signal.SIGTERM, previous)
     return 0
+
+
+def _configure_logging(options: argparse.Namespace) -> None:
+    """The log goes to stderr. Frames and heads, which hold what people write, only for who asks for them."""
+    level = options.log_level or ("debug" if options.verbose else "info")
+    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("syncws.wire").setLevel(logging.DEBUG if options.verbose > 1 else logging.INFO)
+    if not options.access_log:
+        logging.getLogger("syncws.access").setLevel(logging.WARNING)
 
 
 # The application

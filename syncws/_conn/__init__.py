@@ -11,6 +11,7 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `attendant`: what a reader does except reading messages, while the handler is busy elsewhere.
 * `closing`: the closing handshake.
 * `outbound`: whole messages, prepared ones, streamed ones.
+* `access`: the access log: a line for each WebSocket of a server, and for each HTTP request.
 * `conn`: `Conn`: what a program calls, and how the closing handshake goes. Begin here.
 * `outcome`: what it means how a handler leaves its connection.
 * `farewell`: the end of many connections at once: tell, wait, cut, count.

@@ -36,6 +36,7 @@ from .._http.wsgiresponse import WSGIResponse, switched
 from .._net.address import Address
 from .._net.transport import Transport
 from ..errors import BINARY, CLOSE, PING, PONG, TEXT, CloseCode, CloseError, ConnectionClosed, MessageType, WriteTimeout
+from .access import Visit
 from .attendant import Attendant
 from .callbacks import EndCallback
 from .closing import ClosingHandshake
@@ -90,6 +91,7 @@ class Conn:
         "_request",
         "_response",
         "_transport",
+        "_visit",
         "_wire",
         "subprotocol",
     )
@@ -113,6 +115,7 @@ class Conn:
         self._client = client
         self._agreement = agreement
         self._id: str | None = None
+        self._visit: Visit | None = None  # what the access log is to say; the state lock guards that it is said once
         self.subprotocol = subprotocol
         self._request = request
         self._response = response
@@ -518,6 +521,7 @@ class Conn:
             timeout = self._options.close_timeout
         self._outbound.queue_close(payload)
         if self._life.state >= State.CUT:
+            self._tell_end()
             return
         if timeout <= 0 or self._inbound.in_handler:
             self._ending.cut_after(timeout if timeout > 0 else self._options.close_timeout)
@@ -526,6 +530,7 @@ class Conn:
             self._transport, self._life, self._wire, self._ending, self._inbound, client=self._client
         )
         handshake.perform(timeout)
+        self._tell_end()
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until the connection is over, at most timeout seconds; whether it is. For threads that do not read it.
@@ -564,6 +569,21 @@ class Conn:
         """Close: with 1000, or 1011 after an exception that is not the connection's own end."""
         failed = kind is not None and not issubclass(kind, ConnectionClosed)
         self.close(CloseCode.INTERNAL_SERVER_ERROR if failed else CloseCode.NORMAL_CLOSURE)
+
+    def _enter_log(self, visit: Visit) -> None:
+        """There is to be a line in the access log once it is over. Before anybody else has the connection."""
+        self._visit = visit
+
+    def _tell_end(self) -> None:
+        """Tell the access log, if it is over: by whoever closes it last, since no lock of it may be held meanwhile."""
+        if self._visit is None:
+            return
+        with self._life.lock:
+            visit, end = self._visit, self.end
+            if end is not None:
+                self._visit = None
+        if visit is not None and end is not None:
+            visit.tell(end)
 
     def _overflowed(self) -> None:
         """The send queue is full and the policy is to close: 1013 in our own story, as such a peer may never read."""

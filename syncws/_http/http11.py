@@ -63,6 +63,7 @@ class HTTPConnection:
         "_max_headers",
         "_taken",
         "keep_alive",
+        "status",
         "taken_over",
         "transport",
     )
@@ -71,6 +72,8 @@ class HTTPConnection:
         self.transport = transport
         #: Whether a request may be read. True at first, and after an answer that did not say "close".
         self.keep_alive = True
+        #: Of the answer to the last request, once it has begun; 0 before.
+        self.status = 0
         #: Whether another protocol has the transport now.
         self.taken_over = False
         self._max_head = max_head
@@ -97,6 +100,7 @@ class HTTPConnection:
             return None
         self.keep_alive = False
         self._last = True
+        self.status = 0
         self._is_head = False
         self._body = bytearray()
         self._taken = 0
@@ -343,6 +347,7 @@ class HTTPConnection:
         if self._http is None or self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise RuntimeError("there is no request to answer")
         self._last = not self._may_follow(droppable)
+        self.status = status
         self._is_bodiless = self._is_head or status in _BODILESS
         names = {name.lower() for name, _ in headers}
         if "date" not in names:

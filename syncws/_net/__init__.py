@@ -5,6 +5,7 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_frames`
 * `transport`: a connected socket: reading and writing with deadlines, what a full socket did not take. Begin here.
 * `tls`: the same over TLS, also through the TLS of a proxy.
 * `waits`: a wait for a socket, and how a write that waits is judged.
+* `tcpinfo`: how many bytes the kernel has counted on a connection.
 * `address`: the address of a socket, and how a log line says it.
 * `drain`: the one thread of the process: it sends what a full socket did not take, and ends closes in time.
 * `descriptors`: how many this process may open, and those that are kept for the application.

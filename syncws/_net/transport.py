@@ -41,6 +41,7 @@ from collections.abc import Callable
 from .._base.green import is_green
 from ..errors import WriteTimeout
 from .address import Address, ask_address
+from .tcpinfo import tcp_totals
 from .waits import LONGEST_WAIT, Progress, wait_for
 
 try:  # Linux: bytes in the socket's send queue, which fall while a slow peer reads
@@ -75,6 +76,10 @@ class Transport:
 
     #: Whether a close leaves the wait for the peer's end of TCP to a timer, since its own thread may be a server's.
     lingers_behind = False
+
+    #: Whether `close` keeps what the kernel has counted, for `totals` afterwards. Set by whoever made the transport.
+    keeps_totals = False
+    _totals: tuple[int, int] | None = None  # guarded by _ending
 
     #: After a `receive` that gave None: whether bytes came all the same, too few to decrypt (under TLS).
     heard_part = False
@@ -179,6 +184,11 @@ class Transport:
         self._tick = wait
 
     # Writing: the caller holds its frame lock
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes that the kernel took so far, those of TLS included."""
+        return self._sent
 
     @property
     def pending(self) -> bool:
@@ -321,9 +331,19 @@ class Transport:
     def close(self) -> None:
         """Give the file descriptor back. Only when no other thread is receiving or sending. Idempotent."""
         with self._ending, contextlib.suppress(OSError):
+            if self.keeps_totals and not self._closed:
+                self._totals = tcp_totals(self.socket)
             # Before the close: no shutdown may follow one that an interrupt ends in the middle.
             self._closed = True
             self.socket.close()
+
+    def totals(self) -> tuple[int, int] | None:
+        """Bytes (in, out) that the kernel has counted, those of TLS and of HTTP too; None where it does not tell.
+
+        For any thread; once closed, only if `keeps_totals`.
+        """
+        with self._ending:
+            return self._totals if self._closed else tcp_totals(self.socket)
 
     @property
     def closed(self) -> bool:

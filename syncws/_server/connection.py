@@ -26,6 +26,7 @@ from .._base.advice import advisor
 from .._base.copies import forget_frames
 from .._base.counters import breaches
 from .._base.printable import printable, printable_repr
+from .._conn import access
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.hosts import MOST_SHOWN
@@ -150,18 +151,28 @@ class Connection:
         options = self._options
         http = HTTPConnection(transport, max_head=options.max_head_size, max_headers=options.max_headers)
         while (request := self._next_request(http, deadline)) is not None:
-            if (answer := self._own_answer(request)) is not None:
-                _send(http, answer)
-            elif self._gateway is not None:
-                self._gateway.serve(http, request, self)
-            else:
-                self._answer(http, request)
+            self._serve_one(http, request)
             if http.taken_over:
                 return
             if self._is_beyond:
                 break
             deadline = _from_now(options.keep_alive_timeout)
         _linger(transport)
+
+    def _serve_one(self, http: HTTPConnection, request: Request) -> None:
+        """One request to its end: that of its answer, or of its WebSocket."""
+        began, sent = time.monotonic(), http.transport.bytes_sent
+        try:
+            if (answer := self._own_answer(request)) is not None:
+                _send(http, answer)
+            elif self._gateway is not None:
+                self._gateway.serve(http, request, self)
+            else:
+                self._answer(http, request)
+        finally:
+            if http.status and not http.taken_over:
+                seconds = time.monotonic() - began
+                access.tell_request(request, http.status, seconds, http.transport.bytes_sent - sent, self.number)
 
     def _open(self) -> Transport:
         local, remote = self._addresses
@@ -354,6 +365,7 @@ class Connection:
         """Give everything back, at the end of its thread."""
         if self._conn is not None:
             self._conn.close_now()
+            self._conn._tell_end()
         elif self._transport is not None:
             self._transport.close()
         else:

@@ -213,7 +213,12 @@ class Server:
         if not self._begin_serving(threading.current_thread()):
             return
         self._acceptor.prepare_descriptors()
-        loop = self._acceptor.run if self._workers is None else partial(self._workers.run, self._waker)
+        run = self._acceptor.run if self._workers is None else partial(self._workers.run, self._waker)
+
+        def loop(over: Callable[[], bool]) -> None:
+            self._say_listening()  # a signal from here on is an orderly end
+            run(over)
+
         try:
             if signalled := self._serve_noting_signals(loop):
                 _log.info("%s: shutting down", signalled[0].name)
@@ -265,6 +270,7 @@ class Server:
         if not self._begin_serving(thread):
             return
         self._acceptor.prepare_descriptors()
+        self._say_listening()
         try:
             thread.start()
         except BaseException:
@@ -278,6 +284,16 @@ class Server:
             _log.exception("the listener failed; the server has stopped accepting connections")
         finally:
             self._end_serving()
+
+    def _say_listening(self) -> None:
+        """It is ready: whoever connects from now on is served."""
+        address = self.address
+        scheme = "http" if self._options.ssl_context is None else "https"
+        where = (
+            f"{scheme}://{say_peer(address)}" if isinstance(address, tuple) else f"the Unix socket {say_peer(address)}"
+        )
+        workers = f" ({self._options.workers} workers)" if self._workers is not None else ""
+        _log.info("listening on %s%s", where, workers)
 
     def _begin_serving(self, thread: threading.Thread) -> bool:
         """Claim the accept loop for a thread; False if the server is shut down."""

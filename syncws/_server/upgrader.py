@@ -29,6 +29,7 @@ from .._base.counters import breaches
 from .._base.options import check_count, check_detach
 from .._base.owners import takes_options
 from .._base.printable import printable, printable_repr
+from .._conn import access
 from .._conn.conn import Conn
 from .._frames import deflate
 from .._http import handshake
@@ -283,6 +284,9 @@ class Upgrader(HandshakeOptions):
             subprotocol=accepted.subprotocol,
             request=request,
         )
+        if access.is_on():
+            fixed = accepted.subprotocol if isinstance(self.subprotocols, tuple) else None  # else it may be a token
+            conn._enter_log(access.Visit(request, transport, conn.id, fixed))
         request.conn = conn
         if request.on_upgrade is not None:
             request.on_upgrade(conn)

@@ -66,6 +66,7 @@ class Conversation:
             self._raised = exc
         except BaseException:
             self._conn.close_now()
+            self._conn._tell_end()
             raise
         else:
             self._check_result(result)

@@ -349,6 +349,9 @@ class Served:
     def log(self) -> str:
         return written(self._log)
 
+    def lines(self) -> list[str]:
+        return self.log().splitlines()
+
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
@@ -389,7 +392,33 @@ class ServeTests(CommandCase):
                     conn.receive(timeout=PATIENCE)
                 self.assertEqual(caught.exception.code, 1001)
                 self.assertEqual(served.process.wait(PATIENCE), 0)
-                self.assertEqual(served.log(), f"INFO syncws.server: {number.name}: shutting down\n")
+                self.assertEqual(
+                    [re.sub(r"127\.0\.0\.1:\d+ |\d+\.\d{3}s .*", "", line) for line in served.lines()],
+                    [
+                        "INFO syncws.server: listening on http://" + address,
+                        "INFO syncws.access: GET / 200 ",
+                        "INFO syncws.access: WS /echo 1000 ",
+                        f"INFO syncws.server: {number.name}: shutting down",
+                        "INFO syncws.access: WS /echo 1001 ",
+                    ],
+                )
+
+    def test_without_the_access_log(self) -> None:
+        """--no-access-log leaves out its lines, and a log level of warning those as well that all is well."""
+        for option, said in (("--no-access-log", 2), ("--log-level=warning", 0)):
+            with self.subTest(option), self.serving("cli_app:app", "--port", "0", option) as served:
+                self.check_echo(f"ws://127.0.0.1:{served.port}/echo")
+                self.assertEqual(served.end(signal.SIGTERM), 0)
+                self.assertEqual(len(served.lines()), said, served.log())
+
+    def test_verbose(self) -> None:
+        """-v shows what is at DEBUG, such as that a WebSocket opens; -vv its frames too."""
+        for option, frames in (("-v", False),):
+            with self.subTest(option), self.serving("cli_app:app", "--port", "0", option) as served:
+                self.check_echo(f"ws://127.0.0.1:{served.port}/echo")
+                self.assertEqual(served.end(signal.SIGTERM), 0)
+                self.assertIn("opened id=", served.log())
+                self.assertEqual("DEBUG syncws.wire:" in served.log(), frames, served.log())
 
     def test_workers(self) -> None:
         """With --workers several processes serve, and one signal ends them all; --max-connections is the limit of

@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 
 import syncws
 from syncws.testing import LeakChecks, running
-from tests import certificates
+from tests import certificates, without_news
 from tests.interop.clients import WebsocketsSync
 from tests.tasks import written
 
@@ -65,8 +65,8 @@ class ExampleServer:
         return int(self.url.rstrip("/").rpartition(":")[2])
 
     def log(self) -> str:
-        """What the server wrote to standard error."""
-        return written(self._log)
+        """What the server wrote to standard error, without the usual."""
+        return without_news(written(self._log))
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the server a signal, wait for its end and return its exit code."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from syncws.testing import LeakChecks, Peer, await_
-from tests import certificates
+from tests import certificates, without_news
 from tests.server.cases import Client
 from tests.tasks import PATIENCE, Task
 
@@ -100,7 +100,8 @@ class Program:
         return [int(pid) for pid in self.said(r"worker (\d+)", count)][:count]
 
     def logged(self) -> list[str]:
-        return [line for line in self.lines if re.match("[A-Z]+ ", line)]
+        """Its log, without that it listens, and without the access log."""
+        return [line for line in self.lines if re.match("[A-Z]+ ", line) and without_news(line)]
 
     def send(self, number: int) -> None:
         """Send a signal to the parent alone."""

@@ -1,0 +1,105 @@
+"""The access log: a line for each WebSocket at its end, and for each HTTP request that our own server has answered.
+
+    192.0.2.1:50000 WS /chat 1000 12.345s in=1203 out=88123 subprotocol=chat id=9f2c0e...
+    192.0.2.1:50001 GET /health 200 0.001s out=161 connection=7
+
+Logger ``syncws.access``, at INFO; that a WebSocket has opened is said at DEBUG, with the same id. The fields are in the
+record as well, as attributes (``extra``). A path has no query, which may hold a token. Nothing is counted for it on the
+way of a message: the bytes are the kernel's own count, with the heads and what TLS adds; "-" where it has none.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from .._base.printable import printable
+from .._http.request import Request
+from .._net.address import say_peer
+from .._net.transport import Transport
+from ..errors import CloseCode, ConnectionClosed
+
+_log = logging.getLogger("syncws.access")
+
+
+def is_on() -> bool:
+    """Whether anybody wants the lines."""
+    return _log.isEnabledFor(logging.INFO)
+
+
+class Visit:
+    """One WebSocket of a server, from its opening to its line.
+
+    Concurrency: `tell` is called once, by any thread.
+    """
+
+    __slots__ = ("_before", "_began", "_fields", "_transport")
+
+    def __init__(self, request: Request, transport: Transport, connection_id: str, subprotocol: str | None) -> None:
+        self._began = time.monotonic()
+        self._transport = transport
+        transport.keeps_totals = True  # the line comes when the socket may be closed
+        self._before = transport.totals() or (0, 0)  # of requests before, on the same connection
+        self._fields: dict[str, Any] = {
+            "remote_address": say_peer(request.remote_address),
+            "path": printable(request.raw_path),
+            "subprotocol": None if subprotocol is None else printable(subprotocol, 40),
+            "connection_id": connection_id,
+        }
+        fields = self._fields
+        message = "%s WS %s opened id=%s"
+        _log.debug(message, fields["remote_address"], fields["path"], connection_id, extra=fields)
+
+    def tell(self, end: ConnectionClosed) -> None:
+        """Log its line: it is over, for this reason."""
+        seconds = time.monotonic() - self._began
+        code = int(getattr(end, "code", CloseCode.ABNORMAL_CLOSURE))
+        received, sent = _difference(self._transport.totals(), self._before)
+        fields = {**self._fields, "code": code, "seconds": seconds, "bytes_in": received, "bytes_out": sent}
+        _log.info(
+            "%s WS %s %d %.3fs in=%s out=%s subprotocol=%s id=%s",
+            fields["remote_address"],
+            fields["path"],
+            code,
+            seconds,
+            _or_dash(received),
+            _or_dash(sent),
+            _or_dash(fields["subprotocol"]),
+            fields["connection_id"],
+            extra=fields,
+        )
+
+
+def tell_request(request: Request, status: int, seconds: float, sent: int, number: int) -> None:
+    """Log the line of an HTTP request that was answered with this status, in so many bytes."""
+    if not is_on():
+        return
+    remote, method, path = say_peer(request.remote_address), printable(request.method, 20), printable(request.raw_path)
+    _log.info(
+        "%s %s %s %d %.3fs out=%d connection=%d",
+        remote,
+        method,
+        path,
+        status,
+        seconds,
+        sent,
+        number,
+        extra={
+            "remote_address": remote,
+            "method": method,
+            "path": path,
+            "status": status,
+            "seconds": seconds,
+            "bytes_out": sent,
+            "connection_number": number,
+        },
+    )
+
+
+def _difference(totals: tuple[int, int] | None, before: tuple[int, int]) -> tuple[int | None, int | None]:
+    return (None, None) if totals is None else (totals[0] - before[0], totals[1] - before[1])
+
+
+def _or_dash(value: object) -> object:
+    return "-" if value is None else value
