@@ -79,7 +79,7 @@ class WsprotoVersionTests(unittest.TestCase):
 
 
 class WsprotoHookTests(unittest.TestCase):
-    """The extension hooks: deflate.InboundDeflate."""
+    """The extension hooks: tests.frames.wsproto_alone, and why Protocol uses none."""
 
     def build(self, **answers):
         recorder = Recorder(**answers)
@@ -162,9 +162,9 @@ class WsprotoHookTests(unittest.TestCase):
         self.assertEqual(receive(connection, frame(0xC2, b"x"))[0].code, 1002)
 
     def test_plain_permessage_deflate_forgets_at_a_ping(self):
-        """The bug that InboundDeflate mends: after a ping between its fragments the rest of a message stays compressed.
+        """Why no compressed message goes through it: after a ping between its fragments the rest stays compressed.
 
-        If this fails, wsproto has mended it; InboundDeflate remains for its bounds.
+        If this fails, wsproto has mended it; what remains is that it inflates all that comes.
         """
         extension = PerMessageDeflate(client_no_context_takeover=True, server_no_context_takeover=True)
         extension.finalize("permessage-deflate")
@@ -177,7 +177,7 @@ class WsprotoHookTests(unittest.TestCase):
         self.assertTrue(data.endswith(body[3:]))
 
     def test_plain_permessage_deflate_is_unbounded(self):
-        """The other reason for InboundDeflate: 1 KiB of wire in one call becomes 1 MiB in one event."""
+        """The other reason: 1 KiB of wire in one call becomes 1 MiB in one event."""
         extension = PerMessageDeflate()
         extension.finalize("permessage-deflate")
         compressor = zlib.compressobj(9, zlib.DEFLATED, -15)

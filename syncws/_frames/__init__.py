@@ -7,6 +7,7 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_net`, w
 * `frame`: the bits of a frame's header, and a frame written.
 * `payloads`: what a caller may put into a message or a close, and what its mistakes raise.
 * `partial`: a data frame that arrives in parts.
+* `compressed`: a compressed message that arrives in fragments or in parts.
 * `ahead`: what has come while nobody reads: control frames are taken out, messages wait for the reader.
 * `protocol`: where a frame begins and ends, and which message it makes. Begin here.
 * `prepared`: a message that is encoded once for many connections.

@@ -1,7 +1,7 @@
 """permessage-deflate (RFC 7692): what two sides agree on, and the messages in both directions.
 
 A compressed message is the output of DEFLATE, flushed to a byte boundary (Z_SYNC_FLUSH), without the 00 00 ff ff that
-such a flush ends in; RSV1 of its first frame says so. The receiver puts the four bytes back. Four rules hold here:
+such a flush ends in; RSV1 of its first frame says so. The receiver puts the four bytes back. Five rules hold here:
 
 * **No context takeover, either way.** Each message is compressed by itself, so a connection between two messages holds
   no zlib state (256 KiB to compress, 40 KiB to inflate). A server may demand this of any client; a client refuses an
@@ -14,9 +14,10 @@ such a flush ends in; RSV1 of its first frame says so. The receiver puts the fou
 * **A message that was cut is refused.** zlib says nothing when its input merely stops. So at the end of a message it
   is asked whether it stands between two blocks: an empty final block must end the stream there and then.
 
-wsproto parses the frames and calls InboundDeflate, which replaces all three inbound hooks of its base class: wsproto
-1.3 forgets, at a ping between two fragments, that the message is compressed; it inflates without bound; and it ignores
-what follows a block with BFINAL set. Sending does not go through wsproto: see compress() and Deflater.
+* **Nothing is inflated before it is asked for.** A message that is held back at its last byte takes what came of it.
+
+No compressed message goes through wsproto, either way: 1.3 forgets, at a ping between two fragments, that the message
+is compressed; it inflates what has come at once, without bound; and it ignores what follows a block with BFINAL set.
 """
 
 from __future__ import annotations
@@ -24,13 +25,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from wsproto.extensions import PerMessageDeflate
-from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
-
-if TYPE_CHECKING:
-    from wsproto.frame_protocol import FrameDecoder, FrameProtocol
+from ..errors import CloseCode
 
 #: Extensions as a header lists them: (name, [(parameter, value or None), ...]), quotes taken off.
 Extensions = Sequence[tuple[str, Sequence[tuple[str, str | None]]]]
@@ -57,6 +53,9 @@ _PROBE = b"\x03\x00"
 #: zlib is fed this much at a time, because after each block with BFINAL set it copies what is left of its input: with
 #: 1 MiB of nothing but such blocks (2 bytes each) at once it would copy 270 GB.
 _PIECE = 4096
+
+#: Bytes that zlib holds to inflate one message, about: its window and its tables.
+_STATE = 40_000
 
 
 @dataclass(frozen=True)
@@ -149,47 +148,75 @@ def wire_limit(limit: int) -> int:
 
 
 class Inflater:
-    """Inflates one message, in whatever pieces it comes.
+    """Inflates one message: `feed` it in whatever pieces it comes, and `take` as much as is asked for.
 
     Concurrency: for one thread.
     """
 
-    __slots__ = ("_inflated", "_zlib")
+    __slots__ = ("_inflated", "_input", "_unfinished", "_zlib")
 
     def __init__(self) -> None:
         self._zlib: zlib._Decompress | None = None
+        self._input = bytearray()  # compressed, and not given to zlib
+        self._unfinished = False  # zlib may make more of what it has been given
         self._inflated = 0
 
-    def inflate(self, data: bytes, limit: int | None) -> bytes | CloseReason:
-        """The next piece inflated; 1009 once it is over limit bytes altogether, 1007 for what is no DEFLATE.
+    @property
+    def held(self) -> int:
+        """Bytes of memory that it holds."""
+        return len(self._input) + (_STATE if self._zlib is not None else 0)
 
-        A limit of None or 0 is none.
+    @property
+    def more(self) -> bool:
+        """Whether `take` may have something to give."""
+        return bool(self._input) or self._unfinished
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Add to the message."""
+        self._input += data
+
+    def inflate(self, data: bytes, limit: int | None) -> bytes | CloseCode:
+        """`feed` and `take` all."""
+        self.feed(data)
+        return self.take(None, limit)
+
+    def take(self, most: int | None, limit: int | None) -> bytes | CloseCode:
+        """Up to most bytes of what was fed, inflated; None: all of them.
+
+        1009 once the message is over limit bytes altogether, 1007 for what is no DEFLATE. A limit of None or 0 is none.
         """
-        inflater = self._zlib
         pieces = []
-        position = 0
-        while position < len(data):
+        position = taken = 0
+        while most is None or taken < most:
+            piece = self._input[position : position + _PIECE]
+            if not piece and not self._unfinished:
+                break
+            inflater = self._zlib
             if inflater is None or inflater.eof:
                 # A block with BFINAL set ends a stream, not the message: what follows is a stream of its own
                 # (section 7.2.3.4). Its writer began anew too, so nothing in it refers to what was before.
                 inflater = self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
             # One byte more than is allowed, so that a message over the limit shows. (0 would be no limit at all.)
             allowed = max(limit - self._inflated, 0) + 1 if limit else 0
-            piece = data[position : position + _PIECE]
+            if most is not None:
+                allowed = min(allowed or most, most - taken)
             try:
                 inflated = inflater.decompress(piece, allowed)
             except zlib.error:
-                return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+                return CloseCode.INVALID_FRAME_PAYLOAD_DATA
+            taken += len(inflated)
             self._inflated += len(inflated)
             if limit and self._inflated > limit:
-                return CloseReason.MESSAGE_TOO_BIG
-            # Less came out than was allowed, so zlib has taken all it was given, up to the end of the stream.
-            position += len(piece) - len(inflater.unused_data)
+                return CloseCode.MESSAGE_TOO_BIG
+            # Where less came out than was allowed, zlib has taken all it was given, up to the end of the stream.
+            self._unfinished = len(inflated) == allowed > 0 and not inflater.eof
+            position += len(piece) - len(inflater.unused_data) - len(inflater.unconsumed_tail)
             pieces.append(inflated)
+        del self._input[:position]
         return b"".join(pieces)
 
     def ends_well(self) -> bool:
-        """True if the message is whole: with its tail put back, zlib stands between two blocks."""
+        """True if the message is whole: with its tail put back, zlib stands between two blocks. All was taken."""
         inflater = self._zlib
         if inflater is None:
             # No byte of payload at all. RFC 7692 wants at least one (00); zlib flushed with nothing new gives none, and
@@ -207,84 +234,13 @@ class Inflater:
         return not surplus and inflater.eof and not inflater.unused_data
 
 
-def decompress(payload: bytes, limit: int | None) -> bytes | CloseReason:
-    """One whole message inflated, with the faults that `InboundDeflate` finds in pieces. For any thread."""
+def decompress(payload: bytes, limit: int | None) -> bytes | CloseCode:
+    """One whole message inflated, with the faults that an `Inflater` finds in pieces. For any thread."""
     inflater = Inflater()
     inflated = inflater.inflate(payload, limit)
-    if isinstance(inflated, CloseReason) or inflater.ends_well():
+    if not isinstance(inflated, bytes) or inflater.ends_well():
         return inflated
-    return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-
-
-class InboundDeflate(PerMessageDeflate):
-    """The extension as wsproto's frame decoder meets it, for either role: inflates, bounded by limit.
-
-    limit is how many bytes one message may inflate to; None or 0: any number. It holds from the next bytes on.
-
-    A hook that returns a code ends the connection with it: 1009 for more than limit; 1007 for what is not DEFLATE, or
-    is cut short; 1002 for RSV1 on a frame that may not have it. No hook is to be called after that.
-
-    Concurrency: for the thread that reads. `limit` may be set by any thread: it is one reference, read once a piece.
-    """
-
-    def __init__(self, limit: int | None = None) -> None:
-        super().__init__(client_no_context_takeover=True, server_no_context_takeover=True)
-        self._enabled = True
-        self.limit = limit
-        # Whether the frame at hand is no part of the message at hand: a control frame, which may stand between
-        # fragments, or a data frame out of order, which wsproto is about to refuse. It changes nothing here.
-        self._apart = False
-        self._message_open = False  # whether the last data frame was without FIN
-        self._compressed = False  # whether the message at hand is
-        self._inflater: Inflater | None = None
-
-    def frame_inbound_header(
-        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
-    ) -> CloseReason | RsvBits:
-        """Say which reserved bits belong to this extension, or refuse the frame.
-
-        wsproto calls it again for the same header if the mask had not arrived, so it counts nothing.
-        """
-        first = opcode in (Opcode.TEXT, Opcode.BINARY)
-        if rsv.rsv1 and not first:
-            return CloseReason.PROTOCOL_ERROR  # RFC 7692 section 6.1: on the first frame of a message only
-        self._apart = opcode.iscontrol() or first is self._message_open
-        if first and not self._apart:
-            self._compressed = rsv.rsv1
-        return RsvBits(True, False, False)
-
-    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        """Inflate a part of a frame's payload, which is unmasked by now."""
-        if self._apart or not self._compressed:
-            return data
-        if self._inflater is None:
-            self._inflater = Inflater()
-        inflated = self._inflater.inflate(data, self.limit)
-        if isinstance(inflated, CloseReason):
-            self._forget()
-        return inflated
-
-    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> CloseReason | None:
-        """Take note of the end of a frame, and with fin of its message, which has been handed out by now."""
-        if self._apart:
-            return None
-        self._message_open = not fin
-        if not fin or not self._compressed:
-            return None
-        whole = self._inflater is None or self._inflater.ends_well()
-        self._forget()
-        return None if whole else CloseReason.INVALID_FRAME_PAYLOAD_DATA
-
-    def frame_outbound(
-        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
-    ) -> tuple[RsvBits, bytes]:
-        """Compress nothing: the wsproto connection that this extension belongs to only reads."""
-        return rsv, data
-
-    def _forget(self) -> None:
-        """Back to the state between two messages, which holds no memory of zlib's."""
-        self._inflater = None
-        self._compressed = False
+    return CloseCode.INVALID_FRAME_PAYLOAD_DATA
 
 
 def check_level(level: int, name: str = "a compression level") -> int:

@@ -60,6 +60,18 @@ def encode(first: int, payload: bytes, client: bool) -> tuple[bytes, bytes]:
     return head, payload
 
 
+def fragment_for_engine(payload: bytearray, mask_bit: int) -> bytes:
+    """A fragment in the middle of a message, as wsproto is to read it: with the mask bit, under a mask of nothing."""
+    length = len(payload)
+    if length < 126:
+        head = _HEAD(CONTINUATION, mask_bit | length)
+    elif length < 1 << 16:
+        head = _HEAD_16(CONTINUATION, mask_bit | 126, length)
+    else:
+        head = _HEAD_64(CONTINUATION, mask_bit | 127, length)
+    return b"".join((head, bytes(4) if mask_bit else b"", payload))
+
+
 def is_minimal(length: int, size: int) -> bool:
     """Whether a length of 2 or 8 bytes could not have been shorter, and has no sign bit."""
     return length > 125 if size == 2 else 0xFFFF < length < 1 << 63

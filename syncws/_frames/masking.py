@@ -41,11 +41,12 @@ _word: Any = None
 _int = int.from_bytes
 
 
-def mask(data: bytes | bytearray | memoryview, key: bytes, offset: int = 0) -> bytes:
+def mask(data: bytes | bytearray | memoryview, key: bytes, offset: int = 0, *, imports: bool = True) -> bytes:
     """The payload data masked (or unmasked) with the 4 bytes of key, as new bytes.
 
     offset says how many bytes of the same payload went before data, when it comes in pieces. A memoryview must be
-    contiguous, of single bytes. Raises nothing; any number of threads may call it, while nobody writes to data.
+    contiguous, of single bytes. imports=False: numpy is not imported for it. Raises nothing; any number of threads may
+    call it, while nobody writes to data.
     """
     if offset:
         offset &= 3
@@ -54,7 +55,7 @@ def mask(data: bytes | bytearray | memoryview, key: bytes, offset: int = 0) -> b
     if size < _LARGE:
         # Byte order does not matter as long as it is the same three times; the default is the cheapest to say.
         return (_int(data) ^ _int((key * (size // 4 + 1))[:size])).to_bytes(size)
-    if _uses_numpy(size):
+    if _uses_numpy(size if imports else 0):
         return _xor(data, 0, size, key)
     return bytes(_translated(data, key))
 

@@ -33,6 +33,11 @@ class PartialFrame:
         self._key = key
         self._checker = _new_checker() if type is TEXT else None
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory that it takes."""
+        return self._size
+
     def room(self) -> memoryview | None:
         """Where to receive: room for three times what is there, within the declared length; None while that is little.
 

@@ -130,7 +130,7 @@ class ServerFound(Case):
         protocol = self.protocol(limit=1 << 16, compression=True)
         with (
             mock.patch("syncws._frames.protocol.decompress", side_effect=AssertionError),
-            mock.patch("syncws._frames.protocol.InboundDeflate", side_effect=AssertionError),
+            mock.patch("syncws._frames.compressed.Inflater", side_effect=AssertionError),
         ):
             found = protocol.look_ahead(self.frame(BINARY, bomb, rsv1=True) + self.frame(PING, b"1"), ())
         self.assertEqual(found, [(PING, b"1")])

@@ -18,8 +18,9 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
 
 from syncws._frames import deflate
-from syncws._frames.deflate import Agreement, Deflater, InboundDeflate, accept_answer, accept_offers, compress
+from syncws._frames.deflate import Agreement, Deflater, accept_answer, accept_offers, compress
 from syncws._frames.masking import mask
+from tests.frames.wsproto_alone import InboundDeflate
 
 NAME = "permessage-deflate"
 BOTH = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"

@@ -10,11 +10,12 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, TextMessage
 
 from syncws._frames import prepared
-from syncws._frames.deflate import InboundDeflate, compress
+from syncws._frames.deflate import compress
 from syncws._frames.frame import FIN, RSV1, encode
 from syncws._frames.prepared import PreparedMessage, encode_payload, json_text, prepare
 from syncws.errors import MessageType
 from syncws.testing import LeakChecks, peer
+from tests.frames.wsproto_alone import InboundDeflate
 
 TEXT, BINARY, CLOSE, PING, PONG = MessageType
 

@@ -9,7 +9,7 @@ import unittest
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from syncws._frames.deflate import InboundDeflate, wire_limit
+from syncws._frames.deflate import wire_limit
 from syncws._frames.partial import IN_PLACE
 from syncws._frames.payloads import format_close_message
 from syncws._frames.protocol import Protocol
@@ -39,6 +39,7 @@ from tests.frames.cases import (
     server,
     some_cuts,
 )
+from tests.frames.wsproto_alone import InboundDeflate, LateDeflate
 from tests.runner.marks import exact
 
 
@@ -711,12 +712,20 @@ class TestReadLimit(ProtocolTestCase):
         """A new limit holds for what is still to come of a compressed message whose first fragments were inflated."""
         payload = deflated(self.random.randbytes(1000))
         limited = server(read_limit=2000, compression=True)
-        limited.receive(frame(BINARY, payload[:500], to=False, rsv=4, fin=False))
-        self.assertIsNone(limited.next_event())
+        self.assertEqual(len(pieces(limited, [frame(BINARY, payload[:500], to=False, rsv=4, fin=False)])), 1)
         limited.read_limit = 700
-        limited.receive(frame(CONTINUATION, payload[500:600], to=False, fin=False))
-        self.assertIsNone(limited.next_event())
+        self.assertEqual(len(pieces(limited, [frame(CONTINUATION, payload[500:600], to=False, fin=False)])), 1)
         limited.receive(frame(CONTINUATION, payload[600:720], to=False, fin=False))
+        with self.assertRaisesRegex(ReadLimitError, "the inflated message is over the limit of 700"):
+            limited.next_piece()
+
+    def test_limit_changed_inside_a_message_that_is_awaited_whole(self):
+        """A new limit holds for the whole of a compressed message of which nothing was inflated yet."""
+        payload = deflated(bytes(1000))
+        limited = server(read_limit=2000, compression=True)
+        self.assertEqual(outcome(limited, [frame(BINARY, payload[:5], to=False, rsv=4, fin=False)]), [])
+        limited.read_limit = 700
+        limited.receive(frame(CONTINUATION, payload[5:], to=False))
         with self.assertRaisesRegex(ReadLimitError, "the inflated message is over the limit of 700"):
             limited.next_event()
 
@@ -774,7 +783,7 @@ class TestMemory(ProtocolTestCase):
 
     def kept(self, protocol):
         """What a Protocol holds on to of what it was given, and of what it made for it."""
-        names = ("_buffer", "_message", "_engine", "_deflate", "partial")
+        names = ("_buffer", "_message", "_engine", "_compressed", "partial")
         return {name: getattr(protocol, name) for name in names if getattr(protocol, name)}
 
     def test_nothing_is_kept_between_messages(self):
@@ -1041,20 +1050,42 @@ class TestAgainstWsproto(ProtocolTestCase):
             rng = random.Random(seed)
             client, compression = rng.choice(ROLES), rng.choice(ROLES)
             stream = self.random_stream(rng, client, compression) + self.AFTERMATH
-            wanted = self.according_to_wsproto(stream, client, compression)
+            wanted = self.according_to_wsproto(stream, client, [LateDeflate()] if compression else [])
+            in_pieces = self.according_to_wsproto(stream, client, [InboundDeflate(None)] if compression else [])
             for chunks in ([stream], cut_at_random(stream, rng)):
                 got = outcome(protocol(client, compression=compression), chunks)
                 got = [event[:2] if event[0] is ProtocolError else event for event in got]
                 self.assertEqual(got, wanted, f"seed {seed}, {ROLE_NAMES[client]}, {list(map(len, chunks))}")
+                got = self.outcome_in_pieces(protocol(client, compression=compression), chunks)
+                self.assertEqual(got, in_pieces, f"seed {seed}, {ROLE_NAMES[client]}, {list(map(len, chunks))}")
             last = wanted[-1] if wanted else ("open",)
             ends[last[1] if last[0] is ProtocolError else "close" if last[0] is CLOSE else "open"] += 1
         # The streams are worth something only if each kind of end is there.
         self.assertGreater(min(ends.values()), self.STREAMS // 50, ends)
 
-    def according_to_wsproto(self, stream, client, compression):
+    def outcome_in_pieces(self, protocol, chunks):
+        """As outcome, by next_piece: its pieces joined."""
+        events, message = [], b""
+        try:
+            for chunk in chunks:
+                protocol.receive(chunk)
+                while (piece := protocol.next_piece()) is not None:
+                    kind, data, final = piece
+                    if kind >= CLOSE:
+                        events.append((kind, data))
+                        continue
+                    message += data
+                    if final:
+                        events.append((kind, message.decode() if kind is TEXT else message))
+                        message = b""
+        except ProtocolError as error:
+            events.append((ProtocolError, error.code))
+        return events
+
+    def according_to_wsproto(self, stream, client, extensions):
         """The events of wsproto alone, as ours; an error of the peer's as (ProtocolError, code)."""
         role = ConnectionType.CLIENT if client else ConnectionType.SERVER
-        engine = Connection(role, [InboundDeflate(None)] if compression else [])
+        engine = Connection(role, extensions)
         engine.receive_data(stream)
         events, message = [], None
         for event in engine.events():
