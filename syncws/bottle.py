@@ -44,7 +44,7 @@ import bottle
 
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
-from ._server.views import Serve, ViewKeywords, check_before, check_handler, serving
+from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
 from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["websocket"]
@@ -98,10 +98,9 @@ def _view(handler: Handler, before: Callable[..., object] | None, serve: Serve) 
 
     @functools.wraps(handler)
     def view(**wildcards: Any) -> Any:
-        if before is not None:
-            refusal = before(**wildcards)
-            if refusal is not None:
-                return refusal
+        refusal = ask_before(before, **wildcards)
+        if refusal is not None:
+            return refusal
 
         def run(conn: Conn) -> object:
             if conn.detached:  # bottle.request stands for another request in each thread

@@ -70,7 +70,7 @@ from django.utils.module_loading import import_string
 
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
-from ._server.views import Serve, ViewKeywords, check_before, check_handler, serving
+from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
 from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["release_connections", "websocket_view"]
@@ -136,10 +136,9 @@ def _view(handler: Callable[..., object], before: Callable[..., object] | None, 
     @functools.wraps(handler)
     def view(request: Any, *args: Any, **kwargs: Any) -> Any:
         environ = _environ(request)
-        if before is not None:
-            refusal = before(request, *args, **kwargs)
-            if refusal is not None:
-                return refusal
+        refusal = ask_before(before, request, *args, **kwargs)
+        if refusal is not None:
+            return refusal
         session = _SavedSession(request)
         surroundings = _Surroundings()
 

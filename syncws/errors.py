@@ -117,6 +117,9 @@ class Answer(Protocol):
 class WebSocketError(Exception):
     """The base class of the library's own exceptions."""
 
+    # Marks the connection whose end, or whose timeout, this is; None if no connection has raised it. A pickle has None.
+    _owner: object = None
+
 
 class HandshakeError(WebSocketError):
     """The server refuses to upgrade a request, or the request is malformed (gorilla's HandshakeError).
@@ -160,9 +163,6 @@ class ConnectionClosed(WebSocketError):
     Once a connection is over, every read and write raises the same end: the same class, code, reason and story. Each
     raise makes an exception of its own, since two threads may raise at the same moment.
     """
-
-    # Marks the connection whose end this is; None if no connection has raised it. A pickle has None.
-    _owner: object = None
 
 
 class CloseError(ConnectionClosed):

@@ -22,7 +22,8 @@ resource of your own calls `serve`, and chooses the arguments of the handler:
 
 **Login before the 101.** Middleware and ``@falcon.before`` hooks run before the handshake, as for every responder. A
 WebSocketResource has the hook ``before`` too, which is called with the responder's arguments. To refuse, it raises
-`falcon.HTTPForbidden`, or any other error or redirect of Falcon's, or fills in ``resp`` and sets ``resp.complete``:
+`falcon.HTTPForbidden`, or any other error or redirect of Falcon's, or fills in ``resp`` and sets ``resp.complete``.
+Otherwise it returns None; another value refuses too, with 500 and an error in the log:
 
     def logged_in(req, resp, **fields):
         if req.get_cookie_values("session") is None:
@@ -45,7 +46,7 @@ import falcon
 from ._conn.conn import Conn
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
-from ._server.views import check_before, check_handler, check_upgrader, serving
+from ._server.views import ask_before, check_before, check_handler, check_upgrader, serving
 from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["WebSocketResource", "serve"]
@@ -142,10 +143,14 @@ class WebSocketResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, **fields: Any) -> None:
         """Falcon calls this for a GET: it runs ``before``, and then `serve`."""
-        if self._before is not None:
-            self._before(req, resp, **fields)
-            if resp.complete:
-                return
+        refusal = ask_before(self._before, req, resp, **fields)
+        if resp.complete:
+            return
+        if refusal is not None:  # as in other frameworks, where that is the response
+            raise TypeError(
+                f"before returned {refusal!r:.200}: to refuse a request it raises an error of Falcon's or sets "
+                "resp.complete, and to let it pass it returns None"
+            )
 
         def run(conn: Conn) -> object:
             if conn.detached:  # else the request would keep the server's streams for as long as the handler runs

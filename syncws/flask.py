@@ -61,6 +61,7 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from inspect import iscoroutinefunction
 from typing import Any, Concatenate, NamedTuple, TypeVar
 
 from flask import Blueprint, Flask, copy_current_request_context, current_app, got_request_exception, request, session
@@ -72,9 +73,9 @@ from ._base.options import check_count, check_detach
 from ._base.printable import printable
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
-from ._server.views import check_before, check_handler, check_upgrader
+from ._server.views import ask_before, check_before, check_handler, check_upgrader
 from ._wsgi.guests import MAX_CONNECTIONS
-from .errors import CloseCode, ConnectionClosed, WebSocketError
+from .errors import CloseCode, WebSocketError
 
 __all__ = ["Sock"]
 
@@ -218,10 +219,10 @@ def _view(served: _Served) -> Callable[..., Any]:
     @functools.wraps(served.handler)
     def view(**variables: Any) -> Any:
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-        if served.before is not None:
-            refusal = app.ensure_sync(served.before)(**variables)
-            if refusal is not None:
-                return refusal
+        before = None if served.before is None else app.ensure_sync(served.before)
+        refusal = ask_before(before, **variables)
+        if refusal is not None:
+            return refusal
         upgrader = _upgrader_of(app) if served.upgrader is None else served.upgrader
         answer = upgrader.serve(
             request.environ,
@@ -245,7 +246,8 @@ def _check_route(rule: object, bp: object, before: object, options: Mapping[str,
         raise TypeError(f'a route is decorated with @sock.route("/path"), and {rule!r} is no path')
     if not (bp is None or isinstance(bp, Blueprint)):
         raise TypeError(f"bp is a Blueprint, not {bp!r}")
-    check_before(before)
+    if not iscoroutinefunction(before):  # Flask runs those itself: app.ensure_sync
+        check_before(before)
     if options.get("websocket", True) is not True:
         raise TypeError("a route of a Sock has websocket=True; leave it out")
 
@@ -259,6 +261,12 @@ def _check_handler(handler: object, options: Mapping[str, Any]) -> None:
 # The handler, and the context that it runs in
 
 
+class _Ended(NamedTuple):
+    """A handler let the end of its connection escape."""
+
+    end: Exception
+
+
 def _in_context(app: Flask, handler: Callable[..., object], variables: Mapping[str, Any]) -> Callable[[Conn], object]:
     """A call of handler(conn) under a copy of this request's context, for any thread."""
 
@@ -267,9 +275,11 @@ def _in_context(app: Flask, handler: Callable[..., object], variables: Mapping[s
         _release_server_streams(conn)
         try:
             return handler(conn, **variables)
-        except (ConnectionClosed, HTTPException) as end:
-            return end  # not raised, so that teardown functions see no error
+        except HTTPException as answer:
+            return answer  # not raised, so that teardown functions see no error
         except Exception as error:
+            if conn._is_own_end(error):
+                return _Ended(error)  # nor is the end of its connection one
             # As Flask does, for tools that report errors. Upgrader.serve logs the error.
             got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
             raise
@@ -278,8 +288,8 @@ def _in_context(app: Flask, handler: Callable[..., object], variables: Mapping[s
         # Flask keeps its context in context variables. The view's own thread has one already; in a fresh Context the
         # copy gets a `g` of its own, which ends here.
         result = contextvars.Context().run(call, conn)
-        if isinstance(result, ConnectionClosed):
-            raise result
+        if isinstance(result, _Ended):
+            raise result.end
         if isinstance(result, (HTTPException, Response)):
             _reject_late_response(conn, result)
             return None

@@ -42,7 +42,7 @@ from pyramid.response import Response
 
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
-from ._server.views import Serve, ViewKeywords, check_before, check_handler, serving
+from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
 from ._wsgi.guests import MAX_CONNECTIONS
 
 __all__ = ["websocket_view"]
@@ -102,10 +102,9 @@ def _view(handler: Handler[Target], before: Callable[..., object] | None, serve:
 
     @functools.wraps(handler)
     def view(target: Target) -> Any:
-        if before is not None:
-            refusal = before(target)
-            if refusal is not None:
-                return refusal
+        refusal = ask_before(before, target)
+        if refusal is not None:
+            return refusal
         request: Any = getattr(target, "request", target)  # an instance of a view class has it as an attribute
 
         def run(conn: Conn) -> object:

@@ -24,6 +24,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Unpack
 
 from ._base.advice import advisor
+from ._base.callables import check_callable, undecided
 from ._base.options import ConnKeywords, ConnOptions
 from ._client.dialer import Dialer, DialerKeywords
 from ._conn.conn import Conn
@@ -379,6 +380,7 @@ def connect(
     """
     if not path.startswith("/"):
         raise ValueError(f'a path begins with a slash, such as "/echo", and {path!r} does not')
+    check_callable("app", app, "must be a WSGI application: a callable(environ, start_response)", may_yield=True)
     options: DialerKeywords = {"handshake_timeout": 10.0, **dialer_options}
     dialer = Dialer(net_dial=lambda *_: theirs, proxy=None, **options)  # type: ignore[misc]  # TypeError for those two
     gateway = Gateway(app, max_body_size=None, body_timeout=10)
@@ -471,12 +473,18 @@ class LeakChecks(unittest.TestCase):
 
 
 def await_(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Wait until a condition holds, for at most so many seconds; returns whether it does. Where no event tells it."""
+    """Wait until a condition holds, for at most so many seconds; returns whether it does. Where no event tells it.
+
+    Raises TypeError for a condition that is a coroutine function, or whose answer is neither a yes nor a no.
+    """
+    check_callable("condition", condition, "is a callable without arguments")
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (answer := condition()):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.005)
+    if mistake := undecided(answer):
+        raise TypeError(f"condition decides nothing: {mistake}")
     return True
 
 

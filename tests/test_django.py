@@ -203,10 +203,10 @@ class ViewTests(DjangoCase):
         self.check_end(conn, 1000)
 
     def test_login_required_inside(self) -> None:
-        """Under websocket_view it runs too late, and the log says so."""
+        """Under websocket_view it runs too late: 1008, and the log says so."""
         url = self.site(private=websocket_view(login_required(echo)))
         with self.assertLogs("syncws.wsgi", "ERROR") as logs:
-            self.check_end(self.dial(f"{url}/private"), 1000)
+            self.check_end(self.dial(f"{url}/private"), 1008)
             self.all_done()
         self.assertIn("HttpResponseRedirect", logs.output[0])
 

@@ -772,11 +772,11 @@ class LateTests(FlaskCase):
                     self.assertEqual(record.exc_info is not None, status == "401 UNAUTH")
 
     def test_other_values(self) -> None:
-        """Any other value that is returned is logged as well; it is no refusal, so the end is a normal one."""
-        for value in ("bye", ("bye", 403), 0):
+        """A login check under the route may return a text, a tuple or a dict: 1008, and the log says it is late."""
+        for value in ("no", ("no", 401), {"error": "no"}, 0):
             with self.subTest(value=value):
                 end, record = self.late(None, lambda value=value: value)
-                self.assertEqual(end.code, 1000)
+                self.assertEqual(end.code, 1008)
                 self.assertIn(f"the WebSocket handler returned {value!r}", record.getMessage())
 
 

@@ -77,6 +77,7 @@ USES = {
 ORDER = {
     "_base": [
         *(
+            "callables",
             "copies",
             "owners",
             "options",

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Unpack
 
+from .._base.callables import check_callable, check_done, check_plain
 from .._base.options import check_integer, check_timeout, check_unix_path
 from .._base.owners import takes_options
 from .._conn.conn import Conn
@@ -126,15 +127,15 @@ class Dialer(HandshakeOptions):
             if not (value is None or isinstance(value, kind)):
                 raise TypeError(f"{name} must be {kind.__name__} or None, not {type(value).__name__}")
         for name in ("net_dial", "net_dial_tls"):
-            if not (getattr(self, name) is None or callable(getattr(self, name))):
-                raise TypeError(
-                    f"{name} must be a callable (host, port, timeout), or None, not {getattr(self, name)!r}"
-                )
+            if getattr(self, name) is not None:
+                check_callable(name, getattr(self, name), "must be a callable (host, port, timeout), or None")
         check_hostname(self.server_hostname)
         check_integer("max_redirects", self.max_redirects, 0)
         if isinstance(self.proxy, str):
             parse_proxy_url(self.proxy)
-        elif not (self.proxy is None or callable(self.proxy)):
+        elif callable(self.proxy):
+            check_plain("proxy", self.proxy)
+        elif self.proxy is not None:
             raise TypeError(
                 f"proxy must be a URL, a callable that returns one, or None, not {type(self.proxy).__name__}"
             )
@@ -302,6 +303,7 @@ class Dialer(HandshakeOptions):
         if self.unix_path is not None or self.proxy is None:
             return None
         chosen = self.proxy(url) if callable(self.proxy) else self.proxy
+        check_done("proxy", chosen)
         return None if chosen is None else parse_proxy_url(chosen)
 
     def _connect_hop(self, server: ServerURL, proxy: ProxyURL | None, attempt: Attempt) -> Transport:

@@ -7,6 +7,7 @@ import socket
 import ssl
 from typing import Any
 
+from .._base.callables import check_done
 from .._net.attempt import Attempt
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
@@ -60,6 +61,7 @@ def check_hostname(name: str | None) -> None:
 
 def checked_socket(sock: Any) -> socket.socket:
     """What net_dial returned. Raises TypeError if it cannot be used; it is closed then."""
+    check_done("net_dial", sock)
     if isinstance(sock, ssl.SSLSocket):
         sock.close()
         raise TypeError(
@@ -73,6 +75,7 @@ def checked_socket(sock: Any) -> socket.socket:
 
 def checked_transport(transport: Any) -> TLSTransport:
     """What net_dial_tls returned. Raises TypeError if it cannot be used; it is closed then, if it is a socket."""
+    check_done("net_dial_tls", transport)
     if isinstance(transport, TLSTransport):
         return transport
     if isinstance(transport, socket.socket):

@@ -21,6 +21,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Unpack
 
+from .._base.callables import check_callable, check_done, check_plain, undecided
 from .._base.options import check_integer, check_timeout
 from .._base.owners import takes_options
 from .._conn.conn import Conn
@@ -177,8 +178,10 @@ class Reconnector:
             return None
         try:
             url = self._url() if callable(self._url) else self._url
+            check_done("url", url)
             self._where = str(parse_server_url(url))
             headers = self._headers() if callable(self._headers) else self._headers
+            check_done("headers", headers, may_yield=True)
             conn = self._dialer.dial_within(attempt, url, headers)
         except Stopped:
             return None
@@ -209,6 +212,8 @@ class Reconnector:
         if self._attempts is not None and self._backoff.failures >= self._attempts:
             return False
         given_up = None if self._give_up is None else self._give_up(error)
+        if mistake := undecided(given_up):
+            raise TypeError(f"give_up decides nothing: {mistake}") from error
         if given_up is None:
             given_up = not (renews or heals(error))
         if given_up:
@@ -293,10 +298,14 @@ def reconnect(
         raise ValueError(f"max_delay ({max_delay:g} s) is less than min_delay ({min_delay:g} s)")
     check_integer("attempts", attempts, 1, none="any number")
     check_timeout("timeout", timeout)
-    if not (give_up is None or callable(give_up)):
-        raise TypeError(f"give_up must be a callable that takes an error, or None, not {give_up!r}")
+    if give_up is not None:
+        check_callable("give_up", give_up, "must be a callable that takes an error, or None")
+    if callable(url):
+        check_plain("url", url)
     dialer = dialer or Dialer(**options)
-    if not callable(headers):
+    if callable(headers):
+        check_plain("headers", headers, may_yield=True)
+    else:
         headers = dialer.check_headers(headers)  # also because an iterator would be used up by the first attempt
     return Reconnector(
         url,

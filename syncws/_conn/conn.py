@@ -23,6 +23,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
+from .._base.callables import check_callable
 from .._base.options import ConnOptions, Overflow, check_call_timeout
 from .._base.printable import printable
 from .._frames.deflate import Agreement, check_level
@@ -289,7 +290,7 @@ class Conn:
             try:
                 message = self.receive()
             except CloseError as end:
-                if end.code in _NORMAL_ENDS:
+                if end.code in _NORMAL_ENDS and self._is_own(end):  # else of another connection, in a handler
                     return
                 raise
             yield message
@@ -318,11 +319,12 @@ class Conn:
         code, reason = CloseCode.POLICY_VIOLATION, "no messages are expected here"
         try:
             self._inbound.read_control()
-        except ConnectionClosed as end:
-            _logger.debug("%r: %s", self, end)
-        except Exception:
-            _logger.exception("%r: a handler of control frames failed", self)
-            code, reason = CloseCode.INTERNAL_SERVER_ERROR, ""
+        except Exception as error:
+            if self._is_own_end(error):
+                _logger.debug("%r: %s", self, error)
+            else:
+                _logger.exception("%r: a handler of control frames failed", self)
+                code, reason = CloseCode.INTERNAL_SERVER_ERROR, ""
         finally:
             self._inbound.leave_turn()
         self.close(code, reason)
@@ -372,8 +374,8 @@ class Conn:
         For what should not be held while nothing happens, such as a connection to a database. It is not called before
         what has been received already. As `set_ping_handler`.
         """
-        if not (handler is None or callable(handler)):
-            raise TypeError(f"a handler is a callable without arguments, or None, not {handler!r}")
+        if handler is not None:
+            check_callable("a handler", handler, "is a callable without arguments, or None")
         self._inbound.idle_handler = handler
 
     @property
@@ -447,7 +449,8 @@ class Conn:
         payload = message_payload(message_type, data)
         deadline = _check_deadline(deadline)
         if deadline is not None and time.monotonic() >= deadline:
-            raise WriteTimeout("the deadline had passed before the control frame could be sent; nothing was sent")
+            late = WriteTimeout("the deadline had passed before the control frame could be sent; nothing was sent")
+            raise self._life.own(late)
         self._outbound.control(message_type, payload, deadline)
 
     def next_writer(self, message_type: MessageType | int, timeout: float | None = None) -> MessageWriter:
@@ -567,7 +570,7 @@ class Conn:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close: with 1000, or 1011 after an exception that is not the connection's own end."""
-        failed = kind is not None and not issubclass(kind, ConnectionClosed)
+        failed = error is not None and not self._is_own_end(error)
         self.close(CloseCode.INTERNAL_SERVER_ERROR if failed else CloseCode.NORMAL_CLOSURE)
 
     def _enter_log(self, visit: Visit) -> None:
@@ -607,6 +610,10 @@ class Conn:
 
     def _is_own_end(self, error: BaseException) -> bool:
         """Whether error is how this connection ended, for reads or for writes, and not another one."""
+        return isinstance(error, ConnectionClosed) and self._life.is_own(error)
+
+    def _is_own(self, error: BaseException) -> bool:
+        """Whether this connection raised error: its end, or that a deadline of its passed; and not another one."""
         return self._life.is_own(error)
 
 
@@ -643,8 +650,8 @@ def _earliest(deadline: float | None, timeout: float | None) -> float | None:
 
 
 def _check_handler(handler: _Handler, takes: str) -> _Handler:
-    if not (handler is None or callable(handler)):
-        raise TypeError(f"a handler is a callable that takes {takes}, or None, not {handler!r}")
+    if handler is not None:
+        check_callable("a handler", handler, f"is a callable that takes {takes}, or None")
     return handler
 
 

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, NoReturn
 
+from .._base.callables import check_done
 from .._base.copies import copy_of
 from .._base.counters import breaches
 from .._base.options import ConnOptions, check_call_timeout
@@ -49,7 +50,6 @@ from ..errors import (
     ProtocolError,
     ReadLimitError,
     ReadTimeout,
-    WebSocketError,
     WriteTimeout,
 )
 from .ending import Ending
@@ -248,7 +248,7 @@ class Inbound:
         # The close reads in place of this thread. It ends at its deadline, and this thread then finds the end. Or it is
         # over, and whoever has the turn only tidies up, while there is more to read.
         if not acquire_until(self.turn, deadline):
-            raise ReadTimeout("the connection was still being closed when the timeout was over")
+            raise self._life.own(ReadTimeout("the connection was still being closed when the timeout was over"))
 
     def _take_turn_from_attendant(self) -> bool:
         """Try to take the turn; False if another thread than the attendant's has it.
@@ -317,9 +317,10 @@ class Inbound:
         while self._life.end is None and time.monotonic() < deadline:
             try:
                 self._advance(self.protocol.next_piece, deadline)
-            except WebSocketError:
-                pass  # the end, the deadline, or a handler that writes although this side has closed
-            except Exception:  # kept for the next read, if there is one
+            except Exception as error:
+                if self._life.is_own(error):
+                    continue  # the end, the deadline, or a handler that writes although this side has closed
+                # Of a handler, and kept for the next read, if there is one.
                 _logger.exception(
                     "%s: a handler failed while this side closed", printable(self._transport.remote_address)
                 )
@@ -418,7 +419,8 @@ class Inbound:
         now = time.monotonic()
         standing = self.deadline if self._reads_for is ReadsFor.APPLICATION else None
         if (standing is not None and standing <= now) or (deadline is not None and deadline <= now and self._looked):
-            raise ReadTimeout("no message came before the read deadline; the connection can still be used")
+            late = ReadTimeout("no message came before the read deadline; the connection can still be used")
+            raise self._life.own(late)
         self._looked = True
         waits = [max(0.0, at - now) for at in (deadline, standing) if at is not None]
         until_judged = self._keepalive.seconds_left(now)
@@ -537,7 +539,9 @@ class Inbound:
         """Run a handler of the application; a `close` inside it knows that this thread is the reader."""
         self._handling = threading.get_ident()
         try:
-            handler(*arguments)
+            result = handler(*arguments)
+            if result is not None:
+                check_done("a handler", result)
         except Exception as error:
             if self.error is None:
                 self.error = copy_of(error)  # without the traceback, whose frames know this connection

@@ -155,7 +155,8 @@ class Outbound:
         if sink is not None and sink.thread == threading.get_ident():
             raise ConcurrencyError("this thread has a next_writer open: close it before writing another message")
         if not acquire_until(self._message_lock, deadline):
-            raise WriteTimeout("the write deadline passed while another thread's message was under way")
+            late = WriteTimeout("the write deadline passed while another thread's message was under way")
+            raise self._life.own(late)
 
     def compression(self, size: int) -> Compression:
         """How a message of that many bytes is to be compressed: (level, window bits), or None."""

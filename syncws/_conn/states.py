@@ -33,7 +33,16 @@ from enum import IntEnum
 from typing import Generic, NoReturn, TypeVar
 
 from .._base.copies import copy_of
-from ..errors import CloseCode, CloseError, CloseSentError, Closing, ConnectionClosed, WriteTimeout
+from ..errors import (
+    CloseCode,
+    CloseError,
+    CloseSentError,
+    Closing,
+    ConnectionClosed,
+    ReadTimeout,
+    WebSocketError,
+    WriteTimeout,
+)
 
 
 class State(IntEnum):
@@ -52,6 +61,7 @@ class State(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
+_T = TypeVar("_T", bound="ReadTimeout | WriteTimeout")
 _E = TypeVar("_E", bound="ConnectionClosed | WriteTimeout", covariant=True)
 
 
@@ -69,9 +79,7 @@ class End(Generic[_E]):
     def __init__(self, error: _E, owner: object) -> None:
         self._kind = type(error)
         self._args = error.args
-        self._fields = dict(vars(error))
-        if isinstance(error, ConnectionClosed):
-            self._fields["_owner"] = owner
+        self._fields = {**vars(error), "_owner": owner}
         # A copy, without the traceback: its frames know the connection, which would wait for the collector.
         self._cause = None if error.__cause__ is None else copy_of(error.__cause__)
 
@@ -118,7 +126,7 @@ class Life:
         self.refusal: End[ConnectionClosed | WriteTimeout] | None = None
         #: Who closed with what, in order.
         self.closings: tuple[Closing, ...] = ()
-        self._owner: Owner | None = None  # made for the first exception
+        self._owner: Owner | None = None  # made for the first exception, and the same from then on
 
     # Steps: the caller holds the lock. The reason is stored before the state, since both are read without it: whoever
     # sees the state finds the reason.
@@ -175,6 +183,7 @@ class Life:
             self.state = state
 
     def _mark(self) -> Owner:
+        assert self.lock.locked()
         self._owner = self._owner or Owner()
         return self._owner
 
@@ -199,9 +208,15 @@ class Life:
         if self.refusal is not None:
             raise self.refusal.exception()
 
+    def own(self, timeout: _T) -> _T:
+        """A timeout of this connection, marked as one, to be raised. Takes the lock."""
+        with self.lock:
+            timeout._owner = self._mark()
+        return timeout
+
     def is_own(self, error: BaseException) -> bool:
-        """Whether a read or a write of this connection raised this error to say that it is over, and not another's."""
-        return isinstance(error, ConnectionClosed) and self._owner is not None and error._owner is self._owner
+        """Whether a read or a write of this connection raised this error: its end, or a timeout; not another's."""
+        return isinstance(error, WebSocketError) and self._owner is not None and error._owner is self._owner
 
     def vanished(self, reason: str, cause: BaseException | None = None) -> CloseError:
         """The end of a connection whose peer did not close: 1006, with the story so far."""

@@ -187,7 +187,8 @@ class Wire:
 
     def _wait_for_frame_lock(self, deadline: float | None) -> None:
         if not acquire_until(self.frame_lock, deadline):
-            raise WriteTimeout("the write deadline passed while another thread was writing; nothing was sent")
+            late = WriteTimeout("the write deadline passed while another thread was writing; nothing was sent")
+            raise self._life.own(late)
 
     # Writes that never wait
 
@@ -458,6 +459,8 @@ class Wire:
             return error
         if isinstance(error, OSError) and not isinstance(error, WriteTimeout):
             return self._socket_failure(error)
+        if isinstance(error, WriteTimeout):
+            self._life.own(error)
         if self._transport.torn:
             self._lose_writes(error if isinstance(error, WriteTimeout) else _gone("a write was interrupted", error))
         return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .._base.callables import check_callable, check_done, undecided
 from .._base.options import check_timeout
 
 
@@ -34,17 +35,27 @@ class Heartbeat:
 
     def __post_init__(self) -> None:
         check_timeout("timeout", self.timeout)
-        if not (callable(self.is_ping) or isinstance(self.is_ping, str | bytes)):
-            raise TypeError(f"is_ping is a message (str or bytes), or a callable that gets one, not {self.is_ping!r}")
-        if not (self.pong is None or callable(self.pong) or isinstance(self.pong, str | bytes)):
-            raise TypeError(
-                f"pong is a message (str or bytes), a callable that returns one, or None, not {self.pong!r}"
-            )
+        if not isinstance(self.is_ping, str | bytes):
+            check_callable("is_ping", self.is_ping, "is a message (str or bytes), or a callable that gets one")
+        if not (self.pong is None or isinstance(self.pong, str | bytes)):
+            check_callable("pong", self.pong, "is a message (str or bytes), a callable that returns one, or None")
 
     def matches(self, message: str | bytes) -> bool:
-        """Whether a message is a heartbeat. Raises what the application's callable raises."""
-        return self.is_ping(message) if callable(self.is_ping) else message == self.is_ping
+        """Whether a message is a heartbeat. Raises what the application's callable raises.
+
+        Raises TypeError if that returns what is neither a yes nor a no: see `undecided`.
+        """
+        if not callable(self.is_ping):
+            return message == self.is_ping
+        answer = self.is_ping(message)
+        if mistake := undecided(answer):
+            raise TypeError(f"is_ping decides nothing: {mistake}")
+        return bool(answer)
 
     def answer(self, message: str | bytes) -> str | bytes | None:
         """The answer to a heartbeat; None: there is none. Raises what the application's callable raises."""
-        return self.pong(message) if callable(self.pong) else self.pong
+        if not callable(self.pong):
+            return self.pong
+        answer = self.pong(message)
+        check_done("pong", answer)
+        return answer

@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Literal
 
+from .._base.callables import check_callable, check_done
 from .._base.counters import breaches
 from .._base.options import ConnOptions, Overflow
 from .._base.owners import takes_options
@@ -107,8 +108,8 @@ class Manager:
         heartbeat: Heartbeat | None = None,
     ) -> None:
         for name, callback in (("on_open", on_open), ("on_message", on_message), ("on_close", on_close)):
-            if not (callback is None or callable(callback)):
-                raise TypeError(f"{name} is a callable, or None, not {callback!r}")
+            if callback is not None:
+                check_callable(name, callback, "is a callable, or None")
         if duplicate not in DUPLICATE_POLICIES:
             raise ValueError(f"duplicate is one of {', '.join(DUPLICATE_POLICIES)}, not {duplicate!r}")
         if not (heartbeat is None or isinstance(heartbeat, Heartbeat)):
@@ -401,7 +402,7 @@ class Manager:
         if not self._registry.open(member):
             return False
         if self._on_open is not None:
-            self._on_open(member)
+            check_done("on_open", self._on_open(member))
         return True
 
     def _read(self, member: Member) -> None:
@@ -411,7 +412,9 @@ class Manager:
         while True:
             try:
                 message = conn.receive(timeout)
-            except ReadTimeout:
+            except ReadTimeout as late:
+                if not conn._is_own(late):  # of another connection, in a handler of control frames
+                    raise
                 if heartbeat is not None:  # else it was a read deadline of the application's
                     breaches.add("heartbeat")
                 conn._end_without_peer(CloseCode.POLICY_VIOLATION, "no message came in time")
@@ -426,7 +429,9 @@ class Manager:
                 if answer is not None:
                     self._post((member,), prepare(answer))
             elif on_message is not None:
-                on_message(member, message)
+                result = on_message(member, message)
+                if result is not None:
+                    check_done("on_message", result)
 
     def _log_end(self, member: Member, failure: Exception) -> Exception:
         """Log why a member ends, when a read or a callback raised that; what on_close is to get of it."""
@@ -438,7 +443,7 @@ class Manager:
             assert isinstance(end, ConnectionClosed)
             _logger.log(log_level(end), "%r: %s", conn, end)
             return end
-        if isinstance(failure, ReadTimeout | WriteTimeout):  # the peer was too slow for a callback
+        if conn._is_own(failure):  # a timeout: the peer was too slow for a callback
             _logger.info("%r: closing with 1011, as a callback let a timeout escape: %s", member, failure)
         else:
             _logger.error("%r: closing with 1011, as a callback raised", member, exc_info=failure)
@@ -452,7 +457,7 @@ class Manager:
         # Without the lock: once a member is claimed, only the thread that claimed it changes it.
         try:
             if member._state is State.OUT and self._on_close is not None:
-                self._on_close(member, member._error)
+                check_done("on_close", self._on_close(member, member._error))
         except Exception:
             _logger.exception("%r: on_close raised", member)
         finally:

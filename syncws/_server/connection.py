@@ -23,6 +23,7 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from .._base.advice import advisor
+from .._base.callables import check_done, unfinished
 from .._base.copies import forget_frames
 from .._base.counters import breaches
 from .._base.printable import printable, printable_repr
@@ -36,7 +37,7 @@ from .._http.response import Response
 from .._net.address import Address, network_of_host, say_peer
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
-from ..errors import CloseCode, HandshakeError
+from ..errors import BadHandshakeError, CloseCode, HandshakeError, ProxyError
 from .gateway import Gateway
 from .health import Health, no_room
 from .options import ServerOptions
@@ -262,6 +263,7 @@ class Connection:
         """Count the connection for the client that its request comes from; the answer if that has all it may have."""
         try:
             client = client_address(request)
+            check_done("client_address", client)
             if not (client is None or isinstance(client, str)):
                 raise TypeError(f"client_address must return a str or None, not {client!r}")
         except Exception:  # a limit that cannot be judged lets nobody in
@@ -292,16 +294,12 @@ class Connection:
                 end_handled(self._conn, exc, self, _log)
             elif not http.taken_over:
                 _send(http, self._failed(exc))
-            elif not isinstance(exc, HandshakeError):  # else: the 101 could not be sent, and the Upgrader said so
+            elif exc is not request.refusal:  # else: the 101 could not be sent, and the Upgrader said so
                 _log.exception("%s: the handler raised", self)
             forget_frames(exc)
         else:
             if self._conn is not None:
-                if result is not None:
-                    _log.error(
-                        "%s: the handler upgraded the request, so its %s is ignored", self, printable_repr(result)
-                    )
-                end_handled(self._conn, None, self, _log)
+                end_handled(self._conn, None, self, _log, result)
             elif not http.taken_over:
                 _send(http, self._returned(request, result))
         finally:
@@ -311,7 +309,8 @@ class Connection:
 
     def _failed(self, exc: Exception) -> Response:
         """The response for a handler that raised before it had upgraded the request."""
-        if isinstance(exc, HandshakeError):  # the Upgrader has logged it
+        # A refusal of ours, which the Upgrader has logged; not of a server that the handler is a client of.
+        if isinstance(exc, HandshakeError) and not isinstance(exc, BadHandshakeError | ProxyError):
             return exc.response if isinstance(exc.response, Response) else Response(f"{exc}\n", exc.status)
         if isinstance(exc, BadRequest):  # from request.body()
             return self._refused(exc)
@@ -333,7 +332,8 @@ class Connection:
         if result is None:
             _log.error("%s: the handler returned None, but has neither upgraded nor refused the request", self)
         else:
-            _log.error("%s: the handler must return a Response or None, not %s", self, printable_repr(result))
+            what = unfinished(result) or printable_repr(result)
+            _log.error("%s: the handler must return a Response or None, not %s", self, what)
         return _server_error()
 
     # The end

@@ -32,6 +32,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import FileWrapper
 
+from .._base.callables import check_done
 from .._base.copies import forget_frames
 from .._base.counters import breaches
 from .._base.printable import printable
@@ -95,7 +96,7 @@ class Gateway:
                 request.then()
             if request.conn is not None:
                 end_handled(request.conn, raised, who, _log)
-            elif raised is not None and not isinstance(raised, HandshakeError):  # the Upgrader has logged a failed 101
+            elif raised is not None and raised is not request.refusal:  # the Upgrader has logged a failed 101
                 _log.error("%s: the application raised", who, exc_info=raised)
         finally:
             if raised is not None:
@@ -145,6 +146,7 @@ class Gateway:
 
     def _call(self, environ: Environ, answer: Answer, who: object) -> None:
         result = self._application(environ, answer.start_response)
+        check_done("the application", result, may_yield=True)
         try:
             answer.take(result, who)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import socket
 import ssl
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypedDict
 
+from .._base.callables import check_callable, check_plain
 from .._base.options import check_count, check_integer, check_timeout, check_unix_path, check_wait
 from .._http.hosts import AllowedHosts
 from .._http.request import Request
@@ -108,24 +108,21 @@ def _check_application(handler: object, wsgi_app: object) -> None:
             raise TypeError(
                 f"handler must be a callable that takes a Request, not {handler!r}; for a WSGI application: wsgi_app="
             )
+        check_plain("handler", handler)
         return
     if handler is not None:
         raise ValueError(
             "handler and wsgi_app exclude each other: leave handler out, the application has its own views"
         )
-    if not callable(wsgi_app):
-        raise TypeError(f"wsgi_app must be a WSGI application: a callable(environ, start_response), not {wsgi_app!r}")
+    check_callable(
+        "wsgi_app", wsgi_app, "must be a WSGI application: a callable(environ, start_response)", may_yield=True
+    )
 
 
 def _check_client_address(client_address: Any, most: int | None) -> None:
     if client_address is None:
         return
-    if not callable(client_address):
-        raise TypeError(
-            f"client_address is a callable(request) that returns an address, or None, not {client_address!r}"
-        )
-    if inspect.iscoroutinefunction(client_address):
-        raise TypeError("client_address must be a plain function, not async: its coroutine would be nobody's address")
+    check_callable("client_address", client_address, "is a callable(request) that returns an address, or None")
     if most is None:
         raise ValueError("client_address counts for max_connections_per_address only: give that, too")
 

@@ -24,12 +24,14 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import Self, Unpack
 
+from .._base.callables import check_callable, check_done
 from .._base.options import check_wait
 from .._base.owners import takes_options
 from .._base.waker import Waker
 from .._conn.conn import Conn
 from .._conn.farewell import CUT_GRACE
 from .._http.request import Request
+from .._http.response import Response
 from .._net.address import Address, say_peer
 from ..errors import CloseCode, ConcurrencyError
 from .acceptor import Acceptor
@@ -400,14 +402,15 @@ def serve(
         OSError: the address cannot be bound.
         ValueError, TypeError: an option is wrong.
     """
-    if not callable(on_connection):
-        raise TypeError(f"on_connection must be a callable that takes a Conn, not {on_connection!r}")
+    check_callable("on_connection", on_connection, "must be a callable that takes a Conn")
     chosen = chosen_upgrader(upgrader)
     for name in options.keys() & (Upgrader.names() - {"handshake_timeout", "allowed_hosts"}):  # which a Server has too
         raise TypeError(f"{name} is an Upgrader's: serve(..., upgrader=Upgrader({name}=...))")
 
-    def handler(request: Request) -> None:
-        on_connection(chosen.upgrade(request))
+    def handler(request: Request) -> Response | None:
+        result = on_connection(chosen.upgrade(request))
+        check_done("on_connection", result)
+        return result if isinstance(result, Response) else None  # that comes too late, which the connection tells
 
     with Server(handler, host, port, **options) as server:
         server.serve_forever()

@@ -24,6 +24,7 @@ from http import HTTPStatus
 from typing import NoReturn, TypeVarTuple
 
 from .._base.advice import advisor
+from .._base.callables import check_callable, check_done, check_plain, undecided, unfinished
 from .._base.copies import forget_frames
 from .._base.counters import breaches
 from .._base.options import check_count, check_detach
@@ -94,7 +95,9 @@ class Upgrader(HandshakeOptions):
             client offers any. None (the default) lets a ``Sec-WebSocket-Protocol`` in ``response_headers`` through.
         error: makes the answer to a refused request: ``error(request, status, reason)`` returns a Response;
             ``reason`` is the HandshakeError that is about to be raised.
-        check_origin: decides by itself whether the request's origin may connect, instead of the rule below.
+        check_origin: decides by itself whether the request's origin may connect, instead of the rule below: True, or
+            False. Another value counts as it does in Python, except what is always true and is no answer (a coroutine,
+            a function, a response, a tuple): that refuses, and is logged as an error.
         allowed_origins: origins accepted beside the server's own: ``"https://app.example.com"``,
             ``"https://*.example.com"``, or ``"*"`` for any; and what other clients send in its place, as the log shows
             it: ``"file://"``, ``"localhost:12345"``. A request without an Origin header passes: no browser.
@@ -116,10 +119,12 @@ class Upgrader(HandshakeOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("error", "check_origin"):
-            if not (getattr(self, name) is None or callable(getattr(self, name))):
-                raise TypeError(f"{name} must be a callable or None, not {getattr(self, name)!r}")
+            if getattr(self, name) is not None:
+                check_callable(name, getattr(self, name), "must be a callable or None")
         # The lists are kept as tuples, so that changing the caller's list later changes nothing here.
-        if not (self.subprotocols is None or callable(self.subprotocols)):
+        if callable(self.subprotocols):
+            check_plain("subprotocols", self.subprotocols)
+        elif self.subprotocols is not None:
             object.__setattr__(self, "subprotocols", handshake.checked_subprotocols(self.subprotocols))
         object.__setattr__(self, "allowed_origins", self._origins.entries)
         object.__setattr__(self, "allowed_hosts", self._hosts.entries)
@@ -207,8 +212,7 @@ class Upgrader(HandshakeOptions):
         Raises:
             ValueError, TypeError: an argument is wrong, or the request was upgraded before.
         """
-        if not callable(handler):
-            raise TypeError(f"handler must be a callable that takes a Conn, not {handler!r}")
+        check_callable("handler", handler, "must be a callable that takes a Conn")
         check_detach(detach)
         check_count("max_connections", max_connections)
         try:
@@ -223,7 +227,8 @@ class Upgrader(HandshakeOptions):
                     limit=max_connections,
                 )
         except HandshakeError as exc:
-            assert isinstance(exc.response, Response)  # only a 101 that could not be sent has none
+            if not isinstance(exc.response, Response):  # raised by a callable of the application, which is a client
+                raise
             forget_frames(exc)  # the request keeps it, and its frames the request
             return refused(exc.response)
 
@@ -317,7 +322,10 @@ class Upgrader(HandshakeOptions):
     def _check_origin(self, request: Request) -> None:
         """Refuse a page of another origin. Only browsers say their origin: this holds back nothing else."""
         if self.check_origin is not None:
-            allowed = self.check_origin(request)
+            answer = self.check_origin(request)
+            if mistake := undecided(answer):
+                _log.error("check_origin decides nothing, so the request is refused: %s", mistake)
+            allowed = bool(answer) and not mistake
         else:
             allowed = is_same_origin(request) or self._origins.allow(request)
         if allowed:
@@ -352,7 +360,8 @@ class Upgrader(HandshakeOptions):
         if chosen is None or chosen in offered:
             return chosen
         # A browser would fail the connection, as it did not offer that subprotocol. It is better said here.
-        raise application_error(f"subprotocols returned {printable_repr(chosen, 22)}, which the client did not offer")
+        what = unfinished(chosen) or printable_repr(chosen, 22)
+        raise application_error(f"subprotocols returned {what}, which the client did not offer")
 
     def _say_none_chosen(self, request: Request, offers: int) -> None:
         """Say why a browser is about to fail. What was offered is not shown: it may be a token, and not a name."""
@@ -408,6 +417,7 @@ class Upgrader(HandshakeOptions):
         if self.error is None:
             return default_response(refused)
         response = self.error(request, reason.status, reason)
+        check_done("error", response)
         if not isinstance(response, Response):
             raise TypeError(f"error must return a Response, not {printable_repr(response)}")
         return with_upgrade_header(response)

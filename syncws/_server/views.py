@@ -6,11 +6,11 @@ first handshake.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
+from .._base.callables import check_callable, check_done, check_plain
 from .._base.options import check_count, check_detach
 from .._conn.conn import Conn
 from .._http.headers import HeaderSource
@@ -61,20 +61,30 @@ def check_upgrader(upgrader: Upgrader | None) -> None:
 
 
 def check_handler(handler: object, taken_by: str, arguments: str) -> None:
-    """Raise TypeError unless it can be called, and does its work then; a coroutine function's call does nothing.
+    """Raise TypeError unless it can be called, and does its work then: see `callables`.
 
     The text begins with taken_by ("websocket decorates") and tells the arguments that a handler gets.
     """
     if not callable(handler):
         advice = ": a path belongs to the framework's own route" if isinstance(handler, str) else ""
         raise TypeError(f"{taken_by} a handler({arguments}), not {handler!r}{advice}")
-    if inspect.iscoroutinefunction(handler):
-        raise TypeError(
-            f"{taken_by} plain functions, and {handler!r} is a coroutine function: write def, not async def"
-        )
+    check_plain(f"{taken_by} plain functions, and {handler!r}", handler)
 
 
 def check_before(before: object) -> None:
-    """Raise TypeError unless it can be called, or is None."""
-    if not (before is None or callable(before)):
-        raise TypeError(f"before must be a callable that takes the arguments of the view, or None, not {before!r}")
+    """Raise TypeError unless it can be called, and does its work then, or is None."""
+    if before is not None:
+        check_callable("before", before, "must be a callable that takes the arguments of the view, or None")
+
+
+def ask_before(before: Callable[..., object] | None, *args: Any, **kwargs: Any) -> Any:
+    """What refuses a request before its handshake, in place of the 101; None: nothing does.
+
+    Raises TypeError if before has returned work that nobody does, such as a coroutine: that decides nothing, and the
+    framework's answer to an error is a refusal. A generator may be the body of a response.
+    """
+    if before is None:
+        return None
+    refusal = before(*args, **kwargs)
+    check_done("before", refusal, may_yield=True)
+    return refusal

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from .._base.copies import forget_frames
-from .._base.printable import printable, printable_repr
+from .._base.printable import printable
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.request import Request
@@ -38,6 +38,7 @@ class Conversation:
         self._detached = detached  # what `Conn.detached` says
         self._conn: Conn | None = None
         self._raised: Exception | None = None  # by the handler
+        self._result: object = None  # of the handler
 
     def run(self, transport: Transport, early_data: bytes) -> None:
         """All three."""
@@ -61,36 +62,25 @@ class Conversation:
         if self._conn is None:
             return
         try:
-            result = self._handler(self._conn)
+            self._result = self._handler(self._conn)
         except Exception as exc:
             self._raised = exc
         except BaseException:
             self._conn.close_now()
             self._conn._tell_end()
             raise
-        else:
-            self._check_result(result)
 
     def end(self) -> None:
         """Close the connection as the handler's outcome says, and wait for the peer's answer."""
         if self._conn is None:
             return
         who = f"{say_peer(self._request.remote_address)} {printable(self._request.path)}"
-        end_handled(self._conn, self._raised, who, _log)
+        end_handled(self._conn, self._raised, who, _log, self._result)
         self._free()
 
     def _free(self) -> None:
         """Drop what refers in circles, so that nothing is left to the garbage collector."""
         if self._raised is not None:
             forget_frames(self._raised)
-        self._conn = self._raised = None
+        self._conn = self._raised = self._result = None
         self._request.on_upgrade = self._request.refusal = self._request.conn = None
-
-    def _check_result(self, result: object) -> None:
-        if result is not None:
-            _log.error(
-                "%s: the WebSocket handler returned %s, which nobody gets: the handshake is over by then. What "
-                "refuses a request, such as a check of who is logged in, has to run before the handler",
-                printable(self._request.path),
-                printable_repr(result),
-            )

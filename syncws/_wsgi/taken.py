@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .._base.callables import check_callable
+
 Environ = dict[str, Any]
 
 #: Where the classes of sockets come from that suspend a greenlet, and not the thread, while they wait.
@@ -68,6 +70,13 @@ class Taken:
     is_ending: Callable[[], bool] | None = None
     say_alive: Callable[[], object] | None = None
     is_replaced: Callable[[], bool] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("read_early", "on_taken"):
+            check_callable(name, getattr(self, name), "is a callable without arguments")
+        for name in ("is_ending", "say_alive", "is_replaced"):
+            if getattr(self, name) is not None:
+                check_callable(name, getattr(self, name), "is a callable without arguments, or None")
 
     @property
     def is_tls(self) -> bool:

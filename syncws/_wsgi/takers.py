@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 
+from .._base.callables import check_callable
 from .inside import server_name
 from .servers import by_stream, cheroot, eventlet, gunicorn, refused, rocket3, uwsgi, waitress, werkzeug
 from .taken import Environ, Taken, Taker, Untakeable
@@ -61,8 +62,7 @@ def register_taker(taker: Taker) -> None:
     Raises:
         TypeError: it is no callable.
     """
-    if not callable(taker):
-        raise TypeError(f"a taker is a callable that takes an environ, not {taker!r}")
+    check_callable("a taker", taker, "is a callable that takes an environ")
     global _registered
     with _registering:
         if taker not in _registered:

@@ -17,6 +17,8 @@ from unittest import mock
 
 from syncws._base.advice import Advisor
 from syncws._conn.conn import Conn
+from syncws._http.headers import Headers
+from syncws._http.httpclient import ReceivedResponse
 from syncws._http.request import Request
 from syncws._http.response import Response
 from syncws._net.transport import Transport
@@ -25,7 +27,7 @@ from syncws._server.connection import Connection
 from syncws._server.roster import Roster
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
-from syncws.errors import CloseError, ConnectionClosed, HandshakeError, ReadLimitError, ReadTimeout
+from syncws.errors import BadHandshakeError, ConnectionClosed, HandshakeError, ProxyError
 from syncws.testing import Peer, await_
 from tests import certificates
 from tests.handshakes import asking
@@ -490,28 +492,47 @@ class OutcomeTests(ServerTestCase):
         self.assertIs(logs.records[0].exc_info[0], ZeroDivisionError)  # type: ignore[index]
 
     def test_a_response_after_an_upgrade(self) -> None:
-        """A Response can no longer be sent: it is ignored, with an error in the log, and the close is normal."""
+        """A Response can no longer be sent: an error in the log says so, and the close is no normal one."""
         with self.assertLogs("syncws.server", logging.ERROR) as logs:
-            self.assertEqual(self.closed_with(lambda conn: Response("too late")), (1000, ""))
-        self.assertIn("ignored", logs.output[0])
+            self.assertEqual(self.closed_with(lambda conn: Response("too late")), (1008, ""))
+        self.assertIn("which nobody gets", logs.output[0])
 
     def test_connection_closed(self) -> None:
-        """ConnectionClosed that escapes ends the handler quietly."""
+        """The end of its connection that escapes ends the handler quietly."""
 
         def handler(conn: Conn) -> None:
-            raise CloseError(1006, "somebody left")
+            conn.close(timeout=0)
+            conn.send("later")
 
         with self.assertNoLogs("syncws.server", logging.INFO):
             self.assertEqual(self.closed_with(handler), (1000, ""))
 
+    def test_the_refusal_of_another_server(self) -> None:
+        """A handler that is refused elsewhere, as a client, has failed: 500, and not that server's status."""
+        answer = ReceivedResponse(200, "OK", Headers())
+        for refusal in (BadHandshakeError("no WebSocket there", answer), ProxyError("no tunnel", 407)):
+
+            def handler(request: Request, refusal: HandshakeError = refusal) -> None:
+                raise refusal
+
+            with self.subTest(refusal), self.assertLogs("syncws.server", logging.ERROR) as logs:
+                with self.serving(handler) as server, self.client(server) as client:
+                    self.assertEqual(client.request()[0], 500)
+                self.assertIn("the handler raised", logs.output[0])
+
     def test_a_breach_of_the_protocol(self) -> None:
         """A ProtocolError that escapes is the peer's fault: one INFO line, no traceback."""
 
-        def handler(conn: Conn) -> None:
-            raise ReadLimitError("2 bytes are over the limit of 1")
+        def handler(request: Request) -> None:
+            conn = upgrader.upgrade(request)
+            conn.set_read_limit(1)
+            conn.receive()
 
-        with self.assertLogs("syncws.server", logging.INFO) as logs:
-            self.closed_with(handler)
+        with self.assertLogs("syncws.server", logging.INFO) as logs, self.serving(handler) as server:
+            with self.client(server) as client:
+                peer = client.upgrade()
+                peer.send_frame(2, b"22")
+                self.assertEqual(peer.receive_close()[0], 1009)
         self.assertEqual([(each.levelname, each.exc_info) for each in logs.records], [("INFO", None)])
         self.assertIn("over the limit of 1", logs.output[0])
 
@@ -534,7 +555,7 @@ class OutcomeTests(ServerTestCase):
         """A ReadTimeout that escapes is the peer's fault: one INFO line, no traceback; 1011."""
 
         def handler(conn: Conn) -> None:
-            raise ReadTimeout("nothing came")
+            conn.receive(timeout=0)
 
         with self.assertLogs("syncws.server", logging.INFO) as logs:
             self.assertEqual(self.closed_with(handler)[0], 1011)

@@ -209,10 +209,10 @@ class EndTests(ViewTestCase):
             self.assertIn("LookupError: a secret", logs.output[0])
 
     def test_returns_something(self) -> None:
-        """What a handler returns is lost, and one line in the log says what it may have wanted."""
+        """What a handler returns is lost: 1008, and one line in the log says what it may have wanted."""
         for detach in (None, False):
             with self.subTest(detach=detach), self.assertLogs("syncws.wsgi", logging.ERROR) as logs:
-                self.assertEqual(self.close_code(lambda conn: "log in first", detach), 1000)
+                self.assertEqual(self.close_code(lambda conn: "log in first", detach), 1008)
             self.assertIn("has to run before the handler", logs.output[0])
 
     def test_closes_twice(self) -> None:
