@@ -86,6 +86,7 @@ GIVEN: dict[str, Give] = {
         for name in dir(Conn)
         if name.endswith("_handler") and "set" in name
     },
+    "Conn.on_end.callback": _on_a_connection("on_end"),
     **{f"Dialer.{name}": _as_keyword(syncws.Dialer, name) for name in ("proxy", "net_dial", "net_dial_tls")},
     **{f"Heartbeat.{name}": _as_keyword(syncws.Heartbeat, name) for name in ("is_ping", "pong")},
     **{f"Manager.{name}": _as_keyword(syncws.Manager, name) for name in ("on_open", "on_message", "on_close")},
@@ -389,6 +390,17 @@ class ReturnedTests(syncws.testing.LeakChecks):
             far.ping()
             with self.assertRaisesRegex(TypeError, "a handler returned a coroutine"):
                 conn.receive(timeout=PATIENCE)
+
+    def test_on_end(self) -> None:
+        """A callback of the end that returns a coroutine has told nobody: an error in the log, or at once."""
+        with syncws.testing.pair() as (conn, _):
+            with self.assertLogs("syncws.conn", "ERROR") as logs:
+                conn.on_end(passing)
+                conn.close_now()
+                self.assertTrue(syncws.testing.await_(lambda: bool(logs.records)))
+            self.assertIn("a callback returned a coroutine", logs.output[0])
+            with self.assertRaisesRegex(TypeError, "a callback returned a coroutine"):
+                conn.on_end(passing)
 
     def test_clients(self) -> None:
         """A Dialer whose proxy or net_dial gives a coroutine raises TypeError, and so does a loop for its headers."""

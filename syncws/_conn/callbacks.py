@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from .._base.callables import check_done
 from .._base.latelock import LateLock
 from .._net.drain import drain
 from ..errors import ConnectionClosed
@@ -63,7 +64,7 @@ class Callbacks:
         while (telling := self._next()) is not None:
             callback, end = telling
             try:
-                callback(end.exception())
+                check_done("a callback", callback(end.exception()))
             except BaseException:  # SystemExit, say: there may be others to tell
                 _logger.exception("%r, which is called at the end of a connection, raised", callback)
             del callback, telling  # what they know is not to live on while this thread does

@@ -552,8 +552,7 @@ class Conn:
         short-lived thread of the library's, one after the other: hand over what takes long. If it is over already, it
         is called at once, in this thread. What it raises is logged. Raises TypeError for what cannot be called.
         """
-        if not callable(callback):
-            raise TypeError(f"a callback is a callable that takes the end, an exception, not {callback!r}")
+        check_callable("a callback", callback, "is a callable that takes the end, an exception")
         self._ending.call_at_end(callback)
 
     def close_now(self) -> None:

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from .._base.callables import check_done
 from .._net.drain import Timer, drain
 from .._net.transport import Transport
 from ..errors import ConnectionClosed
@@ -72,7 +73,7 @@ class Ending:
             if end is None:
                 self._callbacks += (callback,)
                 return
-        callback(end.exception())
+        check_done("a callback", callback(end.exception()))
 
     def finish(self, end: ConnectionClosed, *, drop: bool = True) -> None:
         """It is over, for this reason unless there was one before.
