@@ -107,7 +107,8 @@ ORDER = {
         *("keepalive", "allowance"),
     ],
     "_net": [
-        *("drain", "attendance", "address", "waits", "tcpinfo", "transport", "tls", "descriptors", "listener"),
+        *("drain", "attendance", "address", "waits", "tcpinfo", "transport", "strangers", "tls"),
+        *("descriptors", "listener"),
         *("attempt", "connector"),
     ],
     "_http": [

@@ -12,11 +12,16 @@ import re
 
 from .._base.counters import breaches
 from .._base.printable import printable
+from .._net.strangers import ENOUGH, PLAIN_HTTP, recognised, say_stranger
 from .request import BadRequest
 
 #: What h11 repeats of the bytes that it refuses, as Python writes bytes; and the name of a header at its beginning.
 _REPEATED = re.compile(r":? *(?:bytearray\()?b['\"].*", re.DOTALL)
 _REPEATED_NAME = re.compile(r"b['\"]([!#$%&*+\-.^_`|~0-9A-Za-z]{1,64})[ \t]*:")
+
+
+#: What a method, or an empty line before it, begins with.
+_BEGINNING = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z \r\n]|\Z")
 
 
 class HeadScreen:
@@ -38,8 +43,8 @@ class HeadScreen:
 
     def find_end(self, buffer: bytearray) -> int | None:
         """How long the head is, the empty line included; None while it is not all there. Raises BadRequest."""
-        if buffer[:1] == b"\x16":
-            raise BadRequest(400, "this looks like TLS, and plain HTTP is spoken here")
+        if not self._lines and self._searched < ENOUGH:
+            _check_protocol(bytes(buffer[:ENOUGH]))
         while (newline := buffer.find(b"\n", self._searched)) >= 0:
             line = bytes(buffer[self._start : newline + 1])
             self._start = self._searched = newline + 1
@@ -91,3 +96,13 @@ def say_malformed(error: Exception) -> str:
     name = _REPEATED_NAME.search(told)
     said = printable(_REPEATED.sub("", told))
     return said if name is None else f"{said} ({name[1]})"
+
+
+def _check_protocol(first: bytes) -> None:
+    """Raise BadRequest, as soon as it shows, for whoever speaks something else: no line may ever come of that."""
+    stranger = recognised(first, PLAIN_HTTP)
+    if stranger is not None:
+        status = 505 if stranger.name.startswith("HTTP/") else 400
+        raise BadRequest(status, say_stranger(stranger, PLAIN_HTTP), stranger.advice)
+    if not _BEGINNING.match(first):
+        raise BadRequest(400, "this is no request of HTTP")

@@ -27,15 +27,16 @@ _HOST = re.compile(r"[-A-Za-z0-9._~!$&'()*+,;=%:\[\]]*")
 
 
 class BadRequest(Exception):
-    """A request that cannot be served: ``status`` is what to answer, ``str()`` says why.
+    """A request that cannot be served: ``status`` is what to answer, ``str()`` says why; ``advice`` is for the log.
 
     400 malformed, 408 too slow, 413 the body is too large, 431 the head is, 501 not implemented, 505 HTTP version.
     It never leaves the library's server, which answers it.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, advice: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.advice = advice
 
 
 class Hijacker(Protocol):

@@ -4,6 +4,7 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_frames`
 
 * `transport`: a connected socket: reading and writing with deadlines, what a full socket did not take. Begin here.
 * `tls`: the same over TLS, also through the TLS of a proxy.
+* `strangers`: what else may speak on a port, told by its first bytes.
 * `waits`: a wait for a socket, and how a write that waits is judged.
 * `tcpinfo`: how many bytes the kernel has counted on a connection.
 * `address`: the address of a socket, and how a log line says it.

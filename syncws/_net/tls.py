@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .address import Address
+from .strangers import ENOUGH
 from .transport import Buffer, Transport
 from .waits import wait_for
 
@@ -80,6 +81,8 @@ class TLSTransport(Transport):
             incoming, outgoing, server_side=server_side, server_hostname=_without_final_dot(server_hostname)
         )
         incoming.write(early_data)
+        #: The first bytes that came, for whoever wants to tell what they are; kept until the handshake is done.
+        self.first_bytes = early_data[:ENOUGH]
         self._arrived = incoming  # guarded by _codec; ciphertext that was not looked at
         self._ended = False  # guarded by _codec; the codec has given the end of the stream
         tunnel = None if outer is None else _Tunnel(outer, incoming, outgoing)
@@ -107,6 +110,7 @@ class TLSTransport(Transport):
             if isinstance(finished, ssl.SSLError):
                 raise finished  # its alert has just been sent
             if finished:
+                self.first_bytes = b""
                 return
             self._feed(deadline)
 
@@ -130,6 +134,7 @@ class TLSTransport(Transport):
         if data == b"":
             raise ConnectionResetError(errno.ECONNRESET, "the peer left during the TLS handshake")
         if data:
+            self.first_bytes = self.first_bytes or data[:ENOUGH]
             with self._codec:
                 self._incoming.write(data)
 

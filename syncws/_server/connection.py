@@ -35,6 +35,7 @@ from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest, Request
 from .._http.response import Response
 from .._net.address import Address, network_of_host, say_peer
+from .._net.strangers import TLS, Stranger, recognised, say_stranger
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
 from ..errors import BadHandshakeError, CloseCode, HandshakeError, ProxyError
@@ -55,11 +56,8 @@ _LINGER = 1.0
 #: What is said of a client that has all connections it may have.
 GREEDY = "%s has all %d connections of one address (max_connections_per_address); answering 503"
 
-#: What the two commonest errors of a TLS handshake mean. OpenSSL's own words do not tell.
-_TLS_ADVICE = {
-    "HTTP_REQUEST": ": the client speaks plain HTTP, and this server TLS (https:, wss:)",
-    "NO_SHARED_CIPHER": ": has ssl_context a certificate (load_cert_chain)?",
-}
+#: What an error of a TLS handshake means. OpenSSL's own words do not tell.
+_TLS_ADVICE = {"NO_SHARED_CIPHER": ": has ssl_context a certificate (load_cert_chain)?"}
 
 
 class Connection:
@@ -189,7 +187,8 @@ class Connection:
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as exc:
             self._say_vanished(exc)
         except ssl.SSLError as exc:
-            _log.info("%s: %s%s", self, printable(exc), _TLS_ADVICE.get(exc.reason or "", ""))
+            assert isinstance(transport, TLSTransport)
+            self._say_no_tls(exc, recognised(transport.first_bytes, TLS))
         except TimeoutError:  # it stayed, and said nothing: that is logged
             self._count_if_late(deadline)
             raise
@@ -198,6 +197,16 @@ class Connection:
         else:
             return True
         return False
+
+    def _say_no_tls(self, exc: ssl.SSLError, stranger: Stranger | None) -> None:
+        """The TLS handshake failed: whoever is there may speak something else."""
+        if stranger is None:
+            _log.info("%s: %s%s", self, printable(exc), _TLS_ADVICE.get(exc.reason or "", ""))
+        elif stranger.advice:
+            said = say_stranger(stranger, TLS)
+            advisor.warn(_log, "stranger", said, "%s: %s; %s", self, said, stranger.advice, repeat=logging.INFO)
+        else:
+            _log.info("%s: %s", self, say_stranger(stranger, TLS))
 
     def _say_vanished(self, exc: OSError) -> None:
         """It went before it asked for anything, as the health checks of balancers and the spare ones of browsers do."""
@@ -319,7 +328,11 @@ class Connection:
 
     def _refused(self, exc: BadRequest) -> Response:
         """The response for a request that cannot be served."""
-        _log.info("%s: %d %s", self, exc.status, exc)
+        if exc.advice:
+            told = (self, exc.status, exc, exc.advice)
+            advisor.warn(_log, "stranger", str(exc), "%s: %d %s; %s", *told, repeat=logging.INFO)
+        else:
+            _log.info("%s: %d %s", self, exc.status, exc)
         return Response(f"{exc}\n", exc.status)
 
     def _returned(self, request: Request, result: object) -> Response:

@@ -92,6 +92,52 @@ class HeadTests(HTTPCase):
         """The first byte of TLS is refused at once, and the message says so."""
         self.assertRefused(400, b"\x16\x03\x01\x02", NOTHING, says="TLS")
 
+    def test_other_protocols(self):
+        """A proxy that sends the PROXY protocol, HTTP/2, or SSH, is named, whole or byte by byte, with advice."""
+        for data, status, name, advice in (
+            (
+                b"PROXY TCP4 203.0.113.7 10.0.0.1 51234 443\r\n" + GET,
+                400,
+                "the PROXY protocol, version 1",
+                "send-proxy",
+            ),
+            (b"PROXY UNKNOWN\r\n" + GET, 400, "the PROXY protocol, version 1", "send-proxy"),
+            (
+                b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + GET,
+                400,
+                "the PROXY protocol, version 2",
+                "send-proxy",
+            ),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "HTTP/2", "HTTP/1.1"),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", 400, "SSH", ""),
+            (b"*1\r\n$4\r\nPING\r\n", 400, "Redis", ""),
+        ):
+            for pieces in ([data], [data[i : i + 1] for i in range(len(data))]):
+                if len(pieces) > 1 and data[:1] == b"\r":
+                    continue  # two empty lines are refused before the signature is complete
+                with self.subTest(name, pieces=len(pieces)), self.assertRaises(BadRequest) as caught:
+                    read(*pieces)
+                self.assertEqual(caught.exception.status, status)
+                self.assertIn(f"the client speaks {name}, and this server plain HTTP", str(caught.exception))
+                self.assertIn(advice, caught.exception.advice)
+                self.assertEqual(bool(caught.exception.advice), bool(advice))
+
+    def test_binary_protocols(self):
+        """What begins as no request can is refused at once, although none of its lines may ever end."""
+        for data in (
+            b"\x00",
+            b"\x03\x00\x00\x13",
+            b"\x05\x01\x00",
+            b"\x80",
+            b"\xff",
+            b"{",
+            b'"',
+            b"(",
+            b"\x10\x13\x00\x04MQTT",
+        ):
+            with self.subTest(data):
+                self.assertRefused(400, data, NOTHING, says="HTTP")
+
     def test_leading_empty_line(self):
         """One empty line before a request is skipped, whichever request it is."""
         _, exchange = open_wire(b"\r\n" + GET, b"\r", b"\n" + GET)

@@ -314,6 +314,46 @@ class AllowedHostsTests(ServerTestCase):
                 Server(hello, port=0, allowed_hosts=hosts)
 
 
+class StrangerTests(ServerTestCase):
+    """What speaks no HTTP here is named."""
+
+    def test_proxy_protocol(self) -> None:
+        """A proxy that sends the PROXY protocol: 400 that names it, and a WARNING that says where to turn it off."""
+        with (
+            mock.patch.object(connection_module, "advisor", Advisor()),
+            self.serving(hello) as server,
+            self.assertLogs("syncws.server", logging.INFO) as logs,
+        ):
+            for data in (
+                b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n" + GET,
+                b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + GET,
+            ):
+                with self.client(server) as client:
+                    status, _, body = client.request(data)
+                    self.assertEqual(status, 400)
+                    self.assertIn(b"the client speaks the PROXY protocol", body)
+        self.assertEqual([record.levelname for record in logs.records], ["WARNING", "WARNING"])
+        for record in logs.records:
+            self.assertIn("a proxy in front sends it: turn it off there (HAProxy: send-proxy", record.getMessage())
+
+    def test_others(self) -> None:
+        """A scanner that speaks something else costs one INFO line, and no wait for the end of a line."""
+        for data, words in (
+            (b"\x16\x03\x01\0\xa5", "TLS"),
+            (b"\x05\x01\0", "SOCKS"),
+            (b"\xfe", "this is no request of HTTP"),
+        ):
+            with (
+                self.serving(hello, handshake_timeout=None) as server,
+                self.assertLogs("syncws.server", logging.INFO) as logs,
+                self.client(server) as client,
+            ):
+                self.assertEqual(client.request(data)[0], 400)
+            (record,) = logs.records
+            self.assertEqual(record.levelname, "INFO")
+            self.assertIn(words, record.getMessage())
+
+
 class TimeoutTests(ServerTestCase):
     def test_a_silent_client(self) -> None:
         """A client that says nothing is let go after handshake_timeout, without an answer."""
@@ -389,6 +429,29 @@ class TLSTests(ServerTestCase):
                 pass
         self.assertEqual([(each.levelname, each.exc_info) for each in logs.records], [("INFO", None)])
         self.assertIn("the client speaks plain HTTP", logs.output[0])
+
+    def test_other_protocols(self) -> None:
+        """A proxy that sends the PROXY protocol in front of TLS is a WARNING that says where to turn it off."""
+        for data, level, words in (
+            (b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n", "WARNING", ("PROXY protocol, version 1", "send-proxy")),
+            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "WARNING", ("PROXY protocol, version 2", "proxy_protocol on")),
+            (b"OPTIONS / HTTP/1.1\r\n\r\n", "INFO", ("the client speaks plain HTTP", "TLS (https:, wss:)")),
+            (b"SSH-2.0-OpenSSH\r\n", "INFO", ("the client speaks SSH",)),
+        ):
+            with (
+                self.subTest(data),
+                mock.patch.object(connection_module, "advisor", Advisor()),
+                self.serving(ssl_context=self.server_context) as server,
+                self.assertLogs("syncws.server", logging.INFO) as logs,
+                self.client(server) as client,
+            ):
+                client.socket.sendall(data)
+                while client.socket.recv(4096):
+                    pass
+            (record,) = logs.records
+            self.assertEqual((record.levelname, record.exc_info), (level, None))
+            for word in words:
+                self.assertIn(word, record.getMessage())
 
     def test_a_silent_client(self) -> None:
         """handshake_timeout covers the TLS handshake."""
