@@ -20,7 +20,7 @@ from syncws._base import counters
 from syncws._conn.queue import SendQueue
 from syncws._http.handshake import HandshakeOptions
 from syncws._wsgi.guests import Full, Guests
-from syncws.testing import LeakChecks, await_, pair, running
+from syncws.testing import LeakChecks, await_, pair, peer, running
 from tests.tasks import PATIENCE, Task
 from tests.wsgi.test_guests import taken
 
@@ -174,6 +174,35 @@ class CountTests(LeakChecks):
         with self.assertLogs("syncws.server"), self.assertRaises(syncws.HandshakeError):
             syncws.Upgrader()._send_head(request, b"HTTP/1.1 101 \r\n\r\n", stuck)
         self.check(handshake_timeout=1)
+
+    def test_silence(self) -> None:
+        """A peer that answers no ping, whether this side reads or its handler works; and one that takes no message."""
+        for is_read in (True, False):
+            with self.subTest(is_read=is_read), peer(ping_interval=0.05, ping_timeout=0.05) as (conn, _):
+                if is_read:
+                    with self.assertRaises(syncws.CloseError):
+                        conn.receive(timeout=PATIENCE)
+                else:
+                    self.assertTrue(conn.wait_closed(PATIENCE))
+            self.check(ping_timeout=1)
+        with peer(ping_interval=0.2, ping_timeout=0.1) as (conn, _), self.assertRaises(syncws.CloseError):
+            conn.send(bytes(1 << 24))
+        self.check(ping_timeout=1)
+
+    def test_closes(self) -> None:
+        """A peer that does not answer a close in time; but not one that does."""
+        with peer() as (conn, _):
+            conn.close(timeout=0.05)
+        self.check(close_timeout=1)
+        with peer(close_timeout=0.05) as (conn, _):
+            conn.close(timeout=0)
+            self.assertTrue(conn.wait_closed(PATIENCE))
+        self.check(close_timeout=1)
+        with pair() as (conn, other):
+            closing = Task(conn.close)
+            other.close()
+            closing.result()
+        self.check()
 
     def test_heartbeats(self) -> None:
         """A member of which no message comes in time."""

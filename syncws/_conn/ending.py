@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 
 from .._base.callables import check_done
+from .._base.counters import breaches
 from .._net.drain import Timer, drain
 from .._net.transport import Transport
 from ..errors import ConnectionClosed
@@ -130,6 +131,8 @@ class Ending:
 
     def cut_at_deadline(self) -> None:
         """This side has closed, and waits for the peer no longer."""
+        if self._life.end is None:  # two threads that close may both count it
+            breaches.add("close_timeout")
         self.cut_now(self._life.vanished("this side closed, and the peer did not answer in time"))
 
     def release_if_cut(self) -> None:

@@ -455,6 +455,8 @@ class Inbound:
                 self._wire.ping(b"")
             except (ConnectionClosed, WriteTimeout):
                 pass  # closed since the look above: the next read says how
+        if verdict == "dead":
+            breaches.add("ping_timeout")
         return verdict == "dead"
 
     @property

@@ -40,6 +40,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+from .._base.counters import breaches
 from .._base.options import ConnOptions
 from .._frames.frame import FIN, encode
 from .._frames.payloads import parse_close_payload
@@ -474,6 +475,7 @@ class Wire:
         lost = _gone("the peer takes no data" if stalled else "the connection is lost", error)
         refusal = self._lose_writes(lost)
         if stalled:
+            breaches.add("ping_timeout")
             self._on_stall(lost)
         return refusal.exception()
 
