@@ -230,6 +230,8 @@ class Dialer(HandshakeOptions):
             hop.close()
             if attempt.stopped and isinstance(error, Exception):
                 raise Stopped from error  # the error is only what the stop looked like to the code that was waiting
+            if isinstance(error, OSError):
+                error.add_note(f"this was on the way to {server}")  # the system, and OpenSSL, do not say
             raise
 
     def _shake_hands(self, server: ServerURL, request: Headers, transport: Transport, exchange: Exchange) -> Conn:

@@ -146,6 +146,7 @@ class TestTLS(DialCase):
                 self.dial(server.url, ssl_context=trusting(), **options)
             self.assertRegex(str(caught.exception), "mismatch, certificate is not valid for")
             self.assertIn("server_hostname", notes(caught.exception))
+            self.assertIn(f"this was on the way to {server.url}", notes(caught.exception))
         self.assertEqual(server.requests, [])
 
     def test_no_verification(self) -> None:
