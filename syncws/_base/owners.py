@@ -10,6 +10,27 @@ from typing import Any, TypeVar
 
 T = TypeVar("T", bound=Callable[..., Any])
 
+#: What other WebSocket libraries call an option, and what it is called here. Alike names would mislead: open_timeout is
+#: no ping_timeout.
+_ELSEWHERE = {
+    "additional_headers": "headers",
+    "certfile": "ssl_context",
+    "compress": "enable_compression",
+    "compression": "enable_compression",
+    "connect_timeout": "handshake_timeout",
+    "extra_headers": "headers",
+    "header": "headers",
+    "keyfile": "ssl_context",
+    "max_message_size": "read_limit",
+    "max_msg_size": "read_limit",
+    "max_payload": "read_limit",
+    "max_size": "read_limit",
+    "open_timeout": "handshake_timeout",
+    "origin": "headers",
+    "ssl": "ssl_context",
+    "sslopt": "ssl_context",
+}
+
 #: What takes options, by name. Filled at import, and only read after that.
 _TAKERS: dict[str, Callable[..., Any]] = {}
 
@@ -47,6 +68,10 @@ def _advice(name: str, known: Collection[str]) -> str:
     owners = [owner for owner, names in taken.items() if name in names]
     if owners:
         return f": it is one of {', '.join(owners)}"
+    if name in _ELSEWHERE:
+        here = _ELSEWHERE[name]
+        whose = "" if here in known else f", of {', '.join(owner for owner, names in taken.items() if here in names)}"
+        return f": did you mean {here}{whose}?"
     meant = difflib.get_close_matches(name, known, 1)
     if meant:
         return f": did you mean {meant[0]}?"

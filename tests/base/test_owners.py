@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 import syncws
-from syncws._base.owners import takes_options
+from syncws._base.owners import _ELSEWHERE, takes_options
 
 TAKERS: list[Callable[..., Any]] = [
     syncws.Dialer,
@@ -67,6 +67,23 @@ class OwnerTests(unittest.TestCase):
         ):
             found = self.told(call)
             self.assertTrue(found.endswith(told), found)
+
+    def test_an_option_of_another_library(self) -> None:
+        """What other libraries call an option is told by its name here, and not by one that only looks like it."""
+        none: Any = lambda request: None  # noqa: E731
+        url = "ws://127.0.0.1:9/"
+        for call, told in (
+            (lambda: syncws.Upgrader(max_message_size=5), "did you mean read_limit?"),  # type: ignore[call-arg]
+            (lambda: syncws.Server(none, max_size=5), "did you mean read_limit, of Dialer, Upgrader?"),  # type: ignore[call-arg]
+            (lambda: syncws.dial(url, open_timeout=5), "did you mean handshake_timeout?"),  # type: ignore[call-arg]
+            (lambda: syncws.dial(url, extra_headers={}), "did you mean headers, of dial, reconnect?"),  # type: ignore[call-arg]
+            (lambda: syncws.Server(none, certfile="a.pem"), "did you mean ssl_context?"),  # type: ignore[call-arg]
+        ):
+            found = self.told(call)
+            self.assertTrue(found.endswith(told), found)
+        for name, here in _ELSEWHERE.items():
+            self.assertTrue(any(here in inspect.signature(taker).parameters for taker in TAKERS), here)
+            self.assertFalse(any(name in inspect.signature(taker).parameters for taker in TAKERS), name)
 
     def test_nothing_else_changes(self) -> None:
         """The classes have the same signature, and can be copied, pickled and subclassed as before."""
