@@ -85,4 +85,7 @@ def _agreed_compression(response: ReceivedResponse, *, offered: bool) -> deflate
         raise ValueError("its Sec-WebSocket-Extensions is malformed")
     if answer and not offered:
         raise ValueError(f"it agreed to the extension '{printable(answer[0][0], 100)}', and none was offered")
-    return deflate.accept_answer(answer)
+    try:
+        return deflate.accept_answer(answer)
+    except ValueError as error:  # Tornado, for one, drops the parameters that have no value
+        raise ValueError(f"{error}; enable_compression=False connects without compression") from None

@@ -160,4 +160,5 @@ def _without_secrets(location: str) -> str:
         parts = urlsplit(location)
     except ValueError:
         return "an invalid URL"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    shown = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    return "/".join(part.rpartition("@")[2] for part in shown.split("/"))  # also in a path that holds a URL

@@ -6,6 +6,7 @@ import base64
 import http.cookiejar
 import http.server
 import os
+import random
 import tempfile
 import threading
 import unittest
@@ -15,6 +16,10 @@ import syncws
 import syncws.testing
 from syncws._base.counters import breaches
 from syncws._client.dialer import Dialer
+from syncws._client.redirects import Route
+from syncws._http.headers import Headers
+from syncws._http.httpclient import ReceivedResponse
+from syncws._http.url import parse_server_url
 from syncws._net.attempt import Attempt, Stopped
 from syncws.errors import BadHandshakeError
 from tests.certificates import serving, trusting
@@ -270,6 +275,35 @@ class RefusalTests(RedirectCase):
         self.assertTrue(syncws.testing.await_(lambda: bool(end.asked), PATIENCE))
         attempt.stop()
         self.assertIsInstance(task.error(), Stopped)
+
+    def test_any_location(self) -> None:
+        """Whatever a Location holds, it leads to a place or to an error of one line, which shows no credential."""
+        chance = random.Random(302)
+        pieces = [chr(code) for code in range(32, 256) if code != 127]
+        pieces += [
+            "http://",
+            "https://",
+            "ws:",
+            "//",
+            "a.b",
+            ":80",
+            "[::1]",
+            "%0a",
+            "user:secret@",
+            "/../",
+            "?",
+            "\xc3\xbc",
+        ]
+        for start in ("ws://a/x?secret", "wss://[fe80::1%25eth0]:8/b/c"):
+            for _ in range(2000):
+                route = Route(parse_server_url(start), Headers(), 3, circles=False, one_server=False)
+                location = "".join(chance.choices(["http://", "https://h/", "/", ""]) + chance.choices(pieces, k=8))
+                try:
+                    route.follow(ReceivedResponse(302, "", Headers({"Location": location})))
+                except BadHandshakeError as error:
+                    self.assertTrue(str(error).isprintable(), ascii(location))
+                    self.assertLess(len(str(error)), 700, ascii(location))
+                    self.assertNotIn("secret", str(error), ascii(location))
 
 
 class CredentialTests(RedirectCase):
