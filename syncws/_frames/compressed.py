@@ -37,6 +37,11 @@ class CompressedMessage:
         return self._inflater.held
 
     @property
+    def refers_back(self) -> bool:
+        """Whether it failed since it refers to an earlier message."""
+        return self._inflater.refers_back
+
+    @property
     def more(self) -> bool:
         """Whether `take` may have something to give."""
         return self._inflater.more

@@ -115,7 +115,10 @@ def accept_answer(answer: Extensions) -> Agreement | None:
         raise ValueError(f"the server agreed to the extension {name!r:.100}, which was not offered")
     agreed = _read(parameters, _IN_ANSWER)
     if "server_no_context_takeover" not in agreed:
-        raise ValueError(f"the server agreed to {_NAME} without server_no_context_takeover, which was asked for")
+        raise ValueError(
+            f"the server agreed to {_NAME} without server_no_context_takeover, which was asked for (Tornado does); "
+            "enable_compression=False connects"
+        )
     bits = agreed.get("client_max_window_bits", 15)
     return Agreement(bits if bits > 8 else 0)
 
@@ -153,9 +156,11 @@ class Inflater:
     Concurrency: for one thread.
     """
 
-    __slots__ = ("_inflated", "_input", "_unfinished", "_zlib")
+    __slots__ = ("_inflated", "_input", "_unfinished", "_zlib", "refers_back")
 
     def __init__(self) -> None:
+        #: Whether it failed since the message refers to what no message has left here: its sender keeps a context.
+        self.refers_back = False
         self._zlib: zlib._Decompress | None = None
         self._input = bytearray()  # compressed, and not given to zlib
         self._unfinished = False  # zlib may make more of what it has been given
@@ -202,7 +207,8 @@ class Inflater:
                 allowed = min(allowed or most, most - taken)
             try:
                 inflated = inflater.decompress(piece, allowed)
-            except zlib.error:
+            except zlib.error as error:
+                self.refers_back = "too far back" in str(error)
                 return CloseCode.INVALID_FRAME_PAYLOAD_DATA
             taken += len(inflated)
             self._inflated += len(inflated)
@@ -214,6 +220,13 @@ class Inflater:
             pieces.append(inflated)
         del self._input[:position]
         return b"".join(pieces)
+
+    def whole(self, payload: bytes, limit: int | None) -> bytes | CloseCode:
+        """All of a message that is all there, with the faults that would be found in pieces."""
+        inflated = self.inflate(payload, limit)
+        if not isinstance(inflated, bytes) or self.ends_well():
+            return inflated
+        return CloseCode.INVALID_FRAME_PAYLOAD_DATA
 
     def ends_well(self) -> bool:
         """True if the message is whole: with its tail put back, zlib stands between two blocks. All was taken."""
@@ -232,15 +245,6 @@ class Inflater:
         except zlib.error:
             return False
         return not surplus and inflater.eof and not inflater.unused_data
-
-
-def decompress(payload: bytes, limit: int | None) -> bytes | CloseCode:
-    """One whole message inflated, with the faults that an `Inflater` finds in pieces. For any thread."""
-    inflater = Inflater()
-    inflated = inflater.inflate(payload, limit)
-    if not isinstance(inflated, bytes) or inflater.ends_well():
-        return inflated
-    return CloseCode.INVALID_FRAME_PAYLOAD_DATA
 
 
 def check_level(level: int, name: str = "a compression level") -> int:

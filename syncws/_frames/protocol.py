@@ -55,7 +55,7 @@ from .._base.counters import breaches
 from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
 from .ahead import Ahead
 from .compressed import CompressedMessage
-from .deflate import decompress, wire_limit
+from .deflate import Inflater, wire_limit
 from .frame import (
     CONTINUATION,
     FIN,
@@ -83,6 +83,10 @@ _CONTROL = {each.value: each for each in (MessageType.PING, MessageType.PONG)}
 Lane = Literal[
     "whole", "partial", "inflate", "compressed", "control", "engine", "fragmented", "ending", "closed", "failed"
 ]
+
+
+#: What a peer has done that keeps its context although it was told not to. It fits into a close frame.
+KEPT_CONTEXT = "compressed data that refers to an earlier message, as Tornado's: enable_compression=False avoids it"
 
 
 class Protocol:
@@ -344,7 +348,7 @@ class Protocol:
                 return None
             taken = self._compressed.take(self._limit)
             if not isinstance(taken, bytes):
-                self._refuse_compressed(taken)
+                self._refuse_compressed(taken, self._compressed.refers_back)
             if self._lane == "ending" and not self._compressed.more:
                 return *self._text_or_bytes(taken + self._finish_compressed(), True), True
             if taken:
@@ -532,9 +536,10 @@ class Protocol:
     def _inflate_whole(self) -> bytes:
         """The message of the compressed frame that is all there."""
         self._lane = "whole"
-        inflated = decompress(self._take_payload(), self._limit)
+        inflater = Inflater()
+        inflated = inflater.whole(self._take_payload(), self._limit)
         if not isinstance(inflated, bytes):
-            self._refuse_compressed(inflated)
+            self._refuse_compressed(inflated, inflater.refers_back)
         return inflated
 
     def _feed_compressed(self) -> bool:
@@ -559,7 +564,7 @@ class Protocol:
         assert self._compressed is not None
         inflated = self._compressed.finish(self._limit)
         if not isinstance(inflated, bytes):
-            self._refuse_compressed(inflated)
+            self._refuse_compressed(inflated, self._compressed.refers_back)
         self._compressed = None
         self._lane = "whole"
         return inflated
@@ -681,9 +686,11 @@ class Protocol:
     def _refuse_text(self) -> NoReturn:
         self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
 
-    def _refuse_compressed(self, code: int) -> NoReturn:
+    def _refuse_compressed(self, code: int, refers_back: bool = False) -> NoReturn:
         if code == CloseCode.MESSAGE_TOO_BIG:
             self._exceed(None)
+        if refers_back:
+            self._fail(code, KEPT_CONTEXT)
         # Which of the two shows first depends on the cut.
         or_text = ", or text that is not UTF-8" if self._message_type is TEXT else ""
         self._fail(code, f"compressed data that is corrupt{or_text}")

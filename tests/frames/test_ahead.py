@@ -129,7 +129,7 @@ class ServerFound(Case):
         bomb = (compressor.compress(bytes(1 << 24)) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
         protocol = self.protocol(limit=1 << 16, compression=True)
         with (
-            mock.patch("syncws._frames.protocol.decompress", side_effect=AssertionError),
+            mock.patch("syncws._frames.deflate.Inflater.whole", side_effect=AssertionError),
             mock.patch("syncws._frames.compressed.Inflater", side_effect=AssertionError),
         ):
             found = protocol.look_ahead(self.frame(BINARY, bomb, rsv1=True) + self.frame(PING, b"1"), ())

@@ -12,7 +12,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from syncws._frames.deflate import wire_limit
 from syncws._frames.partial import IN_PLACE
 from syncws._frames.payloads import format_close_message
-from syncws._frames.protocol import Protocol
+from syncws._frames.protocol import KEPT_CONTEXT, Protocol
 from syncws.errors import ProtocolError, ReadLimitError
 from tests.frames.cases import (
     BINARY,
@@ -449,6 +449,11 @@ class TestText(ProtocolTestCase):
                 self.assertEqual(outcome(server(), chunks), [(BINARY, bad)])
 
 
+#: "Hello, Tornado!", sent twice by a client of Tornado 6.6.1 that was told client_no_context_takeover. It drops
+#: parameters that have no value, so its second message refers to the first.
+TORNADO = bytes.fromhex("f248cdc9c9d75108c92fca4b4cc9570400"), bytes.fromhex("f240e50200")
+
+
 def violations(client):
     """Everything a header or a close frame can have wrong: {name: (bytes, code, reason)}, compression agreed on."""
 
@@ -527,6 +532,7 @@ def violations(client):
             1007,
             "compressed data that is corrupt, or text that is not UTF-8",
         ),
+        "the second message of a Tornado client": (to(TEXT, TORNADO[1], rsv=4), 1007, KEPT_CONTEXT),
         "compressed binary that was cut": (
             to(BINARY, deflated(bytes(999))[:-3], rsv=4),
             1007,
@@ -537,6 +543,19 @@ def violations(client):
 
 class TestViolations(ProtocolTestCase):
     """What RFC 6455 and RFC 7692 forbid: code and reason, independent of the cut."""
+
+    def test_tornado(self):
+        """Tornado drops valueless parameters and keeps its context: its second message is 1007, with the option."""
+        first, second = (frame(TEXT, payload, to=False, rsv=4) for payload in TORNADO)
+        for data in ([first + second], [first[:9], first[9:] + second[:8], second[8:]]):
+            self.assert_fails(data, server(compression=True), 1007, KEPT_CONTEXT, after=[(TEXT, "Hello, Tornado!")])
+        self.assertIn("enable_compression=False", KEPT_CONTEXT)
+        self.assertLessEqual(len(KEPT_CONTEXT), 123)
+        fragments = (
+            frame(TEXT, TORNADO[1][:3], to=False, rsv=4, fin=False),
+            frame(CONTINUATION, TORNADO[1][3:], to=False),
+        )
+        self.assert_fails(list(fragments), server(compression=True), 1007, KEPT_CONTEXT)
 
     def test_each_violation(self):
         """Every violation has its code and reason text, however the stream is cut, after a good message too."""

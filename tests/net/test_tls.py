@@ -49,6 +49,20 @@ class ReadingTests(TLSCases):
                         task.result()
                         self.assertFalse(near.pending)
 
+    def test_first_bytes(self):
+        """What came first is kept while the handshake goes on, to tell what else may speak there, and then let go."""
+        server, client = self.agreed()
+        self.assertEqual((server.first_bytes, client.first_bytes), (b"", b""))
+        near, far = socketpair()
+        self.addCleanup(far.close)
+        tls = TLSTransport(near, contexts()[0], server_side=True)
+        self.addCleanup(tls.close)
+        far.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n" + bytes(100))
+        with self.assertRaises(ssl.SSLError):
+            tls.handshake(instant(10))
+        self.assertEqual(tls.first_bytes[:11], b"PROXY TCP4 ")
+        self.assertEqual(len(tls.first_bytes), 64)
+
     def test_receive_into(self):
         """receive_into puts plain text in its place, a piece of a record at a time if need be."""
         server, client = self.agreed()
