@@ -127,7 +127,19 @@ ORDER = {
         "wsgiresponse",
     ],
     "_conn": [
-        *("states", "queue", "wire", "callbacks", "ending", "inbound", "attendant", "closing", "outbound", "access"),
+        *(
+            "states",
+            "queue",
+            "wire",
+            "callbacks",
+            "ending",
+            "inbound",
+            "attendant",
+            "closing",
+            "outbound",
+            "access",
+            "wiretrace",
+        ),
         *("conn", "outcome", "farewell"),
     ],
     "_client": [

@@ -25,12 +25,13 @@ from typing import Unpack
 from .._base.callables import check_callable, check_done, check_plain
 from .._base.options import check_integer, check_timeout, check_unix_path
 from .._base.owners import takes_options
+from .._conn import wiretrace
 from .._conn.conn import Conn
 from .._frames import deflate
 from .._http import handshake
 from .._http.handshake import HandshakeKeywords, HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
-from .._http.httpclient import BadAnswer, Exchange
+from .._http.httpclient import BadAnswer, Exchange, ReceivedResponse
 from .._http.url import ProxyURL, ServerURL, bracketed, parse_proxy_url, parse_server_url
 from .._net.attempt import Attempt, Stopped
 from .._net.connector import connect_tcp, connect_unix
@@ -245,8 +246,12 @@ class Dialer(HandshakeOptions):
             raise refusal from (ConnectionResetError(str(error)) if error.cut else None)
         if self.cookie_jar is not None:
             store_cookies(self.cookie_jar, server, response)  # before the check, as in gorilla: a refusal sets some too
-        subprotocol, agreement = check_answer(server, request, response, compression=self.enable_compression)
-        return Conn(
+        try:
+            subprotocol, agreement = check_answer(server, request, response, compression=self.enable_compression)
+        except BadHandshakeError:
+            _trace_heads(str(server), server, request, response)
+            raise
+        conn = Conn(
             transport,
             client=True,
             options=self,
@@ -257,6 +262,10 @@ class Dialer(HandshakeOptions):
             subprotocol=subprotocol,
             response=response,
         )
+        if wiretrace.is_on():
+            _trace_heads(conn.id, server, request, response)
+            wiretrace.trace(transport, conn.id, exchange.trailing)
+        return conn
 
     # What is asked
 
@@ -373,6 +382,13 @@ class Dialer(HandshakeOptions):
         inner = self._tls_to(server, hop.socket, received, outer)
         agree_on_tls(inner, "ssl_context", attempt)
         return inner, b""
+
+
+def _trace_heads(who: str, server: ServerURL, request: Headers, response: ReceivedResponse) -> None:
+    """Tell the wire trace of a handshake, if there is one."""
+    if wiretrace.is_on():
+        wiretrace.tell_head(who, ">", f"GET {server.target.partition('?')[0]} HTTP/1.1", request)
+        wiretrace.tell_head(who, "<", f"HTTP/{response.http_version} {response}", response.headers)
 
 
 class DialerKeywords(HandshakeKeywords, total=False):

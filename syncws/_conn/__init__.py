@@ -12,6 +12,7 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `closing`: the closing handshake.
 * `outbound`: whole messages, prepared ones, streamed ones.
 * `access`: the access log: a line for each WebSocket of a server, and for each HTTP request.
+* `wiretrace`: frames and heads in the log, for who asks for them.
 * `conn`: `Conn`: what a program calls, and how the closing handshake goes. Begin here.
 * `outcome`: what it means how a handler leaves its connection.
 * `farewell`: the end of many connections at once: tell, wait, cut, count.

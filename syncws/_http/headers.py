@@ -117,7 +117,7 @@ def _checked_field(name: object, value: object) -> tuple[str, str]:
 
 def is_secret(name: str) -> bool:
     """Whether the value of a header may be a secret, as those of Authorization and Cookie are: it is not shown then."""
-    return _SECRET.search(name) is not None
+    return _SECRET.search(name) is not None and name.lower() != "sec-websocket-key"
 
 
 def _kind(source: object) -> str:

@@ -30,7 +30,7 @@ from .._base.counters import breaches
 from .._base.options import check_count, check_detach
 from .._base.owners import takes_options
 from .._base.printable import printable, printable_repr
-from .._conn import access
+from .._conn import access, wiretrace
 from .._conn.conn import Conn
 from .._frames import deflate
 from .._http import handshake
@@ -289,6 +289,10 @@ class Upgrader(HandshakeOptions):
             subprotocol=accepted.subprotocol,
             request=request,
         )
+        if wiretrace.is_on():
+            wiretrace.tell_head(conn.id, "<", f"{request} HTTP/{request.http_version}", request.headers)
+            wiretrace.tell_answer(conn.id, ">", accepted.head)
+            wiretrace.trace(transport, conn.id, early_data)
         if access.is_on():
             fixed = accepted.subprotocol if isinstance(self.subprotocols, tuple) else None  # else it may be a token
             conn._enter_log(access.Visit(request, transport, conn.id, fixed))
@@ -408,6 +412,9 @@ class Upgrader(HandshakeOptions):
     def _refuse(self, request: Request, refused: Refused) -> NoReturn:
         """Log a refusal, make its response, and raise it."""
         log_refusal(request, refused)
+        if wiretrace.is_on():
+            first_line = f"{request} HTTP/{request.http_version}"
+            wiretrace.tell_head(say_peer(request.remote_address), "<", first_line, request.headers)
         reason = HandshakeError(refused.message, int(refused.status))
         reason.response = self._response(request, refused, reason)
         request.refusal = reason

@@ -413,7 +413,7 @@ class ServeTests(CommandCase):
 
     def test_verbose(self) -> None:
         """-v shows what is at DEBUG, such as that a WebSocket opens; -vv its frames too."""
-        for option, frames in (("-v", False),):
+        for option, frames in (("-v", False), ("-vv", True)):
             with self.subTest(option), self.serving("cli_app:app", "--port", "0", option) as served:
                 self.check_echo(f"ws://127.0.0.1:{served.port}/echo")
                 self.assertEqual(served.end(signal.SIGTERM), 0)
