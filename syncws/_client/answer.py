@@ -67,9 +67,8 @@ def _agreed_subprotocol(request: Headers, response: ReceivedResponse) -> str | N
         return None
     offered = handshake.parse_tokens(request.get_all("Sec-WebSocket-Protocol"))
     if len(chosen) > 1 or chosen[0] not in offered:
-        raise ValueError(
-            f"it chose the subprotocol '{printable(', '.join(chosen))}', and {_say_offer(offered)} offered"
-        )
+        found = ", ".join(map(handshake.say_subprotocol, ",".join(chosen).split(",")))
+        raise ValueError(f"it chose the subprotocol '{found}', and {_say_offer(offered)} offered")
     return chosen[0]
 
 

@@ -5,7 +5,7 @@
 
 Logger ``syncws.access``, at INFO; that a WebSocket has opened is said at DEBUG, with the same id. The fields are in the
 record as well, as attributes (``extra``). A path has no query, which may hold a token. Nothing is counted for it on the
-way of a message: the bytes are the kernel's own count, with the heads and what TLS adds; "-" where it has none.
+way of a message: the bytes are the kernel's own count, with the 101 and what TLS adds; "-" where it has none.
 """
 
 from __future__ import annotations
@@ -29,25 +29,29 @@ def is_on() -> bool:
 
 
 class Visit:
-    """One WebSocket of a server, from its opening to its line.
+    """One WebSocket of a server, from before its 101 to its line. early is how many bytes came with its handshake.
 
-    Concurrency: `tell` is called once, by any thread.
+    Concurrency: `open` and then `tell` are called once each, by any thread.
     """
 
     __slots__ = ("_before", "_began", "_fields", "_transport")
 
-    def __init__(self, request: Request, transport: Transport, connection_id: str, subprotocol: str | None) -> None:
+    def __init__(self, request: Request, transport: Transport, subprotocol: str | None, early: int) -> None:
         self._began = time.monotonic()
         self._transport = transport
         transport.keeps_totals = True  # the line comes when the socket may be closed
-        self._before = transport.totals() or (0, 0)  # of requests before, on the same connection
+        received, sent = transport.totals() or (0, 0)  # its handshake, and requests before
+        self._before = received - early, sent
         self._fields: dict[str, Any] = {
             "remote_address": say_peer(request.remote_address),
             "path": printable(request.raw_path),
             "subprotocol": None if subprotocol is None else printable(subprotocol, 40),
-            "connection_id": connection_id,
         }
+
+    def open(self, connection_id: str) -> None:
+        """It is open, and has its id."""
         fields = self._fields
+        fields["connection_id"] = connection_id
         message = "%s WS %s opened id=%s"
         _log.debug(message, fields["remote_address"], fields["path"], connection_id, extra=fields)
 

@@ -575,6 +575,7 @@ class Conn:
     def _enter_log(self, visit: Visit) -> None:
         """There is to be a line in the access log once it is over. Before anybody else has the connection."""
         self._visit = visit
+        visit.open(self.id)
 
     def _tell_end(self) -> None:
         """Tell the access log, if it is over: by whoever closes it last, since no lock of it may be held meanwhile."""

@@ -277,6 +277,7 @@ class Upgrader(HandshakeOptions):
 
         Raises HandshakeError if the 101 could not be sent; the transport is closed then.
         """
+        visit = self._visit(request, accepted, transport, len(early_data)) if access.is_on() else None
         self._send_head(request, accepted.head, transport)
         conn = Conn(
             transport,
@@ -293,13 +294,17 @@ class Upgrader(HandshakeOptions):
             wiretrace.tell_head(conn.id, "<", f"{request} HTTP/{request.http_version}", request.headers)
             wiretrace.tell_answer(conn.id, ">", accepted.head)
             wiretrace.trace(transport, conn.id, early_data)
-        if access.is_on():
-            fixed = accepted.subprotocol if isinstance(self.subprotocols, tuple) else None  # else it may be a token
-            conn._enter_log(access.Visit(request, transport, conn.id, fixed))
+        if visit is not None:
+            conn._enter_log(visit)
         request.conn = conn
         if request.on_upgrade is not None:
             request.on_upgrade(conn)
         return conn
+
+    def _visit(self, request: Request, accepted: Accepted, transport: Transport, early: int) -> access.Visit:
+        """What the access log is to say, of which only a name that is one of ours is shown: another may be a token."""
+        subprotocol = accepted.subprotocol if isinstance(self.subprotocols, tuple) else None
+        return access.Visit(request, transport, subprotocol, early)
 
     def _negotiate(self, request: Request, response_headers: HeaderSource | None) -> Accepted:
         check_handshake(request)
