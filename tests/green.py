@@ -1,6 +1,7 @@
 """A server and a client in a process that gevent or eventlet has patched: python -m tests.green gevent
 
 Prints one line for each kind of connection: what the message was, and whether another greenlet went on meanwhile.
+With "busy" after it: whether connections live while their handlers work, and a peer that leaves is noticed.
 """
 
 from __future__ import annotations
@@ -54,4 +55,38 @@ def main() -> None:
             assert server.shutdown(5) == 0
 
 
-main()
+def work(request: syncws.Request) -> None:
+    with syncws.Upgrader(ping_interval=0.2, ping_timeout=0.2).upgrade(request) as conn:
+        for message in conn:
+            time.sleep(1)
+            conn.send(message)
+
+
+def wait(request: syncws.Request) -> None:
+    conn = syncws.Upgrader().upgrade(request)
+    print("noticed" if conn.wait_closed(20) else "not noticed")
+
+
+def main_busy() -> None:
+    of_server, of_client = contexts()
+    for scheme, server_tls, client_tls in (("ws", None, None), ("wss", of_server, of_client)):
+        with syncws.Server(work, "127.0.0.1", 0, ssl_context=server_tls) as server:
+            server.start()
+            url = f"{scheme}://localhost:{server.address[1]}/"
+            with syncws.dial(url, ssl_context=client_tls, ping_interval=0.2, ping_timeout=0.2) as conn:
+                conn.send("one")
+                conn.send("two")
+                time.sleep(1)
+                answers = [conn.receive(timeout=20) for _ in range(2)]
+            print(scheme, "answered" if answers == ["one", "two"] else answers)
+            assert server.shutdown(5) == 0
+    with syncws.Server(wait, "127.0.0.1", 0) as server:
+        server.start()
+        syncws.dial(f"ws://localhost:{server.address[1]}/").close_now()
+        assert server.shutdown(20) == 0
+
+
+if sys.argv[2:] == ["busy"]:
+    main_busy()
+else:
+    main()
