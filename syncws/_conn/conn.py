@@ -592,12 +592,28 @@ class Conn:
         """The send queue is full and the policy is to close: 1013 in our own story, as such a peer may never read."""
         self._end_without_peer(CloseCode.TRY_AGAIN_LATER, "send queue full", drop=True)
 
+    # For the end of many at once (`farewell`): first what needs no system call, for all of them
+
+    def _hold(self, rest: Callable[[], bool]) -> None:
+        """Have a busy reader call rest() before it goes on, again and again until that returns False."""
+        self._inbound.interrupt(rest)
+
+    def _announce_close(self, code: int, reason: str) -> None:
+        """Queue a close, which leaves with `_start_close`."""
+        self._outbound.announce_close(format_close_message(code, reason))
+
     def _start_close(self, code: int, reason: str) -> None:
         """Send a close without waiting. The caller sees to the end: no timer cuts what the peer does not answer.
 
         For the end of a process, where a thread that keeps a timer cannot be started any more.
         """
-        self._outbound.queue_close(format_close_message(code, reason))
+        self._outbound.announce_close(format_close_message(code, reason))
+        self._wire.flush_soon()
+
+    def _doom(self) -> None:
+        """It is over: whoever reads or writes finds that, unless he is stuck in it. `close_now` is to follow."""
+        self._ending.doom(self._life.vanished("this side cut the connection"))
+        self._inbound.interrupt()  # after the end is stored, which a reader then finds
 
     def _end_without_peer(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Be done with the peer without asking it: over at once, with the reader woken; our close may still leave.
@@ -605,7 +621,7 @@ class Conn:
         What waits in the send queue leaves before it, unless it is to be dropped.
         """
         # The close is queued before the end is stored: after that no close is taken, and the peer would see 1006.
-        self._outbound.queue_close(format_close_message(code, reason))
+        self._start_close(code, reason)
         self._ending.dismiss(CloseError(code, reason), self._options.close_timeout, drop=drop)
 
     def _is_own_end(self, error: BaseException) -> bool:

@@ -10,7 +10,8 @@ fd is for it to close.
 
     finish          the end is stored                                 OVER
     dismiss         and the reader is woken; the cut follows in time  DISMISSED
-    finish_and_cut  the end is stored and the socket shut down        CUT
+    doom            the end is stored, and whoever looks leaves       CUT
+    finish_and_cut  and the socket is shut down                       CUT
     cut_now         and the fd is closed, if nobody is inside         CUT, RELEASED
     release         closes the fd, if nobody is inside                RELEASED
 """
@@ -103,11 +104,17 @@ class Ending:
         self._transport.shutdown_read()
         self.cut_after(seconds)
 
+    def doom(self, end: ConnectionClosed) -> None:
+        """It is over, and every thread that is not stuck in the socket leaves it at its next look. No system call.
+
+        `cut_now` is to follow, for those that are stuck.
+        """
+        self.finish(end)
+        self._wire.mark_cut()
+
     def finish_and_cut(self, end: ConnectionClosed) -> None:
         """It is over and cut, by a thread that is inside the socket and closes the fd when it leaves."""
-        self.finish(end)
-        # Before the shutdown, which wakes those who look at it: the last of them is to close the fd.
-        self._wire.mark_cut()
+        self.doom(end)  # before the shutdown, which wakes those who look at it: the last of them is to close the fd
         self._transport.shutdown()
 
     def cut_now(self, end: ConnectionClosed) -> None:

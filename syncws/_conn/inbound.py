@@ -71,6 +71,9 @@ _FIRST_READ = 448
 #: Seconds after which a reader that waits for the attendant looks whether it is another reader that it waits for.
 _VISIT = 0.001
 
+#: Frames that make no message, of which a reader that was interrupted reads so many between two pauses.
+_PORTION = 500
+
 
 class ReadsFor(Enum):
     """Whom the holder of the turn reads for."""
@@ -104,6 +107,7 @@ class Inbound:
         "_read_size",
         "_reader",
         "_reads_for",
+        "_rest",
         "_transport",
         "_wire",
         "close_handler",
@@ -149,6 +153,7 @@ class Inbound:
         self.deadline: float | None = None  # the application's, an instant of time.monotonic()
         self._most = options.read_buffer_size + MAX_HEADER  # so that a message of just that size needs one read
         self._read_size = min(_FIRST_READ, self._most)
+        self._rest: Callable[[], bool] | None = None  # see `interrupt`, which any thread may call
         self._looked = False  # this read has looked at the socket, so that its timeout may end it
         self._reads_for = ReadsFor.APPLICATION
         self._is_closing = False  # a close wants the turn, or has it; guarded by the state lock
@@ -183,7 +188,7 @@ class Inbound:
                 or self._keepalive.silent_since is not None  # _receive: how long until silence is judged
                 or self._reader is not None  # _read_on: the rest of a streamed message is skipped
                 or self.error is not None  # _read_on: it is raised
-                or self._life.end is not None  # _read_on: it is raised
+                or self._life.refusal is not None  # _read_on: the end is raised; and who is interrupted pauses
             ):
                 message = self._read_on(protocol.next_event, None, None)
                 return message
@@ -232,6 +237,7 @@ class Inbound:
                 return BINARY, b"", True  # another message has begun since: this one is at its end
             self._skip_message(deadline)
         self._raise_end()
+        self._pause_if_interrupted()
         return self._advance(step, deadline)
 
     def take_turn(self, deadline: float | None) -> None:
@@ -316,6 +322,7 @@ class Inbound:
         self._reads_for = ReadsFor.CLOSE
         while self._life.end is None and time.monotonic() < deadline:
             try:
+                self._pause_if_interrupted()
                 self._advance(self.protocol.next_piece, deadline)
             except Exception as error:
                 if self._life.is_own(error):
@@ -362,9 +369,33 @@ class Inbound:
         self._wire.queue_close(format_close_message(error.code, reason))
         self._ending.finish(error)
 
+    def interrupt(self, rest: Callable[[], bool] | None = None) -> None:
+        """Have the reader leave what has arrived, and call rest(), or else look for the end. Any thread; never waits.
+
+        rest() may wait, and returns whether it is to be called again, after some more frames. A reader that waits for
+        the peer goes on waiting.
+        """
+        self._rest = rest
+        self.protocol.interrupted = True
+
+    def _pause_if_interrupted(self) -> None:
+        """Before a whole message, of which `Protocol` counts none. Raises the end."""
+        if self.protocol.interrupted and not self.protocol.use_portion():
+            self._pause()
+
+    def _pause(self) -> None:
+        """Somebody has interrupted this read. Raises the end."""
+        rest, protocol = self._rest, self.protocol
+        protocol.interrupted = rest is not None and rest()
+        protocol.portion = _PORTION
+        self._raise_end()  # after it was cleared, which may have missed another interruption
+
     def _receive(self, deadline: float | None) -> None:
         """Wait for bytes, once. Raises ReadTimeout, or the end."""
         self._life.check_readable()
+        if self.protocol.interrupted and not self.protocol.portion:
+            self._pause()
+            return
         if self.idle_handler is not None and self._reads_for is ReadsFor.APPLICATION:
             self._call(self.idle_handler)
         keepalive = self._keepalive

@@ -106,6 +106,11 @@ class Outbound:
         self._wire.queue_close(payload)
         self.end_writer()
 
+    def announce_close(self, payload: bytes) -> None:
+        """As `queue_close`, and nothing leaves yet: no system call."""
+        self._wire.announce_close(payload)
+        self.end_writer()
+
     def writer(self, message_type: MessageType, deadline: float | None) -> MessageWriter:
         """Write a message piece by piece; other messages wait until its writer is closed."""
         if message_type >= MessageType.CLOSE:

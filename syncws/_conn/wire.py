@@ -231,12 +231,17 @@ class Wire:
 
     def queue_close(self, payload: bytes) -> None:
         """Let our close leave after what was posted; from now on writes are refused. The first close counts."""
+        if self.announce_close(payload):
+            self.flush_soon()
+
+    def announce_close(self, payload: bytes) -> bool:
+        """As `queue_close`, and it leaves at the next `flush_soon`: no system call. False if there was one before."""
         with self._life.lock:
             if not self._life.queue_close():
-                return
+                return False
             self._close = payload
             self._look_again = True
-        self.flush_soon()
+        return True
 
     def half_close(self) -> None:
         """Tell the peer that no more bytes come, if our close has left and nobody is writing. Never waits."""

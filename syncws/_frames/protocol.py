@@ -74,6 +74,9 @@ from .masking import mask, unmask
 from .partial import PartialFrame
 from .payloads import received_close
 
+#: Frames that one which is interrupted goes on with: the answer to a close, and what an honest peer sends before it.
+_FIRST_PORTION = 64
+
 #: What `Protocol.next_event` returns: TEXT with str, BINARY, PING and PONG with bytes, CLOSE with (code, reason).
 Event = tuple[MessageType, Any]
 
@@ -117,7 +120,9 @@ class Protocol:
         "_owed",
         "_start",
         "idle",
+        "interrupted",
         "partial",
+        "portion",
     )
 
     def __init__(
@@ -144,6 +149,11 @@ class Protocol:
         self._lane: Lane = "whole"
         self._failure: ProtocolError | None = None  # why the lane is "failed"
         self.partial: PartialFrame | None = None  # what the lane "partial" collects
+        #: True: `next_event` returns None after a few frames that are no whole messages, whatever has arrived, until it
+        #: is given a `portion`. Any thread may set it; the reader clears it.
+        self.interrupted = False
+        #: How many such frames may be begun while it is interrupted; the reader's.
+        self.portion = _FIRST_PORTION
         # The lane "engine". Built on first need: most connections never see a frame for it.
         self._engine: Connection | None = None
         self._owed = 0  # bytes of the current frame that the engine, or the compressed message, has yet to get
@@ -379,16 +389,30 @@ class Protocol:
                     if event is not None:
                         return event
                 case "fragmented":
-                    if self._is_message_left(raw) or not (self._join_fragments() or self._begin_frame(raw)):
+                    if self._is_message_left(raw) or self._pauses():
+                        return None
+                    if self._join_fragments():
+                        self.portion = 0  # they may have been thousands
+                    elif not self._begin_frame(raw):
                         return None
                 case "whole":
-                    if not self._begin_frame(raw):
+                    if self._pauses() or not self._begin_frame(raw):
                         return None
                 case "closed":
                     self._forget()
                     return None
                 case _:  # failed
                     self._raise_failure()
+
+    def _pauses(self) -> bool:
+        return self.interrupted and not self.use_portion()
+
+    def use_portion(self) -> bool:
+        """Whether one more frame may be begun while this is interrupted; it is counted."""
+        if self.portion == 0:
+            return False
+        self.portion -= 1
+        return True
 
     def _begin_partial(self, first: int, length: int, body: int, raw: bool) -> Event | None:
         """Begin to collect a message in one frame, of which `next_event` has judged all but what is judged here."""

@@ -33,6 +33,7 @@ from .._base.options import ConnOptions, Overflow
 from .._base.owners import takes_options
 from .._base.worker import in_worker
 from .._conn.conn import Conn, post_to_all
+from .._conn.farewell import Rest
 from .._frames.payloads import format_close_message
 from .._frames.prepared import PreparedMessage, json_text, prepare
 from ..errors import (
@@ -347,10 +348,13 @@ class Manager:
         for member in members:
             # Before the close, which wakes the thread that reads it: that would take it out for a reason of its own.
             self._registry.take_out(member, CloseError(code, reason))
-            if member._in_run:
-                member.conn._end_without_peer(code, reason)
-            else:
-                member.conn.close(code, reason, timeout=0)
+        with Rest([member.conn for member in members], code, reason):
+            for member in members:
+                if member._in_run:
+                    member.conn._end_without_peer(code, reason)
+                else:
+                    member.conn._start_close(code, reason)
+                    member.conn.close(code, reason, timeout=0)
         for member in members:  # once all have been told
             self._settle(member)
         return len(members)

@@ -118,6 +118,11 @@ class Connection:
         self._is_beyond = True
         self._deadline = deadline
 
+    @property
+    def conn(self) -> Conn | None:
+        """Its WebSocket, once it is one."""
+        return self._conn
+
     def __str__(self) -> str:
         peer = say_peer(self._transport.remote_address) if self._transport else "?"
         return f"{peer} (connection {self.number})"
@@ -358,7 +363,8 @@ class Connection:
         """
         if self._conn is not None:
             try:
-                self._conn.close(code, reason, timeout=0)
+                self._conn.close(code, reason, timeout=0)  # and it is cut in time
+                self._conn._start_close(code, reason)  # a close that was announced leaves now
             except Exception:
                 _log.exception("%s: closing failed", self)
         elif self._request is None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Hashable
 from typing import Literal
 
-from .._conn.farewell import Leaving, farewell
+from .._conn.farewell import Leaving, Rest, farewell, rest_of
 from .capacity import Capacity, Obstacle
 from .workers import Share
 
@@ -115,9 +115,15 @@ class Roster:
         with self.changed:
             self._closing = True
 
-    def farewell(self, code: int, reason: str, deadline: float) -> int:
+    def announce(self, code: int, reason: str) -> Rest:
+        """Have all connections ready to be told, once the roster is closed: their readers rest until they are."""
+        with self.changed:
+            everybody = list(self._connections)
+        return rest_of(everybody, code, reason)
+
+    def farewell(self, code: int, reason: str, deadline: float, rest: Rest | None = None) -> int:
         """End all connections, once the roster is closed; how many handlers are still running. See `farewell`."""
-        return farewell(self._connections, self.changed, code, reason, deadline=deadline, tell_own=True)
+        return farewell(self._connections, self.changed, code, reason, deadline=deadline, tell_own=True, rest=rest)
 
     # In one of several workers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 import types
@@ -10,7 +11,12 @@ from collections.abc import Callable
 from unittest import mock
 
 from syncws._conn import farewell as farewell_module
-from syncws._conn.farewell import farewell
+from syncws._conn.conn import Conn
+from syncws._conn.farewell import Rest, farewell
+from syncws._conn.states import State
+from syncws.errors import PING, PONG, TEXT, CloseError, CloseSentError
+from syncws.testing import await_
+from tests.conn.cases import ConnCase
 from tests.tasks import PATIENCE, Task
 
 
@@ -30,6 +36,8 @@ class Crowd:
 
 class Connection:
     """One connection of a crowd. Its handler ends when it is told, or when it is cut, or when the test says so."""
+
+    conn: Conn | None = None
 
     def __init__(self, crowd: Crowd, name: str, *, ends: str = "when told", thread: int | None = None) -> None:
         self._crowd = crowd
@@ -151,6 +159,60 @@ class FarewellTests(unittest.TestCase):
         self.assertEqual(self.crowd.did, ["told own 1001 bye"])
         self.assertEqual(self.crowd.here, {own})
 
+    def test_telling_ends_in_time(self) -> None:
+        """A loop over connections that looked at no clock took a minute under a flood: telling stops at the deadline,
+        but never before half a second, and who was not told is cut."""
+        for name in range(20):
+            connection = Connection(self.crowd, str(name), ends="when cut")
+            connection.start_close = self.slowly(connection.start_close, 10.0)  # type: ignore[method-assign]
+        self.now = time.monotonic()
+        clock = types.SimpleNamespace(monotonic=lambda: self.now, sleep=None)
+        with mock.patch.object(farewell_module, "time", clock):
+            self.assertEqual(self.crowd.farewell(-1.0), 0)
+            self.assertEqual(len([each for each in self.crowd.did if each.startswith("told")]), 1)
+            self.assertEqual(len([each for each in self.crowd.did if each.startswith("cut")]), 20)
+
+    def test_cutting_ends_in_time(self) -> None:
+        """So does cutting: who is left then is cut by a thread, and is not waited for."""
+        main, gate = threading.get_ident(), threading.Event()
+        for name in range(20):
+            connection = Connection(self.crowd, str(name), ends="when cut")
+            cut = self.slowly(connection.cut, 10.0)
+
+            def cut_late(cut: Callable[..., None] = cut) -> None:
+                if threading.get_ident() != main:
+                    gate.wait(PATIENCE)
+                cut()
+
+            connection.cut = cut_late  # type: ignore[method-assign]
+        self.now = time.monotonic()
+        clock = types.SimpleNamespace(monotonic=lambda: self.now, sleep=None)
+        with mock.patch.object(farewell_module, "time", clock), mock.patch.object(farewell_module, "CUT_GRACE", 0.0):
+            self.assertEqual(self.crowd.farewell(0.0), 19)
+            gate.set()
+            for thread in threading.enumerate():
+                if thread.name == "syncws-cut":
+                    thread.join(PATIENCE)
+        self.assertEqual(self.crowd.here, set())
+
+    def test_no_thread_to_cut(self) -> None:
+        """At the end of the interpreter no thread can be started: those that are left are closed with it."""
+        left = [Connection(self.crowd, str(name), ends="when cut") for name in range(3)]
+        with mock.patch("threading.Thread.start", side_effect=RuntimeError("can't start new thread")):
+            farewell_module._cut(left, 0.0)  # type: ignore[arg-type]
+        self.assertEqual(len(self.crowd.did), 1)
+
+    now = 0.0
+
+    def slowly(self, call: Callable[..., None], seconds: float) -> Callable[..., None]:
+        """A call that takes so long by the clock of the test."""
+
+        def slow(*arguments: object) -> None:
+            self.now += seconds
+            call(*arguments)
+
+        return slow
+
     def test_under_the_lock(self) -> None:
         """A signal handler may call it in a thread that has the lock; other threads get the lock while it waits."""
         slow = Connection(self.crowd, "slow", ends="never")
@@ -222,6 +284,95 @@ class SpreadTests(unittest.TestCase):
         with mock.patch("random.shuffle", side_effect=lambda each: each.sort(key=lambda one: one.name)):
             crowd.farewell(spread=0.001)
         self.assertEqual(crowd.did, [f"told {number:02} 1001 bye" for number in range(100)])
+
+
+class ServerRest(ConnCase):
+    """What is done to real connections before the first system call, where many are told to go."""
+
+    def test_nothing_leaves_before_it_is_told(self) -> None:
+        """In a rest a close is ready and nobody begins to send; it leaves when the peer is told."""
+        conn, peer = self.peer()
+        with Rest([conn], 1001, "bye"):
+            self.assertIs(conn._life.state, State.CLOSING)
+            self.assertEqual(select.select([peer.socket], [], [], 0)[0], [])
+            conn._start_close(1001, "bye")
+            self.assertEqual(peer.receive_close(), (1001, "bye"))
+        conn.close_now()
+
+    def test_a_writer_tells_its_own_peer(self) -> None:
+        """In a rest whoever writes finds that this side has closed, and lets the close leave: nobody has to tell."""
+        conn, peer = self.peer()
+        with Rest([conn], 1001, "bye"), self.assertRaises(CloseSentError):
+            conn.send("too late")
+        self.assertEqual(peer.receive_close(), (1001, "bye"))
+        conn.close_now()
+
+    def test_busy_readers_rest(self) -> None:
+        """A reader under a flood rests in the middle of what it has received, until everybody is told."""
+        conn, peer = self.peer(control_limit=None)
+        seen: list[bytes] = []
+        rests: list[Rest] = []
+
+        def begin(data: bytes) -> None:
+            if not seen:
+                rests.append(Rest([conn], 1001, ""))
+            seen.append(data)
+
+        conn.set_pong_handler(begin)
+        task = Task(conn.receive)
+        peer.send(peer.frame(PONG) * 600 + peer.frame(TEXT, "hello"))
+        self.assertTrue(await_(lambda: bool(rests) and bool(rests[0]._told._cond._waiters)))  # type: ignore[attr-defined]
+        self.assertLess(len(seen), 100)
+        self.assertFalse(task.done)
+        rests[0].told()
+        self.assertEqual(task.result(), "hello")
+        self.assertEqual(len(seen), 600)
+        conn.close_now()
+
+    def test_an_answer_does_not_rest(self) -> None:
+        """A peer that answers the close is read at once, also while others are told."""
+        conn, peer = self.peer()
+        task = Task(conn.receive)
+        Rest([conn], 1001, "")
+        conn._start_close(1001, "")
+        peer.receive_close()
+        peer.close(1001)
+        self.assertIsInstance(task.error(), CloseError)
+        conn.close_now()
+
+    def test_a_rest_that_is_over(self) -> None:
+        """After the end of a rest nobody rests, and nobody rests longer than a moment if that end never comes."""
+        for over in (True, False):
+            conn, peer = self.peer(control_limit=None)
+            with mock.patch.object(farewell_module, "_MOST_REST", 0.01):
+                rest = Rest([conn], 1001, "")
+                if over:
+                    rest.end()
+                task = Task(conn.receive)
+                peer.send(peer.frame(PONG) * 200 + peer.frame(TEXT, "hello"))
+                self.assertEqual(task.result(), "hello")
+                self.assertIs(conn._inbound.protocol.interrupted, not over)
+            conn.close_now()
+
+    def test_a_doomed_reader_leaves(self) -> None:
+        """At the deadline a reader under a flood leaves in the middle of what it has received: pings, for example."""
+        conn, peer = self.peer()
+        seen: list[bytes] = []
+
+        def doom(data: bytes) -> None:
+            seen.append(data)
+            if len(seen) == 3:
+                conn._doom()
+
+        conn.set_ping_handler(doom)
+        peer.send(peer.frame(PING) * 200)
+        self.assertIsInstance(Task(conn.receive).error(), CloseError)
+        self.assertLess(len(seen), 100)
+        conn.close_now()
+
+
+class ClientRest(ServerRest):
+    client = True
 
 
 if __name__ == "__main__":

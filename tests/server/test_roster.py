@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import unittest
 
+from syncws._conn.conn import Conn
 from syncws._server.roster import Roster
 from syncws._server.workers import Share
 from tests.tasks import Task
@@ -14,6 +15,7 @@ class Nobody:
     """A connection that does nothing; it leaves its roster when it is told to go."""
 
     thread: int | None = None
+    conn: Conn | None = None
 
     def __init__(self, roster: Roster) -> None:
         self.roster = roster

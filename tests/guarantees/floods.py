@@ -1,0 +1,106 @@
+"""Floods: many connections of one process that send frames which make no message, as fast as they are taken.
+
+And the process of a server that is flooded, which shuts down when it is told to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from syncws._frames.frame import FIN, encode
+from syncws._http.request import Request
+from syncws._server.server import Server
+from syncws._server.upgrader import Upgrader
+
+from .support import BINARY, CONTINUATION, PING, PONG, TEXT, WAIT, handshake
+
+#: What each kind of flood begins with, and what it repeats: some KiB, so that one send is many frames.
+FLOODS: dict[str, tuple[int | None, int, bytes]] = {
+    "empty continuations": (TEXT, CONTINUATION, b""),
+    "one-byte fragments": (TEXT, CONTINUATION, b"x"),
+    "pings": (None, FIN | PING, b""),
+    "pongs": (None, FIN | PONG, b""),
+    "one-byte messages": (None, FIN | BINARY, b"x"),
+}
+
+_PORTION = 1 << 16
+
+
+def frames(kind: str) -> tuple[bytes, bytes]:
+    """What a flood begins with, and what it repeats."""
+    first, repeated, payload = FLOODS[kind]
+    begin = b"" if first is None else b"".join(encode(first, b"", True))
+    each = b"".join(encode(repeated, payload, True))
+    return begin, each * (_PORTION // len(each))
+
+
+def flood(kind: str, port: int, count: int) -> None:
+    """Open so many connections, say so, and send until nobody takes anything any more. The process of a flood."""
+    begin, portion = frames(kind)
+    left: dict[socket.socket, memoryview] = {}
+    selector = selectors.DefaultSelector()
+    for _ in range(count):
+        sock = socket.create_connection(("127.0.0.1", port), WAIT)
+        sock.sendall(handshake())
+        assert sock.recv(4096).startswith(b"HTTP/1.1 101 ")
+        sock.sendall(begin)
+        sock.setblocking(False)
+        left[sock] = memoryview(portion)
+        selector.register(sock, selectors.EVENT_WRITE | selectors.EVENT_READ)
+    print("flooding", flush=True)
+    while left:
+        for key, events in selector.select():
+            sock: Any = key.fileobj
+            try:
+                if events & selectors.EVENT_READ and not sock.recv(1 << 16):
+                    raise ConnectionResetError
+                if events & selectors.EVENT_WRITE:
+                    left[sock] = left[sock][sock.send(left[sock]) :] or memoryview(portion)
+            except BlockingIOError:
+                pass
+            except OSError:
+                selector.unregister(sock)
+                sock.close()
+                del left[sock]
+
+
+def serve(options: dict[str, Any], timeout: float) -> None:
+    """The process of a server: it shuts down when it is told to, and says how long that took."""
+    upgrader = Upgrader(**options)
+
+    def handler(request: Request) -> None:
+        with upgrader.upgrade(request) as conn:
+            for message in conn:
+                conn.send(message)
+
+    server = Server(handler, port=0)
+    server.start()
+    print(server.port, flush=True)
+    sys.stdin.readline()
+    began = time.monotonic()
+    left = server.shutdown(timeout)
+    print(f"{time.monotonic() - began:.3f} {left}", flush=True)
+
+
+@contextlib.contextmanager
+def child(call: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that makes a call of this module; killed at the end."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import *; {call}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
