@@ -809,6 +809,14 @@ class ConfigTests(FlaskCase):
             sock.init_app(app)
             self.assertEqual(self.check_echo(self.serve(app), subprotocols=["a", "b"]).subprotocol, name)
 
+    def test_allowed_hosts(self) -> None:
+        """allowed_hosts are an option of the Upgrader, too: a page whose name was made to point here gets 421."""
+        address = self.serve(self.app_with(SYNCWS_OPTIONS={"allowed_hosts": ["127.0.0.1"]}))
+        self.check_echo(address)
+        with self.assertLogs("syncws.server"):
+            answer = self.refusal(address, headers={"Host": "evil.example", "Origin": "http://evil.example"})
+        self.assertEqual(answer.status, 421)
+
     def test_one_upgrader(self) -> None:
         """Unless its configuration changes, an application's Upgrader is made once."""
         app = self.app_with(SYNCWS_OPTIONS={"subprotocols": ["a"]})

@@ -60,7 +60,7 @@ USES = {
     "_rooms": {"_base", "errors", "_frames", "_conn"},
     "_wsgi": {"_base", "errors", "_net", "_http", "_conn"},
     "_server": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_wsgi"},
-    "_cli": {"_base", "_server"},
+    "_cli": {"_base", "_http", "_server"},
     "wsgi": {"_base", "errors", "_frames", "_http", "_conn", "_wsgi", "_server"},
     "bottle": {"_conn", "_wsgi", "_server"},
     "django": {"_conn", "_wsgi", "_server"},

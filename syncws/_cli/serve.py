@@ -30,6 +30,7 @@ from types import ModuleType
 from typing import Any
 
 from .._base.version import __version__
+from .._http.hosts import AllowedHosts
 from .._server.server import Server
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -73,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=_port, help="0 takes a free one (default: 8080)")
     serve.add_argument("--unix", metavar="PATH", help="listen on a Unix socket instead")
+    serve.add_argument(
+        "--allowed-host",
+        type=_allowed_host,
+        action="append",
+        metavar="NAME",
+        help="a host that requests may be for, such as localhost or *.example.com; may be repeated (default: any)",
+    )
     serve.add_argument("--certfile", help="serve TLS with this certificate (PEM)")
     serve.add_argument("--keyfile", help="its private key, if it is not in the same file")
     serve.add_argument(
@@ -264,6 +272,7 @@ def _listen(application: Any, options: argparse.Namespace, ssl_context: ssl.SSLC
             unix_path=options.unix,
             ssl_context=ssl_context,
             max_connections=options.max_connections,
+            allowed_hosts=options.allowed_host,
             workers=options.workers,
             wsgi_app=application,
         )
@@ -291,6 +300,14 @@ def _say_address(server: Server, options: argparse.Namespace) -> str:
 
 def _port(text: str) -> int:
     return _number(text, "a port is a number from 0 to 65535", 0, 0xFFFF)
+
+
+def _allowed_host(text: str) -> str:
+    try:
+        AllowedHosts([text])
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc).removeprefix("allowed_hosts: ")) from None
+    return text
 
 
 def _count(text: str) -> int:

@@ -70,6 +70,10 @@ _RESERVED = frozenset(
 )
 
 
+#: What browsers say then.
+_NO_SUBPROTOCOL = "\"Sent non-empty 'Sec-WebSocket-Protocol' header but no response was received\""
+
+
 @dataclass(frozen=True)
 class Accepted:
     """A request that may be upgraded, and how; ``head`` is the whole 101, ready to be sent."""
@@ -357,8 +361,8 @@ class Upgrader(HandshakeOptions):
             return self._ask_for_subprotocol(self.subprotocols, request, offered)
         else:
             chosen = handshake.select_subprotocol(offered, self.subprotocols)
-        if offered and chosen is None:
-            self._say_none_chosen(request, len(offered))
+        if offered and chosen not in offered:
+            self._say_none_chosen(request, len(offered), is_own=chosen is not None)
         return chosen
 
     def _ask_for_subprotocol(
@@ -372,9 +376,14 @@ class Upgrader(HandshakeOptions):
         what = unfinished(chosen) or printable_repr(chosen, 22)
         raise application_error(f"subprotocols returned {what}, which the client did not offer")
 
-    def _say_none_chosen(self, request: Request, offers: int) -> None:
-        """Say why a browser is about to fail. What was offered is not shown: it may be a token, and not a name."""
-        if self.subprotocols:
+    def _say_none_chosen(self, request: Request, offers: int, *, is_own: bool) -> None:
+        """Say why a browser is about to fail. What was offered is not shown: it may be a token, and not a name.
+
+        ``is_own``: the application's own header names another.
+        """
+        if is_own:
+            setting = "the Sec-WebSocket-Protocol in response_headers is none of them: send one of those"
+        elif self.subprotocols:
             setting = "none of them is in subprotocols of the Upgrader: add the name that this server speaks"
         else:
             setting = "the Upgrader has none: give it the names that this server speaks, subprotocols=[...]"
@@ -382,13 +391,13 @@ class Upgrader(HandshakeOptions):
             _log,
             "subprotocols",
             setting,
-            '%s: %s: the client offers %d subprotocol%s, and %s. A browser fails the connection now: "Sent non-empty '
-            "'Sec-WebSocket-Protocol' header but no response was received\"",
+            "%s: %s: the client offers %d subprotocol%s, and %s. A browser fails the connection now: %s",
             say_peer(request.remote_address),
             request,
             offers,
             "" if offers == 1 else "s",
             setting,
+            "it was sent a subprotocol that it did not offer" if is_own else _NO_SUBPROTOCOL,
         )
 
     def _choose_compression(self, request: Request) -> deflate.Agreement | None:

@@ -248,6 +248,7 @@ class OptionTests(CommandCase):
             ["serve", "cli_app:app", "--workers", "0"],
             ["serve", "cli_app:app", "--workers", "many"],
             ["serve", "cli_app:app", "--log-level", "loud"],
+            ["serve", "cli_app:app", "--allowed-host", "http://localhost"],
         ):
             with self.subTest(arguments=arguments):
                 self.assertRefused("error: ", *arguments, status=2)
@@ -310,6 +311,9 @@ class OptionTests(CommandCase):
             self.assertEqual(made.call_args.args, (None, "::", 9))
             self.run_main("serve", "cli_app:app", "--workers", "3")
             self.assertEqual(made.call_args.kwargs["workers"], 3)
+            self.assertIsNone(made.call_args.kwargs["allowed_hosts"])
+            self.run_main("serve", "cli_app:app", "--allowed-host", "localhost", "--allowed-host", "*.example.com")
+            self.assertEqual(made.call_args.kwargs["allowed_hosts"], ["localhost", "*.example.com"])
             self.run_main("serve", "cli_app:app", "--unix", "app.sock")
             self.assertEqual(made.call_args.kwargs["unix_path"], "app.sock")
 

@@ -223,7 +223,8 @@ class SubprotocolTests(UpgraderTestCase):
         request = make_request(*(("Sec-WebSocket-Protocol", offer) for offer in offers))
         with mock.patch.object(Upgrader, "_say_none_chosen") as said:
             accepted = self.negotiate(upgrader, request, response_headers)
-        is_failing = bool(offers) and accepted.subprotocol is None and not callable(upgrader.subprotocols)
+        offered = [name for offer in offers for name in offer.split(", ")]
+        is_failing = bool(offers) and accepted.subprotocol not in offered and not callable(upgrader.subprotocols)
         self.assertEqual(said.called, is_failing)
         lines = [line for line in head_of(accepted) if line.lower().startswith("sec-websocket-protocol")]
         expected = [] if accepted.subprotocol is None else [f"Sec-WebSocket-Protocol: {accepted.subprotocol}"]
@@ -291,6 +292,15 @@ class SubprotocolTests(UpgraderTestCase):
                 self.assertIn(setting, line)
                 self.assertIn("Sent non-empty 'Sec-WebSocket-Protocol' header but no response was received", line)
         self.assertIn("offers 3 subprotocols", self.advice(Upgrader(), "v1, v2", "v3"))
+
+    def test_own_header_that_was_not_offered(self) -> None:
+        """An own Sec-WebSocket-Protocol that is none of the client's offers is sent, and the log says what it does."""
+        with mock.patch.object(upgrader_module, "advisor", Advisor()), self.assertLogs("syncws.server") as logs:
+            request = make_request(("Sec-WebSocket-Protocol", "v1, v2"))
+            accepted = Upgrader().negotiate(request, {"Sec-WebSocket-Protocol": "v3"})
+        self.assertEqual(accepted.subprotocol, "v3")
+        (record,) = logs.records
+        self.assertIn("offers 2 subprotocols, and the Sec-WebSocket-Protocol in response_headers", record.getMessage())
 
     def test_no_token_in_the_log(self) -> None:
         """What is offered is often a token, which browsers can send in no other header: no part of it is logged."""
