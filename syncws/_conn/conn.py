@@ -21,13 +21,13 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from .._base.callables import check_callable
 from .._base.options import ConnOptions, Overflow, check_call_timeout
 from .._base.printable import printable
 from .._frames.deflate import Agreement, check_level
-from .._frames.payloads import format_close_message, message_payload
+from .._frames.payloads import format_close_message, message_as, message_payload, wrong_text
 from .._frames.prepared import Compression, PreparedMessage, json_text, prepare
 from .._frames.protocol import Protocol
 from .._frames.streams import MessageReader, MessageWriter
@@ -259,9 +259,35 @@ class Conn:
         """
         return self._inbound.message(timeout)
 
-    def receive(self, timeout: float | None = None) -> str | bytes:
-        """The next message: str for TEXT, bytes for BINARY. Raises as `read_message`."""
-        return self.read_message(timeout)[1]
+    @overload
+    def receive(self, timeout: float | None = None, *, text: Literal[True]) -> str: ...
+
+    @overload
+    def receive(self, timeout: float | None = None, *, text: Literal[False]) -> bytes: ...
+
+    @overload
+    def receive(self, timeout: float | None = None, *, text: bool | None = None) -> str | bytes: ...
+
+    def receive(self, timeout: float | None = None, *, text: bool | None = None) -> str | bytes:
+        """The next message: str for TEXT, bytes for BINARY; or, whatever the peer sent, as text says.
+
+        Args:
+            timeout: as of `read_message`.
+            text: True for str: a BINARY message is decoded as UTF-8. False for bytes: those of a TEXT message are its
+                UTF-8.
+
+        Raises UnicodeDecodeError for a BINARY message that is no UTF-8, with text=True: its ``object`` is the message,
+        and the connection stays usable. TypeError for another text, before anything is read. Otherwise as
+        `read_message`.
+        """
+        if text is None:
+            return self._inbound.message(timeout)[1]  # type: ignore[no-any-return]
+        if not isinstance(text, bool):
+            raise wrong_text(text)
+        message: str | bytes = self._inbound.message(timeout)[1]
+        if isinstance(message, str):
+            return message if text else message.encode()
+        return message.decode() if text else message
 
     def next_reader(self, timeout: float | None = None) -> MessageReader:
         """The next message as a stream, as soon as part of it is there (gorilla's NextReader).
@@ -286,9 +312,30 @@ class Conn:
 
     def __iter__(self) -> Iterator[str | bytes]:
         """The messages, until the peer closes with 1000, 1001 or no code. Any other end is raised."""
+        return self._messages(None)
+
+    @overload
+    def messages(self, *, text: Literal[True]) -> Iterator[str]: ...
+
+    @overload
+    def messages(self, *, text: Literal[False]) -> Iterator[bytes]: ...
+
+    @overload
+    def messages(self, *, text: bool | None = None) -> Iterator[str | bytes]: ...
+
+    def messages(self, *, text: bool | None = None) -> Iterator[str | bytes]:
+        """As iterating over the connection, with each message as str or as bytes: see `receive`.
+
+        A UnicodeDecodeError ends this loop, and a further one goes on with the next message.
+        """
+        if not (text is None or isinstance(text, bool)):
+            raise wrong_text(text)
+        return self._messages(text)
+
+    def _messages(self, text: bool | None) -> Iterator[str | bytes]:
         while True:
             try:
-                message = self.receive()
+                message = self.receive(text=text)
             except CloseError as end:
                 if end.code in _NORMAL_ENDS and self._is_own(end):  # else of another connection, in a handler
                     return
@@ -415,9 +462,16 @@ class Conn:
         else:
             self._outbound.message(message_type, payload, deadline)
 
-    def send(self, message: str | bytes | bytearray | memoryview, timeout: float | None = None) -> None:
-        """Send str as TEXT, bytes as BINARY. Raises as `write_message`."""
-        self.write_message(TEXT if isinstance(message, str) else BINARY, message, timeout)
+    def send(self, message: Data, timeout: float | None = None, *, text: bool | None = None) -> None:
+        """Send str as TEXT, bytes as BINARY; or either as text says: True for TEXT, False for BINARY.
+
+        With text=True bytes must be UTF-8, or it is a ValueError; with text=False a str is sent as its UTF-8. Raises as
+        `write_message`.
+        """
+        if text is None:
+            self.write_message(TEXT if isinstance(message, str) else BINARY, message, timeout)
+        else:
+            self._outbound.message(*message_as(text, message), _earliest(self._outbound.deadline, timeout))
 
     def send_json(self, value: Any, timeout: float | None = None) -> None:
         """Send a value as one TEXT message of JSON (gorilla's WriteJSON; no newline, no HTML escapes).
@@ -463,13 +517,13 @@ class Conn:
         """
         return self._outbound.writer(MessageType(message_type), _earliest(self._outbound.deadline, timeout))
 
-    def send_nowait(self, message: Data | PreparedMessage) -> bool:
-        """Send without ever waiting: what a slow peer does not take at once waits in the send queue.
+    def send_nowait(self, message: Data | PreparedMessage, *, text: bool | None = None) -> bool:
+        """Send without ever waiting: what a slow peer does not take at once waits in the send queue. text: as `send`.
 
         False when the queue is full and the overflow policy dropped this message or closed the connection. Raises
         TypeError or ValueError for what cannot be sent, CloseSentError and the stored end as `write_message`.
         """
-        return self._outbound.post(prepare(message))
+        return self._outbound.post(prepare(message, text=text))
 
     def ping(self, data: bytes = b"") -> None:
         """Send a ping as soon as the wire allows; never waits. `latency` tells the round trip when a pong is read.

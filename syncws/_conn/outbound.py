@@ -185,7 +185,10 @@ class _MessageSink:
         out = self._out
         out._send(*encode_payload(self._type, payload, out.compression(len(payload))), out.deadline)
 
-    def fragment(self, payload: bytes, final: bool) -> None:
+    def flush(self, payload: bytes) -> None:
+        self.fragment(payload, False, flush=True)
+
+    def fragment(self, payload: bytes, final: bool, flush: bool = False) -> None:
         out = self._out
         first = CONTINUATION if self._begun else int(self._type)
         if not self._begun:
@@ -195,7 +198,10 @@ class _MessageSink:
                 self._deflater = Deflater(*compression)
                 first |= RSV1
         if self._deflater is not None:
-            payload = self._deflater.compress(payload) + (self._deflater.finish() if final else b"")
+            deflater = self._deflater
+            payload = deflater.compress(payload) + (deflater.finish() if final else deflater.flush() if flush else b"")
+        if flush and not payload:
+            return  # all of it has left
         out._send(first | (FIN if final else 0), payload, out.deadline)
 
     def release(self) -> None:
@@ -218,6 +224,9 @@ class _ControlSink:
 
     def fragment(self, payload: bytes, final: bool) -> None:
         raise ValueError(f"a control frame carries at most {MAX_CONTROL_PAYLOAD} bytes")
+
+    def flush(self, payload: bytes) -> None:
+        raise ValueError("a control frame has no fragments: it leaves when its writer is closed")
 
     def release(self) -> None:
         pass

@@ -273,9 +273,14 @@ class Deflater:
         """Take the next piece of the message; return what there is to send."""
         return self._zlib.compress(data)
 
+    def flush(self) -> bytes:
+        """Return what the peer needs to inflate all that was taken so far; b"" if it has that already."""
+        return self._zlib.flush(zlib.Z_SYNC_FLUSH)
+
     def finish(self) -> bytes:
         """End the message, once; return the last that is to be sent, which is never empty."""
-        return self._zlib.flush(zlib.Z_SYNC_FLUSH)[: -len(_TAIL)]
+        # zlib has nothing to say after a flush: an empty block then, without its tail (RFC 7692 section 7.2.3.6).
+        return self._zlib.flush(zlib.Z_SYNC_FLUSH)[: -len(_TAIL)] or b"\x00"
 
 
 def compress(payload: bytes | bytearray | memoryview, level: int, bits: int) -> bytes:

@@ -83,6 +83,33 @@ def no_message(data: object, json_method: str = "send_json") -> TypeError:
     return TypeError(f"a message is str or bytes, not {kind}: {advice}")
 
 
+def message_as(text: bool | None, data: object, json_method: str = "send_json") -> tuple[MessageType, bytes]:
+    """The type and the payload of a message: TEXT or BINARY as text says, or, with None, as the data is.
+
+    Bytes may go as TEXT, and a str as BINARY, which is its UTF-8 then. Raises TypeError for what is no message, or a
+    text that is no bool; ValueError for bytes that are to be TEXT and are not UTF-8, and for a lone surrogate.
+    """
+    if not isinstance(data, str | bytes | bytearray | memoryview):
+        raise no_message(data, json_method)
+    if not (text is None or isinstance(text, bool)):
+        raise wrong_text(text)
+    is_text = isinstance(data, str) if text is None else text
+    payload = data.encode() if isinstance(data, str) else bytes(data)
+    if is_text and not isinstance(data, str):
+        try:
+            payload.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"a TEXT message is UTF-8, and these bytes are not: {error}") from None
+    return (TEXT if is_text else BINARY), payload
+
+
+def wrong_text(text: object) -> TypeError:
+    """What to raise for a `text` that says nothing."""
+    return TypeError(
+        f"text is True for TEXT and str, False for BINARY and bytes, or None for either, not {text!r:.100}"
+    )
+
+
 def message_payload(message_type: int, data: str | bytes | bytearray | memoryview) -> bytes:
     """The payload of a message of that type; raises before anything is written.
 

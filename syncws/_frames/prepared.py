@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import BINARY, TEXT, MessageType
 from .deflate import compress
 from .frame import FIN, RSV1, encode
-from .payloads import message_payload, no_message, parse_close_payload
+from .payloads import message_as, message_payload, no_message, parse_close_payload
 
 #: How a frame is compressed: (level, window bits); None for not at all.
 Compression = tuple[int, int] | None
@@ -68,13 +68,20 @@ class PreparedMessage:
 
 
 def prepare(
-    message: str | bytes | bytearray | memoryview | PreparedMessage, json_method: str = "send_json"
+    message: str | bytes | bytearray | memoryview | PreparedMessage,
+    json_method: str = "send_json",
+    text: bool | None = None,
 ) -> PreparedMessage:
-    """A message to be queued: str as TEXT, bytes as BINARY.
+    """A message to be queued: str as TEXT, bytes as BINARY, or either as text says.
 
     Raises TypeError for what is no message (the text names the caller's method for JSON), ValueError for a control
-    frame.
+    frame, and both as `message_as`.
     """
+    if text is not None:
+        if isinstance(message, PreparedMessage):
+            raise TypeError("a PreparedMessage is TEXT or BINARY already: leave text out")
+        message_type, payload = message_as(text, message, json_method)
+        return PreparedMessage(message_type, payload.decode() if message_type is TEXT else payload)
     if isinstance(message, str):
         return PreparedMessage(TEXT, message)
     if isinstance(message, bytes | bytearray | memoryview):

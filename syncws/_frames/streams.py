@@ -100,6 +100,9 @@ class MessageSink(Protocol):
     def fragment(self, payload: bytes, final: bool) -> None:
         """Send a part of the message."""
 
+    def flush(self, payload: bytes) -> None:
+        """Send a part of the message, and what compression has held back of those before it; nothing for nothing."""
+
     def release(self) -> None:
         """Let other messages go on: this one is over, whatever became of it. Called once."""
 
@@ -113,6 +116,9 @@ class MessageWriter:
     Pieces are collected up to write_buffer_size bytes and then leave as fragments; leaving the block sends the last.
     Leaving it by an exception, and a fragment that could not be sent, end the message there: if nothing had left, it is
     dropped, else the connection is failed with 1011, since a cut message must not look whole.
+
+    `io.TextIOWrapper(writer, "utf-8", write_through=True)` writes text to it, for what wants a file: print, csv, json.
+    Its `detach()` or `flush()` comes before the end of the block: the wrapper may hold back what was written last.
 
     Concurrency: for the one thread that opened it; other threads' messages wait until it is closed.
     """
@@ -151,6 +157,18 @@ class MessageWriter:
             del self._buffer[: self._size]
         return len(added)
 
+    def flush(self) -> None:
+        """Send what was written so far, as a fragment, so that the peer can read it before the message ends.
+
+        Does nothing where nothing waits. Raises ValueError for a closed writer, and for a control frame, which has no
+        fragments; and what `Conn.write_message` raises when the fragment cannot leave: the writer is closed then.
+        """
+        if self._closed:
+            raise ValueError("flush of a closed message")
+        if self._buffer or self._begun:
+            self._send_fragment(bytes(self._buffer), flush=True)
+            self._buffer.clear()
+
     def close(self) -> None:
         """Send the rest and end the message; does nothing the second time.
 
@@ -187,6 +205,18 @@ class MessageWriter:
         """Whether the message is over."""
         return self._closed
 
+    def writable(self) -> bool:
+        """True; io asks this of what it writes to."""
+        return True
+
+    def readable(self) -> bool:
+        """False: it is written only."""
+        return False
+
+    def seekable(self) -> bool:
+        """False: what has left cannot be changed."""
+        return False
+
     def __enter__(self) -> MessageWriter:
         return self
 
@@ -214,9 +244,12 @@ class MessageWriter:
                 raise ValueError(f"a TEXT message takes str, or bytes that are UTF-8: {error}") from None
         return added
 
-    def _send_fragment(self, payload: bytes) -> None:
+    def _send_fragment(self, payload: bytes, *, flush: bool = False) -> None:
         try:
-            self._sink.fragment(payload, False)
+            if flush:
+                self._sink.flush(payload)
+            else:
+                self._sink.fragment(payload, False)
         except BaseException:
             # Nobody may go on: the peer would get the next fragment without this one, or a continuation of nothing.
             self.discard()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from .._base.printable import printable_repr
@@ -29,6 +29,15 @@ def check_member(conn: Conn, id: Hashable, rooms: Iterable[Hashable]) -> list[Ha
     for room in checked:
         check_room(room)
     return checked
+
+
+def check_data(data: Mapping[Any, Any] | None) -> dict[Any, Any]:
+    """What a member is to begin with, in a dict of its own. Raises TypeError for what is no mapping."""
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise TypeError(f"data is a dict of what is to be kept with the member, not {printable_repr(data)}")
+    return dict(data)
 
 
 def check_room(room: Hashable) -> None:

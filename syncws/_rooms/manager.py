@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from .._base.callables import check_callable, check_done
@@ -46,7 +46,7 @@ from ..errors import (
     WriteTimeout,
     log_level,
 )
-from .arguments import check_exclude, check_member, check_room, given
+from .arguments import check_data, check_exclude, check_member, check_room, given
 from .heartbeat import Heartbeat
 from .member import Member, Message, State
 from .registry import DUPLICATE_POLICIES, Predecessors, Registry
@@ -127,7 +127,14 @@ class Manager:
 
     # Members come and go
 
-    def run(self, conn: Conn, id: Hashable = None, rooms: Iterable[Hashable] = ()) -> None:
+    def run(
+        self,
+        conn: Conn,
+        id: Hashable = None,
+        rooms: Iterable[Hashable] = (),
+        *,
+        data: Mapping[Any, Any] | None = None,
+    ) -> None:
         """Register a connection, read it until its end, unregister it; returns once all that is done.
 
         Whatever ends it is handed to on_close, not raised: the peer's close, its faults, what a callback raised (this
@@ -138,6 +145,7 @@ class Manager:
             conn: a connection that no other thread reads.
             id: what it is known by; any hashable except a Member. By default ``conn.id``.
             rooms: those it joins at once.
+            data: what ``member.data`` begins with, before on_open: a dict of its own with these items.
 
         Raises:
             TypeError: an argument is of the wrong kind; the connection is as it was.
@@ -146,7 +154,7 @@ class Manager:
                 member is out and has had its on_close, and the connection is closed.
         """
         try:
-            member, predecessors = self._admit(conn, id, rooms, in_run=True)
+            member, predecessors = self._admit(conn, id, rooms, data, in_run=True)
         except DuplicateIdError as duplicate:
             _logger.info("%r: %s", conn, duplicate)
             conn.close(REJECTED, "this id is connected already")
@@ -170,7 +178,13 @@ class Manager:
             conn.close()  # last: it may wait for the peer, and a newer connection waits for on_close
 
     def register(
-        self, conn: Conn, id: Hashable = None, rooms: Iterable[Hashable] = (), *, send_queue: int | None = None
+        self,
+        conn: Conn,
+        id: Hashable = None,
+        rooms: Iterable[Hashable] = (),
+        *,
+        data: Mapping[Any, Any] | None = None,
+        send_queue: int | None = None,
     ) -> Member:
         """Register a connection that the application itself reads, and return its `Member`.
 
@@ -182,6 +196,7 @@ class Manager:
             conn: a connection.
             id: what it is known by; any hashable except a Member. By default ``conn.id``.
             rooms: those it joins at once.
+            data: what ``member.data`` begins with: a dict of its own with these items.
             send_queue: messages that may wait for this one, in place of the manager's.
 
         Raises:
@@ -190,7 +205,7 @@ class Manager:
             BaseException: what is no Exception (KeyboardInterrupt, SystemExit) and was raised in this thread. The
                 member is out and has had its on_close; the connection stays open.
         """
-        member, predecessors = self._admit(conn, id, rooms, in_run=False, send_queue=send_queue)
+        member, predecessors = self._admit(conn, id, rooms, data, in_run=False, send_queue=send_queue)
         try:
             self._see_out(predecessors)
             self._open(member)
@@ -285,16 +300,24 @@ class Manager:
 
     # Messages
 
-    def send(self, id: Hashable, message: Message) -> bool:
+    def send(self, id: Hashable, message: Message, *, text: bool | None = None) -> bool:
         """Send to one id, str as TEXT and bytes as BINARY, without waiting; whether a connection of it took it.
 
-        A connection takes a message that is sent, or that waits in its send queue. Raises TypeError or ValueError for
-        what cannot be sent; never an error of a connection.
+        text says which, whatever the message is given as: see `Conn.send`. A connection takes a message that is sent,
+        or that waits in its send queue. Raises TypeError or ValueError for what cannot be sent; never an error of a
+        connection.
         """
-        prepared = prepare(message)
+        prepared = prepare(message, text=text)
         return self._post(self._registry.find(id), prepared) > 0
 
-    def broadcast(self, message: Message, *, room: Hashable = None, exclude: Iterable[Hashable] = ()) -> int:
+    def broadcast(
+        self,
+        message: Message,
+        *,
+        room: Hashable = None,
+        exclude: Iterable[Hashable] = (),
+        text: bool | None = None,
+    ) -> int:
         """Send to everybody in a room, by default to all, without waiting for any; how many took the message.
 
         Encoded once (compressed once for each window size in use). Messages of one thread arrive in their order. Calls
@@ -304,10 +327,11 @@ class Manager:
             message: str as TEXT, bytes as BINARY, or a `PreparedMessage` of either kind.
             room: who gets it; None: everybody.
             exclude: ids, or Members, that do not get it.
+            text: True to send bytes as TEXT, False to send a str as BINARY: see `Conn.send`.
 
         Raises TypeError or ValueError for what cannot be sent, before anybody gets it; never an error of a connection.
         """
-        prepared = prepare(message, "broadcast_json")
+        prepared = prepare(message, "broadcast_json", text)
         members = self._registry.members(room)
         if excluded := check_exclude(exclude):
             members = tuple(each for each in members if each.id not in excluded and each not in excluded)
@@ -362,16 +386,24 @@ class Manager:
     # A member's life
 
     def _admit(
-        self, conn: Conn, id: Hashable, rooms: Iterable[Hashable], *, in_run: bool, send_queue: int | None = None
+        self,
+        conn: Conn,
+        id: Hashable,
+        rooms: Iterable[Hashable],
+        data: Mapping[Any, Any] | None,
+        *,
+        in_run: bool,
+        send_queue: int | None = None,
     ) -> tuple[Member, Predecessors]:
         """A new member, in the registry, and those that had its id before. Raises as `register`."""
         rooms = check_member(conn, id, rooms)
+        begins_with = check_data(data)
         queue = self._queue_options if send_queue is None else {**self._queue_options, "send_queue": send_queue}
         ConnOptions(**queue)
         if in_worker():
             self._warn_of_workers()
         self._registry.drops.look_again()
-        member = Member(self, self._registry.lock, conn.id if id is None else id, conn, in_run=in_run)
+        member = Member(self, self._registry.lock, conn.id if id is None else id, conn, in_run=in_run, data=begins_with)
         predecessors = self._registry.admit(member, rooms, CloseError(REPLACED, _REPLACED))
         if queue:
             conn.set_send_queue(**queue)

@@ -64,7 +64,7 @@ class Closer(enum.Enum):
 class ManagerLike(Protocol):
     """What a Member asks of its Manager, whose module imports this one."""
 
-    def send(self, id: Hashable, message: Message) -> bool: ...
+    def send(self, id: Hashable, message: Message, *, text: bool | None = None) -> bool: ...
     def send_json(self, id: Hashable, value: Any) -> bool: ...
     def join(self, id: Hashable, room: Hashable) -> bool: ...
     def leave(self, id: Hashable, room: Hashable) -> bool: ...
@@ -80,9 +80,10 @@ class Member:
     Attributes:
         id: what it is known by.
         conn: its connection.
-        data: a dict for whatever the application wants to keep with it.
-        opened_at: when it was registered, in seconds since the epoch.
-        last_seen: when its last message came, in seconds since the epoch, if it is in `Manager.run`; until its first
+        data: a dict for whatever the application wants to keep with it; what `Manager.run` was given is in it.
+        opened_at: when it was registered: an instant of time.time(), seconds since the epoch, to be shown or stored.
+            For a limit of time see ``age``: the deadlines of a connection are instants of time.monotonic().
+        last_seen: when its last message came, an instant of time.time() too, if it is in `Manager.run`; until its first
             message, and for a member that is merely registered, the same as ``opened_at``.
     """
 
@@ -94,6 +95,7 @@ class Member:
         "_in_run",
         "_lock",
         "_manager",
+        "_opened",
         "_rooms",
         "_settled",
         "_state",
@@ -105,12 +107,22 @@ class Member:
         "opened_at",
     )
 
-    def __init__(self, manager: ManagerLike, lock: threading.Lock, id: Hashable, conn: Conn, *, in_run: bool) -> None:
+    def __init__(
+        self,
+        manager: ManagerLike,
+        lock: threading.Lock,
+        id: Hashable,
+        conn: Conn,
+        *,
+        in_run: bool,
+        data: dict[Any, Any] | None = None,
+    ) -> None:
         """To be made by the thread that is in run() or register() for it; lock is the registry's."""
         self.id = id
         self.conn = conn
-        self.data: dict[Any, Any] = {}
+        self.data: dict[Any, Any] = {} if data is None else data
         self.opened_at = self.last_seen = time.time()
+        self._opened = time.monotonic()
         self._manager = manager
         self._lock = lock
         self._in_run = in_run  # so the manager reads its connection, and ends it; else the application does
@@ -130,9 +142,14 @@ class Member:
         with self._lock:
             return frozenset(self._rooms)
 
-    def send(self, message: Message) -> bool:
+    @property
+    def age(self) -> float:
+        """Seconds since it was registered, by a clock that nobody sets: for limits of time."""
+        return time.monotonic() - self._opened
+
+    def send(self, message: Message, *, text: bool | None = None) -> bool:
         """`Manager.send`, to this connection alone."""
-        return self._manager.send(self, message)
+        return self._manager.send(self, message, text=text)
 
     def send_json(self, value: Any) -> bool:
         """`Manager.send_json`, to this connection alone."""

@@ -60,6 +60,48 @@ class ServerMessages(ConnCase):
         peer.send_frame(BINARY, b"\xff")
         self.assertEqual([conn.receive(), conn.receive()], ["grün", b"\xff"])
 
+    def test_text_or_bytes_on_demand(self) -> None:
+        """receive(text=True) gives str, and text=False bytes, whichever the peer sent; without, as it was sent."""
+        conn, peer = self.peer()
+        for kind in (TEXT, BINARY):
+            for _ in range(3):
+                peer.send_frame(kind, "grün")
+        told = [conn.receive(text=True), conn.receive(text=False), conn.receive(text=None)]
+        told += [conn.receive(text=True), conn.receive(text=False, timeout=5), conn.receive(5)]
+        self.assertEqual(told, ["grün", "grün".encode(), "grün", "grün", "grün".encode(), "grün".encode()])
+
+    def test_binary_that_is_no_text(self) -> None:
+        """It is a UnicodeDecodeError that holds the message, and the connection stays usable."""
+        conn, peer = self.peer()
+        peer.send_frame(BINARY, b"\xffx")
+        peer.send_frame(TEXT, "next")
+        with self.assertRaises(UnicodeDecodeError) as caught:
+            conn.receive(text=True)
+        self.assertEqual(caught.exception.object, b"\xffx")
+        self.assertEqual(conn.receive(text=True), "next")
+
+    def test_iteration_on_demand(self) -> None:
+        """messages() is the iteration over a connection, with the messages as str or bytes, and ends as that does."""
+        for text, expected in ((True, ["a", "b"]), (False, [b"a", b"b"]), (None, ["a", b"b"])):
+            conn, peer = self.peer()
+            peer.send_frame(TEXT, "a")
+            peer.send_frame(BINARY, b"b")
+            peer.close(1001)
+            self.assertEqual(list(conn.messages(text=text)), expected)
+        conn, peer = self.peer()
+        peer.close(4000)
+        self.assert_ends(lambda: list(conn.messages(text=True)), 4000, CloseError)
+
+    def test_a_text_that_says_nothing(self) -> None:
+        """Anything but True, False and None is a TypeError, and no message is lost by it."""
+        conn, peer = self.peer()
+        peer.send_frame(TEXT, "kept")
+        for wrong in ("utf-8", 1, 0, []):
+            for call in (lambda text: conn.receive(text=text), lambda text: conn.messages(text=text)):
+                with self.assertRaisesRegex(TypeError, "text is True for TEXT and str, False for BINARY"):
+                    call(wrong)
+        self.assertEqual(conn.receive(), "kept")
+
     def test_control_frames_do_not_surface(self) -> None:
         """A read handles pings and pongs itself, and returns the message after them."""
         conn, peer = self.peer()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import random
@@ -28,7 +30,7 @@ from syncws._conn.states import State
 from syncws._net.drain import drain
 from syncws.testing import await_
 from tests.conn.cases import ConnCase, deflate, inflate
-from tests.tasks import SOON, assert_same_end
+from tests.tasks import PATIENCE, SOON, assert_same_end
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
 _BUFFER = 1 << 14  # small enough that a peer which does not read is soon stuck
@@ -185,6 +187,49 @@ class ClientFrames(ServerFrames):
     client = True
 
 
+class ServerTextOnDemand(ConnCase):
+    """text= of the methods that send."""
+
+    def test_bytes_as_text_and_str_as_binary(self) -> None:
+        """text=True sends TEXT and text=False BINARY, whatever the message is given as; without, as its type says."""
+        conn, peer = self.peer()
+        for data in ("grün", "grün".encode(), bytearray("grün".encode()), memoryview("grün".encode())):
+            for text, kind in ((True, TEXT), (False, BINARY), (None, TEXT if isinstance(data, str) else BINARY)):
+                conn.send(data, text=text)
+                conn.send(data, 5, text=text)
+                self.assertTrue(conn.send_nowait(data, text=text))
+                for _ in range(3):
+                    self.assertEqual(peer.receive_frame()[:2], (kind, "grün".encode()))
+
+    def test_what_cannot_be_sent(self) -> None:
+        """Bytes that are no UTF-8 are no TEXT, and no other value is a message: nothing is sent then."""
+        conn, peer = self.peer()
+        for send in (conn.send, conn.send_nowait):
+            with self.assertRaisesRegex(ValueError, "a TEXT message is UTF-8, and these bytes are not"):
+                send(b"\xff", text=True)
+            with self.assertRaises(ValueError):
+                send("\ud800", text=False)
+            for message, text in (({}, True), (5, False), ("x", "utf-8"), (b"x", 1)):
+                with self.assertRaises(TypeError):
+                    send(message, text=text)
+        with self.assertRaisesRegex(TypeError, "TEXT or BINARY already: leave text out"):
+            conn.send_nowait(PreparedMessage(TEXT, "x"), text=True)
+        conn.send("last")
+        self.assertEqual(peer.receive_frame()[:2], (TEXT, b"last"))
+
+    def test_deadlines(self) -> None:
+        """A timeout counts as without text."""
+        conn, _ = self.peer()
+        with self.busy_wire(conn), self.assertRaises(WriteTimeout):
+            conn.send("x", 0, text=False)
+
+
+class ClientTextOnDemand(ServerTextOnDemand):
+    """The same for a client."""
+
+    client = True
+
+
 class ServerStreams(ConnCase):
     """next_writer."""
 
@@ -200,6 +245,63 @@ class ServerStreams(ConnCase):
         (_, cut) = call_at.call_args.args
         cut()
         self.assertEqual(conn.socket.fileno(), -1)
+
+    def test_flush(self) -> None:
+        """flush() sends what was written so far as a fragment, nothing where nothing waits, and the message goes on."""
+        for compression in (False, True):
+            conn, far = self.pair(compression=compression)
+            for rest in ("", "z", "z" * 9000):
+                with conn.next_writer(TEXT) as writer:
+                    writer.flush()
+                    writer.write("first")
+                    writer.flush()
+                    reader = far.next_reader(timeout=PATIENCE)
+                    self.assertEqual(reader.read(100), b"first")
+                    writer.write("y" * 9000)  # more than the buffer: a part leaves, of which zlib may keep some
+                    writer.flush()
+                    writer.flush()
+                    came = b""
+                    while len(came) < 9000:  # all of it is there, though the message goes on
+                        came += reader.read(9000)
+                    self.assertEqual(came, b"y" * 9000)
+                    writer.write(rest)
+                self.assertEqual(reader.readall(), rest.encode())
+
+    def test_flush_sends_no_empty_frame(self) -> None:
+        """A flush of nothing is nothing on the wire."""
+        conn, peer = self.peer(write_buffer_size=4)
+        with conn.next_writer(TEXT) as writer:
+            writer.flush()
+            writer.write("abcdefgh")
+            writer.flush()
+            writer.flush()
+            writer.write("i")
+        self.assertEqual([peer.receive_frame()[1] for _ in range(2)], [b"abcdefgh", b"i"])
+
+    def test_flush_of_what_cannot_be_flushed(self) -> None:
+        """A closed message, and a control frame, which has no fragments, are a ValueError."""
+        conn, _ = self.peer()
+        with conn.next_writer(TEXT) as writer:
+            pass
+        with self.assertRaisesRegex(ValueError, "flush of a closed message"):
+            writer.flush()
+        with self.assertRaisesRegex(ValueError, "no fragments"), conn.next_writer(PING) as writer:
+            writer.write(b"x")
+            writer.flush()
+
+    def test_text_wrapper(self) -> None:
+        """io.TextIOWrapper and io.BufferedWriter write to a message, for what wants a file."""
+        conn, far = self.pair()
+        with conn.next_writer(TEXT) as writer:
+            text = io.TextIOWrapper(writer, "utf-8", newline="")  # type: ignore[type-var]
+            print("grün", file=text)
+            text.flush()
+            csv.writer(text).writerow([1, "b"])
+            text.detach()
+        self.assertEqual(far.receive(), "grün\n1,b\r\n")
+        with conn.next_writer(BINARY) as writer, io.BufferedWriter(writer) as buffered:  # type: ignore[type-var]
+            buffered.write(b"bytes")
+        self.assertEqual(far.receive(), b"bytes")
 
     def test_nothing_leaves_before_the_buffer_is_full(self) -> None:
         """Pieces are collected; a full buffer leaves when more comes, the rest on close."""

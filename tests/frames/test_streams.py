@@ -163,6 +163,9 @@ class Sink:
     def fragment(self, payload, final):
         self.note("last" if final else "fragment", payload)
 
+    def flush(self, payload):
+        self.note("flushed", payload)
+
     def release(self):
         self.note("release")
 
@@ -192,6 +195,26 @@ class TestMessageWriter(unittest.TestCase):
             self.assert_told()
         self.assert_told(("whole", b"12345678"), "release")
         self.assertTrue(writer.closed)
+
+    def test_flush(self):
+        """What was written leaves; a flush that fails ends the message as a fragment does that fails."""
+        with self.open() as writer:
+            writer.flush()
+            writer.write(b"12")
+            writer.flush()
+            writer.write(b"3")
+        self.assert_told(("flushed", b"12"), ("last", b"3"), "release")
+        writer = self.open(flushed=KeyError("lost"))
+        writer.write(b"12")
+        with self.assertRaises(KeyError):
+            writer.flush()
+        self.assert_told("release")
+        self.assertTrue(writer.closed)
+
+    def test_what_io_asks(self):
+        """It is written only, from its beginning to its end."""
+        with self.open() as writer:
+            self.assertEqual((writer.writable(), writer.readable(), writer.seekable()), (True, False, False))
 
     def test_repr(self):
         """The repr tells the type of the message and whether it is over."""

@@ -52,6 +52,36 @@ class MessageTests(ManagerCase):
         most, few = [b"\x00\x01", "some", "end"], [b"\x00\x01", "end"]
         self.assertEqual(received, {"ann": few, "bob": most, "cid": few, 4: most})
 
+    def test_text_on_demand(self) -> None:
+        """Bytes go as TEXT, and a str as BINARY, if text says so: to one, to a room, by the Member."""
+        manager = Manager()
+        member, client = self.join(manager, "ann")
+        for text, expected in ((True, "x"), (False, b"x")):
+            for message in ("x", b"x"):
+                self.assertTrue(manager.send("ann", message, text=text))
+                self.assertEqual(manager.broadcast(message, text=text), 1)
+                self.assertTrue(member.send(message, text=text))
+                self.assertEqual([client.receive(PATIENCE) for _ in range(3)], [expected] * 3)
+        with self.assertRaisesRegex(ValueError, "are not"):
+            manager.broadcast(b"\xff", text=True)
+
+    def test_the_advice_for_a_value(self) -> None:
+        """A value that is no message: the text names the method of the very object that sends it as JSON."""
+        manager = Manager()
+        member, _ = self.join(manager, "ann")
+        for owner, call, method in (
+            (manager, lambda: manager.send("ann", {}), "send_json"),  # type: ignore[arg-type]
+            (manager, lambda: manager.send("ann", {}, text=True), "send_json"),  # type: ignore[arg-type]
+            (manager, lambda: manager.broadcast({}), "broadcast_json"),  # type: ignore[arg-type]
+            (manager, lambda: manager.broadcast({}, text=True), "broadcast_json"),  # type: ignore[arg-type]
+            (member, lambda: member.send({}), "send_json"),  # type: ignore[arg-type]
+            (member.conn, lambda: member.conn.send({}), "send_json"),  # type: ignore[arg-type]
+            (member.conn, lambda: member.conn.send_nowait({}), "send_json"),  # type: ignore[arg-type]
+        ):
+            with self.assertRaisesRegex(TypeError, rf"not dict: {method} sends any value that JSON can hold"):
+                call()
+            self.assertTrue(hasattr(owner, method))
+
     def test_json(self) -> None:
         """A value goes as JSON text, to one or to all."""
         manager = Manager()

@@ -7,10 +7,12 @@ import logging
 import threading
 import unittest
 import weakref
+from types import MappingProxyType
 from unittest import mock
 
 from syncws import Manager, Member
 from syncws._rooms.member import Closer, State
+from syncws.testing import await_
 from tests.tasks import PATIENCE, Task
 
 from .support import ManagerCase
@@ -42,6 +44,31 @@ class MemberTests(ManagerCase):
         self.assertRegex(repr(member), "^<syncws.Member 'ann' open <syncws.Conn server .* open>>$")
         client.close()
         task.result()
+
+    def test_data_to_begin_with(self) -> None:
+        """run and register take data, which is there before on_open, in a dict of the member's own."""
+        given, seen = {"name": "Ann"}, []
+        manager = Manager(on_open=lambda member: seen.append(member.data))
+        conn, client = self.connect()
+        task = Task(manager.run, conn, "ann", data=given)
+        self.assertTrue(await_(lambda: len(seen) == 1))
+        registered = manager.register(self.connect()[0], "bob", data=MappingProxyType(given))
+        registered.data["name"] = "Bob"
+        self.assertEqual((seen, given), ([{"name": "Ann"}, {"name": "Bob"}], {"name": "Ann"}))
+        for wrong in (5, "name", [("name", "Ann")]):
+            with self.assertRaisesRegex(TypeError, "data is a dict"):
+                manager.register(self.connect()[0], "cid", data=wrong)  # type: ignore[arg-type]
+        self.assertNotIn("cid", manager)
+        client.close()
+        task.result()
+
+    def test_age(self) -> None:
+        """Seconds since it was registered, by the clock of deadlines, which nobody sets."""
+        manager = Manager()
+        with mock.patch("time.monotonic", return_value=1000.0):
+            member = manager.register(self.connect()[0], "ann")
+        with mock.patch("time.monotonic", return_value=1005.5), mock.patch("time.time", return_value=0.0):
+            self.assertEqual(member.age, 5.5)
 
     def test_what_it_says_of_itself(self) -> None:
         """Its repr names its id, its state and its connection, in that order."""

@@ -26,7 +26,8 @@ class Chat:
     def on_message(self, member: syncws.Member, message: str | bytes) -> None:
         assert_type(self.manager.broadcast(message, room="lobby", exclude=[member]), int)
         assert_type(self.manager.broadcast_json({"from": member.data["name"]}), int)
-        assert_type(self.manager.send("ann", message), bool)
+        assert_type(self.manager.send("ann", message, text=True), bool)
+        assert_type(member.age, float)
         assert_type(member.send_json(["hello"]), bool)
 
     def on_close(self, member: syncws.Member, error: BaseException | None) -> None:
@@ -34,7 +35,7 @@ class Chat:
             print(error.code)
 
     def talk(self, conn: syncws.Conn) -> None:
-        self.manager.run(conn, id=conn.request.query.get("user"), rooms=["lobby"])
+        self.manager.run(conn, id=conn.request.query.get("user"), rooms=["lobby"], data={"color": "red"})
 
     def watch(self, conn: syncws.Conn) -> None:
         member = self.manager.register(conn, rooms=["lobby"], send_queue=16)
