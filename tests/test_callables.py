@@ -397,7 +397,7 @@ class ReturnedTests(syncws.testing.LeakChecks):
             with self.assertLogs("syncws.conn", "ERROR") as logs:
                 conn.on_end(passing)
                 conn.close_now()
-                self.assertTrue(syncws.testing.await_(lambda: bool(logs.records)))
+                self.assertTrue(syncws.testing.await_(lambda: bool(logs.output)))
             self.assertIn("a callback returned a coroutine", logs.output[0])
             with self.assertRaisesRegex(TypeError, "a callback returned a coroutine"):
                 conn.on_end(passing)
