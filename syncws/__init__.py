@@ -78,6 +78,8 @@ from typing import get_type_hints
 
 from ._base.counters import breaches as _breaches
 from ._base.options import ConnOptions, Overflow
+from ._base.options import check_integer as _check_integer
+from ._base.unfinished import unfinished as _unfinished
 from ._base.version import __version__
 from ._client.dialer import Dialer, dial
 from ._client.environment import proxy_from_environment
@@ -176,6 +178,7 @@ __all__ = [
     "proxy_from_environment",
     "reconnect",
     "serve",
+    "set_unfinished_limit",
     "subprotocols",
 ]
 
@@ -193,6 +196,20 @@ def breaches() -> dict[str, int]:
     Any thread may call it; the dict is the caller's own.
     """
     return _breaches.snapshot()
+
+
+def set_unfinished_limit(limit: int | None) -> None:
+    """How many bytes the unfinished messages of all connections of this process may take together; None: any number.
+
+    256 MiB by default. Over it the connection with the largest is closed with 1009, and its reads raise ReadLimitError;
+    the others go on. A message that has begun to come is unfinished, and whole or handed out in pieces it is no more:
+    its bytes are bounded by ``read_limit``. Each of a server's workers counts for itself.
+
+    Any thread may call it, at any time; it holds from the next bytes on. Raises TypeError or ValueError for what is no
+    number of bytes.
+    """
+    _check_integer("limit", limit, 1, none="no limit")
+    _unfinished.limit = limit
 
 
 def __dir__() -> list[str]:

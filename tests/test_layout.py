@@ -89,6 +89,7 @@ ORDER = {
             "latelock",
             "counters",
             "advice",
+            "unfinished",
         ),
     ],
     "_frames": [

@@ -13,5 +13,6 @@ Floor 0: every folder may import it; it imports nothing of syncws.
 * `latelock`: a lock of a module, made at first use.
 * `counters`: how often each limit was breached.
 * `advice`: warnings that do not repeat themselves.
+* `unfinished`: the memory that unfinished messages take, of all connections together.
 * `worker`: whether this process is one of several workers.
 """

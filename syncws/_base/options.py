@@ -23,6 +23,9 @@ class ConnOptions:
         fragment_limit: most fragments of a message, empty ones too; None: no limit. Over it the peer gets 1008.
         control_limit: pings and pongs that the peer may send at once, before it gets 1008; None: no limit.
         control_rate: how many more of them it may send each second.
+        least_rate: bytes a second that a message must come with, while a read waits for all of it; None: any. Slower
+            ones end with 1008. What `next_reader` hands out in pieces may take its time.
+        least_rate_grace: seconds that a read waits for a message before that is judged.
         ping_interval: seconds of silence after which a ping is sent; None: no keepalive.
         ping_timeout: seconds of silence after that ping before the peer is given up; None: never.
         close_timeout: seconds a closing handshake may take before the connection is cut.
@@ -41,6 +44,8 @@ class ConnOptions:
     fragment_limit: int | None = 1 << 14
     control_limit: int | None = 1_000
     control_rate: int = 100
+    least_rate: int | None = 500
+    least_rate_grace: float = 10.0
     ping_interval: float | None = 20.0
     ping_timeout: float | None = 20.0
     close_timeout: float = 10.0
@@ -55,6 +60,8 @@ class ConnOptions:
         check_count("fragment_limit", self.fragment_limit)
         check_count("control_limit", self.control_limit)
         check_integer("control_rate", self.control_rate, 1)
+        check_count("least_rate", self.least_rate)
+        check_seconds("least_rate_grace", self.least_rate_grace)
         check_seconds("ping_interval", self.ping_interval, none="no keepalive")
         check_seconds("ping_timeout", self.ping_timeout, none="no limit")
         check_seconds("close_timeout", self.close_timeout)
@@ -85,6 +92,8 @@ class ConnKeywords(TypedDict, total=False):
     fragment_limit: int | None
     control_limit: int | None
     control_rate: int
+    least_rate: int | None
+    least_rate_grace: float
     ping_interval: float | None
     ping_timeout: float | None
     close_timeout: float

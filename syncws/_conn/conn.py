@@ -153,7 +153,7 @@ class Conn:
         self._attendant = attendant = Attendant(transport, life, wire, ending, self._inbound, options)
         ending.set_callbacks(
             on_end=self._outbound.end_writer,  # a message that is being written piece by piece has no use now
-            on_released=attendant.stop,  # nor has attendance
+            on_released=self._released,
         )
         attendant.begin()  # at last: it may look at once
 
@@ -641,6 +641,11 @@ class Conn:
                 self._visit = None
         if visit is not None and end is not None:
             visit.tell(end)
+
+    def _released(self) -> None:
+        """The fd is closed: nothing of an unfinished message is of use now, and there is nothing to attend to."""
+        self._attendant.stop()
+        self._inbound.forget()
 
     def _overflowed(self) -> None:
         """The send queue is full and the policy is to close: 1013 in our own story, as such a peer may never read."""

@@ -29,6 +29,7 @@ from .._base.copies import copy_of
 from .._base.counters import breaches
 from .._base.options import ConnOptions, check_call_timeout
 from .._base.printable import printable
+from .._base.unfinished import unfinished
 from .._frames.allowance import Allowance
 from .._frames.frame import MAX_HEADER
 from .._frames.keepalive import Keepalive
@@ -68,6 +69,13 @@ CloseHandler = Callable[[int, str], object]
 _FIRST_READ = 448
 
 
+#: Pings that are answered where more have come one after another: the last of them. RFC 6455 section 5.5.3 asks for no
+#: more than the very last, and an answer costs more than all else about a ping.
+_ANSWERED = 32
+
+#: Seconds for the peer to read that its unfinished message was too much, before the connection is cut.
+_LAST_WORDS = 1.0
+
 #: Seconds after which a reader that waits for the attendant looks whether it is another reader that it waits for.
 _VISIT = 0.001
 
@@ -92,15 +100,20 @@ class Inbound:
     """
 
     __slots__ = (
+        "__weakref__",
         "_client",
         "_control_limit",
         "_control_rate",
         "_controls",
+        "_counted",
         "_ending",
         "_handling",
+        "_held",
         "_is_closing",
         "_is_tls",
         "_keepalive",
+        "_least_rate",
+        "_least_rate_grace",
         "_life",
         "_looked",
         "_most",
@@ -108,7 +121,9 @@ class Inbound:
         "_reader",
         "_reads_for",
         "_rest",
+        "_tick",
         "_transport",
+        "_waited",
         "_wire",
         "close_handler",
         "deadline",
@@ -147,6 +162,14 @@ class Inbound:
         self._control_limit = options.control_limit
         self._control_rate = options.control_rate
         self._controls: Allowance | None = None  # of pings and pongs; made for the first
+        self._counted = 0  # pings and pongs that are still to be handled and were counted already
+        self._least_rate = options.least_rate
+        self._least_rate_grace = options.least_rate_grace
+        self._waited = 0.0  # seconds that reads have waited for the message that has begun to come
+        self._held = 0  # bytes that `unfinished` knows of
+        self._tick = (
+            self._keepalive.interval
+        )  # how long a wait for bytes is: the same one mostly, as a change is a call
         self._reader: MessageReader | None = None  # of the message that is read as a stream
         self.error: Exception | None = None  # a handler's exception: final for reads only
         self.latency: float | None = None  # seconds
@@ -193,7 +216,7 @@ class Inbound:
                 message = self._read_on(protocol.next_event, None, None)
                 return message
             if protocol.idle:
-                data = self._receive_data(self._keepalive.interval)
+                data = self._receive_data(self._tick)
                 if data:
                     message = protocol.only(data)
                     if message is not None:
@@ -343,13 +366,14 @@ class Inbound:
 
     def _advance(self, step: Callable[[], Any], deadline: float | None) -> Any:
         """What step gives next, past control frames, receiving as needed."""
+        controls = 0
         while True:
             try:
                 if self.protocol.idle:
                     self._receive(deadline)
                 event = step()
                 while event is None:
-                    self._receive(deadline)
+                    self._receive_more(step, deadline)
                     event = step()
             except ProtocolError as error:
                 # Not of a handler: that may be the end of another connection.
@@ -359,8 +383,14 @@ class Inbound:
                 self._life.raise_end()
             kind = event[0]
             if kind is TEXT or kind is BINARY:
+                if self._held:
+                    self._hold(self.protocol.held)
+                self._waited = 0.0
                 return event
             self._handle(kind, event[1])
+            controls += 1
+            if controls % _ANSWERED == 0:
+                self._seconds_to_wait(deadline)  # raises at the deadline, though there is no wait
 
     def refuse_peer(self, error: ProtocolError) -> None:
         """The peer broke the protocol: say so in a close frame (a code without reason for 1009, as gorilla does)."""
@@ -390,23 +420,86 @@ class Inbound:
         protocol.portion = _PORTION
         self._raise_end()  # after it was cleared, which may have missed another interruption
 
-    def _receive(self, deadline: float | None) -> None:
-        """Wait for bytes, once. Raises ReadTimeout, or the end."""
+    def _receive_more(self, step: Callable[[], Any], deadline: float | None) -> None:
+        """As `_receive`, where a message may have begun. Raises ProtocolError if it is too slow, or too large."""
+        protocol = self.protocol
+        if protocol.idle:  # control frames only
+            self._receive(deadline)
+            return
+        if protocol.held != self._held:
+            self._hold(protocol.held)
+        if self._least_rate is None or self._reads_for is not ReadsFor.APPLICATION or step != protocol.next_event:
+            self._receive(deadline)
+        else:
+            self._receive_in_time(deadline, self._least_rate)
+
+    def _receive_in_time(self, deadline: float | None, rate: int) -> None:
+        """As `_receive`, while a message is kept until it is whole: it must come with so many bytes a second.
+
+        Only what reads have waited for it counts, and it is judged right after a wait that found nothing: what came
+        while the handler was busy lies in the socket.
+        """
+        grace = self._least_rate_grace
+        if self._waited * 8 < grace:  # mostly; and a wait of another length would cost a call of the system
+            self._tick = most = grace if self._tick is None else min(self._tick, grace)
+        else:
+            most = max(0.0, grace + self.protocol.arrived / rate - self._waited)
+        began = time.monotonic()
+        came = self._receive(deadline, most)
+        self._waited += time.monotonic() - began
+        if not came and self._waited >= grace + self.protocol.arrived / rate:
+            breaches.add("least_rate")
+            raise ProtocolError(
+                CloseCode.POLICY_VIOLATION, f"a message that comes with less than {rate} bytes a second"
+            )
+
+    def _receive(self, deadline: float | None, most: float | None = None) -> bool:
+        """Wait for bytes, once, at most so many seconds; whether any came. Raises ReadTimeout, or the end."""
         self._life.check_readable()
         if self.protocol.interrupted and not self.protocol.portion:
             self._pause()
-            return
+            return True
         if self.idle_handler is not None and self._reads_for is ReadsFor.APPLICATION:
             self._call(self.idle_handler)
-        keepalive = self._keepalive
-        wait = keepalive.interval
-        if deadline is not None or self.deadline is not None or keepalive.silent_since is not None:
+        wait = self._tick
+        if deadline is not None or self.deadline is not None or self._keepalive.silent_since is not None:
             wait = self._seconds_to_wait(deadline)
+        if most is not None and (wait is None or most < wait):
+            wait = most
         protocol = self.protocol
         if protocol.partial is not None and (room := protocol.destination()) is not None:
-            self._receive_into(room, wait)
-        elif data := self._receive_data(wait):
-            protocol.receive(data)
+            return self._receive_into(room, wait)
+        data = self._receive_data(wait)
+        if not data:
+            return False
+        protocol.receive(data)
+        return True
+
+    def _hold(self, size: int) -> None:
+        """Say that the message that has begun to come takes so many bytes. Raises ReadLimitError if it has to go."""
+        self._held = size
+        too_large = unfinished.hold(self, size)
+        if too_large is None:
+            return
+        breaches.add("unfinished_limit")
+        if too_large is not self:
+            too_large.give_up()
+            return
+        self._held = 0
+        raise _no_room()
+
+    def give_up(self) -> None:
+        """End the connection, since its unfinished message is the largest of all. For any thread; waits for nothing."""
+        # The close is queued before the end is stored: after that no close is taken, and the peer would see 1006.
+        self._wire.queue_close(format_close_message(CloseCode.MESSAGE_TOO_BIG))
+        self._ending.dismiss(_no_room(), _LAST_WORDS, drop=True)
+
+    def forget(self) -> None:
+        """The fd is closed, and nobody reads any more: nothing of an unfinished message is kept."""
+        if not self.ended_unread:  # else what had come is read first
+            self.protocol.abandon()
+            if self._held:
+                self._hold(0)
 
     def _receive_data(self, wait: float | None) -> bytes | None:
         """What comes within so many seconds; None where nothing did. Raises the end."""
@@ -424,8 +517,8 @@ class Inbound:
             self._wire.nudge()
         return data
 
-    def _receive_into(self, room: memoryview, wait: float | None) -> None:
-        """As `_receive_data`, in place, and the protocol is told."""
+    def _receive_into(self, room: memoryview, wait: float | None) -> bool:
+        """As `_receive_data`, in place, and the protocol is told; whether anything came."""
         with room:
             try:
                 came = self._transport.receive_into(room, wait)
@@ -439,6 +532,7 @@ class Inbound:
             self._nothing_came(came, wait or 0.0)
         if self._is_tls and self._transport.pending:
             self._wire.nudge()
+        return bool(came)
 
     def _end_broken(self, error: OSError) -> NoReturn:
         """The socket is broken: that is the end."""
@@ -470,6 +564,7 @@ class Inbound:
             self._keepalive.heard()  # a TLS record that arrives slowly is no silence
             return
         self._read_size = min(_FIRST_READ, self._most)
+        self._tick = self._keepalive.interval
         if self.judge_silence(waited):
             self._ending.finish_and_cut(self._life.vanished(self.silence))
             self._life.raise_end()
@@ -508,11 +603,13 @@ class Inbound:
             self._wire.pong(data)
 
     def _handle(self, kind: MessageType, payload: Any) -> None:
-        if kind is not CLOSE and (breach := self.count_control()) is not None:
-            self.refuse_peer(breach)
-            self._life.raise_end()
+        if kind is not CLOSE:
+            self._count_controls(kind)
         if kind is PING:
-            self._call(self.ping_handler or self.answer_ping, payload)
+            if self.ping_handler is not None:
+                self._call(self.ping_handler, payload)
+            elif self._counted < _ANSWERED:
+                self.answer_ping(payload)
         elif kind is PONG:
             self.note_pong(payload)
             self._call(self.pong_handler or ignore, payload)
@@ -522,19 +619,31 @@ class Inbound:
         else:
             self._peer_closed(*payload)
 
-    def count_control(self) -> ProtocolError | None:
-        """Count a ping or pong: they reach no handler of messages, and each costs more than it brings.
+    def _count_controls(self, kind: MessageType) -> None:
+        """Count a ping, and those that have come right after it: a flood ends before it is answered. Or pongs."""
+        if self._counted:
+            self._counted -= 1
+            return
+        ahead = self.protocol.controls_ahead(kind)
+        breach = self.count_control(1 + ahead)
+        if breach is not None:
+            self.refuse_peer(breach)
+            self._life.raise_end()
+        self._counted = ahead
 
-        What to refuse the peer with, if it was one too many. For the turn's holder.
+    def count_control(self, count: int = 1) -> ProtocolError | None:
+        """Count pings and pongs: they reach no handler of messages, and each costs more than it brings.
+
+        What to refuse the peer with, if these were too many. For the turn's holder.
         """
         if self._control_limit is None:
             return None
         if self._controls is None:
             self._controls = Allowance(self._control_limit, self._control_rate, time.monotonic())
-        if self._controls.spend(1):
+        if self._controls.spend(count):
             return None
         self._controls.refill(time.monotonic())
-        if self._controls.spend(1):
+        if self._controls.spend(count):
             return None
         breaches.add("control_limit")
         rate = f"{self._control_limit} control frames, and {self._control_rate} more a second"
@@ -581,6 +690,10 @@ class Inbound:
             raise
         finally:
             self._handling = None
+
+
+def _no_room() -> ReadLimitError:
+    return ReadLimitError("the unfinished messages of this process were too much, and this was the largest")
 
 
 def ignore(*arguments: object) -> None:

@@ -42,6 +42,11 @@ class CompressedMessage:
         return self._inflater.refers_back
 
     @property
+    def waiting(self) -> int:
+        """How much of what has come was not inflated, in bytes."""
+        return self._inflater.waiting
+
+    @property
     def more(self) -> bool:
         """Whether `take` may have something to give."""
         return self._inflater.more

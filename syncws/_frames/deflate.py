@@ -172,6 +172,11 @@ class Inflater:
         return len(self._input) + (_STATE if self._zlib is not None else 0)
 
     @property
+    def waiting(self) -> int:
+        """Bytes that were fed and not inflated."""
+        return len(self._input)
+
+    @property
     def more(self) -> bool:
         """Whether `take` may have something to give."""
         return bool(self._input) or self._unfinished

@@ -186,6 +186,26 @@ class Protocol:
             held += self._compressed.held
         return held
 
+    @property
+    def arrived(self) -> int:
+        """How much of the unfinished message has come, in bytes of its payload; less what was handed out in pieces."""
+        if self.partial is not None:
+            return self.partial.received
+        return len(self._message) if self._compressed is None else self._compressed.waiting
+
+    def controls_ahead(self, kind: MessageType) -> int:
+        """How many pings, or pongs, stand next in what has come, one after another."""
+        first = FIN | kind
+        buffer, start, arrived = self._buffer, self._start, len(self._buffer)
+        count = 0
+        while arrived - start > 1 and buffer[start] == first:
+            length = buffer[start + 1] ^ self._mask_bit  # over 127 where the mask is wrong
+            start += self._head_size + length
+            if length > MAX_CONTROL_PAYLOAD or start > arrived:
+                break
+            count += 1
+        return count
+
     # Bytes in
 
     def receive(self, data: bytes) -> None:
@@ -744,6 +764,11 @@ class Protocol:
         self._buffer, self._start = b"", 0
         self._ahead = None
         self._let_message_go()
+
+    def abandon(self) -> None:
+        """Keep nothing of what has come: the connection is over, and nobody reads any more."""
+        self._lane = "closed"
+        self._forget()
 
     def _let_message_go(self) -> None:
         self.partial = self._engine = self._compressed = None

@@ -29,12 +29,13 @@ from syncws import (
     breaches,
     join_messages,
 )
+from syncws._base.unfinished import unfinished
 from syncws._frames.masking import mask
 from syncws._frames.streams import MessageReader
 from syncws._net.transport import Transport
 from syncws.testing import Peer, ScriptedSocket, await_
 from tests.conn.cases import ConnCase, deflate, elapsed, moved_clock
-from tests.tasks import PATIENCE, assert_same_end
+from tests.tasks import PATIENCE, Task, assert_same_end
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
 
@@ -751,6 +752,230 @@ class ServerBudgets(ConnCase):
 
 
 class ClientBudgets(ServerBudgets):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerRates(ConnCase):
+    """A message that has begun to come and is kept for its reader has to go on."""
+
+    def beginnings(self, peer: Peer) -> dict[str, tuple[bytes, bytes]]:
+        """(what has come of a message of 5,000 bytes, the rest of it), by where it stops."""
+        data = random.Random(1).randbytes(5000)
+        frame = peer.frame(BINARY, data)
+        first, last = peer.frame(BINARY, data[:2500], fin=False), peer.frame(0, data[2500:])
+        packed = peer.frame(BINARY, deflate(data), rsv1=True)
+        return {
+            "one byte": (frame[:1], frame[1:]),
+            "a header": (frame[: len(frame) - 5000], frame[len(frame) - 5000 :]),
+            "half of a frame": (frame[:2000], frame[2000:]),
+            "half of a compressed one": (packed[:2000], packed[2000:]),
+            "a fragment": (first, last),
+            "half of a fragment": (first + last[:1000], last[1000:]),
+        }
+
+    def test_a_message_that_trickles(self) -> None:
+        """A message that was begun is not kept for ever: a byte now and then, though it is life, is 1008 in the end."""
+        _, peer = self.peer()
+        for place in self.beginnings(peer):
+            with self.subTest(place):
+                conn, peer = self.peer(compression=True, least_rate=100_000, least_rate_grace=0.05, ping_interval=None)
+                before = breaches().get("least_rate", 0)
+                begun, rest = self.beginnings(peer)[place]
+                peer.send(begun)
+                reading = self.start(conn.receive)
+                for byte in rest[:2000]:
+                    if await_(lambda reading=reading: reading.done, 0.005):
+                        break
+                    peer.send(bytes([byte]))
+                error = reading.error()
+                assert isinstance(error, ProtocolError)
+                self.assertEqual(error.code, 1008)
+                self.assertEqual(error.reason, "a message that comes with less than 100000 bytes a second")
+                self.assertEqual(peer.receive_frame().payload[:2], (1008).to_bytes(2))
+                self.assertEqual(breaches()["least_rate"], before + 1)
+
+    def test_a_message_that_stops(self) -> None:
+        """A message of which nothing more comes is 1008 after the grace, long before keepalive asks or gives up."""
+        for interval in (None, 3600.0):
+            _, peer = self.peer()
+            for place in self.beginnings(peer):
+                with self.subTest(place):
+                    conn, peer = self.peer(
+                        compression=True, least_rate=100_000, least_rate_grace=0.05, ping_interval=interval
+                    )
+                    peer.send(self.beginnings(peer)[place][0])
+                    self.assertEqual(self.start(conn.receive).error().code, 1008)
+
+    def test_what_comes_fast_enough(self) -> None:
+        """A message that is slow and not too slow arrives: what has come already counts."""
+        conn, peer = self.peer(least_rate=1000, least_rate_grace=0.05)
+        data = bytes(200_000)  # allows for 200 seconds
+        frame = peer.frame(BINARY, data)
+        reading = self.start(conn.receive)
+        peer.send(frame[:100_000])
+        self.assertFalse(await_(lambda: reading.done, 0.3))
+        peer.send(frame[100_000:])
+        self.assertEqual(reading.result(), data)
+
+    def test_time_counts_while_a_read_waits(self) -> None:
+        """Time in which the handler works, and nobody reads, is not the peer's: the rest lies in the socket."""
+        conn, peer = self.peer(ping_interval=None)
+        frame = peer.frame(TEXT, "x" * 5000)
+        with moved_clock() as clock:
+            peer.send(frame[:100])
+            for _ in range(3):
+                self.assertRaises(ReadTimeout, conn.receive, 0.01)
+                clock.advance(1000)
+            peer.send(frame[100:])
+            self.assertEqual(conn.receive(), "x" * 5000)
+
+    def test_each_message_counts_anew(self) -> None:
+        """The time that one message took is not the next one's."""
+        conn, peer = self.peer(least_rate=1, least_rate_grace=0.3)
+        for _ in range(4):
+            frame = peer.frame(TEXT, "slow")
+            reading = self.start(conn.receive)
+            peer.send(frame[:3])
+            self.assertFalse(await_(lambda reading=reading: reading.done, 0.15))
+            peer.send(frame[3:])
+            self.assertEqual(reading.result(), "slow")
+
+    def test_a_stream_may_take_its_time(self) -> None:
+        """A message that next_reader hands out piece by piece may be as slow as it likes."""
+        conn, peer = self.peer(least_rate=100_000, least_rate_grace=0.01)
+        peer.send(peer.frame(BINARY, b"a", fin=False))
+        reader = conn.next_reader()
+        reading = self.start(reader.read)
+        self.assertFalse(await_(lambda: reading.done, 0.2))
+        peer.send(peer.frame(0, b"b"))
+        self.assertEqual(reading.result(), b"ab")
+
+    def test_no_least_rate(self) -> None:
+        """None is no limit."""
+        conn, peer = self.peer(least_rate=None, least_rate_grace=0.01)
+        frame = peer.frame(TEXT, "slow")
+        reading = self.start(conn.receive)
+        peer.send(frame[:3])
+        self.assertFalse(await_(lambda: reading.done, 0.1))
+        peer.send(frame[3:])
+        self.assertEqual(reading.result(), "slow")
+
+
+class ClientRates(ServerRates):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerUnfinished(ConnCase):
+    """The unfinished messages of all connections of the process have a limit together."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.assertEqual(unfinished.total, 0, "something is still held")
+        self.enterContext(mock.patch.object(unfinished, "limit", 200_000))
+
+    def begin(self, size: int, **options: Any) -> tuple[Conn, Peer, Task]:
+        """A connection, its peer, and a read of a message of which that many bytes have come."""
+        conn, peer = self.peer(**options)
+        peer.send(peer.frame(BINARY, bytes(size), fin=False))
+        reading = self.start(conn.receive)
+        self.assertTrue(await_(lambda: conn._inbound._held >= size or reading.done))
+        return conn, peer, reading
+
+    def test_the_largest_is_closed(self) -> None:
+        """Over the limit the largest of the unfinished messages ends its connection with 1009, the others go on."""
+        before = breaches().get("unfinished_limit", 0)
+        large = self.begin(90_000)
+        small = [self.begin(40_000) for _ in range(2)]
+        self.assertFalse(large[2].done)
+        third = self.begin(50_000)
+        error = large[2].error()
+        self.assertIsInstance(error, ReadLimitError)
+        self.assertIn("unfinished messages of this process", error.reason)
+        self.assertEqual(large[1].receive_frame()[:2], (CLOSE, (1009).to_bytes(2)))
+        self.assertEqual(breaches()["unfinished_limit"], before + 1)
+        for conn, peer, reading in (*small, third):
+            peer.send_frame(0, b"end")
+            self.assertEqual(reading.result()[-3:], b"end")
+            conn.send("still here")
+            self.assertEqual(peer.receive_frame().payload, b"still here")
+        self.assertEqual(unfinished.total, 0)
+
+    def test_the_largest_may_be_the_one_that_grows(self) -> None:
+        """A peer that has nearly all for itself ends its own connection."""
+        small = self.begin(40_000)
+        large = self.begin(180_000)
+        self.assertEqual(large[2].error().code, 1009)
+        small[1].send_frame(0)
+        self.assertEqual(len(small[2].result()), 40_000)
+        self.assertEqual(unfinished.total, 0)
+
+    def test_the_largest_may_not_be_read(self) -> None:
+        """A connection whose read has timed out, and whose handler works, is closed all the same."""
+        conn, peer = self.peer()
+        peer.send(peer.frame(BINARY, bytes(120_000), fin=False))
+        self.assertTrue(await_(lambda: self._times_out(conn) and unfinished.total > 110_000))
+        small = self.begin(100_000)
+        self.assertEqual(peer.receive_frame()[:2], (CLOSE, (1009).to_bytes(2)))
+        self.assertTrue(conn.wait_closed(PATIENCE))
+        self.assert_ends(conn.receive, 1009, ReadLimitError)
+        small[1].send_frame(0)
+        self.assertEqual(len(small[2].result()), 100_000)
+
+    def _times_out(self, conn: Conn) -> bool:
+        with self.assertRaises(ReadTimeout):
+            conn.receive(timeout=0.02)
+        return True
+
+    def test_whole_messages_do_not_count(self) -> None:
+        """What comes whole is bounded by the read limit alone, however large it is."""
+        conn, peer = self.peer(read_buffer_size=1 << 20)
+        for _ in range(3):
+            peer.send_frame(BINARY, bytes(150_000))
+            self.assertEqual(len(conn.receive()), 150_000)
+        self.assertEqual(unfinished.total, 0)
+
+    def test_pieces_do_not_count(self) -> None:
+        """What next_reader has handed out is the application's."""
+        conn, peer = self.peer()
+        sending = self.start(
+            lambda: peer.send(peer.frame(BINARY, fin=False) + peer.frame(0, bytes(10_000), fin=False) * 50)
+        )
+        reader = conn.next_reader()
+        read = 0
+        while read < 500_000:
+            read += len(reader.read(1 << 14))
+        sending.result()
+        self.assertLess(unfinished.total, 100_000)
+
+    def test_nothing_is_left(self) -> None:
+        """However a connection ends, nothing of its unfinished message counts any more."""
+
+        def vanish(conn: Conn, peer: Peer) -> None:
+            peer.socket.close()
+
+        def breach(conn: Conn, peer: Peer) -> None:
+            peer.send_frame(TEXT)
+
+        def close(conn: Conn, peer: Peer) -> None:
+            peer.send_frame(CLOSE)
+
+        def cut(conn: Conn, peer: Peer) -> None:
+            conn.close_now()
+
+        for end in (vanish, breach, close, cut):
+            with self.subTest(end.__name__):
+                conn, peer, reading = self.begin(50_000)
+                end(conn, peer)
+                self.assertIsNotNone(reading.error())
+                conn.close_now()
+                self.assertTrue(await_(lambda: unfinished.total == 0))
+
+
+class ClientUnfinished(ServerUnfinished):
     """The same for a client."""
 
     client = True

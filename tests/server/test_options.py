@@ -80,6 +80,8 @@ class NumberTests(LeakChecks):
             "fragment_limit",
             "control_limit",
             "control_rate",
+            "least_rate",
+            "least_rate_grace",
             "ping_interval",
             "ping_timeout",
             "close_timeout",

@@ -1,0 +1,79 @@
+"""unfinished.py: who holds how much of an unfinished message, and who has to go."""
+
+from __future__ import annotations
+
+import gc
+import unittest
+
+import syncws
+from syncws._base.unfinished import Unfinished, unfinished
+
+
+class Holding:
+    """A connection, as far as it matters here."""
+
+    def give_up(self) -> None:
+        raise AssertionError("that is the caller's to do")
+
+
+class UnfinishedTests(unittest.TestCase):
+    """All together have a limit."""
+
+    def test_within_the_limit(self) -> None:
+        """Nobody has to go while all together are within it; the last byte counts."""
+        held = Unfinished(100)
+        one, two = Holding(), Holding()
+        self.assertIsNone(held.hold(one, 60))
+        self.assertIsNone(held.hold(two, 40))
+        self.assertEqual(held.total, 100)
+
+    def test_the_largest_goes(self) -> None:
+        """Over the limit the largest is to be given up, whoever was the last to grow, and is counted no more."""
+        held = Unfinished(100)
+        large, small, last = Holding(), Holding(), Holding()
+        held.hold(large, 60)
+        held.hold(small, 30)
+        self.assertIs(held.hold(last, 20), large)
+        self.assertEqual(held.total, 50)
+        self.assertIs(held.hold(last, 80), last)
+        self.assertEqual(held.total, 30)
+
+    def test_what_is_over_is_counted_no_more(self) -> None:
+        """A message that is whole leaves room for others."""
+        held = Unfinished(100)
+        one, two = Holding(), Holding()
+        for size in (10, 90, 40, 0):
+            self.assertIsNone(held.hold(one, size))
+        self.assertIsNone(held.hold(two, 100))
+
+    def test_no_limit(self) -> None:
+        """None is no limit."""
+        held = Unfinished(None)
+        one = Holding()
+        self.assertIsNone(held.hold(one, 1 << 40))
+
+    def test_who_is_gone_is_not_given_up(self) -> None:
+        """A connection that was dropped without being closed is in nobody's way for long, and is kept by nothing."""
+        held = Unfinished(100)
+        gone, one, two = Holding(), Holding(), Holding()
+        held.hold(gone, 70)
+        del gone
+        gc.collect()
+        self.assertIsNone(held.hold(one, 20))
+        self.assertIsNone(held.hold(two, 30))
+        self.assertEqual(held.total, 50)
+
+    def test_setting_the_limit(self) -> None:
+        """set_unfinished_limit takes a number of bytes, or None; 256 MiB is the default."""
+        self.assertEqual(unfinished.limit, 256 << 20)
+        self.addCleanup(syncws.set_unfinished_limit, unfinished.limit)
+        for limit in (1, 1 << 40, None):
+            syncws.set_unfinished_limit(limit)
+            self.assertEqual(unfinished.limit, limit)
+        for bad, error in ((0, ValueError), (-1, ValueError), ("1", TypeError), (True, TypeError), (1.5, TypeError)):
+            with self.assertRaisesRegex(error, "^limit (is|must be) "):
+                syncws.set_unfinished_limit(bad)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    unittest.main()
