@@ -40,12 +40,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, Unpack, overload
 
-import bottle
-
+from ._base.extras import needs
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
 from ._wsgi.guests import MAX_CONNECTIONS
+
+with needs("bottle", "bottle"):
+    import bottle
 
 __all__ = ["websocket"]
 

@@ -57,21 +57,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
-from django.conf import settings
-from django.contrib.sessions.middleware import SessionMiddleware
-from django.core.cache import close_caches
-from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, reset_queries, transaction
-from django.http import HttpResponse
-from django.http.response import HttpResponseBase
-from django.urls import get_script_prefix, set_script_prefix
-from django.utils import timezone, translation
-from django.utils.module_loading import import_string
-
+from ._base.extras import needs
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
 from ._wsgi.guests import MAX_CONNECTIONS
+
+with needs("django", "django"):
+    from django.conf import settings
+    from django.contrib.sessions.middleware import SessionMiddleware
+    from django.core.cache import close_caches
+    from django.core.exceptions import ImproperlyConfigured
+    from django.db import connections, reset_queries, transaction
+    from django.http import HttpResponse
+    from django.http.response import HttpResponseBase
+    from django.urls import get_script_prefix, set_script_prefix
+    from django.utils import timezone, translation
+    from django.utils.module_loading import import_string
 
 __all__ = ["release_connections", "websocket_view"]
 

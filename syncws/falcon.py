@@ -41,13 +41,15 @@ import io
 from collections.abc import Callable
 from typing import Any, Concatenate, TypeVarTuple
 
-import falcon
-
+from ._base.extras import needs
 from ._conn.conn import Conn
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
 from ._server.views import ask_before, check_before, check_handler, check_upgrader, serving
 from ._wsgi.guests import MAX_CONNECTIONS
+
+with needs("falcon", "falcon"):
+    import falcon
 
 __all__ = ["WebSocketResource", "serve"]
 

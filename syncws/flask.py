@@ -64,11 +64,7 @@ from dataclasses import fields
 from inspect import iscoroutinefunction
 from typing import Any, Concatenate, NamedTuple, TypeVar
 
-from flask import Blueprint, Flask, copy_current_request_context, current_app, got_request_exception, request, session
-from werkzeug.datastructures import EnvironHeaders
-from werkzeug.exceptions import HTTPException
-from werkzeug.wrappers import Response
-
+from ._base.extras import needs
 from ._base.options import check_count, check_detach
 from ._base.printable import printable
 from ._conn.conn import Conn
@@ -76,6 +72,20 @@ from ._server.upgrader import Upgrader
 from ._server.views import ask_before, check_before, check_handler, check_upgrader
 from ._wsgi.guests import MAX_CONNECTIONS
 from .errors import CloseCode, WebSocketError
+
+with needs("flask", "flask"):
+    from flask import (
+        Blueprint,
+        Flask,
+        copy_current_request_context,
+        current_app,
+        got_request_exception,
+        request,
+        session,
+    )
+    from werkzeug.datastructures import EnvironHeaders
+    from werkzeug.exceptions import HTTPException
+    from werkzeug.wrappers import Response
 
 __all__ = ["Sock"]
 

@@ -38,12 +38,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
 
-from pyramid.response import Response
-
+from ._base.extras import needs
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
 from ._wsgi.guests import MAX_CONNECTIONS
+
+with needs("pyramid", "pyramid"):
+    from pyramid.response import Response
 
 __all__ = ["websocket_view"]
 

@@ -62,11 +62,11 @@ USES = {
     "_server": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_wsgi"},
     "_cli": {"_base", "_http", "_server"},
     "wsgi": {"_base", "errors", "_frames", "_http", "_conn", "_wsgi", "_server"},
-    "bottle": {"_conn", "_wsgi", "_server"},
-    "django": {"_conn", "_wsgi", "_server"},
-    "falcon": {"_http", "_conn", "_wsgi", "_server"},
+    "bottle": {"_base", "_conn", "_wsgi", "_server"},
+    "django": {"_base", "_conn", "_wsgi", "_server"},
+    "falcon": {"_base", "_http", "_conn", "_wsgi", "_server"},
     "flask": {"_base", "errors", "_conn", "_wsgi", "_server"},
-    "pyramid": {"_conn", "_wsgi", "_server"},
+    "pyramid": {"_base", "_conn", "_wsgi", "_server"},
     "testing": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_client", "_server"},
     "__init__": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_client", "_rooms", "_server"},
     "__main__": {"_cli"},
@@ -78,6 +78,7 @@ ORDER = {
     "_base": [
         *(
             "callables",
+            "extras",
             "copies",
             "owners",
             "options",

@@ -6,6 +6,7 @@ Floor 0: every folder may import it; it imports nothing of syncws.
 * `owners`: whose an option is, told to who gives it to another.
 * `options`: what can be set on a connection, and the checks of options that several classes share.
 * `callables`: what is given once and called later must do its work when it is called; what a call has given.
+* `extras`: what to install for a part that needs a package of its own.
 * `version`: the one place where the version is written.
 * `green`: whether gevent or eventlet has patched this process.
 * `waker`: wakes a loop that waits in select.
