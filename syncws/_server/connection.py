@@ -268,6 +268,7 @@ class Connection:
         return None
 
     def _wrong_host(self, request: Request) -> Response:
+        breaches.add("allowed_hosts")
         host = printable(request.host, MOST_SHOWN)
         advice = self._options.hosts.advice(request.host, "allowed_hosts of the Server")
         advisor.warn(_log, "allowed_hosts", host, "%s: its Host is '%s'; %s; answering 421", self, host, advice)

@@ -324,6 +324,7 @@ class Upgrader(HandshakeOptions):
     def _check_host(self, request: Request) -> None:
         """Refuse a request that is for another host: its page may have made a name of its own point here."""
         if not self._hosts.allow(request.host):
+            breaches.add("allowed_hosts")
             raise Refused(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "this server does not answer to the host of this request",

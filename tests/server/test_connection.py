@@ -16,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 from syncws._base.advice import Advisor
+from syncws._base.counters import breaches
 from syncws._conn.conn import Conn
 from syncws._http.headers import Headers
 from syncws._http.httpclient import ReceivedResponse
@@ -246,6 +247,7 @@ class AllowedHostsTests(ServerTestCase):
 
     def test_other_hosts(self) -> None:
         """With allowed_hosts a request for another host is answered with 421, HTTP and handshakes alike."""
+        before = breaches.snapshot().get("allowed_hosts", 0)
         with self.serving(allowed_hosts=["localhost", "[::1]"]) as server:
             for data in (
                 GET.replace(b"localhost", b"evil.example"),
@@ -259,6 +261,7 @@ class AllowedHostsTests(ServerTestCase):
                     self.assertEqual(
                         (status, body), (421, b"this server does not answer to the host of this request\n")
                     )
+            self.assertEqual(breaches.snapshot().get("allowed_hosts", 0), before + 5)
 
     def test_own_hosts(self) -> None:
         """What is listed is served, with any port, and by default every host is: nginx passes the public name on."""
