@@ -17,6 +17,7 @@ from unittest import mock
 
 import syncws
 from syncws._base import counters
+from syncws._base.unfinished import unfinished
 from syncws._conn.queue import SendQueue
 from syncws._http.handshake import HandshakeOptions
 from syncws._wsgi.guests import Full, Guests
@@ -248,6 +249,11 @@ class PageTests(unittest.TestCase):
         for row in filter(_is_option, rows(PAGE)):
             with self.subTest(row["option"]):
                 self.assertEqual(_number(row["default"]), defaults[row["option"].strip("`")])
+
+    def test_the_limit_of_the_process(self) -> None:
+        """So is that of the one limit that is no option: it is set by a function."""
+        (row,) = (row for row in rows(PAGE) if "syncws.set_unfinished_limit" in row["option"])
+        self.assertEqual(_number(row["default"]), unfinished.limit)
 
     def test_every_count_is_on_the_page(self) -> None:
         """What the code counts is what the page says is counted: each name of `breaches.add`, and no other."""
