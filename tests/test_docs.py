@@ -24,6 +24,7 @@ from syncws._conn import states
 from syncws._net import connector
 from syncws._net.attempt import Attempt
 from syncws.testing import LeakChecks
+from tests import log_lines
 from tests.handshakes import asking
 from tests.tasks import PATIENCE
 
@@ -270,6 +271,36 @@ class BlocksTests(LeakChecks):
         for thread in threading.enumerate():
             if thread not in self._threads_before and thread.name != "syncws-drain":
                 thread.join(5)
+
+
+class LogLines(unittest.TestCase):
+    """docs/logs.md, which lists every line."""
+
+    PAGE = ROOT / "docs" / "logs.md"
+
+    def test_every_line_is_on_the_page(self) -> None:
+        """A line that the code may log has a row in docs/logs.md, under its logger, with its level."""
+        levels: dict[tuple[str, str], str] = {}
+        for row in log_lines.in_page(self.PAGE.read_text()):
+            levels[row.logger, row.text] = levels.get((row.logger, row.text), "") + row.level
+        for where, line in log_lines.in_code():
+            with self.subTest(where):
+                known = (line.logger, line.text) in levels
+                self.assertTrue(known, f"add a row to docs/logs.md, under {line.logger}, for: {line.text}")
+                self.assertIn(line.level, levels[line.logger, line.text])
+
+    def test_no_other_line_is_on_the_page(self) -> None:
+        """A row of docs/logs.md is a line that the code may log."""
+        lines = {(line.logger, line.text) for _, line in log_lines.in_code()}
+        for row in log_lines.in_page(self.PAGE.read_text()):
+            with self.subTest(row.text):
+                self.assertIn((row.logger, row.text), lines)
+
+    def test_how_lines_are_found(self) -> None:
+        """The search finds lines of every kind, on both sides."""
+        self.assertGreater(len(list(log_lines.in_code())), 60)
+        (row,) = log_lines.in_page("## `syncws.x`\n\n| DEBUG, INFO | `<a>: b <c d>` | e | f |\n")
+        self.assertEqual(row, log_lines.Line("syncws.x", "DEBUG, INFO", "*: b *"))
 
 
 def _ask(address: Any) -> None:

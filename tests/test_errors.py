@@ -7,6 +7,7 @@ import logging
 import pickle
 import re
 import unittest
+from pathlib import Path
 from types import SimpleNamespace
 
 from syncws import errors
@@ -209,6 +210,26 @@ class TestMessages(unittest.TestCase):
         self.assertEqual((ReadLimitError("x").code, ReadLimitError("x").reason), (1009, "x"))
         self.assertEqual((HandshakeError("x").status, HandshakeError("x", 403, "r").response), (400, "r"))
         self.assertEqual((ProxyError("x").status, ProxyError("x", 407, [1]).headers), (502, [1]))
+
+
+class TestPage(unittest.TestCase):
+    """docs/errors.md, the catalogue."""
+
+    PAGE = (Path(__file__).resolve().parents[1] / "docs" / "errors.md").read_text()
+
+    def test_every_exception_is_there(self):
+        """Each exception of the library has a row, and each row is one."""
+        ours = {
+            name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, WebSocketError)
+        }
+        self.assertEqual(set(re.findall(r"^\| `(\w+)` \|", self.PAGE, re.MULTILINE)), ours - {"WebSocketError"})
+
+    def test_every_close_code_is_there(self):
+        """Each close code of the registry has a row, with the name that str() gives it."""
+        rows = re.findall(r"^\| (1\d\d\d) \| ([\w ]+) \|", self.PAGE, re.MULTILINE)
+        self.assertEqual({int(code) for code, _ in rows}, {*map(int, CloseCode), 1014})
+        for code, name in rows:
+            self.assertEqual(str(CloseError(int(code))), f"{code} ({name.lower()})")
 
 
 class TestPredicates(unittest.TestCase):
