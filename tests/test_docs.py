@@ -294,7 +294,7 @@ class LogLines(unittest.TestCase):
         lines = {(line.logger, line.text) for _, line in log_lines.in_code()}
         for row in log_lines.in_page(self.PAGE.read_text()):
             with self.subTest(row.text):
-                self.assertIn((row.logger, row.text), lines)
+                self.assertTrue((row.logger, row.text) in lines, f"no line of {row.logger} is: {row.text}")
 
     def test_how_lines_are_found(self) -> None:
         """The search finds lines of every kind, on both sides."""
