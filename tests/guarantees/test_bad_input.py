@@ -359,7 +359,7 @@ class FrameTests(GuaranteeTestCase):
                 closed = True
                 if payload:
                     code = int.from_bytes(payload[:2])
-                    self.assertTrue(1000 <= code <= 1003 or 1007 <= code <= 1013 or 3000 <= code <= 4999, code)
+                    self.assertTrue(1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999, code)
                     payload[2:].decode()
             data = data[start + length :]
 
@@ -509,7 +509,10 @@ class HandshakeTests(GuaranteeTestCase):
 
 
 class Tracebacks(logging.Handler):
-    """Keeps what a server logs that it should not: errors, and anything with a traceback or several lines."""
+    """Keeps what a server logs that it should not: errors, and anything with a traceback or several lines.
+
+    A WARNING is advice for an operator: that a proxy may have dropped the upgrade, that an origin is not allowed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -517,7 +520,7 @@ class Tracebacks(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
-        if record.levelno > logging.INFO or record.exc_info or "\n" in text:
+        if record.levelno > logging.WARNING or record.exc_info or "\n" in text:
             self.records.append(text)
 
 

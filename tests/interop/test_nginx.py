@@ -491,7 +491,17 @@ class NginxCases(LeakChecks):
         self.assertClosed(conn, 1001)
         self.assertEqual(process.wait(PATIENCE), 0)
         lines = log.read_text().splitlines()
-        self.assertEqual(lines, ["INFO root: /chat comes from 127.0.0.1", "INFO syncws.server: SIGTERM: shutting down"])
+        said = [line for line in lines if not line.startswith("INFO syncws.access: ")]
+        self.assertEqual(
+            said,
+            [
+                f"INFO syncws.server: listening on the Unix socket {address}",
+                "INFO root: /chat comes from 127.0.0.1",
+                "INFO syncws.server: SIGTERM: shutting down",
+            ],
+        )
+        (access,) = set(lines) - set(said)
+        self.assertIn(" WS /chat 1001 ", access)
 
 
 @heavy
