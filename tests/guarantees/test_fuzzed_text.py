@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 
 from syncws._base.printable import printable
 from syncws._client.answer import check_answer
+from syncws._client.redirects import _location, say_location
 from syncws._conn import wiretrace
 from syncws._frames import deflate
 from syncws._http import handshake
@@ -32,11 +33,12 @@ from syncws._http.httpclient import BadAnswer, Exchange
 from syncws._http.request import BadRequest, Request
 from syncws._http.url import parse_proxy_url, parse_server_url
 from syncws._net.attempt import Attempt
+from syncws._rooms.manager import Manager
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws._wsgi.environ import request_of
-from syncws.errors import CloseError, HandshakeError, ProtocolError, WebSocketError
-from syncws.testing import Peer, await_, running
+from syncws.errors import CloseError, DuplicateIdError, HandshakeError, ProtocolError, WebSocketError
+from syncws.testing import Peer, await_, pair, running
 from tests.handshakes import HEADERS, KEY
 
 from .support import WAIT, GuaranteeTestCase, note, size
@@ -307,7 +309,11 @@ def answers(maker: Maker) -> None:
         response = Exchange(Scripted(maker.answer()), ATTEMPT).ask("GET", "/", request)  # type: ignore[arg-type]
         if not (str(response).isprintable() and repr(response).isprintable()):
             raise Said(repr(response))
-        check_answer(parse_server_url("ws://example.com/"), request, response, compression=True)
+        server = parse_server_url("ws://example.com/")
+        with contextlib.suppress(ValueError):
+            assert str(_location(server, response)).isprintable()
+        assert say_location(response).isprintable()
+        check_answer(server, request, response, compression=True)
     except (BadAnswer, HandshakeError) as error:
         check(error)
 
@@ -370,6 +376,31 @@ class FuzzedText(GuaranteeTestCase):
         note(f"{done:,} texts from seed 12,000,001 on, {self.watch.seen:,} log records: {dict(count)}")
         self.assertGreater(self.watch.seen, done // 20)
         self.assertGreater(done, COUNT // 2)
+
+    def test_names_that_a_peer_chose(self) -> None:
+        """Ids of members, the names of sockets, and what a callback raised: each is told on one line."""
+
+        class Rude:
+            def __repr__(self) -> str:
+                return "<Rude\n\x1b[31m>"
+
+        for id in ("ann\nCRITICAL:root:forged", "\x1b[31m\u202e", "x" * 10_000, Rude()):
+            with pair() as (server, client):
+                server.transport.remote_address = "\0socket\nforged"
+                manager = Manager(duplicate="reject")
+                member = manager.register(server, id=id)
+                for told in (repr(server), repr(member)):
+                    self.assertTrue(told.isprintable(), told)
+                    self.assertLess(len(told), 1000)
+                with self.assertRaises(DuplicateIdError) as caught, pair() as (other, _):
+                    manager.register(other, id=id)
+                check(caught.exception)
+                task = self.in_thread(client.close, 4000, "bye\nforged")
+                with self.assertRaises(CloseError) as end:
+                    server.receive(timeout=WAIT)
+                check(end.exception)
+                task.result()
+        self.assertEqual(self.watch.wrong, [])
 
     def test_through_a_real_server(self) -> None:
         """The same with a server's own socket, its access log and its wire trace: heads, and reasons of closes."""
