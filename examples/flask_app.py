@@ -52,7 +52,7 @@ app.config.from_mapping(
     # Signs the cookies of the sessions. One that is made here ends all sessions with the process, and differs
     # between workers.
     SECRET_KEY=os.environ.get("SECRET_KEY") or secrets.token_hex(),
-    SESSION_COOKIE_SAMESITE="Lax",  # a form of another site cannot log anybody in or out
+    SESSION_COOKIE_SAMESITE="Lax",  # a form of another site comes without it, and cannot log anybody out
     MAX_CONTENT_LENGTH=1 << 14,
     SYNCWS_OPTIONS={"read_limit": 1 << 16},
 )
@@ -141,6 +141,17 @@ def logout() -> Any:
     if name is not None:
         manager.close(name, LOGGED_OUT, "logged out")
     return redirect(url_for("index"))
+
+
+@app.before_request
+def refuse_forms_of_other_sites() -> None:
+    """A form of another site could log a browser in, under a name of that site's choice; it needs no cookie for that.
+
+    Browsers tell the origin of each form that they post. A program tells none, and has nobody's cookies.
+    """
+    origin = request.headers.get("Origin")
+    if request.method == "POST" and origin is not None and origin.partition("://")[2] != request.host:
+        abort(403, "this form is of another site")
 
 
 @app.after_request

@@ -88,6 +88,10 @@ def login(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Take the name from the form, and remember it in a cookie that nobody else can write."""
     if environ["REQUEST_METHOD"] != "POST":
         return respond(start_response, "405 Method Not Allowed", "This is for POST.\n", ("Allow", "POST"))
+    # A form of another site could log a browser in, under a name of its choice. Browsers tell the origin of each POST.
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is not None and origin.partition("://")[2] != environ.get("HTTP_HOST"):
+        return respond(start_response, "403 Forbidden", "This form is of another site.\n")
     size = min(int(environ.get("CONTENT_LENGTH") or 0), 1000)
     form = parse_qs(environ["wsgi.input"].read(size).decode("utf-8", "replace"))
     name = form.get("name", [""])[0].strip()

@@ -46,7 +46,7 @@ read never stops this side from reading it, nor `send_nowait`, `ping`, a close o
 
     def chat(request):
         with upgrader.upgrade(request) as conn:
-            manager.run(conn, id=request.query.get("user"), rooms=["lobby"])
+            manager.run(conn, rooms=["lobby"])
 
 **Inside WSGI.** A view of Flask, Django or any WSGI application serves WebSockets on the server that it runs on:
 

@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -38,6 +39,23 @@ POLICY = (
 #: The names of this machine. Against DNS rebinding, no other is answered to while only this machine can connect. Behind
 #: a proxy, which passes the public name on, list that one.
 LOOPBACK = ["localhost", "127.0.0.1", "::1"]
+
+
+#: In a name or a room, what belongs to every script.
+WITHOUT_SCRIPT = frozenset("0123456789 -_.'")
+
+#: Words of Unicode's names for letters that show nothing, and first words of those for marks that belong to no script.
+INVISIBLE = {"FILLER", "SELECTOR", "JOINER", "INHERENT", "SEPARATOR"}
+LOOSE = {"COMBINING", "MODIFIER", "VARIATION"}
+
+#: Scripts that are written together.
+EAST_ASIAN = {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC"}
+
+#: The Latin letters of languages; beyond them are those of phonetics, with another a and another g.
+LATIN = re.compile("[A-Za-z\u00c0-\u017f\u01a0\u01a1\u01af\u01b0\u0218-\u021b\u1e00-\u1eff]")
+
+#: Lower-case letters of Cyrillic and Greek, and the Latin ones that they look like, or whose capitals do.
+LOOK_ALIKE = str.maketrans("авекмнорстухіѕјһӏԁԛԝαβεικνορτυχηζı", "abekmhopctyxisjhldqwabeiknoptuxhzi")
 
 
 class Refused(Exception):
@@ -203,12 +221,36 @@ def label(what: str, value: object) -> str:
         raise Refused(f"a {what} is 1 to {LABEL_LENGTH} characters")
     if not value.isprintable() or value != " ".join(value.split()):
         raise Refused(f"a {what} has printable characters, and single spaces between words")
+    if not is_of_one_script(unicodedata.normalize("NFKC", value)):
+        raise Refused(f"a {what} has letters of one script that can be seen, digits, spaces and any of -_.'")
     return value
 
 
+def is_of_one_script(name: str) -> bool:
+    """Whether its letters are of one script, and all can be seen: "ann" with a Cyrillic a is another name that looks
+    the same, and so is "ann" with a letter that shows nothing (U+3164).
+
+    Python knows no scripts, but the name of each letter in Unicode begins with its script.
+    """
+    scripts = set()
+    for character in name:
+        if character in WITHOUT_SCRIPT:
+            continue
+        script, *words = re.split("[ -]", unicodedata.name(character, ""))
+        is_letter = unicodedata.category(character)[0] in "LMN"  # letters, their marks, numbers
+        if not is_letter or script in LOOSE or INVISIBLE & {script, *words}:
+            return False
+        if script == "LATIN" and not LATIN.fullmatch(character):
+            return False
+        scripts.add("CJK" if script in EAST_ASIAN else script)
+    return len(scripts) <= 1
+
+
 def key(name: str) -> str:
-    """The same key for names that look alike: Ann and ann are one name."""
-    return unicodedata.normalize("NFKC", name).casefold()
+    """The same key for names that look alike: Ann and ann are one name, and so is one of Cyrillic or Greek letters that
+    look Latin. It is not the whole of Unicode's list (UTS #39): l and I, 0 and O stay two.
+    """
+    return unicodedata.normalize("NFKC", name).casefold().translate(LOOK_ALIKE)
 
 
 def text(value: object) -> str:

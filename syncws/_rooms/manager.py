@@ -4,7 +4,7 @@
 
     def chat(request):
         with upgrader.upgrade(request) as conn:
-            manager.run(conn, id=request.query.get("user"), rooms=["lobby"])
+            manager.run(conn, rooms=["lobby"])
 
 **A member's life**, the same for `run` and `register`; its states are at the top of `member`:
 

@@ -271,6 +271,32 @@ class CommandTests(ChatCase):
         self.assertEqual(bob.ask(say="me still"), {"say": "me still", "from": "ann"})
         self.assertEqual([ann.hear()["online"], ann.hear()["from"]], [["anna", "ann"], "ann"])
 
+    def test_names_that_look_alike(self) -> None:
+        """Names that look like "ann" are not given: invisible letters, a Cyrillic or Greek a, one of phonetics, wide
+        ones; names of any one script are."""
+        server = self.serve()
+        ann, bob = self.named(server, "ann"), self.visit(server)
+        rule = "a name has letters of one script that can be seen, digits, spaces and any of -_.'"
+        invisible = ("\u3164", "\uffa0", "\u115f", "\u1160", "\u034f", "\ufe0f", "\u17b4", "\u180b", "\u2800", "\u02bc")
+        for name in (
+            *(f"ann{each}" for each in invisible),
+            "\u0430nn",
+            "\u03b1nn",
+            "\u0251nn",
+            "a\u0274n",
+            "a\u0301nn\u0304",
+        ):
+            answer = bob.ask(name=name)["error"]
+            self.assertIn(answer, (rule, "a name has printable characters, and single spaces between words"), name)
+        self.assertEqual(ann.ask(name="cope")["you"], "cope")
+        ann.hear()
+        for name in ("\u0441\u043e\u0440\u0435", "\u0421\u041e\u0420\u0415", "\uff43\uff4f\uff50\uff45"):
+            self.assertEqual(bob.ask(name=name), {"error": f"the name {name} is taken"})
+        for name in ("Jürgen-2", "Анна", "Ελένη", "花子さん", "김철수", "أحمد", "अनिता", "O'Neil"):
+            self.assertEqual(bob.ask(name=name)["you"], name)
+            self.assertEqual(bob.hear()["online"][-1], name)
+            ann.hear()
+
     def test_one_name_for_many(self) -> None:
         """Of many visitors who want one name at the same time, one gets it."""
         server = self.serve()

@@ -90,11 +90,15 @@ class AppCase(LeakChecks):
     def start(self, name: str, *options: str, **environment: str) -> AppServer:
         return self.enterContext(AppServer(name, *options, **environment))
 
-    def ask(self, server: AppServer, method: str, path: str, cookie: str = "", **form: str) -> tuple[Any, bytes]:
+    def ask(
+        self, server: AppServer, method: str, path: str, cookie: str = "", origin: str = "", **form: str
+    ) -> tuple[Any, bytes]:
         """The answer to a plain request, and its body."""
         connection = http.client.HTTPConnection(server.address, timeout=PATIENCE)
         with contextlib.closing(connection):
             headers = {"Cookie": cookie} if cookie else {}
+            if origin:
+                headers["Origin"] = origin
             if form:
                 headers["Content-Type"] = "application/x-www-form-urlencoded"
             connection.request(method, path, urllib.parse.urlencode(form) or None, headers)
@@ -180,6 +184,13 @@ class AppTests(AppCase):
         self.assertEqual(self.refusal(server, "/rooms/lobby", Cookie="session=forged"), 401)
         self.assertEqual(self.refusal(server, "/rooms/cellar", Cookie=cookie), 404)
         self.assertEqual(self.refusal(server, "/rooms/lobby", Cookie=cookie, Origin="https://elsewhere.example"), 403)
+        for path in ("/login", "/logout"):  # a form of another site logs nobody in or out
+            for origin in ("https://elsewhere.example", "null", "http://[", f"http://{server.address}.evil.example"):
+                answer, _ = self.ask(server, "POST", path, origin=origin, name="evil")
+                self.assertEqual((answer.status, answer.headers["Set-Cookie"]), (403, None))
+        self.assertEqual(
+            self.ask(server, "POST", "/login", origin=f"http://{server.address}", name="ann")[0].status, 302
+        )
         own = {"Cookie": cookie, "Origin": f"http://{server.address}"}
         with syncws.dial(f"ws://{server.address}/rooms/lobby", proxy=None, headers=own) as conn:
             self.assertEqual(self.hear(conn), {"here": ["ann"]})

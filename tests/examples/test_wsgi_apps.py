@@ -132,6 +132,11 @@ class WSGIExampleTests(ExampleCase):
                 for forged in (cookie[:-1], cookie.replace("Zo", "Bo"), "name=", "name=é.1", "name=.", "other=1", "=;"):
                     self.assertEqual(self.refused(f"{example.url}/private", Cookie=forged).status, 401)
                 self.assertEqual(self.ask(f"{example.url}/login").status, 405)
+                for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):  # a form of another site
+                    answer = self.ask(f"{example.url}/login", "POST", {"Origin": origin}, "name=ann")
+                    self.assertEqual((answer.status, "Set-Cookie" in answer.headers), (403, False))
+                own = {"Origin": example.url}
+                self.assertEqual(self.ask(f"{example.url}/login", "POST", own, "name=ann").status, 303)
                 self.assertEqual(self.ask(f"{example.url}/login", "POST").status, 400)
                 self.check_orderly_end(example)
 
