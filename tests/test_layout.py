@@ -109,7 +109,7 @@ ORDER = {
         *("keepalive", "allowance"),
     ],
     "_net": [
-        *("drain", "attendance", "address", "waits", "tcpinfo", "transport", "strangers", "tls"),
+        *("drain", "address", "waits", "attendance", "tcpinfo", "transport", "strangers", "tls"),
         *("descriptors", "listener"),
         *("attempt", "connector"),
     ],

@@ -36,7 +36,10 @@ class Attendant:
     try, and waits for nothing.
     """
 
-    __slots__ = ("__weakref__", "_ending", "_every", "_inbound", "_life", "_most", "_transport", "_wire", "turn")
+    __slots__ = (
+        *("__weakref__", "_due", "_ending", "_every", "_inbound", "_life", "_most", "_transport", "_wire"),
+        "turn",
+    )
 
     def __init__(
         self, transport: Transport, life: Life, wire: Wire, ending: Ending, inbound: Inbound, options: ConnOptions
@@ -48,6 +51,7 @@ class Attendant:
         self._inbound = inbound
         self._most = options.read_buffer_size
         self._every = interval(options.ping_interval, options.ping_timeout)
+        self._due = 0.0  # when there is something to do if nothing comes: the next verdict on the peer's silence
         self.turn = inbound.turn
 
     def begin(self) -> None:
@@ -57,6 +61,17 @@ class Attendant:
     def stop(self) -> None:
         """Be called no more."""
         attendance.forget(self, self._every)
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once closed."""
+        return self._transport.fileno()
+
+    def is_due(self, now: float) -> bool:
+        """Whether there may be something to do though nothing has come. Asked without the turn.
+
+        Under TLS always: what has come may have been taken from the socket already.
+        """
+        return now >= self._due or self._inbound.is_unattended or self._transport.is_tls
 
     def attend(self) -> bool:
         """Look after the connection if nobody reads it; False once it is over."""
@@ -86,6 +101,7 @@ class Attendant:
             inbound.heard()  # what waits in the socket is life, too
         elif self._life.end is None and inbound.judge_silence(0.0):
             self._give_up(inbound.silence)
+        self._due = inbound.judged_at()
         if self._transport.is_tls and self._transport.pending:
             self._wire.nudge()
 

@@ -18,6 +18,7 @@ A read goes down these steps, and each is written once, except that `message` ha
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -572,6 +573,17 @@ class Inbound:
     def heard(self) -> None:
         """Bytes have come: the peer lives. For the turn's holder."""
         self._keepalive.heard()
+
+    def judged_at(self) -> float:
+        """When the silence of a peer that says nothing is next to be judged, an instant. For the turn's holder."""
+        now = time.monotonic()
+        left = self._keepalive.seconds_left(now)
+        return math.inf if left is None else now + left
+
+    @property
+    def is_unattended(self) -> bool:
+        """Whether a reader has left something to look after, or has heard the peer since. A hint, for any thread."""
+        return self.protocol.unseen or not self._keepalive.is_counting
 
     def judge_silence(self, waited: float) -> bool:
         """After a wait without a byte: ping the peer, if it is time; whether it is dead. For the turn's holder."""

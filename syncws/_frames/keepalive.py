@@ -59,6 +59,11 @@ class Keepalive:
         self._pinged_at = now
         return "ping"
 
+    @property
+    def is_counting(self) -> bool:
+        """Whether a silence is under way, or none is judged. A hint, for any thread."""
+        return self.interval is None or self.silent_since is not None
+
     def seconds_left(self, now: float) -> float | None:
         """Seconds until there is something to decide; None for never."""
         if self.interval is None:

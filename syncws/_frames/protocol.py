@@ -237,6 +237,11 @@ class Protocol:
         """How many bytes were received and not consumed."""
         return len(self._buffer) - self._start if self._ahead is None else len(self._ahead.data)
 
+    @property
+    def unseen(self) -> bool:
+        """Whether there is something unread that `look_ahead` has not seen. A hint, for any thread."""
+        return len(self._buffer) > self._start
+
     def look_ahead(self, data: bytes, kept: Collection[MessageType]) -> list[Event]:
         """Take bytes without reading on: the control frames in what is unread, except those of the kinds that are kept.
 

@@ -6,7 +6,8 @@ asks which of them nobody reads just now: those whose read turn is free. These a
 a time, without waiting for anything.
 
 A connection that waits for its peer in a read costs that look at its turn, and pays nothing itself: no message passes
-by here.
+by here. Of those that nobody reads, many are asked for at a time whether something has come, by one system call: a
+handler that only sends costs little more.
 
 Connections with the same interval are one *round*. Intervals are powers of two, so there are few rounds, and one
 connection that wants to be looked at often costs the others nothing. Rounds are driven by timers of the drain: no
@@ -25,6 +26,7 @@ from typing import Protocol
 
 from .._base.latelock import LateLock
 from .drain import Timer, drain
+from .waits import readable
 
 _logger = logging.getLogger("syncws.conn")
 
@@ -43,6 +45,12 @@ class Attended(Protocol):
 
     #: Held by whoever reads it.
     turn: threading.Lock
+
+    def fileno(self) -> int:
+        """The descriptor to read from; -1 for none."""
+
+    def is_due(self, now: float) -> bool:
+        """Whether there may be something to do at this instant though nothing has come. A hint, without the turn."""
 
     def attend(self) -> bool:
         """Look after it, unless it is being read; False: never again. Must not wait, nor run the application's code."""
@@ -125,28 +133,40 @@ class Attendance:
         self._attend(round_, chain, [turn for turn in turns if not turn.locked()])
 
     def _attend(self, round_: _Round, chain: object, free: list[threading.Lock]) -> None:
+        """Attend some of these that have something to be done for them, and then the rest."""
         try:
-            for turn in free[:_PORTION]:
-                self._attend_one(round_, turn)
+            self._attend_portion(round_, free[:_PORTION])
         finally:
             if len(free) > _PORTION:
                 drain.call_at(0.0, functools.partial(self._attend, round_, chain, free[_PORTION:]))
             elif round_.chain is chain:
                 self._plan(round_, chain)
 
-    def _attend_one(self, round_: _Round, turn: threading.Lock) -> None:
+    def _attend_portion(self, round_: _Round, free: list[threading.Lock]) -> None:
         with self._lock:
-            reference = round_.members.get(turn)
-        attended = None if reference is None else reference()
-        try:
-            if attended is not None and attended.attend():
-                return
-        except Exception:  # a defect of this library, which must not cost the others their attendance
-            _logger.exception("internal error while looking after a connection")
+            references = {turn: round_.members[turn] for turn in free if turn in round_.members}
+        those = {turn: reference() for turn, reference in references.items()}
+        numbers = {turn: attended.fileno() for turn, attended in those.items() if attended is not None}
+        ready, now = readable(numbers.values()), time.monotonic()
+        over = [turn for turn, attended in those.items() if attended is None]  # freed
+        for turn, number in numbers.items():
+            attended = those[turn]
+            if attended is not None and (number in ready or attended.is_due(now)) and not _attends(attended):
+                over.append(turn)
         with self._lock:
-            if round_.members.get(turn) is reference:
-                round_.members.pop(turn, None)
-                self._end_if_empty(round_)
+            for turn in over:
+                if round_.members.get(turn) is references[turn]:
+                    del round_.members[turn]
+            self._end_if_empty(round_)
+
+
+def _attends(attended: Attended) -> bool:
+    """`Attended.attend`; False for one that fails."""
+    try:
+        return attended.attend()
+    except Exception:  # a defect of this library, which must not cost the others their attendance
+        _logger.exception("internal error while looking after a connection")
+        return False
 
 
 def interval(*waits: float | None) -> float:

@@ -28,6 +28,7 @@ from syncws import (
     ReadTimeout,
 )
 from syncws._base.options import ConnOptions
+from syncws._conn.attendant import Attendant
 from syncws._conn.states import State
 from syncws._net.drain import drain
 from syncws._net.transport import Transport
@@ -647,6 +648,47 @@ class ClientTurns(ServerTurns):
     client = True
 
 
+class ServerDue(AttendedCase):
+    """When there is something to do although nothing has come."""
+
+    def test_verdicts_on_silence(self) -> None:
+        """At first, and when the next verdict is due; without keepalive at first only."""
+        for interval in (20.0, None):
+            conn, _ = self.peer(ping_interval=interval)
+            with moved_clock(stands=True) as clock:
+                self.assertTrue(conn._attendant.is_due(clock.monotonic()))
+                self.look(conn)
+                self.assertFalse(conn._attendant.is_due(clock.monotonic() + 19.9))
+                self.assertIs(conn._attendant.is_due(clock.monotonic() + 20.1), interval is not None)
+
+    def test_after_a_read(self) -> None:
+        """A reader that has heard the peer has ended the silence, and may have left something."""
+        for data in (b"", b"\x89"):
+            conn, peer = self.peer(ping_interval=None if data else 20.0)
+            self.look(conn)
+            peer.send(peer.frame(TEXT, "a") + data)
+            self.assertEqual(conn.receive(5), "a")
+            now = time.monotonic()
+            self.assertTrue(conn._attendant.is_due(now))
+            self.look(conn)
+            self.assertFalse(conn._attendant.is_due(now))
+
+    def test_under_tls(self) -> None:
+        """Always: what has come may be in the codec already."""
+        conn, _ = self.peer()
+        self.look(conn)
+        now = time.monotonic()
+        self.assertFalse(conn._attendant.is_due(now))
+        with mock.patch.object(type(conn._transport), "is_tls", True):
+            self.assertTrue(conn._attendant.is_due(now))
+
+
+class ClientDue(ServerDue):
+    """The same for a client."""
+
+    client = True
+
+
 class ServerByItself(ConnCase):
     """All of it together: nobody calls the attendant but the thread that does."""
 
@@ -662,6 +704,28 @@ class ServerByItself(ConnCase):
         self.assertEqual(near.receive(5), "b")
         near.send("c")
         self.assertEqual(far.receive(5), "c")
+
+    def test_a_ping_that_a_reader_has_left(self) -> None:
+        """A ping that came together with a message is answered, though nothing more comes."""
+        for options in ({"ping_interval": None}, {}):
+            conn, peer = self.peer(**options)
+            time.sleep(0.01)
+            peer.send(peer.frame(TEXT, "a") + peer.frame(PING, b"1"))
+            self.assertEqual(conn.receive(5), "a")
+            self.assertEqual(peer.receive_frame().payload, b"1")
+
+    def test_nothing_to_do(self) -> None:
+        """One to whom nothing comes is asked for, with many others at a time, and not looked after one by one."""
+        quiet = [self.peer(ping_interval=None)[0], self.peer(ping_interval=20, ping_timeout=0.1)[0]]
+        with mock.patch.object(Attendant, "attend", autospec=True, side_effect=Attendant.attend) as attend:
+            other = self.peer(ping_interval=0.02, ping_timeout=None)[0]  # is pinged for ever
+            for conn in quiet:
+                conn._attendant.stop()
+                conn._attendant._every = other._attendant._every
+                conn._attendant.begin()
+            self.assertTrue(await_(lambda: attend.call_count > 50))
+            counts = [sum(call.args[0] is conn._attendant for call in attend.call_args_list) for conn in quiet]
+        self.assertLessEqual(max(counts), 1)
 
     def test_a_peer_that_dies(self) -> None:
         """It is found while the handler works; every thread that waits for the end is woken."""

@@ -56,6 +56,16 @@ class TestKeepalive(unittest.TestCase):
         self.assertEqual({peer.wait(1) for _ in range(9)}, {None})
         self.assertEqual(peer.wait(1), "dead")
 
+    def test_whether_a_silence_counts(self):
+        """A silence that nobody counts is told, unless it would never be judged."""
+        peer = Peer()
+        self.assertFalse(peer.keepalive.is_counting)
+        peer.wait(1)
+        self.assertTrue(peer.keepalive.is_counting)
+        peer.keepalive.heard()
+        self.assertFalse(peer.keepalive.is_counting)
+        self.assertTrue(Peer(interval=None).keepalive.is_counting)
+
     def test_one_ping_for_each_silence(self):
         """No second ping while the answer is waited for."""
         peer = Peer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import threading
 import unittest
 import weakref
@@ -26,6 +27,12 @@ class One:
         self.count = 0
         self.threads = set()
         self.answers = answers
+
+    def fileno(self):
+        return -1
+
+    def is_due(self, now):
+        return True
 
     def attend(self):
         self.count += 1
@@ -96,6 +103,19 @@ class LookTests(Cases):
             bad, good = self.add(One(answers=ZeroDivisionError())), self.add(One())
             self.assert_attended(good)
         self.assertEqual((bad.count, len(logs.records)), (1, 1))
+
+    def test_who_has_nothing_to_do(self):
+        """One to whom nothing comes, and who is not due, is not attended; one to whom something comes is."""
+        one = One()
+        near, far = socket.socketpair()
+        self.addCleanup(near.close)
+        self.addCleanup(far.close)
+        one.fileno, one.is_due = near.fileno, lambda now: False
+        self.add(one)
+        self.look()
+        self.assertEqual(one.count, 0)
+        far.send(b"x")
+        self.assert_attended(one)
 
     def test_many(self):
         """More than are attended in one go are all attended; the drain does other work in between."""

@@ -98,5 +98,28 @@ class ProgressTests(unittest.TestCase):
         self.assertEqual(progress.tick(9.0, 5.0), 1.0)
 
 
+class ReadableTests(unittest.TestCase):
+    """Which of many have something to read."""
+
+    def test_many(self) -> None:
+        """Those that have, and those that are broken; a number of nothing is none."""
+        pairs = [socket.socketpair() for _ in range(5)]
+        for near, far in pairs:
+            self.addCleanup(near.close)
+            self.addCleanup(far.close)
+        pairs[1][1].send(b"x")
+        pairs[2][1].close()
+        numbers = [near.fileno() for near, _ in pairs]
+        ready = waits.readable([*numbers, -1])
+        self.assertEqual([number in ready for number in (*numbers, -1)], [False, True, True, False, False, False])
+
+    def test_where_asking_each_is_cheaper(self) -> None:
+        """Without poll, and where it is gevent's or eventlet's, all are worth a try."""
+        with mock.patch.object(waits, "is_green", return_value=True):
+            self.assertTrue(all(number in waits.readable([3, 4]) for number in (3, 4)))
+        with mock.patch.object(waits, "select", mock.Mock(spec=["select"])):
+            self.assertTrue(all(number in waits.readable([3, 4]) for number in (3, 4)))
+
+
 if __name__ == "__main__":
     unittest.main()
