@@ -108,7 +108,7 @@ class AllowedOrigins:
             return f"{advice}; but any page can send null, from a frame"
         host = _host(origin)
         similar = next((entry for entry in self._entries if _host(entry) == host), None)
-        if similar is None:
+        if similar is None or not host:
             return advice
         return f"{advice}, which has {similar!r}: scheme, host and port must be the same, and nothing may follow them"
 
@@ -121,7 +121,7 @@ def _check(entry: str) -> None:
     raise ValueError(
         f"allowed_origins: {entry!r} is not an origin: write scheme and host (and port) alone, such as "
         "'https://app.example.com' or 'https://*.example.com', a name with other letters in its xn-- form; or '*' for "
-        "any origin"
+        "any origin; check_origin can decide otherwise"
     )
 
 

@@ -387,6 +387,7 @@ class AllowedOriginTests(unittest.TestCase):
             advice = AllowedOrigins(["https://a.example", entry]).advice("https://example.com")
             self.assertIn(f"allowed_origins of the Upgrader, which has {entry!r}: scheme, host and port", advice)
         self.assertNotIn("which has", AllowedOrigins(["https://a.example"]).advice("https://example.com"))
+        self.assertNotIn("which has", AllowedOrigins(["app://"]).advice("file://"))
 
     def test_null_is_no_page(self):
         """The advice for null says that any page can send it."""
