@@ -323,15 +323,17 @@ class Upgrader(HandshakeOptions):
 
     def _check_host(self, request: Request) -> None:
         """Refuse a request that is for another host: its page may have made a name of its own point here."""
-        if not self._hosts.allow(request.host):
-            breaches.add("allowed_hosts")
-            raise Refused(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                "this server does not answer to the host of this request",
-                advice=f"its Host is '{printable(request.host, MOST_SHOWN)}'; "
-                + self._hosts.advice(request.host, "allowed_hosts of the Upgrader"),
-                cause=("allowed_hosts", printable(request.host, MOST_SHOWN)),
-            )
+        if self._hosts.allow(request.host):
+            return
+        breaches.add("allowed_hosts")
+        host = printable(request.host, MOST_SHOWN)
+        setting = self._hosts.advice(request.host, "allowed_hosts of the Upgrader")
+        raise Refused(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            "this server does not answer to the host of this request",
+            advice=f"its Host is '{host}'; {setting}",
+            cause=("allowed_hosts", host),
+        )
 
     def _check_origin(self, request: Request) -> None:
         """Refuse a page of another origin. Only browsers say their origin: this holds back nothing else."""
