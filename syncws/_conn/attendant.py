@@ -127,6 +127,7 @@ class Attendant:
 
     def _handle_controls(self, received: bytes) -> None:
         inbound = self._inbound
+        inbound.recount_controls()
         handlers = ((PING, inbound.ping_handler), (PONG, inbound.pong_handler), (CLOSE, inbound.close_handler))
         kept = [kind for kind, handler in handlers if handler is not None]
         for kind, payload in inbound.protocol.look_ahead(received, kept):

@@ -378,6 +378,9 @@ class Inbound:
                     event = step()
             except ProtocolError as error:
                 # Not of a handler: that may be the end of another connection.
+                if self.ended_unread:  # the peer's close came after this, and must not tell that all is well
+                    self._life.own(error)
+                    raise
                 self.refuse_peer(error)
                 event = None
             if event is None:  # not inside the except block, where the breach would be told twice
@@ -642,6 +645,12 @@ class Inbound:
             self.refuse_peer(breach)
             self._life.raise_end()
         self._counted = ahead
+
+    def recount_controls(self) -> None:
+        """Pings or pongs that a read has counted and left where they are: whoever handles them counts them anew."""
+        if self._counted and self._controls is not None:
+            self._controls.give_back(self._counted)
+        self._counted = 0
 
     def count_control(self, count: int = 1) -> ProtocolError | None:
         """Count pings and pongs: they reach no handler of messages, and each costs more than it brings.

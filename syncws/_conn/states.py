@@ -39,6 +39,7 @@ from ..errors import (
     CloseSentError,
     Closing,
     ConnectionClosed,
+    ProtocolError,
     ReadTimeout,
     WebSocketError,
     WriteTimeout,
@@ -61,7 +62,7 @@ class State(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
-_T = TypeVar("_T", bound="ReadTimeout | WriteTimeout")
+_T = TypeVar("_T", bound="ReadTimeout | WriteTimeout | ProtocolError")
 _E = TypeVar("_E", bound="ConnectionClosed | WriteTimeout", covariant=True)
 
 
@@ -208,14 +209,14 @@ class Life:
         if self.refusal is not None:
             raise self.refusal.exception()
 
-    def own(self, timeout: _T) -> _T:
-        """A timeout of this connection, marked as one, to be raised. Takes the lock."""
+    def own(self, error: _T) -> _T:
+        """An error of this connection that is not its end, marked as its own, to be raised. Takes the lock."""
         with self.lock:
-            timeout._owner = self._mark()
-        return timeout
+            error._owner = self._mark()
+        return error
 
     def is_own(self, error: BaseException) -> bool:
-        """Whether a read or a write of this connection raised this error: its end, or a timeout; not another's."""
+        """Whether a read or write of this connection raised this error: its end, a breach, a timeout; not another's."""
         return isinstance(error, WebSocketError) and self._owner is not None and error._owner is self._owner
 
     def vanished(self, reason: str, cause: BaseException | None = None) -> CloseError:

@@ -27,6 +27,10 @@ class Allowance:
         self._left -= count
         return True
 
+    def give_back(self, count: int) -> None:
+        """That much was spent, and not used."""
+        self._left += count
+
     def refill(self, now: float) -> None:
         """Add what the seconds have brought since the last time."""
         self._left = min(self._burst, self._left + (now - self._since) * self._rate)

@@ -125,6 +125,23 @@ class ServerControls(AttendedCase):
             self.assertEqual(conn.receive(), "a")
             self.assert_ends(conn.receive, 1008, ProtocolError)
 
+    def test_what_a_read_has_counted(self) -> None:
+        """Pings that a read has counted and left there, as its time was over, count once, and later ones are
+        answered."""
+        for kind in (PING, PONG):
+            conn, peer = self.peer(control_limit=110, control_rate=1)
+            conn._inbound._read_size = conn._inbound._most  # so that one read takes them all
+            peer.send(peer.frame(TEXT, "a") + peer.frame(kind) * 100)
+            self.assertEqual(conn.receive(), "a")
+            self.assertRaises(ReadTimeout, conn.receive, 0)
+            self.assertGreater(conn._inbound._counted, 0)
+            self.look(conn)
+            self.assertFalse(conn.closed)
+            peer.send_frame(PING, b"later")
+            self.assertRaises(ReadTimeout, conn.receive, 0.1)
+            while peer.receive_frame().payload != b"later":
+                pass
+
     def test_a_breach_waits_for_the_reader(self) -> None:
         """What breaks the rules ends the connection when it is read, with the code that it has."""
         conn, peer = self.peer()
@@ -268,6 +285,26 @@ class ServerEnd(AttendedCase):
             self.assertEqual([read(conn) for _ in range(3)], ["a", "b", "c" * 1000])
             for _ in range(2):
                 self.assert_ends(lambda conn=conn, read=read: read(conn), 1000, CloseError)
+
+    def test_a_breach_before_the_close(self) -> None:
+        """A breach that stands before the peer's close is raised, again and again: a loop must not end as if all was
+        well, since what came after the breach is lost."""
+        breaches = (
+            (lambda peer: peer.frame(TEXT, "b" * 1001), 1009, ReadLimitError),
+            (lambda peer: peer.frame(TEXT, b"\xff"), 1007, ProtocolError),
+            (lambda peer: peer.frame(0, b"b"), 1002, ProtocolError),
+        )
+        for breach, code, kind in breaches:
+            for end in (lambda peer: peer.send_frame(CLOSE, b"\x03\xe8"), lambda peer: peer.socket.close()):
+                conn, peer = self.peer(read_limit=1000)
+                peer.send(peer.frame(TEXT, "a") + breach(peer) + peer.frame(TEXT, "c"))
+                end(peer)
+                self.look(conn, lambda conn=conn: conn.closed)
+                messages = iter(conn)
+                self.assertEqual(next(messages), "a")
+                error = self.assert_ends(lambda messages=messages: next(messages), code, kind)
+                self.assertTrue(conn._is_own_end(error))
+                self.assert_ends(conn.receive, code, kind)
 
     def test_iteration(self) -> None:
         """A loop over the messages gets them all, and ends."""

@@ -41,6 +41,13 @@ class TestAllowance(unittest.TestCase):
         allowance = Allowance(3, 10, 100.0)
         self.assertEqual([self.may(allowance, count, 100.0) for count in (4, 3, 1)], [False, True, False])
 
+    def test_what_is_given_back(self) -> None:
+        """What was spent and not used may be spent again."""
+        allowance = Allowance(3, 10, 100.0)
+        self.assertTrue(allowance.spend(3))
+        allowance.give_back(2)
+        self.assertEqual([allowance.spend(1) for _ in range(3)], [True, True, False])
+
     def test_the_clock_is_asked_for_what_is_missing_only(self) -> None:
         """While there is something left, nothing has to be asked."""
         allowance = Allowance(3, 10, 100.0)
