@@ -80,6 +80,7 @@ ORDER = {
             "callables",
             "extras",
             "copies",
+            "forks",
             "owners",
             "options",
             "version",

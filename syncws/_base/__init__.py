@@ -11,6 +11,7 @@ Floor 0: every folder may import it; it imports nothing of syncws.
 * `green`: whether gevent or eventlet has patched this process.
 * `waker`: wakes a loop that waits in select.
 * `printable`: what a peer wrote, fit for a log line or an exception.
+* `forks`: which process this is, and what begins anew in the child of a fork.
 * `latelock`: a lock of a module, made at first use.
 * `counters`: how often each limit was breached.
 * `advice`: warnings that do not repeat themselves.

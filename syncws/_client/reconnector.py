@@ -22,6 +22,7 @@ from http import HTTPStatus
 from typing import Unpack
 
 from .._base.callables import check_callable, check_done, check_plain, undecided
+from .._base.forks import begin_anew_in_child
 from .._base.options import check_integer, check_timeout
 from .._base.owners import takes_options
 from .._conn.conn import Conn
@@ -75,10 +76,17 @@ class Reconnector:
         self._backoff = Backoff(min_delay, max_delay, reset_after)
         self._outage = Outage()
         self._renewing = False  # the last attempt was answered 401, and this one brings what the callables give anew
-        self._turn = threading.Lock()  # held by the one thread inside __next__
         # Written by stop() alone, and never set back. Read without a lock, which is safe: a thread looks at it again
         # after each step that stop() may have been too early to see.
         self._stopped = False
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """There is no attempt and no connection: so it begins, and so it is in the child of a fork, where they are the
+        parent's.
+        """
+        self._turn = threading.Lock()  # held by the one thread inside __next__
         # The wait between two attempts is a wait for an item. An Event would not do: stop() may be called by a signal
         # handler that interrupts this very wait, and would wait for the Event's own lock.
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()

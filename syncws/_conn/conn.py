@@ -571,7 +571,12 @@ class Conn:
         the close and returns; it is cut at close_timeout if nobody has read the peer's answer. From inside a handler of
         control frames it sends and returns; the read under way raises the end. An open `next_writer` is ended. Raises
         ValueError or TypeError for a code or reason that may not be sent; never an error of the connection.
+
+        In the child of a fork it closes the child's copy of the socket: the connection is the parent's, and goes on.
         """
+        if self._transport.is_inherited:
+            self._transport.let_go()
+            return
         payload = format_close_message(code, reason)
         check_call_timeout(timeout)
         if timeout is None:
@@ -614,6 +619,9 @@ class Conn:
 
         Idempotent, from any thread: a read or write under way is woken and raises the end.
         """
+        if self._transport.is_inherited:
+            self._transport.let_go()
+            return
         self._ending.cut_now(self._life.vanished("this side cut the connection"))
 
     def __enter__(self) -> Conn:
@@ -659,6 +667,9 @@ class Conn:
 
     def _announce_close(self, code: int, reason: str) -> None:
         """Queue a close, which leaves with `_start_close`."""
+        if self._transport.is_inherited:
+            self._transport.let_go()
+            return
         self._outbound.announce_close(format_close_message(code, reason))
 
     def _start_close(self, code: int, reason: str) -> None:
@@ -666,11 +677,17 @@ class Conn:
 
         For the end of a process, where a thread that keeps a timer cannot be started any more.
         """
+        if self._transport.is_inherited:
+            self._transport.let_go()
+            return
         self._outbound.announce_close(format_close_message(code, reason))
         self._wire.flush_soon()
 
     def _doom(self) -> None:
         """It is over: whoever reads or writes finds that, unless he is stuck in it. `close_now` is to follow."""
+        if self._transport.is_inherited:
+            self._transport.let_go()
+            return
         self._ending.doom(self._life.vanished("this side cut the connection"))
         self._inbound.interrupt()  # after the end is stored, which a reader then finds
 
@@ -679,6 +696,9 @@ class Conn:
 
         What waits in the send queue leaves before it, unless it is to be dropped.
         """
+        if self._transport.is_inherited:
+            self._transport.let_go()
+            return
         # The close is queued before the end is stored: after that no close is taken, and the peer would see 1006.
         self._start_close(code, reason)
         self._ending.dismiss(CloseError(code, reason), self._options.close_timeout, drop=drop)

@@ -119,6 +119,7 @@ class SocketFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._process = os.getpid()
         self._identity = self._look()
 
     def _look(self) -> tuple[int, int] | None:
@@ -130,8 +131,8 @@ class SocketFile:
         return status.st_dev, status.st_ino
 
     def remove(self) -> None:
-        """Remove the file if it is still the same one. Idempotent; never raises."""
-        if self._identity is not None and self._look() == self._identity:
+        """Remove the file if it is still the same one. Idempotent; never raises. Not in the child of a fork."""
+        if self._process == os.getpid() and self._identity is not None and self._look() == self._identity:
             with suppress(OSError):
                 os.unlink(self._path)
         self._identity = None

@@ -38,6 +38,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from .._base.forks import this_process
 from .._base.green import is_green
 from ..errors import WriteTimeout
 from .address import Address, ask_address
@@ -92,6 +93,7 @@ class Transport:
         local_address: Address | None = None,
         remote_address: Address | None = None,
     ) -> None:
+        self._process = this_process()
         if kernel_waits is None:
             kernel_waits = KERNEL_WAITS and not is_green()
         self.socket = sock
@@ -305,6 +307,17 @@ class Transport:
 
     # Ending
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is the child of a fork, and the connection the parent's, which may be in the middle of it."""
+        return self._process != os.getpid()
+
+    def let_go(self) -> None:
+        """In the child of a fork: close its copy of the descriptor, which the peer does not notice. Takes no lock."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
     def shutdown_write(self) -> None:
         """Tell the peer that no more bytes will come. Never raises; for the thread that may send."""
         with contextlib.suppress(OSError):
@@ -330,6 +343,9 @@ class Transport:
 
     def close(self) -> None:
         """Give the file descriptor back. Only when no other thread is receiving or sending. Idempotent."""
+        if self.is_inherited:
+            self.let_go()
+            return
         with self._ending, contextlib.suppress(OSError):
             if self.keeps_totals and not self._closed:
                 self._totals = tcp_totals(self.socket)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Hashable, Iterable
 from typing import Literal, NamedTuple
 
+from .._base.forks import begin_anew_in_child
 from .._base.printable import printable_repr
 from ..errors import DuplicateIdError
 from .member import Closer, Member, State
@@ -33,6 +34,11 @@ class Registry:
 
     def __init__(self, duplicate: Literal["replace", "reject", "many"]) -> None:
         self._duplicate = duplicate
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """There is nobody, as in the child of a fork, where connections and threads are the parent's."""
         self.lock = threading.Lock()
         self.drops = Drops(self.lock)
         # Guarded by lock:
@@ -171,8 +177,14 @@ class Registry:
         self.drops.begin(member)
         return Predecessors(same, leaving)
 
+    def _is_inherited(self, member: Member) -> bool:
+        """Whether this is the child of a fork, and the member the parent's."""
+        return member._lock is not self.lock
+
     def open(self, member: Member) -> bool:
         """on_open is next; False if the member was taken out before, and never has one."""
+        if self._is_inherited(member):
+            return False
         with self.lock:
             opens = member._open()
             self._opened += opens
@@ -181,13 +193,13 @@ class Registry:
     def take_out(self, member: Member, error: BaseException | None) -> None:
         """Remove a member, unless it is out: then the first reason stays. error: for on_close."""
         with self.lock:
-            if member._is_in:
+            if not self._is_inherited(member) and member._is_in:
                 self._remove(member, error)
 
     def take_out_lost(self, member: Member, error: BaseException) -> bool:
         """Remove a member that a send found lost, unless it is out; whether its on_close is for the settler to call."""
         with self.lock:
-            if not member._is_in:
+            if self._is_inherited(member) or not member._is_in:
                 return False
             self._remove(member, error, lost=True)
             return member._closer is Closer.SETTLER
@@ -204,6 +216,8 @@ class Registry:
 
     def end_run(self, member: Member, error: BaseException | None) -> None:
         """The thread in run() is done with its member, which is out: on_close is for this thread to call."""
+        if self._is_inherited(member):
+            return
         with self.lock:
             # In one step: a thread that took the member out in between would call its on_close.
             if member._is_in:
@@ -212,13 +226,15 @@ class Registry:
 
     def end_register(self, member: Member) -> None:
         """The thread in register() is done with its member: if it is in, on_close is for whoever takes it out."""
+        if self._is_inherited(member):
+            return
         with self.lock:
             member._leave_thread()
 
     def claim(self, member: Member) -> bool:
         """Whether this thread is to call on_close of a member that is out: of all that ask one gets True, once."""
         with self.lock:
-            return member._claim()
+            return not self._is_inherited(member) and member._claim()
 
     def expect_settled(self, members: Iterable[Member]) -> list[tuple[Member, threading.Event]]:
         """Those whose on_close another thread has yet to end, each with what is set once it is over."""

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from .._base.forks import begin_anew_in_child
 from .member import Member
 
 _logger = logging.getLogger("syncws.manager")
@@ -19,6 +20,11 @@ class Settler:
     """
 
     def __init__(self) -> None:
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """There is nobody to settle, as in the child of a fork."""
         self._lock = threading.Lock()
         # Guarded by _lock:
         self._lost: deque[Member] = deque()

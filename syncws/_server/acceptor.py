@@ -86,6 +86,9 @@ class Acceptor:
         self._files = 0  # that this process may open, if it is known
         self._first_reserved: float = math.inf  # a socket of this number, and above, takes what is kept in reserve
         self._socket_file: SocketFile | None = None
+        # Nobody else accepts on the listener: neither other workers, nor whoever gave it to the server.
+        self._is_own = options.listener is None and options.workers == 1
+        self._has_run_in: int | None = None  # the process whose accept loop it was
         if options.listener is not None:
             self._listener = options.listener
         elif options.unix_path is not None:
@@ -106,9 +109,17 @@ class Acceptor:
 
     def stop_listening(self) -> None:
         """Close the listener, and remove its socket file. Idempotent."""
+        if self._is_own and self._has_run_in == os.getpid():
+            # Else a process that a handler has forked, and that outlives the server, would keep the port.
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         if self._socket_file is not None:
             self._socket_file.remove()
+
+    def let_go(self) -> None:
+        """In the child of a fork: close its copy of the listener, which is the parent's."""
+        self._listener.close()
 
     def leave_socket_file(self) -> None:
         """In a worker: the file of a Unix socket is the parent's to remove."""
@@ -137,6 +148,7 @@ class Acceptor:
 
     def run(self, over: Callable[[], bool]) -> None:
         """Accept until it is over; whoever makes it so wakes the waker afterwards. OSError: the listener failed."""
+        self._has_run_in = os.getpid()
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._waker, selectors.EVENT_READ)

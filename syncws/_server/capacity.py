@@ -32,6 +32,10 @@ class Capacity:
         self.most = most
         self.of_one = of_one
         self.handshakes = handshakes
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """There is nobody, as in the child of a fork."""
         self._size = 0
         self._newcomers: set[object] = set()
         self._networks: dict[object, Hashable] = {}  # of those that have one, while it is counted

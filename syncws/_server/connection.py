@@ -156,7 +156,7 @@ class Connection:
         http = HTTPConnection(transport, max_head=options.max_head_size, max_headers=options.max_headers)
         while (request := self._next_request(http, deadline)) is not None:
             self._serve_one(http, request)
-            if http.taken_over:
+            if http.taken_over or transport.is_inherited:
                 return
             if self._is_beyond:
                 break
@@ -394,6 +394,8 @@ class Connection:
 
 
 def _send(http: HTTPConnection, response: Response) -> None:
+    if http.transport.is_inherited:  # a handler has forked, and its child came back as well: the parent answers
+        raise SystemExit
     http.send_response(response, deadline=_from_now(_RESPONSE_TIMEOUT))
 
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Hashable
 from typing import Literal
 
+from .._base.forks import begin_anew_in_child
 from .._conn.farewell import Leaving, Rest, farewell, rest_of
 from .capacity import Capacity, Obstacle
 from .workers import Share
@@ -32,13 +33,19 @@ class Roster:
 
     def __init__(self, limit: int | None, *, of_one: int | None = None, handshakes: int | None = None) -> None:
         self._capacity = Capacity(limit, of_one, handshakes)
-        self._connections: set[Leaving] = set()
+        self._connections: set[Leaving]
         self._closing = False  # never goes back
         self._share: Share | None = None  # in one of several workers, while it accepts
         self.begin_anew()
+        begin_anew_in_child(self)
 
     def begin_anew(self) -> None:
-        """Make the lock, anew in the child of a fork: another thread of the parent may have held it."""
+        """Make the lock, anew in the child of a fork: another thread of the parent may have held it.
+
+        The connections are the parent's. Those that are here run in threads that the child has not.
+        """
+        self._connections = set()
+        self._capacity.begin_anew()
         # Reentrant: an application's own signal handler may call Server.shutdown while its thread is inside.
         self.changed = threading.Condition(threading.RLock())
 

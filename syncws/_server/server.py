@@ -161,6 +161,7 @@ class Server:
         if wsgi_app is not None:
             gateway = Gateway(wsgi_app, max_body_size=max_body_size, body_timeout=body_timeout)
         self._roster = Roster(max_connections, of_one=max_connections_per_address, handshakes=max_handshakes)
+        self._process: int | None = None  # in which it serves, or has served; set with `_serving`
         self._serving: threading.Thread | None = None  # who runs the accept loop; guarded by Roster.changed
         self._workers = Workers(workers, self._work, pin=pin) if workers > 1 else None
         self._waker = Waker()
@@ -243,6 +244,7 @@ class Server:
     def _work(self, parent: Parent, share: Share) -> None:
         """A worker, from its fork on: serve, until a signal or a shutdown."""
         # A thread of the parent may have held these locks when it forked.
+        self._process = os.getpid()
         self._roster.begin_anew()
         self._waker.begin_anew()
         self._acceptor.leave_socket_file()
@@ -299,11 +301,13 @@ class Server:
 
     def _begin_serving(self, thread: threading.Thread) -> bool:
         """Claim the accept loop for a thread; False if the server is shut down."""
+        if self._is_inherited:
+            raise ConcurrencyError(f"this server serves in process {self._process}, which has forked this one")
         with self._roster.changed:
             if self._serving is not None:
                 raise ConcurrencyError("this server is already serving, in thread " + self._serving.name)
             if not self._roster.closing:
-                self._serving = thread
+                self._serving, self._process = thread, os.getpid()
             return not self._roster.closing
 
     def _end_serving(self) -> None:
@@ -357,9 +361,15 @@ class Server:
             How many handlers are still running although their connections were cut: they are stuck in something that
             is not the connection. Their threads are daemons, so they do not keep the process alive. With workers: how
             many of these had to be killed.
+
+        In the child of a fork of the process that serves, the connections and their threads are the parent's: it
+        closes the child's copy of the listener, and returns 0.
         """
         timeout = self._options.shutdown_timeout if timeout is None else timeout
         check_wait("timeout", timeout)
+        if self._is_inherited:
+            self._acceptor.let_go()
+            return 0
         deadline = time.monotonic() + timeout
         self._roster.close()  # first: a connection that enters after the peers were told would not be told
         # Then, without a system call: under a flood each of those that follow may take a second.
@@ -371,6 +381,11 @@ class Server:
             return self._roster.farewell(CloseCode.GOING_AWAY, "", deadline, rest)
         finally:
             rest.end()
+
+    @property
+    def _is_inherited(self) -> bool:
+        """Whether this is the child of a fork, and another process serves."""
+        return self._process is not None and self._process != os.getpid()
 
     def _stop_listening(self) -> None:
         """Return once the listener is closed (unless this thread is the accept loop: then as soon as it goes on)."""

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 from wsgiref.util import is_hop_by_hop
 
+from .._base.forks import this_process
 from .._base.printable import printable, printable_repr
 from .._http.headers import Headers, checked_headers
 from .._http.http11 import HTTPConnection
@@ -50,6 +51,7 @@ class Answer:
     def __init__(self, http: HTTPConnection, request: Request, body: Input) -> None:
         self.is_complete = False
         self.gone: ClientGone | None = None
+        self._process = this_process()
         self.has_begun = False  # its head is settled, and may have left
         self.request = request
         self.http = http
@@ -137,6 +139,8 @@ class Answer:
 
     def _begin(self, length: int | None) -> None:
         """Settle the head. length is that of the whole body, if it is known."""
+        if self._process != this_process():  # the application has forked, and its child came back as well
+            raise SystemExit
         if not self._status:
             raise WSGIViolation("the application gave a body, or returned, and has not called start_response")
         if self._status < 200:
