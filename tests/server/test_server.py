@@ -311,7 +311,10 @@ class ShutdownTests(ServerTestCase):
 
             with mock.patch.object(Conn, "close", flaky), self.assertLogs("syncws.server", logging.ERROR):
                 self.assertEqual(server.shutdown(0.1), 0)
-            self.assertEqual(sorted(client.peer.socket.recv(4096) for client in (one, two)), [b"", b"\x88\x02\x03\xe9"])
+            received = [client.peer.socket.recv(4096) for client in (one, two)]
+            self.assertIn(b"\x88\x02\x03\xe9", received)
+            # The other one's close was announced: its handler lets it leave, if it is still in a send; else it is cut.
+            self.assertLessEqual(set(received), {b"", b"\x88\x02\x03\xe9"})
 
     def test_bad_timeout(self) -> None:
         """A timeout that is no number of seconds is refused, and nothing is shut down."""
