@@ -11,11 +11,12 @@ import re
 _NEWS = re.compile(r"INFO (?:syncws\.\w+: )?(?:listening on |\S+ (?:WS|[A-Z]{3,7}) \S+ \d+ \d+\.\d{3}s ).*\n?")
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a record is to be seen by tests."""
     return not record.getMessage().startswith("listening on ")
 
 
-logging.getLogger("syncws.server").addFilter(_is_news)
+logging.getLogger("syncws.server").addFilter(is_news)
 logging.getLogger("syncws.access").setLevel(logging.WARNING)
 
 
