@@ -41,6 +41,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, Unpack, overload
 
 from ._base.extras import needs
+from ._base.owners import explains_options
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
@@ -63,6 +64,7 @@ def websocket(handler: Handler, **options: Unpack[ViewKeywords]) -> View: ...
 def websocket(handler: None = None, **options: Unpack[ViewKeywords]) -> Callable[[Handler], View]: ...
 
 
+@explains_options
 def websocket(
     handler: Handler | None = None,
     *,

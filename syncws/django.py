@@ -58,6 +58,7 @@ from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 from ._base.extras import needs
+from ._base.owners import explains_options
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
@@ -97,6 +98,7 @@ def websocket_view(
 ) -> Callable[[Handler[HTTPRequest, URLArguments]], View[HTTPRequest, URLArguments]]: ...
 
 
+@explains_options
 def websocket_view(
     handler: Handler[HTTPRequest, URLArguments] | None = None,
     *,

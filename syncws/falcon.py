@@ -42,6 +42,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, TypeVarTuple
 
 from ._base.extras import needs
+from ._base.owners import explains_options
 from ._conn.conn import Conn
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
@@ -60,6 +61,7 @@ Arguments = TypeVarTuple("Arguments")
 Handler = Callable[Concatenate[falcon.Request, Conn, ...], object]
 
 
+@explains_options
 def serve(
     req: falcon.Request,
     resp: falcon.Response,
@@ -113,6 +115,7 @@ def _fill(resp: falcon.Response, answer: WSGIResponse) -> None:
             resp.set_header(name, value)
 
 
+@explains_options
 class WebSocketResource:
     """A resource whose GET is a WebSocket: ``handler(req, conn, **fields)``.
 

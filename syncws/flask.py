@@ -66,6 +66,7 @@ from typing import Any, Concatenate, NamedTuple, TypeVar
 
 from ._base.extras import needs
 from ._base.options import check_count, check_detach
+from ._base.owners import explains_options
 from ._base.printable import printable
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
@@ -106,6 +107,7 @@ class _Served(NamedTuple):
     upgrader: Upgrader | None
 
 
+@explains_options
 class Sock:
     """The WebSocket routes of Flask applications or blueprints.
 
@@ -258,6 +260,8 @@ def _check_route(rule: object, bp: object, before: object, options: Mapping[str,
         raise TypeError(f"bp is a Blueprint, not {bp!r}")
     if not iscoroutinefunction(before):  # Flask runs those itself: app.ensure_sync
         check_before(before)
+    for name in options.keys() & Upgrader.names():
+        raise TypeError(f"{name} is an Upgrader's: @sock.route(rule, upgrader=Upgrader({name}=...))")
     if options.get("websocket", True) is not True:
         raise TypeError("a route of a Sock has websocket=True; leave it out")
 

@@ -39,6 +39,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
 
 from ._base.extras import needs
+from ._base.owners import explains_options
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
 from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
@@ -67,6 +68,7 @@ def websocket_view(
 ) -> Callable[[Handler[Target]], View[Target]]: ...
 
 
+@explains_options
 def websocket_view(
     handler: Handler[Target] | None = None,
     *,

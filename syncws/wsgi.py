@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import Unpack, overload
 
 from ._base.options import check_wait
+from ._base.owners import explains_options
 from ._conn.conn import Conn
 from ._frames.payloads import format_close_message
 from ._http.wsgiresponse import WSGIResponse
@@ -61,6 +62,7 @@ def websocket(
 ) -> Callable[[Callable[[Conn], object]], WSGIApplication]: ...
 
 
+@explains_options
 def websocket(
     handler: Callable[[Conn], object] | None = None,
     *,

@@ -8,12 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict
 
+from .owners import explains_options
+
 #: What `Conn.send_nowait` does when the send queue is full.
 Overflow = Literal["close", "drop_oldest", "drop_newest"]
 
 OVERFLOW_POLICIES = ("close", "drop_oldest", "drop_newest")
 
 
+@explains_options
 @dataclass(frozen=True, kw_only=True)
 class ConnOptions:
     """The options of a connection. Immutable; one object serves any number of connections and threads.

@@ -46,6 +46,27 @@ def takes_options(taker: T) -> T:
     return taker
 
 
+def explains_options(called: T) -> T:
+    """A class, a function or a method raises TypeError as `takes_options` has it, and is itself nobody's advice.
+
+    For what is called with options of its own, beside which those of an Upgrader and of others are often looked for.
+    """
+    if isinstance(called, type):
+        _explain_unknown(called)
+        return called
+    known = frozenset(inspect.signature(called).parameters)
+
+    @functools.wraps(called)
+    def explaining(*arguments: Any, **options: Any) -> Any:
+        if not known.issuperset(options):
+            name = next(each for each in options if each not in known)
+            told = f"{called.__qualname__}() got an unexpected keyword argument {name!r}"  # Python's words
+            raise TypeError(f"{told}{_advice(name, known)}")
+        return called(*arguments, **options)
+
+    return explaining  # type: ignore[return-value]
+
+
 def _explain_unknown(taker: Any) -> None:
     begin = taker.__init__
     known = frozenset(inspect.signature(begin).parameters)

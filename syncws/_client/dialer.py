@@ -24,7 +24,7 @@ from typing import Unpack
 
 from .._base.callables import check_callable, check_done, check_plain
 from .._base.options import check_integer, check_timeout, check_unix_path
-from .._base.owners import takes_options
+from .._base.owners import explains_options, takes_options
 from .._conn import wiretrace
 from .._conn.conn import Conn
 from .._frames import deflate
@@ -159,6 +159,7 @@ class Dialer(HandshakeOptions):
         if isinstance(self.proxy, str):
             raise ValueError("unix_path and proxy exclude each other: no proxy leads to a Unix socket")
 
+    @explains_options
     def dial(self, url: str, headers: HeaderSource | None = None, *, timeout: float | None = None) -> Conn:
         """Connect to a server, and return the connection (gorilla's Dial). ``conn.response`` is the server's answer.
 

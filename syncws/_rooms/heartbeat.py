@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from .._base.callables import check_callable, check_done, undecided
 from .._base.options import check_timeout
+from .._base.owners import explains_options
 
 
+@explains_options
 @dataclass(frozen=True, kw_only=True)
 class Heartbeat:
     """Which messages a `Manager` takes for heartbeats: it answers them, and does not deliver them.

@@ -30,7 +30,7 @@ from typing import Any, Literal
 from .._base.callables import check_callable, check_done
 from .._base.counters import breaches
 from .._base.options import ConnOptions, Overflow
-from .._base.owners import takes_options
+from .._base.owners import explains_options, takes_options
 from .._base.worker import in_worker
 from .._conn.conn import Conn, post_to_all
 from .._conn.farewell import Rest
@@ -127,6 +127,7 @@ class Manager:
 
     # Members come and go
 
+    @explains_options
     def run(
         self,
         conn: Conn,
@@ -177,6 +178,7 @@ class Manager:
             self._settle(member)
             conn.close()  # last: it may wait for the peer, and a newer connection waits for on_close
 
+    @explains_options
     def register(
         self,
         conn: Conn,

@@ -28,7 +28,7 @@ from .._base.callables import check_callable, check_done, check_plain, undecided
 from .._base.copies import forget_frames
 from .._base.counters import breaches
 from .._base.options import check_count, check_detach
-from .._base.owners import takes_options
+from .._base.owners import explains_options, takes_options
 from .._base.printable import printable, printable_repr
 from .._conn import access, wiretrace
 from .._conn.conn import Conn
@@ -147,6 +147,7 @@ class Upgrader(HandshakeOptions):
         """As `_origins`."""
         return AllowedHosts(self.allowed_hosts)
 
+    @explains_options
     def upgrade(self, request: Request | Environ, response_headers: HeaderSource | None = None) -> Conn:
         """Upgrade a request, and return its connection (gorilla's Upgrader.Upgrade).
 
@@ -182,6 +183,7 @@ class Upgrader(HandshakeOptions):
             transport, early_data = exchange.take_over()
         return self.open(request, accepted, transport, early_data)
 
+    @explains_options
     def serve(
         self,
         environ: Environ,

@@ -19,6 +19,11 @@ NAN, INFINITY = float("nan"), float("inf")
 
 DEFAULTS = {
     "read_limit": 1 << 20,
+    "fragment_limit": 16384,
+    "control_limit": 1000,
+    "control_rate": 100,
+    "least_rate": 500,
+    "least_rate_grace": 10.0,
     "ping_interval": 20.0,
     "ping_timeout": 20.0,
     "close_timeout": 10.0,

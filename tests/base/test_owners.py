@@ -11,7 +11,15 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import flask
+
 import syncws
+import syncws.bottle
+import syncws.django
+import syncws.falcon
+import syncws.flask
+import syncws.pyramid
+import syncws.wsgi
 from syncws._base.owners import _ELSEWHERE, takes_options
 
 TAKERS: list[Callable[..., Any]] = [
@@ -57,6 +65,33 @@ class OwnerTests(unittest.TestCase):
                 found = self.told(call)
                 self.assertIn(told, found)
                 self.assertNotIn("secret", found)
+
+    def test_an_option_of_another_at_a_call(self) -> None:
+        """The same where a call has options of its own: a decorator, a method, a class that is no owner of others."""
+        none: Any = lambda *_: None  # noqa: E731
+        environ: Any = {}
+        app = flask.Flask("test")
+        for name, call in (
+            ("Upgrader.upgrade", lambda: syncws.Upgrader().upgrade(environ, read_limit=1)),  # type: ignore[call-arg]
+            ("Upgrader.serve", lambda: syncws.Upgrader().serve(environ, none, read_limit=1)),  # type: ignore[call-arg]
+            ("Dialer.dial", lambda: syncws.Dialer().dial("ws://a", read_limit=1)),  # type: ignore[call-arg]
+            ("Manager.run", lambda: syncws.Manager().run(none, read_limit=1)),  # type: ignore[call-arg]
+            ("Manager.register", lambda: syncws.Manager().register(none, read_limit=1)),  # type: ignore[call-arg]
+            ("Heartbeat", lambda: syncws.Heartbeat(read_limit=1)),  # type: ignore[call-arg]
+            ("websocket", lambda: syncws.wsgi.websocket(read_limit=1)),  # type: ignore[call-overload]
+            ("websocket", lambda: syncws.bottle.websocket(read_limit=1)),  # type: ignore[call-overload]
+            ("websocket_view", lambda: syncws.django.websocket_view(read_limit=1)),  # type: ignore[call-overload]
+            ("websocket_view", lambda: syncws.pyramid.websocket_view(read_limit=1)),  # type: ignore[call-overload]
+            ("serve", lambda: syncws.falcon.serve(none, none, none, read_limit=1)),  # type: ignore[call-arg]
+            ("WebSocketResource", lambda: syncws.falcon.WebSocketResource(none, read_limit=1)),  # type: ignore[call-arg]
+            ("Sock", lambda: syncws.flask.Sock(app, read_limit=1)),  # type: ignore[call-arg]
+        ):
+            with self.subTest(name):
+                told = f"{name}() got an unexpected keyword argument 'read_limit': it is one of Dialer, Upgrader"
+                self.assertEqual(self.told(call), told)
+        found = self.told(lambda: syncws.flask.Sock(app).route("/", read_limit=1))
+        self.assertEqual(found, "read_limit is an Upgrader's: @sock.route(rule, upgrader=Upgrader(read_limit=...))")
+        self.assertIn("of Server", self.told(lambda: syncws.ConnOptions(workers=2)))  # type: ignore[call-arg]
 
     def test_an_option_that_is_misspelt(self) -> None:
         """One that nobody takes is refused with the one that was meant: of the same class first, then of another."""
