@@ -21,7 +21,7 @@ from .._net.attendance import attendance, interval
 from .._net.transport import Transport
 from ..errors import CLOSE, PING, PONG
 from .ending import Ending
-from .inbound import Inbound
+from .inbound import ANSWERED, Inbound
 from .states import Life
 from .wire import Wire
 
@@ -130,17 +130,22 @@ class Attendant:
         inbound.recount_controls()
         handlers = ((PING, inbound.ping_handler), (PONG, inbound.pong_handler), (CLOSE, inbound.close_handler))
         kept = [kind for kind, handler in handlers if handler is not None]
-        for kind, payload in inbound.protocol.look_ahead(received, kept):
+        events = inbound.protocol.look_ahead(received, kept)
+        breach = inbound.count_control(sum(kind is not CLOSE for kind, _ in events))
+        if breach is not None:  # before any is answered
+            inbound.ended_unread = True  # before the end is stored: see there
+            inbound.refuse_peer(breach)
+            return
+        pings = sum(kind is PING for kind, _ in events)
+        for kind, payload in events:
             if kind is CLOSE:
                 self._end_by(*payload)
-            elif (breach := inbound.count_control()) is not None:
-                inbound.ended_unread = True  # before the end is stored: see there
-                inbound.refuse_peer(breach)
-                return
-            elif kind is PING:
+            elif kind is PONG:
+                inbound.note_pong(payload)
+            elif pings <= ANSWERED:
                 inbound.answer_ping(payload)
             else:
-                inbound.note_pong(payload)
+                pings -= 1
 
     def _end_by(self, code: int, reason: str) -> None:
         """The peer has closed."""

@@ -72,7 +72,7 @@ _FIRST_READ = 448
 
 #: Pings that are answered where more have come one after another: the last of them. RFC 6455 section 5.5.3 asks for no
 #: more than the very last, and an answer costs more than all else about a ping.
-_ANSWERED = 32
+ANSWERED = 32
 
 #: Seconds for the peer to read that its unfinished message was too much, before the connection is cut.
 _LAST_WORDS = 1.0
@@ -393,7 +393,7 @@ class Inbound:
                 return event
             self._handle(kind, event[1])
             controls += 1
-            if controls % _ANSWERED == 0:
+            if controls % ANSWERED == 0:
                 self._seconds_to_wait(deadline)  # raises at the deadline, though there is no wait
 
     def refuse_peer(self, error: ProtocolError) -> None:
@@ -623,7 +623,7 @@ class Inbound:
         if kind is PING:
             if self.ping_handler is not None:
                 self._call(self.ping_handler, payload)
-            elif self._counted < _ANSWERED:
+            elif self._counted < ANSWERED:
                 self.answer_ping(payload)
         elif kind is PONG:
             self.note_pong(payload)

@@ -125,6 +125,21 @@ class ServerControls(AttendedCase):
             self.assertEqual(conn.receive(), "a")
             self.assert_ends(conn.receive, 1008, ProtocolError)
 
+    def test_many_pings_at_once(self) -> None:
+        """Of many pings the last 32 are answered, as in a read: one thread looks after every connection."""
+        conn, peer = self.peer()
+        peer.send(b"".join(peer.frame(PING, bytes([number])) for number in range(100)))
+        self.look(conn, lambda: conn._wire._transport._sent)
+        self.assertEqual([peer.receive_frame().payload[0] for _ in range(32)], list(range(68, 100)))
+        self.assertRaises(ReadTimeout, conn.receive, 0)
+
+    def test_a_flood_is_judged_before_it_is_answered(self) -> None:
+        """No ping of those that are too many is answered."""
+        conn, peer = self.peer(control_limit=10, control_rate=1)
+        peer.send(peer.frame(PING) * 20)
+        self.look(conn, lambda: conn.closed)
+        self.assertEqual(peer.receive_close()[0], 1008)
+
     def test_what_a_read_has_counted(self) -> None:
         """Pings that a read has counted and left there, as its time was over, count once, and later ones are
         answered."""
