@@ -88,6 +88,7 @@ ORDER = {
             "waker",
             "worker",
             "printable",
+            "tracebacks",
             "latelock",
             "counters",
             "advice",

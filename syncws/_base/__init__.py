@@ -12,6 +12,7 @@ Floor 0: every folder may import it; it imports nothing of syncws.
 * `waker`: wakes a loop that waits in select.
 * `printable`: what a peer wrote, fit for a log line or an exception.
 * `forks`: which process this is, and what begins anew in the child of a fork.
+* `tracebacks`: what an exception says in the log begins no line of its own.
 * `latelock`: a lock of a module, made at first use.
 * `counters`: how often each limit was breached.
 * `advice`: warnings that do not repeat themselves.

@@ -24,10 +24,15 @@ def printable_repr(value: object, most: int = 200) -> str:
     that of a class may be anything. A backslash stays as it is, since the repr of a str has escaped it already.
     """
     whole = repr(value)
-    shown = whole[:most]
-    if not shown.isprintable():
-        shown = "".join(each if each == "\\" else _escaped(each) for each in shown)
+    shown = without_controls(whole[:most])
     return shown if len(whole) <= most else f"{shown}..."
+
+
+def without_controls(text: str) -> str:
+    """A text in which what is not printable stands as its escape, and a backslash as it is."""
+    if text.isprintable():
+        return text
+    return "".join(each if each == "\\" else _escaped(each) for each in text)
 
 
 def _escaped(character: str) -> str:

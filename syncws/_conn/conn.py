@@ -26,6 +26,7 @@ from typing import Any, Literal, TypeVar, overload
 from .._base.callables import check_callable
 from .._base.options import ConnOptions, Overflow, check_call_timeout
 from .._base.printable import printable
+from .._base.tracebacks import tame_tracebacks
 from .._frames.deflate import Agreement, check_level
 from .._frames.payloads import format_close_message, message_as, message_payload, wrong_text
 from .._frames.prepared import Compression, PreparedMessage, json_text, prepare
@@ -48,6 +49,7 @@ from .states import Life, State
 from .wire import Wire, post_to_wires
 
 _logger = logging.getLogger("syncws.conn")
+tame_tracebacks(_logger)
 
 Data = str | bytes | bytearray | memoryview
 

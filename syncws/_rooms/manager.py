@@ -31,6 +31,7 @@ from .._base.callables import check_callable, check_done
 from .._base.counters import breaches
 from .._base.options import ConnOptions, Overflow
 from .._base.owners import explains_options, takes_options
+from .._base.tracebacks import tame_tracebacks
 from .._base.worker import in_worker
 from .._conn.conn import Conn, post_to_all
 from .._conn.farewell import Rest
@@ -54,6 +55,7 @@ from .settler import Settler
 from .stats import ManagerStats
 
 _logger = logging.getLogger("syncws.manager")
+tame_tracebacks(_logger)
 
 #: The close code of a connection whose id was taken by a newer one, and of one that came second.
 REPLACED = 4001

@@ -27,6 +27,7 @@ from .._base.callables import check_done, unfinished
 from .._base.copies import forget_frames
 from .._base.counters import breaches
 from .._base.printable import printable, printable_repr
+from .._base.tracebacks import tame_tracebacks
 from .._conn import access
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
@@ -45,6 +46,7 @@ from .options import ServerOptions
 from .roster import Roster
 
 _log = logging.getLogger("syncws.server")
+tame_tracebacks(_log)
 
 #: Seconds that one plain HTTP response may take to leave.
 _RESPONSE_TIMEOUT = 60.0
