@@ -19,7 +19,7 @@ from __future__ import annotations
 from .._base.options import ConnOptions
 from .._net.attendance import attendance, interval
 from .._net.transport import Transport
-from ..errors import CLOSE, PING, PONG
+from ..errors import CLOSE, PING, PONG, ReadLimitError
 from .ending import Ending
 from .inbound import ANSWERED, Inbound
 from .states import Life
@@ -95,6 +95,7 @@ class Attendant:
         received, last, trouble = self._receive()
         if received or inbound.protocol.unread:
             self._handle_controls(received)
+            self._hold_unread()
         if last == b"":
             self._give_up("the peer left without a close frame" if trouble is None else str(trouble), trouble)
         elif received or self._is_full or self._transport.heard_part:
@@ -146,6 +147,15 @@ class Attendant:
                 inbound.answer_ping(payload)
             else:
                 pings -= 1
+
+    def _hold_unread(self) -> None:
+        """Count what lies here unread among the unfinished messages of this process."""
+        inbound = self._inbound
+        try:
+            inbound.hold_unread()
+        except ReadLimitError as error:  # there is no room, and this was the largest: nothing of it is kept
+            inbound.protocol.abandon()
+            inbound.refuse_peer(error)
 
     def _end_by(self, code: int, reason: str) -> None:
         """The peer has closed."""

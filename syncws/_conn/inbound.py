@@ -479,6 +479,12 @@ class Inbound:
         protocol.receive(data)
         return True
 
+    def hold_unread(self) -> None:
+        """Count what the attendant has received, as `_hold` does, until a read has taken it. For the turn's holder."""
+        size = self.protocol.held + self.protocol.unread
+        if size != self._held:
+            self._hold(size)
+
     def _hold(self, size: int) -> None:
         """Say that the message that has begun to come takes so many bytes. Raises ReadLimitError if it has to go."""
         self._held = size

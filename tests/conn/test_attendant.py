@@ -28,7 +28,9 @@ from syncws import (
     ReadTimeout,
 )
 from syncws._base.options import ConnOptions
+from syncws._base.unfinished import unfinished
 from syncws._conn.attendant import Attendant
+from syncws._conn.inbound import ANSWERED
 from syncws._conn.states import State
 from syncws._net.drain import drain
 from syncws._net.transport import Transport
@@ -189,6 +191,25 @@ class ServerMessages(AttendedCase):
         self.look(conn)
         self.assertEqual(conn._inbound.protocol.unread, 1000)
         self.assertEqual([conn.receive(5) for _ in sent], sent)
+
+    def test_the_memory_of_the_process(self) -> None:
+        """What lies there unread counts among the unfinished messages: over the budget the largest gets 1009."""
+        (one, its_peer), (other, other_peer) = self.peer(), self.peer()
+        with mock.patch.object(unfinished, "limit", 10_000):
+            before = unfinished.total
+            its_peer.send_frame(BINARY, bytes(8000))
+            self.look_until_read(one, 8000)
+            self.assertGreaterEqual(unfinished.total - before, 8000)
+            other_peer.send_frame(BINARY, bytes(5000))
+            self.look_until_read(other, 5000)
+            self.assert_ends(one.receive, 1009, ReadLimitError)
+            self.assertEqual(its_peer.receive_close()[0], 1009)
+            self.assertEqual(other.receive(5), bytes(5000))
+            self.assertEqual(unfinished.total, before)
+            other_peer.send_frame(BINARY, bytes(12_000))
+            self.look(other, lambda: other.closed)
+            self.assert_ends(other.receive, 1009, ReadLimitError)
+            self.assertEqual((unfinished.total, other._inbound.protocol.unread), (before, 0))
 
     def test_every_kind_of_message(self) -> None:
         """Fragments, large frames and compressed ones, looked at and read in turn, in pieces of any size."""
