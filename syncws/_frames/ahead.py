@@ -27,7 +27,7 @@ class Ahead:
     Concurrency: as `Protocol`, which it is a part of.
     """
 
-    __slots__ = ("_blind", "_head_size", "_mask_bit", "_next", "close", "data")
+    __slots__ = ("_closed", "_head_size", "_mask_bit", "_next", "close", "data")
 
     def __init__(self, data: bytes, owed: int, mask_bit: int) -> None:
         self.data = data
@@ -35,7 +35,7 @@ class Ahead:
         self._mask_bit = mask_bit
         self._head_size = 6 if mask_bit else 2
         self.close: tuple[int, str] | None = None  # code and reason of a close that is kept for the reader
-        self._blind = False  # from _next on nothing is a frame: the peer has closed, or breaks the rules
+        self._closed = False  # the peer has: nothing counts that comes after a close
 
     def take_controls(self, kept: Collection[MessageType]) -> list[tuple[MessageType, Any]]:
         """Take out the control frames that are all there, except those of the kinds that the reader is to see.
@@ -45,7 +45,7 @@ class Ahead:
         events: list[tuple[MessageType, Any]] = []
         pieces: list[bytes] = []  # what stays, up to `start`
         start = 0
-        while not self._blind and (header := self._header()) is not None:
+        while not self._closed and (header := self._header()) is not None:
             opcode, length, head = header
             begin, end = self._next, self._next + head + length
             if opcode < OP_CLOSE:
@@ -56,17 +56,17 @@ class Ahead:
             kind = _CONTROLS[opcode]
             event = self._event(kind, begin + head, end)
             if event is None:
-                continue
+                break
             self._next = end
             if kind in kept:
                 if kind is CLOSE:
-                    self.close, self._blind = event, True  # nothing counts that comes after a close
+                    self.close, self._closed = event, True
                 continue
             events.append((kind, event))
             pieces.append(self.data[start:begin])
             start = end
             if kind is CLOSE:
-                start, self._blind = len(self.data), True
+                start, self._closed = len(self.data), True
         if events:
             length = len(self.data)
             self.data = b"".join((*pieces, self.data[start:]))
@@ -82,7 +82,6 @@ class Ahead:
         opcode, length, size = first & 0x0F, second & 0x7F, 0
         is_frame = opcode <= OP_BINARY or (opcode >= OP_CLOSE and _is_control(first, length))
         if not is_frame or second & MASKED != self._mask_bit:
-            self._blind = True
             return None
         if length > MAX_CONTROL_PAYLOAD:
             size = 2 if length == 126 else 8
@@ -96,10 +95,7 @@ class Ahead:
         if kind is not CLOSE:
             return payload
         closed = received_close(payload)
-        if isinstance(closed, ProtocolError):
-            self._blind = True
-            return None
-        return closed
+        return None if isinstance(closed, ProtocolError) else closed
 
 
 def _is_control(first: int, length: int) -> bool:

@@ -590,6 +590,18 @@ class ServerTurns(AttendedCase):
         closing.result()
         self.assert_released(conn)
 
+    def test_what_tls_leaves(self) -> None:
+        """Where a look has left bytes of TLS itself in the transport, they leave."""
+        conn, _ = self.peer()
+        for pending in (False, True):
+            with (
+                mock.patch.object(type(conn._transport), "is_tls", True),
+                mock.patch.object(type(conn._transport), "pending", pending),
+                mock.patch.object(type(conn._wire), "nudge") as nudge,
+            ):
+                self.look(conn)
+            self.assertIs(nudge.called, pending)
+
     def test_two_readers(self) -> None:
         """Two readers of the application's are one too many, also while the attendant tries the turn in vain."""
         conn, peer = self.peer()
@@ -652,11 +664,13 @@ class ServerTurns(AttendedCase):
 
     def test_what_came_before_the_end_is_known_before_the_end(self) -> None:
         """Whoever finds the end without having the turn must find that there is something to read first."""
-        for end in ("close", "vanish"):
-            conn, peer = self.peer()
+        for end in ("close", "flood", "vanish"):
+            conn, peer = self.peer(control_limit=1)
             peer.send_frame(TEXT, "a")
             if end == "close":
                 peer.close()
+            elif end == "flood":
+                peer.send(peer.frame(PING) * 5)
             else:
                 peer.socket.shutdown(1)
             seen = []

@@ -117,6 +117,17 @@ class LookTests(Cases):
         far.send(b"x")
         self.assert_attended(one)
 
+    def test_a_look_that_fails(self):
+        """A defect in a look is logged, and the looks go on."""
+        one = One()
+        with (
+            self.assertLogs("syncws.conn", "ERROR"),
+            mock.patch.object(module, "readable", side_effect=ZeroDivisionError) as failing,
+        ):
+            self.add(one)
+            self.assertTrue(await_(lambda: failing.call_count > 1, PATIENCE))
+        self.assert_attended(one)
+
     def test_many(self):
         """More than are attended in one go are all attended; the drain does other work in between."""
         many = [self.add(One()) for _ in range(3 * module._PORTION + 1)]
@@ -202,6 +213,10 @@ class EndTests(Cases):
     @unittest.skipUnless(hasattr(os, "fork"), "no fork")
     def test_fork(self):
         """The child of a fork attends nothing of its parent's."""
+        with mock.patch.object(module.drain, "call_at"):
+            self.attendance.add(One(), EVERY)
+        self.attendance.begin_anew()
+        self.assertEqual(self.attendance._rounds, {})
         one = One()
         module.attendance.add(one, 1000.0)
         self.addCleanup(module.attendance.forget, one, 1000.0)
