@@ -132,6 +132,8 @@ class Attendant:
         handlers = ((PING, inbound.ping_handler), (PONG, inbound.pong_handler), (CLOSE, inbound.close_handler))
         kept = [kind for kind, handler in handlers if handler is not None]
         events = inbound.protocol.look_ahead(received, kept)
+        if not events:
+            return
         breach = inbound.count_control(sum(kind is not CLOSE for kind, _ in events))
         if breach is not None:  # before any is answered
             inbound.ended_unread = True  # before the end is stored: see there

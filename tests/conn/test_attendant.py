@@ -30,7 +30,6 @@ from syncws import (
 from syncws._base.options import ConnOptions
 from syncws._base.unfinished import unfinished
 from syncws._conn.attendant import Attendant
-from syncws._conn.inbound import ANSWERED
 from syncws._conn.states import State
 from syncws._net.drain import drain
 from syncws._net.transport import Transport
