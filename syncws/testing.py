@@ -24,7 +24,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Unpack
 
 from ._base.advice import advisor
-from ._base.callables import check_callable, undecided
+from ._base.callables import check_callable, check_done
 from ._base.options import ConnKeywords, ConnOptions
 from ._client.dialer import Dialer, DialerKeywords
 from ._conn.conn import Conn
@@ -475,7 +475,7 @@ class LeakChecks(unittest.TestCase):
 def await_(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     """Wait until a condition holds, for at most so many seconds; returns whether it does. Where no event tells it.
 
-    Raises TypeError for a condition that is a coroutine function, or whose answer is neither a yes nor a no.
+    Raises TypeError for a condition that is a coroutine function, or that returns a coroutine.
     """
     check_callable("condition", condition, "is a callable without arguments")
     deadline = time.monotonic() + seconds
@@ -483,8 +483,7 @@ def await_(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.005)
-    if mistake := undecided(answer):
-        raise TypeError(f"condition decides nothing: {mistake}")
+    check_done("condition", answer)
     return True
 
 
