@@ -7,6 +7,7 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `wire`: who may write, in which order frames leave, and what waits. The six rules stand at its top.
 * `callbacks`: the thread that tells an application of ends.
 * `ending`: the end is stored, the socket is cut, the file descriptor is closed, and by whom.
+* `turnstile`: where readers rest whose peers send frames that make no message.
 * `inbound`: one reader; control frames, keepalive, deadlines. Pings are answered here.
 * `attendant`: what a reader does except reading messages, while the handler is busy elsewhere.
 * `closing`: the closing handshake.

@@ -25,6 +25,9 @@ _LINGER = 1.0
 #: Seconds between two looks at a socket that cannot be waited for any more.
 _LOOK = 0.02
 
+#: Bytes that a peer may have on the way when it reads our close. One that sends more does not read.
+_FLOOD = 1 << 16
+
 #: Bytes received at a time of what is passed over.
 _PORTION = 4096
 
@@ -123,10 +126,15 @@ class ClosingHandshake:
         """Receive until the peer has closed TCP: closing with bytes unread would reset what it has yet to read."""
         if not self._inbound.take_turn_to_close(deadline):
             return
+        passed = 0
         try:
             while self._life.state < State.CUT and (left := deadline - time.monotonic()) > 0:
-                if self._transport.receive(_PORTION, left) == b"":
+                data = self._transport.receive(_PORTION, left)
+                if data == b"":
                     return
+                passed += len(data or b"")
+                if passed > _FLOOD:  # a peer that does not listen, and costs the less the less is taken from it
+                    time.sleep(_LOOK)
         except OSError:
             pass
         finally:

@@ -56,6 +56,7 @@ from ..errors import (
 )
 from .ending import Ending
 from .states import Life
+from .turnstile import turnstile
 from .wire import Wire, acquire_until
 
 _logger = logging.getLogger("syncws.conn")
@@ -72,7 +73,14 @@ _FIRST_READ = 448
 
 #: Pings that are answered where more have come one after another: the last of them. RFC 6455 section 5.5.3 asks for no
 #: more than the very last, and an answer costs more than all else about a ping.
-ANSWERED = 32
+ANSWERED = 16
+
+#: Frames that made no message, after which a reader is in no hurry; and the bytes of a read from then on.
+_STRAYS = 64
+_SMALL_READ = 1 << 14
+
+#: Seconds of processor time that it takes to end a connection, about.
+_END_OF_FLOOD = 0.001
 
 #: Seconds for the peer to read that its unfinished message was too much, before the connection is cut.
 _LAST_WORDS = 1.0
@@ -122,6 +130,7 @@ class Inbound:
         "_reader",
         "_reads_for",
         "_rest",
+        "_rested_at",
         "_tick",
         "_transport",
         "_waited",
@@ -167,6 +176,7 @@ class Inbound:
         self._least_rate = options.least_rate
         self._least_rate_grace = options.least_rate_grace
         self._waited = 0.0  # seconds that reads have waited for the message that has begun to come
+        self._rested_at = 0.0  # what the turnstile said at the latest rest
         self._held = 0  # bytes that `unfinished` knows of
         self._tick = (
             self._keepalive.interval
@@ -381,7 +391,7 @@ class Inbound:
                 if self.ended_unread:  # the peer's close came after this, and must not tell that all is well
                     self._life.own(error)
                     raise
-                self.refuse_peer(error)
+                self._refuse(error)
                 event = None
             if event is None:  # not inside the except block, where the breach would be told twice
                 self._life.raise_end()
@@ -390,11 +400,19 @@ class Inbound:
                 if self._held:
                     self._hold(self.protocol.held)
                 self._waited = 0.0
+                if len(event) == 2 or event[2]:  # the last of a message
+                    self.protocol.strays = 0
                 return event
             self._handle(kind, event[1])
             controls += 1
             if controls % ANSWERED == 0:
                 self._seconds_to_wait(deadline)  # raises at the deadline, though there is no wait
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """As `refuse_peer`; a flood, which is seldom alone, has to wait until others are refused."""
+        if error.code == CloseCode.POLICY_VIOLATION:
+            turnstile.rest(_END_OF_FLOOD)
+        self.refuse_peer(error)
 
     def refuse_peer(self, error: ProtocolError) -> None:
         """The peer broke the protocol: say so in a close frame (a code without reason for 1009, as gorilla does)."""
@@ -465,6 +483,10 @@ class Inbound:
             return True
         if self.idle_handler is not None and self._reads_for is ReadsFor.APPLICATION:
             self._call(self.idle_handler)
+        if self.protocol.strays > _STRAYS:
+            # The peer sends frames that make no message: let others go on, and read little at a time.
+            self._rested_at = turnstile.pass_through(self._rested_at)
+            self._read_size = min(self._read_size, _SMALL_READ)
         wait = self._tick
         if deadline is not None or self.deadline is not None or self._keepalive.silent_since is not None:
             wait = self._seconds_to_wait(deadline)
@@ -648,7 +670,7 @@ class Inbound:
         ahead = self.protocol.controls_ahead(kind)
         breach = self.count_control(1 + ahead)
         if breach is not None:
-            self.refuse_peer(breach)
+            self._refuse(breach)
             self._life.raise_end()
         self._counted = ahead
 

@@ -73,12 +73,16 @@ from .frame import (
 from .masking import mask, unmask
 from .partial import PartialFrame
 from .payloads import received_close
+from .runs import join_fragments
 
 #: Frames that one which is interrupted goes on with: the answer to a close, and what an honest peer sends before it.
 _FIRST_PORTION = 64
 
 #: What `Protocol.next_event` returns: TEXT with str, BINARY, PING and PONG with bytes, CLOSE with (code, reason).
 Event = tuple[MessageType, Any]
+
+#: Bytes of payload from which on a fragment is worth what it costs.
+_WORTH = 64
 
 _CONTROL = {each.value: each for each in (MessageType.PING, MessageType.PONG)}
 
@@ -123,6 +127,7 @@ class Protocol:
         "interrupted",
         "partial",
         "portion",
+        "strays",
     )
 
     def __init__(
@@ -146,6 +151,8 @@ class Protocol:
         #: ask `next_event` for before bytes have come, and they may be given to `only`. False: ask `next_event`, which
         #: sets this where it finds the stream so.
         self.idle = not data
+        #: Frames that made no message and brought little: pings, pongs and small fragments; the reader sets it back.
+        self.strays = 0
         self._lane: Lane = "whole"
         self._failure: ProtocolError | None = None  # why the lane is "failed"
         self.partial: PartialFrame | None = None  # what the lane "partial" collects
@@ -485,8 +492,11 @@ class Protocol:
         self._owed = head + length
         if opcode >= OP_CLOSE:
             self._after, self._lane = self._lane, "control"
+            self.strays += 1
             return True
         self._count(first, length)
+        if length < _WORTH:
+            self.strays += 1
         # A frame with RSV1 is the first of its message (_fault); with FIN it is all of it.
         if first & RSV1 and first & FIN and arrived >= self._owed and not raw:
             self._lane = "inflate"
@@ -637,37 +647,20 @@ class Protocol:
 
         The last of a message is none of them, nor is what is larger than a read or breaks a limit.
         """
-        buffer, start, arrived = self._buffer, self._start, len(self._buffer)
-        mask_bit, head = self._mask_bit, self._head_size
-        most = arrived if self._fragment_limit is None else self._fragment_limit - self._fragments
-        room = arrived
+        most = room = len(self._buffer)
+        if self._fragment_limit is not None:
+            most = self._fragment_limit - self._fragments
         if self._limit is not None:
             room = (self._limit if self._compressed is None else wire_limit(self._limit)) - self._message_size
-        joined = bytearray()
-        count = size = 0
-        while count < most and arrived - start > 1 and buffer[start] == CONTINUATION:
-            length = buffer[start + 1] ^ mask_bit  # over 127 where the mask is wrong
-            body = start + head
-            if length > 125:
-                length = int.from_bytes(buffer[start + 2 : start + 4]) if length == 126 else 0
-                body += 2
-                if length < 126:
-                    break
-            end = body + length
-            if end > arrived or size + length > room:
-                break
-            if length:
-                joined += unmask(buffer, body, end) if mask_bit else buffer[body:end]
-                size += length
-            count += 1
-            start = end
-        if not count:
+        run = join_fragments(self._buffer, self._start, self._mask_bit, most, room)
+        if not run.fragments:
             return False
-        self._start = start
-        self._fragments += count
-        self._message_size += size
-        if joined:
-            self._add_fragment(joined)
+        self._start = run.end
+        self._fragments += run.fragments
+        self._message_size += len(run.payload)
+        self.strays += max(0, run.fragments - len(run.payload) // _WORTH)
+        if run.payload:
+            self._add_fragment(run.payload)
         return True
 
     def _add_fragment(self, payload: bytearray) -> None:

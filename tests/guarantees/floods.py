@@ -6,6 +6,7 @@ And the process of a server that is flooded, which shuts down when it is told to
 from __future__ import annotations
 
 import contextlib
+import json
 import selectors
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 from syncws._frames.frame import FIN, encode
 from syncws._http.request import Request
+from syncws._http.response import Response
 from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 
@@ -31,6 +33,9 @@ FLOODS: dict[str, tuple[int | None, int, bytes]] = {
 }
 
 _PORTION = 1 << 16
+
+#: What a close frame with 1008 has after its length.
+REFUSED = (1008).to_bytes(2)
 
 
 def frames(kind: str) -> tuple[bytes, bytes]:
@@ -104,3 +109,68 @@ def child(call: str) -> Iterator[subprocess.Popen[str]]:
         process.wait()
         process.stdin.close()
         process.stdout.close()
+
+
+def flood_until_refused(kind: str, port: int, path: str, count: int) -> None:
+    """As `flood`, once it is told to begin; then say how long each connection took to be refused with 1008."""
+    begin, portion = frames(kind)
+    left: dict[socket.socket, memoryview] = {}
+    told: dict[socket.socket, bytes] = {}
+    selector = selectors.DefaultSelector()
+    for _ in range(count):
+        sock = socket.create_connection(("127.0.0.1", port), WAIT)
+        sock.sendall(handshake(path))
+        assert sock.recv(4096).startswith(b"HTTP/1.1 101 ")
+        sock.sendall(begin)
+        sock.setblocking(False)
+        left[sock], told[sock] = memoryview(portion), b""
+        selector.register(sock, selectors.EVENT_WRITE | selectors.EVENT_READ)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began = time.monotonic()
+    refused: list[float | None] = []
+    while left:
+        for key, events in selector.select():
+            sock: Any = key.fileobj
+            try:
+                if events & selectors.EVENT_READ:
+                    said = sock.recv(1 << 16)
+                    told[sock] += said
+                    if not said:
+                        raise ConnectionResetError
+                    if REFUSED in told[sock]:
+                        refused.append(time.monotonic() - began)
+                        raise ConnectionResetError
+                if events & selectors.EVENT_WRITE:
+                    left[sock] = left[sock][sock.send(left[sock]) :] or memoryview(portion)
+            except BlockingIOError:
+                pass
+            except OSError:
+                if REFUSED not in told[sock]:
+                    refused.append(None)
+                selector.unregister(sock)
+                sock.close()
+                del left[sock]
+    print(json.dumps(refused), flush=True)
+
+
+def serve_health() -> None:
+    """The process of a server that answers GET /health, reads whole messages at /, and pieces of them at /pieces."""
+    upgrader = Upgrader()
+
+    def handler(request: Request) -> Response | None:
+        if request.path == "/health":
+            return Response("well")
+        with upgrader.upgrade(request) as conn:
+            while True:
+                if request.path == "/pieces":
+                    reader = conn.next_reader()
+                    while reader.read(1 << 16):
+                        pass
+                else:
+                    conn.receive()
+
+    with Server(handler, port=0) as server:
+        server.start()
+        print(server.port, flush=True)
+        sys.stdin.readline()
