@@ -295,7 +295,7 @@ class OrderTests(Cases):
         with self.assertRaises(CloseSentError):
             wire.post(frame(b"late"))
         self.expect(peer, data(LARGE), *[data(b"%d" % number) for number in range(5)], closing())
-        self.assertTrue(await_(lambda: wire._life.closings))
+        self.assertTrue(await_(lambda: bool(wire._life.closings)))
 
     def test_a_waiting_writer_is_refused_by_a_close(self):
         """A writer that waits for another's frame when this side closes sends the close, not its frame."""

@@ -45,6 +45,7 @@ def set_up_log() -> None:
     log = logging.getLogger("syncws")
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
+    logging.getLogger("syncws.wire").setLevel(logging.INFO)  # each frame would be a line
     log.propagate = False
 
 
