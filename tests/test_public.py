@@ -114,7 +114,7 @@ class PublicTests(unittest.TestCase):
 
     def test_keywords_of_serve(self) -> None:
         """`serve` has the keywords of Server, except address, handler, and what only a WSGI application needs."""
-        others = {"self", "handler", "host", "port", "wsgi_app", "max_body_size", "body_timeout"}
+        others = {"self", "handler", "host", "port", "wsgi_app", "max_body_size", "body_timeout", "answer_timeout"}
         told, hints = typing.get_type_hints(ServeKeywords), typing.get_type_hints(syncws.Server.__init__)
         self.assertEqual(told, {name: hints[name] for name in hints if name not in {*others, "return"}})
         self.assertLess(told.items(), typing.get_type_hints(ServerOptions).items())

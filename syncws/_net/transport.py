@@ -43,7 +43,7 @@ from .._base.green import is_green
 from ..errors import WriteTimeout
 from .address import Address, ask_address
 from .tcpinfo import tcp_totals
-from .waits import LONGEST_WAIT, Progress, wait_for
+from .waits import LONGEST_WAIT, Pace, Progress, wait_for
 
 try:  # Linux: bytes in the socket's send queue, which fall while a slow peer reads
     import fcntl
@@ -296,7 +296,7 @@ class Transport:
 
     def _wait_until(self, done: Callable[[], bool], deadline: float | None, stall: float | None) -> None:
         """Wait for the socket to be writable, again and again until done. Raises as `send`."""
-        progress = Progress(self, stall)
+        progress = stall.progress(self) if isinstance(stall, Pace) else Progress(self, stall)
         while not done():
             now = time.monotonic()
             # Before the stall: a deadline that passes costs the caller a message, and a stall the connection.
@@ -304,6 +304,7 @@ class Transport:
                 raise WriteTimeout("the write deadline passed before the peer took the message")
             progress.check(now)
             wait_for(self.socket, progress.tick(deadline, now), write=True)
+        progress.end()
 
     # Ending
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import time
 from collections.abc import Container, Iterable
 from typing import Protocol
 
@@ -76,3 +77,64 @@ class Progress:
         if deadline is not None:
             ticks.append(deadline - now)
         return min(ticks, default=None)
+
+    def end(self) -> None:
+        """The write waits no longer."""
+
+
+class Pace(float):
+    """A stall limit, in seconds, of all writes of one answer; and a least rate at which the peer takes them together.
+
+    A peer that takes a byte now and then would stay below any stall limit, and hold its thread for days. So on the
+    whole it is waited for `patience` seconds, and a second more for each `rate` bytes that it has taken. Only time
+    that is spent in blocked writes counts: what is made slowly is not held against who takes it.
+
+    Concurrency: for the one thread that writes.
+    """
+
+    def __new__(cls, stall: float, patience: float, rate: float) -> Pace:
+        return super().__new__(cls, stall)
+
+    def __init__(self, stall: float, patience: float, rate: float) -> None:
+        self._patience = patience
+        self._rate = rate
+        self._waited = 0.0
+        self._before: int | None = None  # what the peer had taken before the first write that had to wait
+
+    def progress(self, transport: Counting) -> Progress:
+        """What judges the next write that has to wait."""
+        if self._before is None:
+            self._before = transport.taken_by_peer()
+        return _PacedProgress(transport, self)
+
+    def left(self, taken: int) -> float:
+        """Seconds for which the peer may be waited for, once it has taken so much."""
+        assert self._before is not None
+        return self._patience + (taken - self._before) / self._rate - self._waited
+
+    def waited(self, seconds: float) -> None:
+        """So much more was spent in a blocked write."""
+        self._waited += seconds
+
+
+class _PacedProgress(Progress):
+    def __init__(self, transport: Counting, pace: Pace) -> None:
+        super().__init__(transport, float(pace))
+        self._pace = pace
+        self._began = time.monotonic()
+
+    def _left(self, now: float) -> float:
+        return self._pace.left(self._transport.taken_by_peer()) - (now - self._began)
+
+    def check(self, now: float) -> None:
+        super().check(now)
+        if self._left(now) <= 0:
+            raise OSError(errno.ETIMEDOUT, "the peer takes its answer too slowly")
+
+    def tick(self, deadline: float | None, now: float) -> float | None:
+        own = super().tick(deadline, now)
+        left = max(0.0, self._left(now))
+        return left if own is None else min(own, left)
+
+    def end(self) -> None:
+        self._pace.waited(time.monotonic() - self._began)

@@ -72,12 +72,22 @@ class Gateway:
         max_body_size: bytes that a request's body may have; more is answered with 413. None for no limit.
         body_timeout: seconds that the client may be silent while its body is read, and on the whole be waited for,
             beyond a second for each 500 bytes; then the answer is 408. None for no limit.
+        answer_timeout: seconds that a client which takes its answer slowly is waited for, beyond a second for each 500
+            bytes; then it is given up. None for no such limit, beside that of a client which takes nothing.
     """
 
-    def __init__(self, application: Application, *, max_body_size: int | None, body_timeout: float | None) -> None:
+    def __init__(
+        self,
+        application: Application,
+        *,
+        max_body_size: int | None,
+        body_timeout: float | None,
+        answer_timeout: float | None = None,
+    ) -> None:
         self._application = application
         self._max_body_size = math.inf if max_body_size is None else max_body_size
         self._body_timeout = math.inf if body_timeout is None else body_timeout
+        self._answer_timeout = answer_timeout
 
     def serve(self, http: HTTPConnection, request: Request, who: object) -> None:
         """Serve a request to its end: call the application, and then the handler of the WebSocket view that it led to.
@@ -116,7 +126,7 @@ class Gateway:
         if (refusal := self._refusal(request)) is not None:
             return _refuse(http, refusal, who)
         body = Input(http, self._max_body_size, self._body_timeout)
-        answer = Answer(http, request, body)
+        answer = Answer(http, request, body, self._answer_timeout)
         try:
             self._call(_environ(request, body), answer, who)
         except Exception as exc:

@@ -51,6 +51,7 @@ class ServerOptions:
     wsgi_app: Application | None
     max_body_size: int | None
     body_timeout: float | None
+    answer_timeout: float | None
 
     def __post_init__(self) -> None:
         _check_application(self.handler, self.wsgi_app)
@@ -73,6 +74,7 @@ class ServerOptions:
         check_workers(self.workers, self.pin)
         check_integer("max_body_size", self.max_body_size, 0, none="no limit")
         check_timeout("body_timeout", self.body_timeout)
+        check_timeout("answer_timeout", self.answer_timeout)
 
     @cached_property
     def hosts(self) -> AllowedHosts:

@@ -101,6 +101,9 @@ class Server:
             limit.
         body_timeout: seconds for which the client may send nothing while the application reads the body. On the whole
             it gets as many, and a second more for each 500 bytes. After that the answer is 408. None for no limit.
+        answer_timeout: seconds for which sending the application's answer may wait for the client, all together, and a
+            second more for each 500 bytes that it takes; then the connection is cut. What the application makes slowly
+            does not count. Whoever takes nothing for 60 seconds is cut in any case. None for no further limit.
 
     Raises:
         OSError: the address cannot be bound.
@@ -133,6 +136,7 @@ class Server:
         wsgi_app: Application | None = None,
         max_body_size: int | None = 1 << 30,
         body_timeout: float | None = 30.0,
+        answer_timeout: float | None = 10.0,
     ) -> None:
         self._options = ServerOptions(
             handler=handler,
@@ -156,10 +160,16 @@ class Server:
             wsgi_app=wsgi_app,
             max_body_size=max_body_size,
             body_timeout=body_timeout,
+            answer_timeout=answer_timeout,
         )
         gateway = None
         if wsgi_app is not None:
-            gateway = Gateway(wsgi_app, max_body_size=max_body_size, body_timeout=body_timeout)
+            gateway = Gateway(
+                wsgi_app,
+                max_body_size=max_body_size,
+                body_timeout=body_timeout,
+                answer_timeout=answer_timeout,
+            )
         self._roster = Roster(max_connections, of_one=max_connections_per_address, handshakes=max_handshakes)
         self._process: int | None = None  # in which it serves, or has served; set with `_serving`
         self._serving: threading.Thread | None = None  # who runs the accept loop; guarded by Roster.changed

@@ -6,6 +6,7 @@ answer that looks whole and is not.
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import re
@@ -14,12 +15,14 @@ from types import TracebackType
 from typing import Any
 from wsgiref.util import is_hop_by_hop
 
+from .._base.counters import breaches
 from .._base.forks import this_process
 from .._base.printable import printable, printable_repr
 from .._http.headers import Headers, checked_headers
 from .._http.http11 import HTTPConnection
 from .._http.request import Request
-from .wsgi_input import DROPPABLE, Input
+from .._net.waits import Pace
+from .wsgi_input import DROPPABLE, MIN_RATE, Input
 
 _log = logging.getLogger("syncws.server")
 
@@ -48,10 +51,11 @@ class Answer:
     Concurrency: for one thread.
     """
 
-    def __init__(self, http: HTTPConnection, request: Request, body: Input) -> None:
+    def __init__(self, http: HTTPConnection, request: Request, body: Input, timeout: float | None = None) -> None:
         self.is_complete = False
         self.gone: ClientGone | None = None
         self._process = this_process()
+        self._stall = STALL_LIMIT if timeout is None else Pace(STALL_LIMIT, timeout, MIN_RATE)
         self.has_begun = False  # its head is settled, and may have left
         self.request = request
         self.http = http
@@ -185,8 +189,10 @@ class Answer:
         if self.gone is not None:  # the application has caught this error, and goes on
             raise self.gone
         try:
-            send(*data, stall=STALL_LIMIT)
+            send(*data, stall=self._stall)
         except OSError as exc:
+            if exc.errno == errno.ETIMEDOUT:
+                breaches.add("answer_timeout")
             self.gone = ClientGone(f"{self.request}: the client did not take the answer: {printable(exc)}")
             raise self.gone from exc
 

@@ -12,8 +12,9 @@ from .._base.counters import breaches
 from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest
 
-#: A client that sends a body gets a second for so many bytes, and the timeout on top (Apache's mod_reqtimeout).
-_MIN_RATE = 500
+#: A client that sends a body, or takes an answer, gets a second for so many bytes, and the timeout on top (Apache's
+#: mod_reqtimeout).
+MIN_RATE = 500
 
 #: Of a body that nobody has read so many bytes may have yet to come: they are dropped, and the connection is kept.
 DROPPABLE = 1 << 16
@@ -82,7 +83,7 @@ class Input(io.RawIOBase):
         began = time.monotonic()
         # Two limits: of one silence, and of the rate on the whole, since a client that sends a byte now and then would
         # hold this thread for days.
-        patience = min(self._timeout, self._timeout + self._size / _MIN_RATE - self._waited)
+        patience = min(self._timeout, self._timeout + self._size / MIN_RATE - self._waited)
         piece = http.read_body_piece(None if patience == math.inf else began + patience)
         self._waited += time.monotonic() - began
         self._size += len(piece)

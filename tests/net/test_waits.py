@@ -10,7 +10,7 @@ import unittest
 from unittest import mock
 
 from syncws._net import waits
-from syncws._net.waits import Progress, wait_for
+from syncws._net.waits import Pace, Progress, wait_for
 
 
 class WaitTests(unittest.TestCase):
@@ -119,6 +119,59 @@ class ReadableTests(unittest.TestCase):
             self.assertTrue(all(number in waits.readable([3, 4]) for number in (3, 4)))
         with mock.patch.object(waits, "select", mock.Mock(spec=["select"])):
             self.assertTrue(all(number in waits.readable([3, 4]) for number in (3, 4)))
+
+
+class PaceTests(unittest.TestCase):
+    """Several writes of one answer, each of which waits."""
+
+    def setUp(self) -> None:
+        self.peer = Taken()
+        self.now = 1000.0
+        clock = mock.Mock(monotonic=lambda: self.now)
+        self.enterContext(mock.patch.object(waits, "time", clock))
+
+    def pass_time(self, progress: Progress, seconds: float, taken: int) -> None:
+        self.now += seconds
+        self.peer.count += taken
+        progress.check(self.now)
+
+    def test_a_slow_peer(self) -> None:
+        """A peer that takes a byte now and then held the thread of its answer without end: it has its patience, and a
+        second for each so many bytes; over all writes together."""
+        pace = Pace(60.0, 10.0, 500)
+        self.assertEqual(pace, 60.0)
+        first = pace.progress(self.peer)
+        self.pass_time(first, 9.0, 1)
+        self.assertAlmostEqual(first.tick(None, self.now) or 0.0, 1.002)
+        self.now += 0.5
+        first.end()
+        self.now += 1000.0  # between two writes: the application's time
+        second = pace.progress(self.peer)
+        self.pass_time(second, 0.4, 1)
+        with self.assertRaises(OSError) as caught:
+            self.pass_time(second, 0.2, 1)
+        self.assertEqual(caught.exception.errno, errno.ETIMEDOUT)
+        self.assertIn("too slowly", str(caught.exception))
+
+    def test_a_peer_that_is_fast_enough(self) -> None:
+        """A peer at that rate is waited for as long as it takes; what it had taken before this answer is no credit."""
+        self.peer.count = 1 << 30
+        pace = Pace(60.0, 10.0, 500)
+        for _ in range(100):
+            progress = pace.progress(self.peer)
+            self.pass_time(progress, 7.0, 3500)
+            progress.end()
+        with self.assertRaises(OSError):
+            self.pass_time(pace.progress(self.peer), 11.0, 1)
+
+    def test_the_stall_limit(self) -> None:
+        """A peer that takes nothing is given up at the stall limit, whatever it has taken before."""
+        pace = Pace(60.0, 10.0, 500)
+        progress = pace.progress(self.peer)
+        self.pass_time(progress, 1.0, 1 << 20)
+        self.assertAlmostEqual(progress.tick(self.now + 100.0, self.now) or 0.0, 60.0 / 8)
+        with self.assertRaisesRegex(OSError, "took nothing for 60 s"):
+            self.pass_time(progress, 60.0, 0)
 
 
 if __name__ == "__main__":

@@ -102,6 +102,9 @@ class NumberTests(LeakChecks):
             "workers",
             "max_body_size",
             "body_timeout",
+            "answer_timeout",
+            "max_connections_per_address",
+            "max_handshakes",
         }
         self.assertEqual(found["ConnOptions"], of_a_connection)
         self.assertLessEqual(of_a_handshake, found["Upgrader"])

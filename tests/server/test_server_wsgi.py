@@ -12,6 +12,7 @@ import socket
 import struct
 import tempfile
 import threading
+import time
 import unittest
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ from wsgiref.validate import validator
 import flask
 
 import syncws
+from syncws._base.counters import breaches
 from syncws._conn import farewell as farewell_module
 from syncws._http.request import Request
 from syncws._server import wsgi_answer as answer_module
@@ -305,6 +307,43 @@ class HTTPTests(HostCase):
         ):
             client.socket.sendall(GET)
             self.wait(blocks.closed)
+
+    def test_a_client_that_reads_slowly(self) -> None:
+        """A client that reads its answer a few bytes at a time held a thread without end: its time is bounded, and
+        what it is cut for is told and counted."""
+        blocks = Blocks(iter(lambda: b"x" * 65536, b""))
+
+        def app(environ: Environ, start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", TEXT)
+            return blocks
+
+        before = breaches.snapshot().get("answer_timeout", 0)
+        with (
+            mock.patch.object(answer_module, "MIN_RATE", 1 << 40),
+            self.logs(logging.INFO, "GET /: the client did not take the answer: .*too slowly"),
+            self.hosting(app, answer_timeout=0.2) as server,
+            Client(server.address) as client,
+        ):
+            client.socket.sendall(GET)
+            while not blocks.closed.wait(0.01):
+                client.socket.recv(64)
+        self.assertEqual(breaches.snapshot()["answer_timeout"], before + 1)
+
+    def test_an_answer_that_is_made_slowly(self) -> None:
+        """What the application makes slowly, as a stream of events, is not held against the client."""
+
+        def app(environ: Environ, start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", TEXT)
+            for _ in range(5):
+                time.sleep(0.05)
+                yield b"event\n"
+
+        with (
+            mock.patch.object(answer_module, "MIN_RATE", 1 << 40),
+            self.hosting(app, answer_timeout=0.01) as server,
+            self.client(server) as client,
+        ):
+            self.assertEqual(self.ask(client, "GET", "/"), (200, b"event\n" * 5))
 
     def test_a_client_that_resets(self) -> None:
         """A client that resets the connection ends its answer, with one line and no traceback; the server goes on."""
