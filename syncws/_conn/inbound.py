@@ -5,6 +5,7 @@ backpressure is TCP's own. In the steady state a read is one `recv` in the kerne
 
 Whoever reads has the *turn*, and reads for one of three (`ReadsFor`): for the application, for `Conn.close_read`, or
 for a close, which passes over what the peer still sends. The last two never give the turn back to the application.
+While nobody has it, the attendant takes it now and then, for a moment (`attendant`); a reader that comes then waits.
 
 A read goes down these steps, and each is written once, except that `message` has the usual case written out:
 

@@ -23,7 +23,8 @@
 A state never goes back: each step leads to a later line of the table, and a step to an earlier line does nothing.
 From WRITE_LOST on reads go on, since the peer's close may have arrived before the write failed.
 
-Being over is not being cut: after the closing handshake the peer has yet to read our close.
+Being over is not being cut: after the closing handshake the peer has yet to read our close. Nor have all messages been
+read: where nobody read as the end came (`attendant`), reads give what had come before it, and then raise it.
 """
 
 from __future__ import annotations
