@@ -77,9 +77,10 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connection, connections, transaction
 from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 from django.urls import clear_url_caches, path, reverse
 from django.utils import timezone, translation
+from django.views import View
 from werkzeug.debug import DebuggedApplication
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
@@ -274,6 +275,36 @@ class ViewTests(DjangoCase):
         ):
             with self.subTest(wrong=wrong), self.assertRaisesRegex((TypeError, ValueError), said):
                 websocket_view(**{"handler": echo, **wrong})
+
+    def test_a_view_class_that_is_asynchronous(self) -> None:
+        """A view that a class makes of async methods is no handler either: Django marks what as_view() returns."""
+
+        class Asynchronous(View):
+            async def get(self, request: HttpRequest) -> HttpResponse:
+                return HttpResponse()
+
+        for argument in ("handler", "before"):
+            with self.assertRaisesRegex(TypeError, "write def, not async def"):
+                websocket_view(**{"handler": echo, argument: Asynchronous.as_view()})
+
+    def test_a_view_class_of_responses(self) -> None:
+        """A plain view class as the handler answers after the handshake: 1008, and the log says so."""
+        url = self.site(private=websocket_view(lambda request, conn: View.as_view()(request)))
+        with self.assertLogs("syncws.wsgi", "ERROR") as logs, self.assertLogs("django.request", "WARNING"):
+            self.check_end(self.dial(f"{url}/private"), 1008)
+            self.all_done()
+        self.assertIn("HttpResponseNotAllowed", logs.output[0])
+
+    def test_before_that_returns_a_coroutine(self) -> None:
+        """A check that nobody awaits lets nobody in, whatever it would have said: an error, and no handshake."""
+
+        async def check(request: HttpRequest) -> None:
+            return None
+
+        view = websocket_view(echo, before=lambda request: check(request))
+        request = RequestFactory().get("/echo")
+        with self.assertRaisesRegex(TypeError, "before returned a coroutine"):
+            view(request)
 
     def test_connect(self) -> None:
         """The project's own tests talk to a view without a port."""
