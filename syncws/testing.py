@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Unpack
 from ._base.advice import advisor
 from ._base.callables import check_callable, check_done
 from ._base.options import ConnKeywords, ConnOptions
+from ._base.printable import printable
 from ._client.dialer import Dialer, DialerKeywords
 from ._conn.conn import Conn
 from ._frames.deflate import Agreement
@@ -413,7 +414,7 @@ def _host_one(gateway: Gateway, sock: socket.socket) -> None:
         request = http.read_request(time.monotonic() + 10)
         if request is not None:
             request.on_upgrade = conns.append
-            gateway.serve(http, request, f"connect {request.path}")
+            gateway.serve(http, request, f"connect {printable(request.path)}")
     except OSError:  # the client has gone, and raises its own error
         pass
     finally:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import struct
 import sys
 import unittest
+from unittest import mock
 
 from syncws._net.tcpinfo import tcp_totals
 from syncws._net.transport import Transport
@@ -33,6 +35,22 @@ class TotalsTests(LeakChecks):
             self.assertEqual(transport.totals(), (300, 1000))
             transport.close()  # a second one changes nothing
             self.assertEqual(transport.totals(), (300, 1000))
+
+    def test_older_kernels(self) -> None:
+        """A kernel that counts less tells less: what was acknowledged in place of what was sent, or nothing."""
+
+        class Old:
+            def __init__(self, size: int) -> None:
+                self.size = size
+
+            def getsockopt(self, *_arguments: int) -> bytes:
+                return struct.pack("=120x2Q", 7, 8).ljust(self.size, b"\0")[: self.size]
+
+        with mock.patch("syncws._net.tcpinfo._TCP_INFO", 11):
+            self.assertEqual(tcp_totals(Old(136)), (8, 7))
+            self.assertIsNone(tcp_totals(Old(104)))
+        with mock.patch("syncws._net.tcpinfo._TCP_INFO", None):  # another system
+            self.assertIsNone(tcp_totals(Old(216)))
 
     def test_where_nobody_counts(self) -> None:
         """A Unix socket, and one that is closed, have no count."""

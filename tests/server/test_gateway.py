@@ -168,6 +168,19 @@ class EnvironTests(GatewayCase):
             self.host(app)
         self.assertEqual([record.getMessage() for record in logs.records], ["oh", "dear"])
 
+    def test_what_an_application_writes_to_the_log(self) -> None:
+        """In a process without stderr each line that an application writes is a record, and is printable."""
+
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            environ["wsgi.errors"].write("Traceback:\n  it \x1b[31mfailed\r\n\u2028CRITICAL:root:forged\n")
+            start_response("204 No Content", [])
+            return []
+
+        with mock.patch("sys.stderr", None), self.assertLogs("syncws.server", logging.ERROR) as logs:
+            self.host(app)
+        said = [record.getMessage() for record in logs.records]
+        self.assertEqual(said, ["Traceback:", r"  it \x1b[31mfailed", "CRITICAL:root:forged"])
+
     def test_request(self) -> None:
         """syncws.request is the request, with the connection that an Upgrader takes over."""
         requests = []
