@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "application", metavar="module:app", help="the application; module:factory() for what a factory returns"
     )
-    serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--host", help="address to listen on; * for all, of IPv4 and IPv6 (default: 127.0.0.1)")
     serve.add_argument("--port", type=_port, help="0 takes a free one (default: 8080)")
     serve.add_argument("--unix", metavar="PATH", help="listen on a Unix socket instead")
     serve.add_argument(
@@ -262,7 +262,7 @@ def _ssl_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | 
 
 
 def _listen(application: Any, options: argparse.Namespace, ssl_context: ssl.SSLContext | None) -> Server:
-    host = "127.0.0.1" if options.host is None else options.host
+    host = {None: "127.0.0.1", "*": None}.get(options.host, options.host)
     port = 8080 if options.port is None else options.port
     try:
         return Server(
@@ -294,7 +294,7 @@ def _say_address(server: Server, options: argparse.Namespace) -> str:
         return f"the Unix socket {options.unix}"
     scheme = "https" if options.certfile else "http"
     # "0.0.0.0" and "::" stand for every address of the machine, and a browser cannot open them.
-    host = "localhost" if options.host in ("", "0.0.0.0", "::") else options.host or "127.0.0.1"
+    host = "localhost" if options.host in ("", "*", "0.0.0.0", "::") else options.host or "127.0.0.1"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/"
 
 

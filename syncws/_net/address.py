@@ -12,6 +12,9 @@ from .._base.printable import printable
 #: Of TCP over IPv4, of TCP over IPv6, and of a Unix socket, "" if it has none.
 Address = tuple[str, int] | tuple[str, int, int, int] | str
 
+#: How a socket for both families writes an address of IPv4 (RFC 4291 section 2.5.5.2).
+_MAPPED = "::ffff:"
+
 
 def ask_address(ask: Callable[[], Any]) -> Address:
     """A socket's address, from its getsockname or getpeername; "" for one that has none any more."""
@@ -22,7 +25,12 @@ def ask_address(ask: Callable[[], Any]) -> Address:
 
 
 def as_address(given: Any) -> Address:
-    """An address as a socket gives it; but a name in Linux's abstract namespace is a str, as it was written."""
+    """An address as a socket gives it; but a name in Linux's abstract namespace is a str, as it was written.
+
+    And one of IPv4 is one of IPv4, also where a socket for both families writes it as one of IPv6.
+    """
+    if isinstance(given, tuple) and given[0].startswith(_MAPPED) and "." in given[0]:
+        return given[0].removeprefix(_MAPPED), given[1]
     address: Address = os.fsdecode(given) if isinstance(given, bytes) else given
     return address
 

@@ -47,17 +47,25 @@ ACCEPT_ERRORS: dict[int, Verdict] = {
 }
 
 
-def listen_tcp(host: str, port: int) -> socket.socket:
+#: What binding an IPv6 address means where IPv6 is switched off.
+_NO_IPV6 = frozenset(_errnos("EAFNOSUPPORT", "EADDRNOTAVAIL", "EPROTONOSUPPORT"))
+
+
+def listen_tcp(host: str | None, port: int) -> socket.socket:
     """Listen on a name or address and a port; port 0 lets the system choose one.
+
+    None: on every address of this machine, of IPv6 and of IPv4, where the system has both.
 
     Raises TypeError or ValueError for what is no host or port; OSError, with a note that says what host is to be.
     """
     if host is not None and not isinstance(host, str):
-        raise TypeError(f"host must be a str, not {host!r}: Server(handler, host, port)")
+        raise TypeError(f"host must be a str or None, not {host!r}: Server(handler, host, port)")
     if isinstance(port, bool) or not isinstance(port, int):
         raise TypeError(f"port must be an integer, not {port!r}")
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be 0 (the system chooses) to 65535, not {port!r}")
+    if host is None:
+        return _listen_everywhere(port)
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: not a possible name
@@ -67,6 +75,17 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     # A name with addresses of both families ("localhost") is IPv4, as in Go: every client tries that.
     family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
     return socket.create_server(address, family=family, backlog=_BACKLOG)
+
+
+def _listen_everywhere(port: int) -> socket.socket:
+    """One socket for both families; for IPv4 alone where the system has no such socket, or no IPv6."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+        except OSError as exc:
+            if exc.errno not in _NO_IPV6:
+                raise
+    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)
 
 
 def listen_unix(path: str) -> socket.socket:

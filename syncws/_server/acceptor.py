@@ -65,7 +65,7 @@ class Acceptor:
 
     def __init__(
         self,
-        host: str,
+        host: str | None,
         port: int,
         options: ServerOptions,
         roster: Roster,

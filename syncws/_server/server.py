@@ -61,7 +61,7 @@ class Server:
         handler: called with each Request. It returns a Response, or upgrades the request and returns None when it is
             done with the connection, which the server then closes: 1000, or 1011 if the handler raised. None if there
             is a wsgi_app.
-        host: a name or address to listen on; "" for every IPv4 address, "::" for every IPv6 address.
+        host: a name or address to listen on; "" for every IPv4 address, "::" for every IPv6 address, None for both.
         port: 0 lets the system choose one; see ``port``.
         unix_path: listen on a Unix socket of this path instead. A socket file that nobody listens on is replaced;
             the file is removed at the end.
@@ -113,7 +113,7 @@ class Server:
     def __init__(
         self,
         handler: Handler | None = None,
-        host: str = "127.0.0.1",
+        host: str | None = "127.0.0.1",
         port: int = 8080,
         *,
         unix_path: str | os.PathLike[str] | None = None,
@@ -412,7 +412,7 @@ class Server:
 @takes_options
 def serve(
     on_connection: Callable[[Conn], object],
-    host: str = "127.0.0.1",
+    host: str | None = "127.0.0.1",
     port: int = 8080,
     *,
     upgrader: Upgrader | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import unittest
 
-from syncws._net.address import ask_address, say_peer
+from syncws._net.address import as_address, ask_address, say_peer
 
 
 class AskTests(unittest.TestCase):
@@ -17,6 +17,12 @@ class AskTests(unittest.TestCase):
             self.assertEqual(ask_address(sock.getsockname), sock.getsockname())
             self.assertEqual(ask_address(sock.getpeername), "")
         self.assertEqual(ask_address(sock.getsockname), "")
+
+    def test_ipv4_on_a_socket_for_both(self) -> None:
+        """An IPv4 client of a server on both families has its IPv4 address, not one of IPv6 that nobody knows it by."""
+        self.assertEqual(as_address(("::ffff:192.0.2.1", 80, 0, 0)), ("192.0.2.1", 80))
+        for address in (("::1", 80, 0, 0), ("::ffff:1:2", 80, 0, 0), ("192.0.2.1", 80), "/run/x.sock", ""):
+            self.assertEqual(as_address(address), address)
 
 
 class SayPeerTests(unittest.TestCase):

@@ -10,8 +10,10 @@ import socket
 import sys
 import tempfile
 import unittest
+from typing import Any
 from unittest import mock
 
+from syncws._net.address import as_address
 from syncws._net.listener import ACCEPT_ERRORS, SocketFile, check_listener, listen_tcp, listen_unix
 from syncws._server.server import Server
 from syncws.errors import MessageType
@@ -22,6 +24,15 @@ from tests.tasks import Task
 TEXT = MessageType.TEXT
 
 
+def has_ipv6() -> bool:
+    """Whether the loopback interface has an address of IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 class ListenTests(LeakChecks):
     def test_the_loopback_name(self) -> None:
         """A name with addresses of both families is listened on as IPv4; the socket listens."""
@@ -30,6 +41,37 @@ class ListenTests(LeakChecks):
             check_listener(listener)
             with socket.create_connection(listener.getsockname(), 5):
                 listener.accept()[0].close()
+
+    def test_both_families(self) -> None:
+        """Without a host one socket listens on IPv6 and IPv4, where the system has both; else on IPv4."""
+        both = socket.has_dualstack_ipv6() and has_ipv6()
+        with listen_tcp(None, 0) as listener:
+            port = listener.getsockname()[1]
+            for host in ("127.0.0.1", "::1") if both else ("127.0.0.1",):
+                with socket.create_connection((host, port), 5) as client:
+                    sock, address = listener.accept()
+                    sock.close()
+                    self.assertEqual(as_address(address)[:2], client.getsockname()[:2])
+        with mock.patch("socket.has_dualstack_ipv6", return_value=False), listen_tcp(None, 0) as listener:
+            self.assertEqual(listener.family, socket.AF_INET)
+
+    def test_ipv6_that_is_switched_off(self) -> None:
+        """Where IPv6 is switched off it is IPv4 alone; another failure is raised."""
+        create = socket.create_server
+
+        def without(address: Any, *, family: Any = socket.AF_INET, **options: Any) -> socket.socket:
+            if family != socket.AF_INET:
+                raise OSError(error, os.strerror(error))
+            return create(address, family=family, backlog=options["backlog"])
+
+        error = errno.EAFNOSUPPORT
+        dual = mock.patch("socket.has_dualstack_ipv6", return_value=True)
+        with dual, mock.patch("socket.create_server", without):
+            with listen_tcp(None, 0) as listener:
+                self.assertEqual(listener.family, socket.AF_INET)
+            error = errno.EADDRINUSE
+            with self.assertRaises(OSError):
+                listen_tcp(None, 0)
 
     def test_no_host(self) -> None:
         """A URL or an impossible name is a gaierror whose note says what a host is."""

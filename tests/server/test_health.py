@@ -19,6 +19,7 @@ from syncws._server import acceptor as acceptor_module
 from syncws._server.server import Server
 from syncws.testing import await_
 from tests.certificates import contexts
+from tests.net.test_listener import has_ipv6
 from tests.server.cases import TEXT, UPGRADE, WAIT, Client, ServerTestCase, echo, hello
 
 PATHS: dict[str, Any] = {"health_path": "/healthz", "ready_path": "/readyz"}
@@ -129,6 +130,25 @@ class HealthTests(ServerTestCase):
             alive, ready = (health.answer(mock.Mock(method="GET", path=path)) for path in ("/healthz", "/readyz"))
             assert alive is not None and ready is not None
             self.assertEqual((alive.status, ready.status, ready.body), (200, 503, b"shutting down\n"))
+
+
+class BothFamiliesTests(ServerTestCase):
+    def test_one_server_on_both(self) -> None:
+        """One server serves IPv4 and IPv6, a request tells the client's own address, and shares are of that."""
+        seen: list[Any] = []
+
+        def handler(request: Request) -> Response:
+            seen.append((request.remote_address, request.local_address))
+            return Response()
+
+        with self.serving(handler, host=None, max_connections_per_address=1) as server:
+            for host in ("127.0.0.1", "::1") if has_ipv6() else ("127.0.0.1",):
+                with Client((host, server.port)) as client:
+                    self.assertEqual(client.request()[0], 200)
+                    here = client.socket.getsockname()[:2], client.socket.getpeername()[:2]
+                    self.assertEqual(tuple(address[:2] for address in seen.pop()), here)
+                    with self.assertLogs("syncws.server", logging.WARNING), Client((host, server.port)) as other:
+                        self.assertEqual(other.request()[0], 503)
 
 
 class FairShareTests(ServerTestCase):
