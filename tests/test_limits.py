@@ -44,7 +44,6 @@ TAKERS: list[type | Callable[..., Any]] = [
 
 # Options that are numbers and no limits, and why.
 NO_LIMITS = {
-    "ConnOptions.read_buffer_size": "what one read asks for",
     "ConnOptions.write_buffer_size": "when a streamed message leaves",
     "Upgrader.compression_level": "how much work is done",
     "Upgrader.compression_threshold": "what is worth compressing",
