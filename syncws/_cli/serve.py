@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+from .._base.callables import is_async
 from .._base.version import __version__
 from .._http.hosts import AllowedHosts
 from .._server.server import Server
@@ -208,7 +209,7 @@ def _check_application(found: Any, spec: str) -> None:
     """Raise _CommandError unless it looks like a WSGI application."""
     if not callable(found):
         raise _CommandError(f"{spec} is no WSGI application but {_say_kind(found)}")
-    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(found, "__call__", None)):  # noqa: B004
+    if is_async(found):
         raise _CommandError(f"{spec} is an ASGI application, and syncws hosts WSGI ones")
     try:
         inspect.signature(found).bind("environ", "start_response")
