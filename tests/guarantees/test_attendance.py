@@ -4,6 +4,7 @@
   meanwhile is answered after it. So it is with clients that ping and are pinged, over TLS, in WSGI views, for members
   of a Manager, in greenlets.
 * A client that only sends loses nothing.
+* Ten thousand connections that wait for their peers cost 5 ms of processor time a second.
 * A peer that dies meanwhile is noticed within ping_interval + ping_timeout + 5 s.
 
 In small size the waits are short; with SYNCWS_HEAVY=full they are the defaults, and the handler works for 100 seconds.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -28,10 +30,20 @@ import syncws.wsgi
 from syncws.testing import Peer, await_, running, socketpair
 from tests.certificates import contexts
 from tests.partners import heavy, need
+from tests.runner.marks import alone
 from tests.tasks import Task
 from tests.wsgi.cases import WSGICase, each_way
 
-from .support import HEAVY, GuaranteeTestCase, note
+from .support import (
+    HEAVY,
+    ChildServer,
+    GuaranteeTestCase,
+    closing_all,
+    connect,
+    note,
+    raise_descriptor_limit,
+    size,
+)
 
 #: What becomes of the time that a peer is given: room for a machine under load.
 ROOM = 10.0
@@ -300,6 +312,29 @@ class ShortTests(Cases):
         command = [sys.executable, "-W", "ignore", "-m", "tests.green", kind, "busy"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.stdout, "ws answered\nwss answered\nnoticed\n", done.stderr)
+
+
+@unittest.skipUnless(os.path.exists("/proc/self/schedstat"), "needs Linux's account of a thread")
+@alone("measures what connections cost that do nothing")
+class IdleTests(GuaranteeTestCase):
+    """A server in a process of its own, and connections that wait for their peers."""
+
+    def test_what_idle_connections_cost(self) -> None:
+        """Looking whether somebody reads them takes 5 ms of a second's processor time at most, for 10,000 of them."""
+        count = min(size(500, 10_000), raise_descriptor_limit() - 200)
+        seconds = 5.0
+        with (
+            ChildServer({"/": {"ping_interval": None}}, max_connections=count + 100) as server,
+            closing_all([]) as peers,
+        ):
+            for _ in range(count):
+                peers.append(connect(server.address))
+            time.sleep(2)  # until the last one waits
+            before, began = server.processor_time(), time.monotonic()
+            time.sleep(seconds)
+            each_second = (server.processor_time() - before) / (time.monotonic() - began)
+        note(f"{count} idle connections take {each_second * 1000:.2f} ms a second")
+        self.assertLess(each_second, 0.005)
 
 
 class ViewTests(WSGICase):
