@@ -130,6 +130,7 @@ class Inbound:
         "_read_size",
         "_reader",
         "_reads_for",
+        "_received",
         "_rest",
         "_rested_at",
         "_tick",
@@ -177,6 +178,7 @@ class Inbound:
         self._least_rate = options.least_rate
         self._least_rate_grace = options.least_rate_grace
         self._waited = 0.0  # seconds that reads have waited for the message that has begun to come
+        self._received = 0  # bytes of the latest read inside a message
         self._rested_at = 0.0  # what the turnstile said at the latest rest
         self._held = 0  # bytes that `unfinished` knows of
         self._tick = (
@@ -486,7 +488,7 @@ class Inbound:
             self._call(self.idle_handler)
         if self.protocol.strays > _STRAYS:
             # The peer sends frames that make no message: let others go on, and read little at a time.
-            self._rested_at = turnstile.pass_through(self._rested_at)
+            self._rested_at = turnstile.pass_through(self._rested_at, self._received)
             self._read_size = min(self._read_size, _SMALL_READ)
         wait = self._tick
         if deadline is not None or self.deadline is not None or self._keepalive.silent_since is not None:
@@ -499,6 +501,7 @@ class Inbound:
         data = self._receive_data(wait)
         if not data:
             return False
+        self._received = len(data)
         protocol.receive(data)
         return True
 

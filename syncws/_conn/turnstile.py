@@ -17,6 +17,10 @@ _MOST = 0.002
 #: Seconds of the first rest: what the frames before it have cost, about.
 _FIRST = 0.0002
 
+#: Seconds of a rest at least, where a read has brought fewer bytes than this: each read is a turn of the interpreter,
+#: and a peer that sends one frame at a time would have a hundred of them where one is enough.
+_DRIP, _FEW = 0.001, 1 << 10
+
 
 class Turnstile:
     """Where readers rest.
@@ -28,11 +32,14 @@ class Turnstile:
     def __init__(self) -> None:
         self._one = LateLock()
 
-    def pass_through(self, rested_at: float) -> float:
-        """Rest as long as this thread has worked since its latest rest: rested_at is what was returned then, or 0."""
+    def pass_through(self, rested_at: float, received: int) -> float:
+        """Rest as long as this thread has worked since its latest rest: rested_at is what was returned then, or 0.
+
+        received is how many bytes the latest read brought: after few, a longer rest lets more of them come together.
+        """
         worked = time.thread_time() - rested_at
         # Less than nothing: that was another thread. And the first time this is all that the thread ever did.
-        self.rest(max(0.0, worked) if rested_at else _FIRST)
+        self.rest(max(_DRIP if received < _FEW else 0.0, worked) if rested_at else _FIRST)
         return time.thread_time()
 
     def rest(self, seconds: float) -> None:

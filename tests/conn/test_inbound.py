@@ -30,6 +30,7 @@ from syncws import (
     join_messages,
 )
 from syncws._base.unfinished import unfinished
+from syncws._conn.inbound import ANSWERED, Inbound
 from syncws._frames.masking import mask
 from syncws._frames.streams import MessageReader
 from syncws._net.transport import Transport
@@ -1088,25 +1089,51 @@ class ServerTimeouts(ConnCase):
         self.assertRaises(ReadTimeout, conn.receive)
 
     def test_a_flood_does_not_outrun_the_timeout(self) -> None:
-        """A peer that sends without end, but no message, does not hold a read past its timeout."""
-        conn, peer = self.peer(fragment_limit=None)
-        stop = threading.Event()
+        """A peer that sends without end, but no message, does not hold a read past its timeout or its deadline: in a
+        flood of empty or tiny fragments, pings or pongs that no limit ends.
+        """
+        for kind, payload in ((0, b""), (0, b"x"), (PING, b""), (PONG, b"")):
+            conn, peer = self.peer(fragment_limit=None, control_limit=None, read_limit=None)
+            stop = threading.Event()
 
-        def flood() -> None:
-            peer.send_frame(BINARY, b"x", fin=False)
-            frames = peer.frame(0, fin=False) * 1000
-            while not stop.is_set():
-                peer.send(frames)
+            def flood(peer: Peer = peer, kind: int = kind, payload: bytes = payload, stop: Any = stop) -> None:
+                peer.send_frame(BINARY, b"x", fin=False)
+                frames = peer.frame(kind, payload, fin=kind != 0) * 1000
+                while not stop.is_set():
+                    peer.send(frames)
 
-        flooding = self.start(flood)
-        for timeout in (0, 0.05):
-            self.assertIsInstance(self.start(conn.receive, timeout).error(), ReadTimeout)
-        stop.set()
-        conn.close_now()
-        try:
-            flooding.result()
-        except OSError:
-            pass  # cut in the middle of it
+            with self.subTest(kind, payload=payload):
+                flooding = self.start(flood)
+                drain = self.start(self._take_all, peer)  # pongs would fill the sockets
+                for timeout in (0, 0.05):
+                    self.assertIsInstance(self.start(conn.receive, timeout).error(), ReadTimeout)
+                conn.set_read_deadline(time.monotonic() + 0.05)
+                self.assertIsInstance(self.start(conn.receive).error(), ReadTimeout)
+                stop.set()
+                conn.close_now()
+                for task in (flooding, drain):
+                    try:
+                        task.result()
+                    except OSError:
+                        pass  # cut in the middle of it
+
+    def _take_all(self, peer: Peer) -> None:
+        while peer.socket.recv(1 << 16):
+            pass
+
+    def test_the_clock_is_looked_at_between_pings(self) -> None:
+        """A read looks at its deadline between control frames, too: in a flood close(timeout=1) took three seconds."""
+        looked = 0
+
+        def look(deadline: float | None) -> None:
+            nonlocal looked
+            looked += 1
+
+        conn, peer = self.peer(control_limit=None)
+        peer.send(peer.frame(PONG) * 200 + peer.frame(TEXT, "m"))
+        with mock.patch.object(Inbound, "_seconds_to_wait", lambda self, deadline: look(deadline)):
+            self.assertEqual(conn.receive(), "m")
+        self.assertGreaterEqual(looked, 200 // ANSWERED)
 
     def test_pong_handler_extends_the_deadline(self) -> None:
         """A pong handler that moves the read deadline takes effect within the read under way (gorilla's idiom)."""

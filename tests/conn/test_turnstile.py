@@ -39,9 +39,20 @@ class TurnstileTests(LeakChecks):
             rested_at = 0.0
             for now in (50.0, 50.0005, 50.0005, 60.0, 3.0, 3.001):  # at 3.0 another thread has its first turn
                 clock.thread_time.return_value = now
-                rested_at = turnstile.pass_through(rested_at)
+                rested_at = turnstile.pass_through(rested_at, 5000)
         rests = [round(call.args[0], 6) for call in clock.sleep.call_args_list]
         self.assertEqual(rests, [0.0002, 0.0005, 0.0, 0.002, 0.0, 0.001])
+
+    def test_a_drip(self) -> None:
+        """After a read that brought little the rest is longer: frames that are sent one by one are read together."""
+        turnstile = Turnstile()
+        clock = mock.Mock()
+        with mock.patch("syncws._conn.turnstile.time", clock):
+            clock.thread_time.return_value = 50.0
+            rested_at = turnstile.pass_through(0.0, 6)
+            clock.thread_time.return_value = 50.0001
+            turnstile.pass_through(rested_at, 6)
+        self.assertEqual([call.args[0] for call in clock.sleep.call_args_list], [0.0002, 0.001])
 
 
 if __name__ == "__main__":
