@@ -421,23 +421,20 @@ class Protocol:
                     if event is not None:
                         return event
                 case "fragmented":
-                    if self._is_message_left(raw) or self._pauses():
+                    if self._is_message_left(raw) or (self.interrupted and not self.use_portion()):
                         return None
                     if self._join_fragments():
                         self.portion = 0  # they may have been thousands
                     elif not self._begin_frame(raw):
                         return None
                 case "whole":
-                    if self._pauses() or not self._begin_frame(raw):
+                    if (self.interrupted and not self.use_portion()) or not self._begin_frame(raw):
                         return None
                 case "closed":
                     self._forget()
                     return None
                 case _:  # failed
                     self._raise_failure()
-
-    def _pauses(self) -> bool:
-        return self.interrupted and not self.use_portion()
 
     def use_portion(self) -> bool:
         """Whether one more frame may be begun while this is interrupted; it is counted."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from syncws._conn.conn import Conn
 from syncws._frames.frame import FIN, encode
 from syncws._http.request import Request
 from syncws._http.response import Response
@@ -92,6 +93,19 @@ def serve(options: dict[str, Any], timeout: float) -> None:
     began = time.monotonic()
     left = server.shutdown(timeout)
     print(f"{time.monotonic() - began:.3f} {left}", flush=True)
+
+
+_upgrader = Upgrader(fragment_limit=None, control_limit=None, read_limit=None)
+
+
+def _echo(conn: Conn) -> None:
+    for message in conn:
+        conn.send(message)
+
+
+def application(environ: Any, start_response: Any) -> Any:
+    """A WSGI application that echoes, whose connections no limit ends."""
+    return _upgrader.serve(environ, _echo)(environ, start_response)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,18 @@ an honest peer has its 1001 within one.
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 import unittest
+from pathlib import Path
 from typing import Any
 
+from syncws.testing import await_
 from tests.runner.marks import alone
 
 from .floods import FLOODS, child
@@ -23,6 +31,11 @@ TIMEOUT = 2.0
 
 #: Seconds of room for a machine under load, on top of the second that each is promised.
 ROOM = 1.0
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @alone("200 connections flood a server, which has to be in time")
@@ -62,6 +75,51 @@ class ShutdownTests(GuaranteeTestCase):
         for kind in ("empty continuations", "pings"):
             with self.subTest(kind):
                 self.check(kind, {})
+
+    @unittest.skipUnless(importlib.util.find_spec("gunicorn"), "gunicorn is not installed")
+    def test_gunicorn_under_a_flood(self) -> None:
+        """Under a flood of detached connections gunicorn took 19 s to end. Its worker goes within its graceful timeout
+        and a second, and an honest peer is told."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        options = [
+            "-k",
+            "gthread",
+            "--graceful-timeout",
+            f"{TIMEOUT:g}",
+            "-b",
+            f"127.0.0.1:{port}",
+            "--log-level",
+            "error",
+        ]
+        gunicorn = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", *options, f"{child.__module__}:application"],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        try:
+            self.assertTrue(await_(lambda: _listens(port), WAIT))
+            with closing_all([connect(("127.0.0.1", port)) for _ in range(3)]) as honest:
+                with child(f"flood('empty continuations', {port}, {size(60, 200)})") as flood:
+                    assert flood.stdout is not None
+                    self.assertEqual(flood.stdout.readline(), "flooding\n")
+                    time.sleep(0.5)
+                    began = time.monotonic()
+                    gunicorn.send_signal(signal.SIGTERM)
+                    for peer in honest:
+                        peer.socket.settimeout(WAIT)
+                        while (frame := peer.receive_frame()).opcode != CLOSE:
+                            pass
+                        self.assertEqual(frame.payload, b"\x03\xe9")
+                    told = time.monotonic() - began
+                    gunicorn.wait(WAIT)
+                    seconds = time.monotonic() - began
+        finally:
+            gunicorn.kill()
+            gunicorn.wait()
+        note(f"gunicorn under a flood: honest peers told after {told:.2f} s, gone after {seconds:.2f} s")
+        self.assertLess(told, 1.0 + ROOM)
+        self.assertLess(seconds, TIMEOUT + 1.0 + ROOM)
 
 
 if __name__ == "__main__":
