@@ -13,7 +13,8 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator
+from http import HTTPStatus
 
 #: Forms in which a function may be wrapped that pass on what its call gives, and where each keeps the function.
 _PASSED_ON: tuple[tuple[type, str], ...] = (
@@ -137,17 +138,26 @@ def check_done(name: str, result: object, *, may_yield: bool = False) -> None:
         raise TypeError(f"{name} returned {kind}, which nothing runs: it has to be a plain function that does the work")
 
 
+#: Types of what is always true, or cannot be asked.
+_NO_ANSWERS = (BaseException, tuple, Iterator, HTTPStatus, types.EllipsisType, types.NotImplementedType)
+
+
+def _is_future(answer: object) -> bool:
+    """Whether it is work that another thread does; `concurrent.futures` need not be imported for it."""
+    return hasattr(answer, "add_done_callback")
+
+
 def undecided(answer: object) -> str | None:
     """Why an answer is neither a yes nor a no, although Python would take it for true; None for one that is.
 
     A yes is what is true to Python, and a no what is not, None among it. But these are always true, and most of them
-    were meant as a no: work that is not done, a function that was not called, a response, an exception, a tuple such as
-    (False, reason).
+    were meant as a no: work that is not done or is done elsewhere, a function that was not called, a response, a
+    status, an exception, a tuple such as (False, reason), the iterator of filter() or any other, Ellipsis.
     """
     if answer is None or isinstance(answer, bool):
         return None
     if (kind := unfinished(answer)) is not None:
         return f"it returned {kind}, which nothing runs"
-    if callable(answer) or isinstance(answer, BaseException | tuple) or hasattr(answer, "headers"):
+    if callable(answer) or isinstance(answer, _NO_ANSWERS) or hasattr(answer, "headers") or _is_future(answer):
         return f"it returned {answer!r:.200}, where True or False is expected"
     return None

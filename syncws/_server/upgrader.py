@@ -101,7 +101,8 @@ class Upgrader(HandshakeOptions):
             ``reason`` is the HandshakeError that is about to be raised.
         check_origin: decides by itself whether the request's origin may connect, instead of the rule below: True, or
             False. Another value counts as it does in Python, except what is always true and is no answer (a coroutine,
-            a function, a response, a tuple): that refuses, and is logged as an error.
+            a future, a function, a response or its status, a tuple, the iterator of filter()): that refuses, and is
+            logged as an error.
         allowed_origins: origins accepted beside the server's own: ``"https://app.example.com"``,
             ``"https://*.example.com"``, or ``"*"`` for any; and what other clients send in its place, as the log shows
             it: ``"file://"``, ``"localhost:12345"``. A request without an Origin header passes: no browser.

@@ -10,6 +10,8 @@ import types
 import unittest
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from concurrent.futures import Future
+from http import HTTPStatus
 from typing import Any
 from unittest import mock
 
@@ -244,7 +246,8 @@ class ResultTests(unittest.TestCase):
                 self.assertIsNone(undecided(answer))
 
     def test_what_decides_nothing(self) -> None:
-        """What is always true is no yes: work not done, a function not called, a response, a pair, an exception."""
+        """What is always true is no yes: work not done, a function not called, a response, a pair, an exception; a
+        status, work of another thread, an iterator, Ellipsis."""
 
         class Response:
             headers: tuple[()] = ()
@@ -258,6 +261,12 @@ class ResultTests(unittest.TestCase):
             (False, "not here"),
             ValueError("no"),
             Asynchronous,
+            Future(),
+            HTTPStatus.FORBIDDEN,
+            ...,
+            NotImplemented,
+            filter(None, ()),
+            map(bool, ()),
         ):
             with self.subTest(answer):
                 self.assertRegex(undecided(answer) or "", "^it returned ")
