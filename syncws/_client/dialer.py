@@ -83,7 +83,7 @@ class Dialer(HandshakeOptions):
         handshake_timeout: seconds that the whole of `dial` may take: name lookup, connecting, proxy, TLS and HTTP;
             None for no limit. 45 by default, as in gorilla.
         subprotocols: the names this client speaks, the one it prefers first.
-        ssl_context: for wss; by default ``ssl.createdefault_context()``, which trusts the system's authorities.
+        ssl_context: for wss; by default ``ssl.create_default_context()``, which trusts the system's authorities.
         server_hostname: the name that the server's certificate must be for; by default the URL's host.
         proxy: the URL of a proxy (http, https, socks5, socks5h); or a callable that gets the server's URL and returns
             one, or None; or None: connect directly. By default what the environment says: `proxy_from_environment`.

@@ -19,7 +19,7 @@ from typing import Any
 from .._base.printable import printable
 from .._frames.frame import FIN, MASKED, RSV1
 from .._http.handshake import say_subprotocol
-from .._http.headers import HIDDEN, is_secret
+from .._http.headers import shown
 from .._net.transport import Buffer, Transport
 from ..errors import MessageType
 
@@ -48,7 +48,7 @@ def tell_head(who: str, arrow: str, first_line: str, headers: Iterable[tuple[str
 def _say_value(name: str, value: str) -> str:
     if name.lower() == "sec-websocket-protocol":
         return ", ".join(map(say_subprotocol, value.split(",")))
-    return HIDDEN if is_secret(name) else value
+    return shown(name, value)
 
 
 def tell_answer(who: str, arrow: str, head: bytes) -> None:

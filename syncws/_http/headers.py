@@ -22,7 +22,15 @@ HeaderSource = Mapping[str, str] | Iterable[tuple[str, str]]
 
 #: Headers whose values are shown nowhere: their names have one of these in them. A subprotocol may be a token, since
 #: browsers cannot send one otherwise.
-_SECRET = re.compile(r"auth|cookie|credential|csrf|key|password|protocol|secret|session|signature|token", re.IGNORECASE)
+_SECRET = re.compile(
+    r"assertion|auth|bearer|cookie|credential|csrf|hmac|jwt|key|oidc|password|protocol|secret|session|signature|ticket|"
+    r"token",
+    re.IGNORECASE,
+)
+
+#: What may be a secret in the value of any header: of a URL, or a path, what follows its path, and who is logged in.
+_QUERY = re.compile(r"(?<=[?#]).+")
+_USERINFO = re.compile(r"(?<=//)[^/\s]*(?=@)")
 
 #: What stands in place of a value that may be a secret.
 HIDDEN = "(hidden)"
@@ -80,7 +88,7 @@ class Headers:
         return hash(self._folded())
 
     def __repr__(self) -> str:
-        return f"Headers({[(name, HIDDEN if is_secret(name) else value) for name, value in self._pairs]!r})"
+        return f"Headers({[(name, shown(name, value)) for name, value in self._pairs]!r})"
 
     def _values(self, name: str) -> Iterator[str]:
         wanted = name.lower()
@@ -118,6 +126,16 @@ def _checked_field(name: object, value: object) -> tuple[str, str]:
 def is_secret(name: str) -> bool:
     """Whether the value of a header may be a secret, as those of Authorization and Cookie are: it is not shown then."""
     return _SECRET.search(name) is not None and name.lower() != "sec-websocket-key"
+
+
+def shown(name: str, value: str) -> str:
+    """The value of a header as it may be shown: without what may be a secret.
+
+    Location, Referer and X-Original-URL have a query, and so may a header of any other name.
+    """
+    if is_secret(name):
+        return HIDDEN
+    return _USERINFO.sub(HIDDEN, _QUERY.sub(HIDDEN, value))
 
 
 def _kind(source: object) -> str:

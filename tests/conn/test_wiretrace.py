@@ -165,7 +165,13 @@ class ConnectionTests(ServerTestCase):
             self.assertRaises(BadHandshakeError),
         ):
             dial(
-                f"ws://127.0.0.1:{server.port}/?t=hunter2", {"Origin": "https://x.example", "Authorization": "hunter2"}
+                f"ws://127.0.0.1:{server.port}/?t=hunter2",
+                {
+                    "Origin": "https://x.example",
+                    "Authorization": "hunter2",
+                    "Referer": "https://x.example/?t=hunter2",
+                    "Cf-Access-Jwt-Assertion": "hunter2",
+                },
             )
         text = "\n".join(record.getMessage() for record in logs.records)
         self.assertRegex(

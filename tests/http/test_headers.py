@@ -47,6 +47,23 @@ class HeadersTests(unittest.TestCase):
         """repr shows the pairs."""
         self.assertEqual(repr(Headers({"A": "1"})), "Headers([('A', '1')])")
 
+    def test_repr_shows_no_secret(self):
+        """A token is shown neither under the names that proxies give it, nor in the URL of any header."""
+        for name, value, text in (
+            ("Authorization", "Bearer hunter2", "(hidden)"),
+            ("Cf-Access-Jwt-Assertion", "hunter2", "(hidden)"),
+            ("X-Amzn-Oidc-Data", "hunter2", "(hidden)"),
+            ("X-Hub-Hmac", "hunter2", "(hidden)"),
+            ("Location", "/login?ticket=hunter2", "/login?(hidden)"),
+            ("Referer", "https://example.com/#hunter2", "https://example.com/#(hidden)"),
+            ("X-Original-Url", "/chat?token=hunter2", "/chat?(hidden)"),
+            ("Link", "https://ann:hunter2@example.com/x", "https://(hidden)@example.com/x"),
+            ("Origin", "https://example.com:8443", "https://example.com:8443"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ):
+            with self.subTest(name):
+                self.assertEqual(repr(Headers({name: value})), f"Headers([('{name}', '{text}')])")
+
 
 class CheckedHeadersTests(unittest.TestCase):
     def test_what_may_be_sent(self):
