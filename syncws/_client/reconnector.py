@@ -23,7 +23,7 @@ from typing import Unpack
 
 from .._base.callables import check_callable, check_done, check_plain, undecided
 from .._base.forks import begin_anew_in_child
-from .._base.options import check_integer, check_timeout
+from .._base.options import check_integer, check_seconds, check_timeout
 from .._base.owners import takes_options
 from .._conn.conn import Conn
 from .._http.headers import HeaderSource
@@ -299,9 +299,7 @@ def reconnect(
     if not (dialer is None or isinstance(dialer, Dialer)):
         raise TypeError(f"dialer must be a Dialer, not {dialer!r}")
     for name, value in (("min_delay", min_delay), ("max_delay", max_delay), ("reset_after", reset_after)):
-        if value is None:
-            raise TypeError(f"{name} is a number of seconds, not None")
-        check_timeout(name, value)
+        check_seconds(name, value)
     if max_delay < min_delay:
         raise ValueError(f"max_delay ({max_delay:g} s) is less than min_delay ({min_delay:g} s)")
     check_integer("attempts", attempts, 1, none="any number")

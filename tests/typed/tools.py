@@ -32,6 +32,11 @@ class EchoTests(LeakChecks):
             assert_type(raw.receive_frame(), Frame)
             self.assertTrue(await_(lambda: conn.queued == (0, 0)))
 
+    def test_limits(self) -> None:
+        """What was breached can be asked for, and the one limit of the process set."""
+        assert_type(syncws.breaches(), dict[str, int])
+        syncws.set_unfinished_limit(256 << 20)
+
     def test_an_application(self) -> None:
         """A view of a WSGI application is tested without a server."""
 
