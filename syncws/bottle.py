@@ -16,7 +16,8 @@
 
 **Login before the 101.** ``before`` runs in the view, with the same keyword arguments. If it returns anything except
 None, that is the response in place of the 101, as of any Bottle callback; it may call `bottle.abort` and
-`bottle.redirect` too. A cookie that it sets on ``bottle.response`` leaves with the 101:
+`bottle.redirect` too, and a ``bottle.response.status`` from 300 on refuses as well. A cookie that it sets on
+``bottle.response`` leaves with the 101:
 
     def logged_in(**wildcards):
         if bottle.request.get_cookie("user", secret=SECRET) is None:
@@ -44,7 +45,7 @@ from ._base.extras import needs
 from ._base.owners import explains_options
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
-from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
+from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, is_refusal, serving
 from ._wsgi.guests import MAX_CONNECTIONS
 
 with needs("bottle", "bottle"):
@@ -105,6 +106,8 @@ def _view(handler: Handler, before: Callable[..., object] | None, serve: Serve) 
         refusal = ask_before(before, **wildcards)
         if refusal is not None:
             return refusal
+        if is_refusal(before, bottle.response.status_code):
+            return ""
 
         def run(conn: Conn) -> object:
             if conn.detached:  # bottle.request stands for another request in each thread

@@ -47,7 +47,7 @@ from ._base.owners import explains_options
 from ._conn.conn import Conn
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
-from ._server.views import ask_before, check_before, check_handler, check_upgrader, serving
+from ._server.views import ask_before, check_before, check_handler, check_upgrader, is_refusal, serving
 from ._wsgi.guests import MAX_CONNECTIONS
 
 with needs("falcon", "falcon"):
@@ -150,7 +150,7 @@ class WebSocketResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, **fields: Any) -> None:
         """Falcon calls this for a GET: it runs ``before``, and then `serve`."""
         refusal = ask_before(self._before, req, resp, **fields)
-        if resp.complete:
+        if resp.complete or (refusal is None and is_refusal(self._before, resp.status_code)):
             return
         if refusal is not None:  # as in other frameworks, where that is the response
             raise TypeError(

@@ -42,7 +42,7 @@ from ._base.extras import needs
 from ._base.owners import explains_options
 from ._conn.conn import Conn
 from ._server.upgrader import Upgrader
-from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, serving
+from ._server.views import Serve, ViewKeywords, ask_before, check_before, check_handler, is_refusal, serving
 from ._wsgi.guests import MAX_CONNECTIONS
 
 with needs("pyramid", "pyramid"):
@@ -110,6 +110,8 @@ def _view(handler: Handler[Target], before: Callable[..., object] | None, serve:
         if refusal is not None:
             return refusal
         request: Any = getattr(target, "request", target)  # an instance of a view class has it as an attribute
+        if is_refusal(before, request.response.status_code):
+            return request.response
 
         def run(conn: Conn) -> object:
             if conn.detached:  # else the request would keep the server's streams for as long as the handler runs

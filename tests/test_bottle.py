@@ -86,6 +86,20 @@ class BottleTests(WSGICase):
         self.assertEqual(self.refused(f"{url}/body").body, b"log in first")
         self.assertFalse(called.is_set())
 
+    def test_before_refuses_by_a_status(self) -> None:
+        """A status that before only sets, and returns None, refuses: it was let in with a 101 in place of the 403."""
+
+        def before(status: int) -> None:
+            bottle.response.status = status
+
+        called = threading.Event()
+        self.app.get("/<status:int>")(websocket(before=before)(lambda conn, status: called.set()))
+        url = self.serve(self.app)
+        for status in (302, 403, 503):
+            self.assertEqual(self.refused(f"{url}/{status}").status, status)
+        self.assertFalse(called.is_set())
+        self.check_end(self.dial(f"{url}/200"), 1000)
+
     def test_login(self) -> None:
         """A signed cookie that before sets leaves with the 101, and bottle.request knows it in the handler."""
 

@@ -99,6 +99,20 @@ class FalconTests(WSGICase):
         self.assertEqual((answer.status, answer.body), (402, b"no"))
         self.assertFalse(called.is_set())
 
+    def test_before_refuses_by_a_status(self) -> None:
+        """A status that before only sets, and returns None, refuses: it was let in with a 101 in place of the 403."""
+
+        def before(req: falcon.Request, resp: falcon.Response, status: int) -> None:
+            resp.status = status
+
+        called = threading.Event()
+        self.app.add_route("/{status:int}", WebSocketResource(lambda req, conn, status: called.set(), before=before))
+        url = self.serve(self.app)
+        for status in (302, 403, 503):
+            self.assertEqual(self.refused(f"{url}/{status}").status, status)
+        self.assertFalse(called.is_set())
+        self.check_end(self.dial(f"{url}/200"), 1000)
+
     def test_login(self) -> None:
         """Cookies set by middleware and by before leave with the 101, and with a refusal; the handler sees its own."""
 

@@ -153,6 +153,20 @@ class PyramidTests(WSGICase):
         self.check_end(self.dial(f"{url}/echo"), 1000)
         self.assertTrue(called.is_set())
 
+    def test_before_refuses_by_a_status(self) -> None:
+        """A status that before only sets, and returns None, refuses: it was let in with a 101 in place of the 403."""
+
+        def before(request: Request) -> None:
+            request.response.status = int(request.params["status"])
+
+        called = threading.Event()
+        app = make_app(echo=websocket_view(before=before)(lambda request, conn: called.set()))
+        url = self.serve(app)
+        for status in (302, 403, 503):
+            self.assertEqual(self.refused(f"{url}/echo?status={status}").status, status)
+        self.assertFalse(called.is_set())
+        self.check_end(self.dial(f"{url}/echo?status=200"), 1000)
+
     def test_session(self) -> None:
         """What before does to the session and to request.response leaves as cookies with the 101, or the refusal."""
 

@@ -88,3 +88,11 @@ def ask_before(before: Callable[..., object] | None, *args: Any, **kwargs: Any) 
     refusal = before(*args, **kwargs)
     check_done("before", refusal, may_yield=True)
     return refusal
+
+
+def is_refusal(before: object, status: int) -> bool:
+    """Whether before, which has returned None, has refused by the status that it set on the framework's response.
+
+    A redirect or an error is meant as the answer, and the 101 would replace it.
+    """
+    return before is not None and status >= 300
