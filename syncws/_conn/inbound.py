@@ -480,7 +480,11 @@ class Inbound:
 
     def _receive(self, deadline: float | None, most: float | None = None) -> bool:
         """Wait for bytes, once, at most so many seconds; whether any came. Raises ReadTimeout, or the end."""
-        self._life.check_readable()
+        if self._life.end is not None:
+            if self.ended_unread:  # no longer: what is left makes no message
+                self.ended_unread = False
+                self.forget()
+            self._life.raise_end()
         if self.protocol.interrupted and not self.protocol.portion:
             self._pause()
             return True

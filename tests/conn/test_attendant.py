@@ -341,6 +341,18 @@ class ServerEnd(AttendedCase):
                 self.assertTrue(conn._is_own_end(error))
                 self.assert_ends(conn.receive, code, kind)
 
+    def test_half_a_message_before_the_end(self) -> None:
+        """A part of a message that will never be whole is kept, and counted, no longer than until the end is read."""
+        conn, peer = self.peer()
+        peer.send(peer.frame(BINARY, bytes(1000), length=10_000))
+        self.assertRaises(ReadTimeout, conn.receive, 0.1)
+        self.assertGreater(conn._inbound._held, 0)
+        peer.socket.close()
+        self.look(conn, lambda: conn.closed)
+        for _ in range(2):
+            self.assert_ends(conn.receive, 1006, CloseError)
+        self.assertEqual((conn._inbound.protocol.held, conn._inbound._held), (0, 0))
+
     def test_iteration(self) -> None:
         """A loop over the messages gets them all, and ends."""
         conn, peer = self.peer()
