@@ -156,8 +156,9 @@ class Attendant:
         try:
             inbound.hold_unread()
         except ReadLimitError as error:  # there is no room, and this was the largest: nothing of it is kept
-            inbound.protocol.abandon()
-            inbound.refuse_peer(error)
+            if self._life.end is None:  # else nothing more comes, and the end, a close maybe, tells of no loss
+                inbound.protocol.abandon()
+                inbound.refuse_peer(error)
 
     def _end_by(self, code: int, reason: str) -> None:
         """The peer has closed."""

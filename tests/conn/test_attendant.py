@@ -191,10 +191,21 @@ class ServerMessages(AttendedCase):
         self.assertEqual(conn._inbound.protocol.unread, 1000)
         self.assertEqual([conn.receive(5) for _ in sent], sent)
 
+    def test_the_memory_of_the_process_at_the_end(self) -> None:
+        """What came before the peer's close is not dropped for it: the close would tell that nothing was lost."""
+        conn, peer = self.peer()
+        with mock.patch.object(unfinished, "limit", 10_000):
+            peer.send(peer.frame(BINARY, bytes(12_000)) + peer.frame(CLOSE, b"\x03\xe8"))
+            with mock.patch("syncws._conn.attendant._PORTION", 1 << 16):
+                self.look(conn, lambda: conn.closed)
+            self.assertEqual(list(conn), [bytes(12_000)])
+
     def test_the_memory_of_the_process(self) -> None:
         """What lies there unread counts among the unfinished messages: over the budget the largest gets 1009."""
         (one, its_peer), (other, other_peer) = self.peer(), self.peer()
         with mock.patch.object(unfinished, "limit", 10_000):
+            with unfinished._lock:
+                unfinished._forget_the_gone()  # of earlier tests
             before = unfinished.total
             its_peer.send_frame(BINARY, bytes(8000))
             self.look_until_read(one, 8000)
