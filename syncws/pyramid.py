@@ -14,8 +14,9 @@ It decorates methods of view classes too, below ``@view_config``: ``def echo(sel
 the view itself.
 
 **Login before the 101.** Pyramid checks the ``permission=`` of the view before the handshake. ``before`` is called with
-the view's argument: a response that it returns or raises refuses, and None goes on. Cookies that it sets in the session
-or in ``request.response`` leave with the 101:
+the view's argument: a response that it returns or raises refuses, and so does a status from 300 on that it sets on
+``request.response``. Otherwise it returns None. Cookies that it sets in the session or in ``request.response`` leave
+with the 101:
 
     def logged_in(request):
         if request.authenticated_userid is None:

@@ -21,7 +21,7 @@ from .._base.options import strings
 from .._base.printable import printable
 
 _AUTHORITY = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
-_NAME = re.compile(r"[a-z0-9._\-]+")
+_NAME = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*")
 _FULL_NAME = re.compile(r".*[^.]\.")
 _DEFAULT_PORTS = ("80", "443")
 
@@ -141,7 +141,7 @@ def _parsed(entry: str) -> tuple[str, str]:
         raise ValueError(f"allowed_hosts: {entry!r} is not a host: ports end at 65535")
     if host == "*" or (not wildcard and name.endswith("]") and _is_ipv6(name[1:-1])):
         return name, port
-    if ascii_form is not None and _NAME.fullmatch(ascii_form) and not ascii_form.startswith("."):
+    if ascii_form is not None and _NAME.fullmatch(ascii_form):
         return f"*.{ascii_form}" if wildcard else ascii_form, port
     raise ValueError(f"allowed_hosts: {entry!r} is not a host: {_advice(entry, ascii_form)}")
 

@@ -24,8 +24,8 @@ _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*+)://(?P<user>[^/?#@\\]*@)?(?P<host>[^/?#@\\]*)(?P<rest>[/?#].*)?"
 )
 
-_WILDCARD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*+)://\*(?P<below>\.[a-z0-9._\-]+)(?::(?P<port>[0-9]+))?")
-_SUBDOMAINS = re.compile(r"[a-z0-9._\-]+")
+_WILDCARD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*+)://\*(?P<below>(?:\.[a-z0-9_\-]+)+\.?)(?::(?P<port>[0-9]+))?")
+_SUBDOMAINS = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*")
 
 #: What no value of a header holds: blanks around it, line ends, NUL, and what is beyond Latin-1.
 _NOT_IN_A_HEADER = re.compile(r"^[ \t]|[ \t]$|[\r\n\0]|[^\x00-\xff]")

@@ -125,6 +125,7 @@ class AllowedHostsTests(unittest.TestCase):
             ["*.example.com"],
             *("example.com", ".example.com", "evilexample.com", "a.example.com.evil.org", "evil@a.example.com"),
             *("evil:a.example.com", "[x.example.com", "\xe9.example.com", "a b.example.com"),
+            *("..example.com", "a..example.com", ".a.example.com", "a.example.com.."),  # no name has an empty label
         )
         self.assert_allows(["*.example.com:81"], "a.example.com:81")
         self.assert_refuses(["*.example.com:81"], "a.example.com")

@@ -211,6 +211,8 @@ class AllowedOriginTests(unittest.TestCase):
             "https://evil.org:1.example.com",
             "https://u@a.example.com",
             "https://\xe9.example.com",
+            "https://..example.com",
+            "https://a..example.com",
             "null",
         )
         self.assertAllowed("http://*.example.com:81", "http://a.example.com:81")
