@@ -24,7 +24,8 @@ resource of your own calls `serve`, and chooses the arguments of the handler:
 WebSocketResource has the hook ``before`` too, which is called with the responder's arguments. To refuse, it raises
 `falcon.HTTPForbidden`, or any other error or redirect of Falcon's, or fills in ``resp`` and sets ``resp.complete``, or
 a status from 300 on. Otherwise it returns None; another value refuses too, with 500 and an error in the log. It is
-checked to be a plain function. Falcon itself does not check those of ``@falcon.before``: under WSGI it never runs one that is ``async def``.
+checked to be a plain function. Falcon itself does not check those of ``@falcon.before``: under WSGI it never runs one
+that is ``async def``.
 
     def logged_in(req, resp, **fields):
         if req.get_cookie_values("session") is None:
