@@ -61,7 +61,20 @@ def heals(error: Exception) -> bool:
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "reason", None)  # OpenSSL alone gives one
         return not isinstance(error, ssl.SSLCertVerificationError) and reason not in _MISFITS
-    return isinstance(error, OSError)
+    return isinstance(error, OSError) and _client_heals(error)
+
+
+def _client_heals(error: OSError) -> bool:
+    """As `heals`, of an OSError that may be one of an HTTP client, with which a callable has asked for a token.
+
+    Those of urllib and requests are, and have a status, or the error of TLS that they stand for.
+    """
+    if isinstance(reason := getattr(error, "reason", None), OSError):  # urllib.error.URLError
+        return heals(reason)
+    status = getattr(error, "code", None)  # urllib.error.HTTPError
+    if status is None:
+        status = getattr(getattr(error, "response", None), "status_code", None)  # requests.HTTPError
+    return not isinstance(status, int) or status_heals(status)
 
 
 def status_heals(status: int) -> bool:

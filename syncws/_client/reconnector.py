@@ -273,8 +273,8 @@ def reconnect(
 
     Args:
         url: as for `Dialer.dial`; or a callable that returns one, which is called before each attempt: for a token in
-            the query, or a server that is chosen each time. An OSError that it raises counts as a failed attempt; every
-            other exception leaves the loop.
+            the query, or a server that is chosen each time. An OSError that it raises counts as a failed attempt, and
+            that of urllib or requests is judged by its status; every other exception leaves the loop.
         headers: as for `Dialer.dial`; or a callable that returns them, called in the same way after that of url: for a
             token that expires.
         min_delay: seconds before the first repeated attempt.

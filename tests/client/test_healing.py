@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import types
 import unittest
+from email.message import Message
+from urllib.error import HTTPError, URLError
 
 import syncws
 from syncws._client.healing import heals, status_heals
@@ -57,6 +60,28 @@ class HealingTests(unittest.TestCase):
         ):
             with self.subTest(repr(error)):
                 self.assertFalse(heals(error))
+
+    def test_what_an_http_client_says(self) -> None:
+        """A token that is refused (urllib, requests) was asked for without end: now its status decides."""
+
+        class RequestsError(OSError):
+            def __init__(self, status: int | None) -> None:
+                super().__init__("no")
+                self.response = None if status is None else types.SimpleNamespace(status_code=status)
+
+        for error, expected in (
+            (HTTPError("http://tokens/", 403, "no", Message(), None), False),
+            (HTTPError("http://tokens/", 401, "no", Message(), None), False),
+            (HTTPError("http://tokens/", 503, "no", Message(), None), True),
+            (URLError(ConnectionRefusedError(errno.ECONNREFUSED, "no")), True),
+            (URLError(ssl.SSLCertVerificationError(1, "certificate verify failed")), False),
+            (URLError("no"), True),
+            (RequestsError(403), False),
+            (RequestsError(429), True),
+            (RequestsError(None), True),
+        ):
+            with self.subTest(repr(error)):
+                self.assertIs(heals(error), expected)
 
     def test_answers(self) -> None:
         """A refusal heals by its status; one without a status only if the connection broke, which is its cause then."""
