@@ -19,7 +19,9 @@ _DEFAULT_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 _BETWEEN = re.compile(r"[,\s]+")
 
 #: A host of no_proxy, and its port if it has one; an IPv6 address without brackets has none.
-_ITEM = re.compile(r"\[(?P<v6>[^\]]*)\](?::(?P<v6_port>\d+))?|(?P<host>[^:]*)(?::(?P<port>\d+))?|(?P<bare>.*:.*:.*)")
+_ITEM = re.compile(
+    r"\[(?P<v6>[^\]]*)\](?::(?P<v6_port>\d{1,9}))?|(?P<host>[^:]*)(?::(?P<port>\d{1,9}))?|(?P<bare>.*:.*:.*)"
+)
 
 
 def proxy_from_environment(url: str) -> str | None:

@@ -21,6 +21,8 @@ _SOCKS = re.compile("socks(?=://)", re.IGNORECASE)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|^\s|\s$")  # nor is half a surrogate pair a character
 _NAME = re.compile(r"[A-Za-z0-9._\-]+")
+#: Letters that IDNA of 2003, which Python knows, turns into others, and browsers do not: there they are another host.
+_OTHER_IDNA = re.compile("[\u00df\u03c2\u200c\u200d]")
 _NUMERIC_V6 = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._\-]+)?")  # with a zone: RFC 6874
 _IN_BRACKETS = re.compile(r"\[[^\[\]]*\](?::.*)?")  # with nothing around them except a port
 
@@ -172,6 +174,11 @@ def _host(parts: SplitResult) -> str:
         if _IN_BRACKETS.fullmatch(place) and _NUMERIC_V6.fullmatch(host):
             return host
         raise ValueError(f"the URL has no valid address in brackets: '{printable(host, 100)}'")
+    if wrong := _OTHER_IDNA.search(host):
+        raise ValueError(
+            f"the URL has a host with {wrong[0]!r}, which is two hosts, one in IDNA of 2003 and one in "
+            "that of 2008: write the name in the xn-- form that a browser shows"
+        )
     try:
         name = host.encode("idna").decode()  # also of ASCII names: this checks that no label is empty or too long
     except UnicodeError:

@@ -226,6 +226,15 @@ class EnvironmentTests(unittest.TestCase):
                 for url in ("ws://a.b/", "wss://10.1.2.3:8443/", "ws://[2001:db8::1]/", "ws://ü.test/"):
                     self.assertIn(proxy_from_environment(url), (PROXY, None), ascii(no_proxy))
 
+    def test_an_endless_port(self) -> None:
+        """A port of thousands of digits, which Python refuses to read as a number, is none of any host."""
+        endless = "9" * 5000
+        with mock.patch.dict(
+            os.environ, {"all_proxy": PROXY, "no_proxy": f"a:{endless},b,[::2]:{endless}"}, clear=True
+        ):
+            found = [proxy_from_environment(url) for url in ("ws://a/", "ws://b/", "ws://[::2]/")]
+        self.assertEqual(found, [PROXY, None, PROXY])
+
     def test_default_of_a_dialer(self) -> None:
         """A Dialer asks the environment unless it is told otherwise."""
         self.assertIs(syncws.Dialer().proxy, proxy_from_environment)

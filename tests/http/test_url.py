@@ -300,6 +300,13 @@ class ServerTests(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, rf"\(write {instead}: for {scheme.lower()}:\)"):
                 parse_server_url(f"{scheme}://a")
 
+    def test_a_host_that_browsers_read_otherwise(self) -> None:
+        """strasse.example was dialed for a name with a sharp s, which belongs to somebody else where browsers look."""
+        for name in ("stra\xdfe.example", "STRA\xdfE.example", "\u03b1\u03c2.example", "a\u200db.example"):
+            with self.subTest(ascii(name)), self.assertRaisesRegex(ValueError, "xn-- form"):
+                parse_server_url(f"wss://{name}/")
+        self.assertEqual(parse_server_url("wss://xn--strae-oqa.example/").host, "xn--strae-oqa.example")
+
     def test_no_str(self) -> None:
         """What is no str is a TypeError that says what it is."""
         for url in (None, b"ws://a", 5):
