@@ -35,6 +35,9 @@ _RECEIVE_SIZE = 4096
 #: How an answer begins (RFC 9112 section 4).
 _BEGINNING = b"HTTP/"
 
+#: Bytes of what is no answer that the error shows: enough to tell what speaks there, such as SSH or Redis.
+_MOST_SHOWN = 40
+
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -149,14 +152,19 @@ class Exchange:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 data, self._received = self._received or self._receive(), b""
-                self._beginning = (self._beginning + data)[: len(_BEGINNING)]
+                self._beginning = (self._beginning + data)[:_MOST_SHOWN]
                 self._ended = not data
                 self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
-            cut = self._ended and _BEGINNING.startswith(self._beginning)
+            cut = self._ended and self._begins_as_http
             raise BadAnswer(self._say_what_came(error), cut=cut) from None
         assert isinstance(event, h11.Event)
         return event
+
+    @property
+    def _begins_as_http(self) -> bool:
+        """Whether what has come is the beginning of an answer, as far as it goes."""
+        return _BEGINNING.startswith(self._beginning[: len(_BEGINNING)])
 
     def _say_what_came(self, error: h11.RemoteProtocolError) -> str:
         """What came in place of an answer: the two commonest cases in words of their own, else what h11 says."""
@@ -165,7 +173,12 @@ class Exchange:
         if self._beginning[:2] == b"\x15\x03":  # an alert (RFC 8446 section 6), in answer to our plain text
             return "it speaks TLS, and was spoken to without"
         # A status line is shown, as it tells what speaks there, and holds no secret. A header's value may be one.
-        told = str(error)[:200] if "status line" in str(error) else say_malformed(error)
+        if "status line" in str(error):
+            told = str(error).replace("bytearray(b", "b").removesuffix(")")[:200]
+        elif not self._begins_as_http:
+            told = f"it begins with {self._beginning!r}"
+        else:
+            told = say_malformed(error)
         return f"its answer is not HTTP ({told})"
 
     def _receive(self) -> bytes:
