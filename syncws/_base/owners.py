@@ -31,6 +31,12 @@ _ELSEWHERE = {
     "sslopt": "ssl_context",
 }
 
+#: Options of WebSocket views alone, whose decorators are not imported everywhere: who takes them.
+_OF_VIEWS = {
+    "before": "a framework's WebSocket view, such as @sock.route(rule, before=...)",
+    "detach": "Upgrader.serve, and of a framework's WebSocket view, such as @sock.route(rule, detach=...)",
+}
+
 #: What takes options, by name. Filled at import, and only read after that.
 _TAKERS: dict[str, Callable[..., Any]] = {}
 
@@ -93,6 +99,8 @@ def _advice(name: str, known: Collection[str]) -> str:
         here = _ELSEWHERE[name]
         whose = "" if here in known else f", of {', '.join(owner for owner, names in taken.items() if here in names)}"
         return f": did you mean {here}{whose}?"
+    if name in _OF_VIEWS:
+        return f": it is one of {_OF_VIEWS[name]}"
     meant = difflib.get_close_matches(name, known, 1)
     if meant:
         return f": did you mean {meant[0]}?"

@@ -93,6 +93,20 @@ class OwnerTests(unittest.TestCase):
         self.assertEqual(found, "read_limit is an Upgrader's: @sock.route(rule, upgrader=Upgrader(read_limit=...))")
         self.assertIn("of Server", self.told(lambda: syncws.ConnOptions(workers=2)))  # type: ignore[call-arg]
 
+    def test_an_option_of_views(self) -> None:
+        """A check of who is logged in that is given to the whole Sock, or to a Server, is told where it belongs."""
+        none: Any = lambda *_: None  # noqa: E731
+        calls: dict[str, Callable[[], object]] = {
+            "Sock": lambda: syncws.flask.Sock(before=none),  # type: ignore[call-arg]
+            "Server": lambda: syncws.Server(none, before=none),  # type: ignore[call-arg]
+            "websocket": lambda: syncws.wsgi.websocket(before=none),  # type: ignore[call-overload]
+        }
+        for name, call in calls.items():
+            told = f"{name}() got an unexpected keyword argument 'before': it is one of a framework's WebSocket view"
+            self.assertTrue(self.told(call).startswith(told))
+        told = self.told(lambda: syncws.Server(none, detach=True))  # type: ignore[call-arg]
+        self.assertIn("'detach': it is one of Upgrader.serve", told)
+
     def test_an_option_that_is_misspelt(self) -> None:
         """One that nobody takes is refused with the one that was meant: of the same class first, then of another."""
         for call, told in (
