@@ -183,8 +183,10 @@ class Cases(GuaranteeTestCase):
                 received.extend(conn)
             done.set()
 
-        server = self.enterContext(serve(note_all, "127.0.0.1", 0, **self.pace.options))
-        Task(server.serve_forever)  # until the server is shut down
+        server = serve(note_all, "127.0.0.1", 0, **self.pace.options)
+        serving = Task(server.serve_forever)
+        self.addCleanup(serving.result)  # after it was shut down: its selector is closed when it returns
+        self.addCleanup(server.shutdown)
 
         def send_all() -> None:
             with syncws.dial(

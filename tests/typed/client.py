@@ -45,7 +45,7 @@ def talk(url: str) -> str:
             assert_type(conn.transport.ssl_object, ssl.SSLObject)
         conn.send("hello", timeout=1)
         try:
-            message = conn.receive(timeout=5)
+            message = conn.receive(timeout=30)
         except syncws.ReadTimeout:
             return "late"
         except syncws.CloseError as end:
@@ -58,7 +58,7 @@ def talk(url: str) -> str:
 
 def as_text(conn: syncws.Conn) -> None:
     """Not run: nobody answers so often."""
-    assert_type(conn.receive(5, text=True), str)
+    assert_type(conn.receive(30, text=True), str)
     assert_type(conn.receive(text=False), bytes)
     for text in conn.messages(text=True):
         assert_type(text, str)
