@@ -340,22 +340,25 @@ class Upgrader(HandshakeOptions):
 
     def _check_origin(self, request: Request) -> None:
         """Refuse a page of another origin. Only browsers say their origin: this holds back nothing else."""
+        origin = request.headers.get("Origin")
         if self.check_origin is not None:
             answer = self.check_origin(request)
-            if mistake := undecided(answer):
+            mistake = undecided(answer)
+            if not mistake and answer:
+                return
+            if mistake:
                 _log.error("check_origin decides nothing, so the request is refused: %s", mistake)
-            allowed = bool(answer) and not mistake
-        else:
-            allowed = is_same_origin(request) or self._origins.allow(request)
-        if allowed:
+            setting = "check_origin decides nothing" if mistake else "check_origin returned False"
+        elif is_same_origin(request) or self._origins.allow(request):
             return
-        origin = request.headers.get("Origin") or ""
-        setting = self._origins.advice(origin) if self.check_origin is None else "check_origin returned False"
-        shown, host = printable(origin, MOST_SHOWN), printable(request.host, MOST_SHOWN)
+        else:
+            setting = self._origins.advice(origin or "")
+        shown, host = printable(origin or "", MOST_SHOWN), printable(request.host, MOST_SHOWN)
+        told = "it has no Origin" if origin is None else f"its Origin is '{shown}'"
         raise Refused(
             HTTPStatus.FORBIDDEN,
             "a page of this origin may not connect here",
-            advice=f"its Origin is '{shown}', the Host '{host}'; {setting}",
+            advice=f"{told}, the Host '{host}'; {setting}",
             cause=("origin", shown),
         )
 

@@ -179,7 +179,15 @@ class OriginTests(UpgraderTestCase):
     def test_check_origin_is_named_in_the_log(self) -> None:
         """What check_origin refuses is logged as its doing."""
         _, line = self.refuse(make_request(), Upgrader(check_origin=lambda request: False))
-        self.assertIn("check_origin returned False", line)
+        self.assertIn("it has no Origin, the Host 'example.com'; check_origin returned False", line)
+
+    def test_a_check_origin_that_decides_nothing_is_named_in_the_log(self) -> None:
+        """It was said to have returned False, which it had not; and what cannot be asked for its truth was asked."""
+        with self.assertLogs("syncws.server") as logs, self.assertRaises(HandshakeError):
+            self.negotiate(Upgrader(check_origin=lambda request: NotImplemented), make_request(("Origin", "http://a")))
+        text = "\n".join(record.getMessage() for record in logs.records)
+        self.assertIn("refused: it returned NotImplemented, where True or False is expected", text)
+        self.assertIn("its Origin is 'http://a', the Host 'example.com'; check_origin decides nothing", text)
 
     def test_an_exception_of_check_origin_escapes(self) -> None:
         """A check_origin that raises is a crash of the application, not a refusal."""
