@@ -46,7 +46,11 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CODE_PAGES = [ARCHITECTURE, ROOT / "docs" / "glossary.md"]
 
 # Locks that are made in a function, and their names in the table: the object that has it, or that makes it.
-PASSED_ON = {"Conn.__init__": "Inbound.turn", "Conn.close_read": "Conn.close_read"}
+PASSED_ON = {
+    "LateLock.__enter__": "LateLock._made",
+    "Conn.__init__": "Inbound.turn",
+    "Conn.close_read": "Conn.close_read",
+}
 
 # What those pages name that is not of this project: of Python, of the system, of what users write.
 FOREIGN = {"accept()", "atexit", "close", "environ", "recv", "repr()", "select", "str", "str()"}

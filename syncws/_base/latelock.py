@@ -14,24 +14,26 @@ class LateLock:
     before would stop every greenlet. Any thread; two that come first get the same lock, as dict.setdefault is one step.
     """
 
+    _made: threading.Lock
+
     def __init__(self) -> None:
         if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
             os.register_at_fork(after_in_child=self._begin_anew)
 
-    @property
-    def _lock(self) -> threading.Lock:
-        lock: threading.Lock | None = self.__dict__.get("_made")
-        return self.__dict__.setdefault("_made", threading.Lock()) if lock is None else lock
-
     def __enter__(self) -> None:
-        self._lock.acquire()
+        try:
+            made = self._made
+        except AttributeError:
+            made = self.__dict__.setdefault("_made", threading.Lock())
+        made.acquire()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._lock.release()
+        self._made.release()
 
     def locked(self) -> bool:
         """Whether some thread is inside."""
-        return self._lock.locked()
+        made: threading.Lock | None = self.__dict__.get("_made")
+        return made is not None and made.locked()
 
     def _begin_anew(self) -> None:
         """In the child of a fork, where the thread that was inside does not exist."""

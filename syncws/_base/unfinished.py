@@ -16,6 +16,20 @@ class Holder(Protocol):
         """End the connection, since its unfinished message is the largest and there is no room. Must not wait."""
 
 
+#: Entries that are kept without asking whether their holders are gone.
+_FEW = 64
+
+
+class _Entry:
+    """What one holder holds."""
+
+    __slots__ = ("ref", "size")
+
+    def __init__(self, holder: Holder) -> None:
+        self.ref = weakref.ref(holder)
+        self.size = 0
+
+
 class Unfinished:
     """Who holds how much, and who has to go when it is too much.
 
@@ -29,9 +43,10 @@ class Unfinished:
         self.limit = limit
         self._lock = LateLock()
         self._total = 0
-        # By the holder's id(), which is another's once the holder is gone: its entry goes when that one has an entry,
-        # or when it is found in the way.
-        self._entries: dict[int, tuple[weakref.ref[Holder], int]] = {}
+        # By the holder's id(), which is another's once the holder is gone. An entry is kept for the holder's next
+        # message; those of holders that are gone are cleared out when there are twice as many entries as last time.
+        self._entries: dict[int, _Entry] = {}
+        self._most_entries = _FEW
         if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
             os.register_at_fork(after_in_child=self._begin_anew)
 
@@ -48,31 +63,42 @@ class Unfinished:
         """
         limit = self.limit
         with self._lock:
-            self._set(id(holder), weakref.ref(holder), size)
+            entry = self._entries.get(id(holder))
+            if entry is None or entry.ref() is not holder:
+                entry = self._enter(holder)
+            self._total += size - entry.size
+            entry.size = size
             if limit is None or self._total <= limit:
                 return None
             self._forget_the_gone()
             return self._take_largest() if self._total > limit else None
 
-    def _set(self, key: int, ref: weakref.ref[Holder], size: int) -> None:
-        before = self._entries.pop(key, None)
-        self._total += size - (0 if before is None else before[1])
-        if size:
-            self._entries[key] = ref, size
+    def _enter(self, holder: Holder) -> _Entry:
+        if len(self._entries) >= self._most_entries:
+            self._forget_the_gone()
+            self._most_entries = max(_FEW, 2 * len(self._entries))
+        gone = self._entries.get(id(holder))
+        if gone is not None:
+            self._total -= gone.size
+        entry = self._entries[id(holder)] = _Entry(holder)
+        return entry
 
     def _forget_the_gone(self) -> None:
-        for key, (ref, _) in list(self._entries.items()):
-            if ref() is None:
-                self._set(key, ref, 0)
+        for key, entry in list(self._entries.items()):
+            if entry.ref() is None:
+                self._total -= entry.size
+                del self._entries[key]
 
     def _take_largest(self) -> Holder | None:
         """Looks at every holder, which a peer pays for with a connection."""
-        key, (ref, _) = max(self._entries.items(), key=lambda entry: entry[1][1])
-        self._set(key, ref, 0)
-        return ref()
+        largest = max(self._entries.values(), key=lambda entry: entry.size)
+        self._total -= largest.size
+        largest.size = 0
+        return largest.ref()
 
     def _begin_anew(self) -> None:
         self._entries.clear()
+        self._most_entries = _FEW
         self._total = 0
 
 

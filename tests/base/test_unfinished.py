@@ -63,6 +63,19 @@ class UnfinishedTests(unittest.TestCase):
         self.assertIsNone(held.hold(two, 30))
         self.assertEqual(held.total, 50)
 
+    def test_who_is_gone_leaves_no_entry(self) -> None:
+        """However many connections come and go, the entries are those of the living, and few more."""
+        held = Unfinished(None)
+        living = [Holding() for _ in range(10)]
+        for number in range(2000):
+            held.hold(living[number % 10], number)
+            held.hold(Holding(), 1)
+        self.assertLess(len(held._entries), 200)
+        for one in living:
+            held.hold(one, 5)
+        held._forget_the_gone()
+        self.assertEqual(held.total, 50)
+
     def test_setting_the_limit(self) -> None:
         """set_unfinished_limit takes a number of bytes, or None; 256 MiB is the default."""
         self.assertEqual(unfinished.limit, 256 << 20)
