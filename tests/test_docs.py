@@ -109,7 +109,7 @@ class PagesTests(unittest.TestCase):
     def test_a_stranger_finds_the_answer(self) -> None:
         """What a stranger asks first is one step from README or CONTRIBUTING: a link, or a file that is named there."""
         for start, step, answer in (
-            ("CONTRIBUTING.md", "syncws/_conn/inbound.py", "def answer_ping"),
+            ("CONTRIBUTING.md", "syncws/_conn/controls.py", "def answer_ping"),
             ("README.md", "docs/deployment.md", "`systemctl stop` sends SIGTERM."),
             ("CONTRIBUTING.md", "docs/architecture.md#a-signal-and-the-end-of-a-server", "**On SIGTERM or SIGINT**"),
             ("README.md", "docs/limits.md", "where it is enforced"),

@@ -8,7 +8,11 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `callbacks`: the thread that tells an application of ends.
 * `ending`: the end is stored, the socket is cut, the file descriptor is closed, and by whom.
 * `turnstile`: where readers rest whose peers send frames that make no message.
-* `inbound`: one reader; control frames, keepalive, deadlines. Pings are answered here.
+* `controls`: control frames: how many a peer may send, and what is answered. Pings are answered here.
+* `intake`: bytes as they come: how many are asked for, what silence means, and the end of the stream.
+* `pace`: a message that has begun must go on, with so many bytes a second.
+* `holding`: what a connection holds of a message that is not whole.
+* `inbound`: one reader; its deadlines, its handlers. One message is read in a straight line here.
 * `attendant`: what a reader does except reading messages, while the handler is busy elsewhere.
 * `closing`: the closing handshake.
 * `outbound`: whole messages, prepared ones, streamed ones.

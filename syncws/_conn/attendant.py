@@ -20,8 +20,9 @@ from .._base.options import ConnOptions
 from .._net.attendance import attendance, interval
 from .._net.transport import Transport
 from ..errors import CLOSE, PING, PONG, ReadLimitError
+from .controls import ANSWERED
 from .ending import Ending
-from .inbound import ANSWERED, Inbound
+from .inbound import Inbound
 from .states import Life
 from .wire import Wire
 
@@ -99,10 +100,10 @@ class Attendant:
         if last == b"":
             self._give_up("the peer left without a close frame" if trouble is None else str(trouble), trouble)
         elif received or self._is_full or self._transport.heard_part:
-            inbound.heard()  # what waits in the socket is life, too
-        elif self._life.end is None and inbound.judge_silence(0.0):
-            self._give_up(inbound.silence)
-        self._due = inbound.judged_at()
+            inbound.intake.keepalive.heard()  # what waits in the socket is life, too
+        elif self._life.end is None and inbound.intake.judge_silence(0.0):
+            self._give_up(inbound.intake.silence)
+        self._due = inbound.intake.judged_at()
         if self._transport.is_tls and self._transport.pending:
             self._wire.nudge()
 
@@ -128,25 +129,25 @@ class Attendant:
 
     def _handle_controls(self, received: bytes) -> None:
         inbound = self._inbound
-        inbound.recount_controls()
+        inbound.controls.recount()
         handlers = ((PING, inbound.ping_handler), (PONG, inbound.pong_handler), (CLOSE, inbound.close_handler))
         kept = [kind for kind, handler in handlers if handler is not None]
         events = inbound.protocol.look_ahead(received, kept)
         if not events:
             return
-        breach = inbound.count_control(sum(kind is not CLOSE for kind, _ in events))
+        breach = inbound.controls.count(sum(kind is not CLOSE for kind, _ in events))
         if breach is not None:  # before any is answered
             inbound.ended_unread = True  # before the end is stored: see there
-            inbound.refuse_peer(breach)
+            inbound.controls.refuse_peer(breach)
             return
         pings = sum(kind is PING for kind, _ in events)
         for kind, payload in events:
             if kind is CLOSE:
                 self._end_by(*payload)
             elif kind is PONG:
-                inbound.note_pong(payload)
+                inbound.controls.note_pong(payload)
             elif pings <= ANSWERED:
-                inbound.answer_ping(payload)
+                inbound.controls.answer_ping(payload)
             else:
                 pings -= 1
 
@@ -158,14 +159,14 @@ class Attendant:
         except ReadLimitError as error:  # there is no room, and this was the largest: nothing of it is kept
             if self._life.end is None:  # else nothing more comes, and the end, a close maybe, tells of no loss
                 inbound.protocol.abandon()
-                inbound.refuse_peer(error)
+                inbound.controls.refuse_peer(error)
 
     def _end_by(self, code: int, reason: str) -> None:
         """The peer has closed."""
         inbound = self._inbound
         inbound.ended_unread = True  # before the end is stored: see there
-        inbound.note_close(code, reason)
-        inbound.answer_close(code, reason)
+        inbound.controls.note_close(code, reason)
+        inbound.controls.answer_close(code, reason)
 
     def _give_up(self, reason: str, cause: OSError | None = None) -> None:
         """The peer has gone, unless this side has ended the connection, and so its stream, by itself."""

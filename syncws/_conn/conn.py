@@ -229,7 +229,7 @@ class Conn:
     @property
     def latency(self) -> float | None:
         """Seconds from the latest answered `ping` to its pong, those of keepalive included; None before the first."""
-        return self._inbound.latency
+        return self._inbound.controls.latency
 
     @property
     def queued(self) -> tuple[int, int]:
@@ -433,7 +433,7 @@ class Conn:
     @property
     def ping_handler(self) -> PingHandler:
         """The ping handler in force, never None, so that another can wrap it."""
-        return self._inbound.ping_handler or self._inbound.answer_ping
+        return self._inbound.ping_handler or self._inbound.controls.answer_ping
 
     @property
     def pong_handler(self) -> PingHandler:

@@ -1,4 +1,4 @@
-"""The reading half of a connection: one reader at a time, control frames and their handlers, keepalive, deadlines.
+"""The reading half of a connection: one reader at a time, its deadlines, and the handlers of control frames.
 
 The caller's thread pulls: no thread and no queue of this library stands between the socket and the handler, and
 backpressure is TCP's own. In the steady state a read is one `recv` in the kernel and nothing else.
@@ -13,29 +13,26 @@ A read goes down these steps, and each is written once, except that `message` ha
       read                takes the turn, and lets go of it
         _read_on          skips the rest of a message that was read as a stream; raises the end
           _advance        asks the protocol; handles control frames on the way; receives as needed
-            _receive      waits for bytes once: deadline, keepalive, what the end of the stream means
+            _receive_more where a message has begun: it must go on (`pace`), and what it takes is counted (`holding`)
+            _receive      gives up the turn to others where that is due, and waits once, until the deadline at most
+              receive     asks the socket, and judges silence and the end of the stream (`intake`)
+
+A control frame is counted and answered by `controls`; the application's handlers are called here, by `_handle`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any
 
 from .._base.callables import check_done
 from .._base.copies import copy_of
-from .._base.counters import breaches
 from .._base.options import ConnOptions, check_call_timeout
 from .._base.printable import printable
-from .._base.unfinished import unfinished
-from .._frames.allowance import Allowance
-from .._frames.frame import MAX_HEADER
-from .._frames.keepalive import Keepalive
-from .._frames.payloads import clipped_reason, format_close_message, is_sendable
 from .._frames.protocol import Protocol
 from .._frames.streams import MessageReader
 from .._net.transport import Transport
@@ -46,16 +43,16 @@ from ..errors import (
     PONG,
     TEXT,
     CloseCode,
-    CloseError,
     ConcurrencyError,
-    ConnectionClosed,
     MessageType,
     ProtocolError,
-    ReadLimitError,
     ReadTimeout,
-    WriteTimeout,
 )
+from .controls import ANSWERED, Controls
 from .ending import Ending
+from .holding import Holding
+from .intake import Intake
+from .pace import Pace
 from .states import Life
 from .turnstile import turnstile
 from .wire import Wire, acquire_until
@@ -66,25 +63,11 @@ PingHandler = Callable[[bytes], object]
 CloseHandler = Callable[[int, str], object]
 
 
-#: What a read asks for first. An idle connection blocks in recv with a buffer of the size it asked for, so it asks for
-#: little (this much comes from Python's own allocator, with no page of its own); a read that fills its buffer asks for
-#: four times as much the next time, up to read_buffer_size and a header.
-_FIRST_READ = 448
-
-
-#: Pings that are answered where more have come one after another: the last of them. RFC 6455 section 5.5.3 asks for no
-#: more than the very last, and an answer costs more than all else about a ping.
-ANSWERED = 16
-
-#: Frames that made no message, after which a reader is in no hurry; and the bytes of a read from then on.
+#: Frames that made no message, after which a reader is in no hurry.
 _STRAYS = 64
-_SMALL_READ = 1 << 14
 
 #: Seconds of processor time that it takes to end a connection, about.
 _END_OF_FLOOD = 0.001
-
-#: Seconds for the peer to read that its unfinished message was too much, before the connection is cut.
-_LAST_WORDS = 1.0
 
 #: Seconds after which a reader that waits for the attendant looks whether it is another reader that it waits for.
 _VISIT = 0.001
@@ -110,39 +93,28 @@ class Inbound:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_client",
-        "_control_limit",
-        "_control_rate",
-        "_controls",
-        "_counted",
         "_ending",
         "_handling",
-        "_held",
+        "_holding",
         "_is_closing",
-        "_is_tls",
-        "_keepalive",
-        "_least_rate",
-        "_least_rate_grace",
         "_life",
         "_looked",
-        "_most",
-        "_read_size",
+        "_options",
+        "_pace",
         "_reader",
         "_reads_for",
         "_received",
         "_rest",
         "_rested_at",
-        "_tick",
         "_transport",
-        "_waited",
         "_wire",
         "close_handler",
+        "controls",
         "deadline",
         "ended_unread",
         "error",
         "idle_handler",
-        "latency",
+        "intake",
         "ping_handler",
         "pong_handler",
         "protocol",
@@ -163,33 +135,21 @@ class Inbound:
         client: bool,
     ) -> None:
         self._transport = transport
-        self._is_tls = transport.is_tls
         self._life = life
         self._wire = wire
         self._ending = ending
+        self._options = options
         self.turn = turn
-        self._client = client
         self.protocol = protocol
-        self._keepalive = Keepalive(options.ping_interval, options.ping_timeout)
-        self._control_limit = options.control_limit
-        self._control_rate = options.control_rate
-        self._controls: Allowance | None = None  # of pings and pongs; made for the first
-        self._counted = 0  # pings and pongs that are still to be handled and were counted already
-        self._least_rate = options.least_rate
-        self._least_rate_grace = options.least_rate_grace
-        self._waited = 0.0  # seconds that reads have waited for the message that has begun to come
+        self.intake = Intake(transport, life, wire, ending, options)
+        self.controls = Controls(life, wire, ending, options, client=client)
+        self._pace: Pace | None = None  # of messages that are under way while a read waits; made for the first
+        self._holding: Holding | None = None  # of what is unfinished or unread; made for the first
         self._received = 0  # bytes of the latest read inside a message
         self._rested_at = 0.0  # what the turnstile said at the latest rest
-        self._held = 0  # bytes that `unfinished` knows of
-        self._tick = (
-            self._keepalive.interval
-        )  # how long a wait for bytes is: the same one mostly, as a change is a call
         self._reader: MessageReader | None = None  # of the message that is read as a stream
         self.error: Exception | None = None  # a handler's exception: final for reads only
-        self.latency: float | None = None  # seconds
         self.deadline: float | None = None  # the application's, an instant of time.monotonic()
-        self._most = options.read_buffer_size + MAX_HEADER  # so that a message of just that size needs one read
-        self._read_size = min(_FIRST_READ, self._most)
         self._rest: Callable[[], bool] | None = None  # see `interrupt`, which any thread may call
         self._looked = False  # this read has looked at the socket, so that its timeout may end it
         self._reads_for = ReadsFor.APPLICATION
@@ -222,7 +182,7 @@ class Inbound:
             if (
                 self.deadline is not None  # _receive: how long to wait
                 or self.idle_handler is not None  # _receive: it is called before the wait
-                or self._keepalive.silent_since is not None  # _receive: how long until silence is judged
+                or self.intake.keepalive.silent_since is not None  # _receive: how long until silence is judged
                 or self._reader is not None  # _read_on: the rest of a streamed message is skipped
                 or self.error is not None  # _read_on: it is raised
                 or self._life.refusal is not None  # _read_on: the end is raised; and who is interrupted pauses
@@ -230,7 +190,7 @@ class Inbound:
                 message = self._read_on(protocol.next_event, None, None)
                 return message
             if protocol.idle:
-                data = self._receive_data(self._tick)
+                data = self.intake.receive(self.intake.tick)
                 if data:
                     message = protocol.only(data)
                     if message is not None:
@@ -400,9 +360,10 @@ class Inbound:
                 self._life.raise_end()
             kind = event[0]
             if kind is TEXT or kind is BINARY:
-                if self._held:
-                    self._hold(self.protocol.held)
-                self._waited = 0.0
+                if self._holding is not None and self._holding.size:
+                    self._holding.hold(self.protocol.held)
+                if self._pace is not None:
+                    self._pace.waited = 0.0
                 if len(event) == 2 or event[2]:  # the last of a message
                     self.protocol.strays = 0
                 return event
@@ -412,17 +373,10 @@ class Inbound:
                 self._seconds_to_wait(deadline)  # raises at the deadline, though there is no wait
 
     def _refuse(self, error: ProtocolError) -> None:
-        """As `refuse_peer`; a flood, which is seldom alone, has to wait until others are refused."""
+        """As `Controls.refuse_peer`; a flood, which is seldom alone, has to wait until others are refused."""
         if error.code == CloseCode.POLICY_VIOLATION:
             turnstile.rest(_END_OF_FLOOD)
-        self.refuse_peer(error)
-
-    def refuse_peer(self, error: ProtocolError) -> None:
-        """The peer broke the protocol: say so in a close frame (a code without reason for 1009, as gorilla does)."""
-        reason = "" if isinstance(error, ReadLimitError) else clipped_reason(error.reason)
-        # Our close is queued before the end is stored: after that no close is taken, and the peer would see 1006.
-        self._wire.queue_close(format_close_message(error.code, reason))
-        self._ending.finish(error)
+        self.controls.refuse_peer(error)
 
     def interrupt(self, rest: Callable[[], bool] | None = None) -> None:
         """Have the reader leave what has arrived, and call rest(), or else look for the end. Any thread; never waits.
@@ -451,32 +405,30 @@ class Inbound:
         if protocol.idle:  # control frames only
             self._receive(deadline)
             return
-        if protocol.held != self._held:
-            self._hold(protocol.held)
-        if self._least_rate is None or self._reads_for is not ReadsFor.APPLICATION or step != protocol.next_event:
+        held, holding = protocol.held, self._holding
+        if held != (0 if holding is None else holding.size):
+            self._hold(held)
+        rate = self._options.least_rate
+        if rate is None or self._reads_for is not ReadsFor.APPLICATION or step != protocol.next_event:
             self._receive(deadline)
-        else:
-            self._receive_in_time(deadline, self._least_rate)
+            return
+        if self._pace is None:
+            self._pace = Pace(rate, self._options.least_rate_grace)
+        self._receive_in_time(deadline, self._pace)
 
-    def _receive_in_time(self, deadline: float | None, rate: int) -> None:
-        """As `_receive`, while a message is kept until it is whole: it must come with so many bytes a second.
-
-        Only what reads have waited for it counts, and it is judged right after a wait that found nothing: what came
-        while the handler was busy lies in the socket.
-        """
-        grace = self._least_rate_grace
-        if self._waited * 8 < grace:  # mostly; and a wait of another length would cost a call of the system
-            self._tick = most = grace if self._tick is None else min(self._tick, grace)
+    def _receive_in_time(self, deadline: float | None, pace: Pace) -> None:
+        """As `_receive`, while a message is kept until it is whole: see `Pace`."""
+        intake, protocol = self.intake, self.protocol
+        most = pace.usual(intake.tick)
+        if most is None:
+            most = pace.left(protocol.arrived)
         else:
-            most = max(0.0, grace + self.protocol.arrived / rate - self._waited)
+            intake.tick = most  # a wait of another length would cost a call of the system
         began = time.monotonic()
         came = self._receive(deadline, most)
-        self._waited += time.monotonic() - began
-        if not came and self._waited >= grace + self.protocol.arrived / rate:
-            breaches.add("least_rate")
-            raise ProtocolError(
-                CloseCode.POLICY_VIOLATION, f"a message that comes with less than {rate} bytes a second"
-            )
+        pace.waited += time.monotonic() - began
+        if not came:
+            pace.judge(protocol.arrived)
 
     def _receive(self, deadline: float | None, most: float | None = None) -> bool:
         """Wait for bytes, once, at most so many seconds; whether any came. Raises ReadTimeout, or the end."""
@@ -493,16 +445,19 @@ class Inbound:
         if self.protocol.strays > _STRAYS:
             # The peer sends frames that make no message: let others go on, and read little at a time.
             self._rested_at = turnstile.pass_through(self._rested_at, self._received)
-            self._read_size = min(self._read_size, _SMALL_READ)
-        wait = self._tick
-        if deadline is not None or self.deadline is not None or self._keepalive.silent_since is not None:
+            self.intake.ask_for_less()
+        intake, protocol = self.intake, self.protocol
+        wait = intake.tick
+        if deadline is not None or self.deadline is not None or intake.keepalive.silent_since is not None:
             wait = self._seconds_to_wait(deadline)
         if most is not None and (wait is None or most < wait):
             wait = most
-        protocol = self.protocol
         if protocol.partial is not None and (room := protocol.destination()) is not None:
-            return self._receive_into(room, wait)
-        data = self._receive_data(wait)
+            came = intake.receive_into(room, wait)
+            if came:
+                protocol.received(came)
+            return bool(came)
+        data = intake.receive(wait)
         if not data:
             return False
         self._received = len(data)
@@ -511,73 +466,22 @@ class Inbound:
 
     def hold_unread(self) -> None:
         """Count what the attendant has received, as `_hold` does, until a read has taken it. For the turn's holder."""
-        size = self.protocol.held + self.protocol.unread
-        if size != self._held:
-            self._hold(size)
+        self._hold(self.protocol.held + self.protocol.unread)
 
     def _hold(self, size: int) -> None:
         """Say that the message that has begun to come takes so many bytes. Raises ReadLimitError if it has to go."""
-        self._held = size
-        too_large = unfinished.hold(self, size)
-        if too_large is None:
-            return
-        breaches.add("unfinished_limit")
-        if too_large is not self:
-            too_large.give_up()
-            return
-        self._held = 0
-        raise _no_room()
-
-    def give_up(self) -> None:
-        """End the connection, since its unfinished message is the largest of all. For any thread; waits for nothing."""
-        # The close is queued before the end is stored: after that no close is taken, and the peer would see 1006.
-        self._wire.queue_close(format_close_message(CloseCode.MESSAGE_TOO_BIG))
-        self._ending.dismiss(_no_room(), _LAST_WORDS, drop=True)
+        if self._holding is None:
+            if not size:
+                return
+            self._holding = Holding(self._wire, self._ending)
+        if size != self._holding.size:
+            self._holding.hold(size)
 
     def forget(self) -> None:
         """The fd is closed, and nobody reads any more: nothing of an unfinished message is kept."""
-        if not self.ended_unread:  # else what had come is read first
+        if not self.ended_unread:  # else what had come was read first
             self.protocol.abandon()
-            if self._held:
-                self._hold(0)
-
-    def _receive_data(self, wait: float | None) -> bytes | None:
-        """What comes within so many seconds; None where nothing did. Raises the end."""
-        try:
-            data = self._transport.receive(self._read_size, wait)
-        except OSError as error:
-            self._end_broken(error)
-        if not data:
-            self._nothing_came(data, wait or 0.0)
-        elif len(data) == self._read_size:
-            self._read_size = min(4 * self._read_size, self._most)
-        if self._keepalive.silent_since is not None and data:
-            self._keepalive.heard()
-        if self._is_tls and self._transport.pending:
-            self._wire.nudge()
-        return data
-
-    def _receive_into(self, room: memoryview, wait: float | None) -> bool:
-        """As `_receive_data`, in place, and the protocol is told; whether anything came."""
-        with room:
-            try:
-                came = self._transport.receive_into(room, wait)
-            except OSError as error:
-                self._end_broken(error)
-        if came:
-            self.protocol.received(came)
-            if self._keepalive.silent_since is not None:
-                self._keepalive.heard()
-        else:
-            self._nothing_came(came, wait or 0.0)
-        if self._is_tls and self._transport.pending:
-            self._wire.nudge()
-        return bool(came)
-
-    def _end_broken(self, error: OSError) -> NoReturn:
-        """The socket is broken: that is the end."""
-        self._ending.finish_and_cut(self._life.vanished(str(error), error))
-        self._life.raise_end()
+            self._hold(0)
 
     def _seconds_to_wait(self, deadline: float | None) -> float | None:
         """Raises ReadTimeout; but a call's own timeout only after one look at the socket, so that 0 is of use."""
@@ -588,58 +492,15 @@ class Inbound:
             raise self._life.own(late)
         self._looked = True
         waits = [max(0.0, at - now) for at in (deadline, standing) if at is not None]
-        until_judged = self._keepalive.seconds_left(now)
+        until_judged = self.intake.keepalive.seconds_left(now)
         if until_judged is not None:
             waits.append(until_judged)
         return min(waits, default=None)
 
-    def _nothing_came(self, came: bytes | int | None, waited: float) -> None:
-        """A wait ended without bytes: with nothing (None), or at the end of the stream."""
-        if came is not None:
-            self._life.check_readable()  # this side has woken the reader
-            # No frame can follow, and a writer that is stuck would stay so: a peer may have closed one way only.
-            self._ending.finish_and_cut(self._life.vanished("the peer left without a close frame"))
-            self._life.raise_end()
-        if self._transport.heard_part:
-            self._keepalive.heard()  # a TLS record that arrives slowly is no silence
-            return
-        self._read_size = min(_FIRST_READ, self._most)
-        self._tick = self._keepalive.interval
-        if self.judge_silence(waited):
-            self._ending.finish_and_cut(self._life.vanished(self.silence))
-            self._life.raise_end()
-
-    def heard(self) -> None:
-        """Bytes have come: the peer lives. For the turn's holder."""
-        self._keepalive.heard()
-
-    def judged_at(self) -> float:
-        """When the silence of a peer that says nothing is next to be judged, an instant. For the turn's holder."""
-        now = time.monotonic()
-        left = self._keepalive.seconds_left(now)
-        return math.inf if left is None else now + left
-
     @property
     def is_unattended(self) -> bool:
         """Whether a reader has left something to look after, or has heard the peer since. A hint, for any thread."""
-        return self.protocol.unseen or not self._keepalive.is_counting
-
-    def judge_silence(self, waited: float) -> bool:
-        """After a wait without a byte: ping the peer, if it is time; whether it is dead. For the turn's holder."""
-        verdict = self._keepalive.nothing_came(time.monotonic(), waited, self._transport.taken_by_peer())
-        if verdict == "ping" and self._life.refusal is None:
-            try:
-                self._wire.ping(b"")
-            except (ConnectionClosed, WriteTimeout):
-                pass  # closed since the look above: the next read says how
-        if verdict == "dead":
-            breaches.add("ping_timeout")
-        return verdict == "dead"
-
-    @property
-    def silence(self) -> str:
-        """What is said of a peer that is dead."""
-        return f"no answer to a ping for {self._keepalive.timeout:g} s"
+        return self.protocol.unseen or not self.intake.keepalive.is_counting
 
     # Control frames
 
@@ -648,21 +509,16 @@ class Inbound:
         """Whether this thread is inside a handler that a read has called; then it is the reader."""
         return self._handling == threading.get_ident()
 
-    def answer_ping(self, data: bytes) -> None:
-        """The default ping handler: a pong, as soon as the wire allows (RFC 6455 section 5.5.2)."""
-        if self._life.refusal is None:
-            self._wire.pong(data)
-
     def _handle(self, kind: MessageType, payload: Any) -> None:
         if kind is not CLOSE:
             self._count_controls(kind)
         if kind is PING:
             if self.ping_handler is not None:
                 self._call(self.ping_handler, payload)
-            elif self._counted < ANSWERED:
-                self.answer_ping(payload)
+            elif self.controls.ahead < ANSWERED:
+                self.controls.answer_ping(payload)
         elif kind is PONG:
-            self.note_pong(payload)
+            self.controls.note_pong(payload)
             self._call(self.pong_handler or ignore, payload)
         elif self.ended_unread:  # its close handler is called, and that is all
             self._call(self.close_handler or ignore, *payload)
@@ -672,67 +528,24 @@ class Inbound:
 
     def _count_controls(self, kind: MessageType) -> None:
         """Count a ping, and those that have come right after it: a flood ends before it is answered. Or pongs."""
-        if self._counted:
-            self._counted -= 1
+        controls = self.controls
+        if controls.ahead:
+            controls.ahead -= 1
             return
         ahead = self.protocol.controls_ahead(kind)
-        breach = self.count_control(1 + ahead)
+        breach = controls.count(1 + ahead)
         if breach is not None:
             self._refuse(breach)
             self._life.raise_end()
-        self._counted = ahead
-
-    def recount_controls(self) -> None:
-        """Pings or pongs that a read has counted and left where they are: whoever handles them counts them anew."""
-        if self._counted and self._controls is not None:
-            self._controls.give_back(self._counted)
-        self._counted = 0
-
-    def count_control(self, count: int = 1) -> ProtocolError | None:
-        """Count pings and pongs: they reach no handler of messages, and each costs more than it brings.
-
-        What to refuse the peer with, if these were too many. For the turn's holder.
-        """
-        if self._control_limit is None:
-            return None
-        if self._controls is None:
-            self._controls = Allowance(self._control_limit, self._control_rate, time.monotonic())
-        if self._controls.spend(count):
-            return None
-        self._controls.refill(time.monotonic())
-        if self._controls.spend(count):
-            return None
-        breaches.add("control_limit")
-        rate = f"{self._control_limit} control frames, and {self._control_rate} more a second"
-        return ProtocolError(CloseCode.POLICY_VIOLATION, f"more than {rate}")
-
-    def note_pong(self, data: bytes) -> None:
-        """A pong has come: maybe the answer to our latest ping."""
-        self.latency = self._wire.round_trip(data) or self.latency
+        controls.ahead = ahead
 
     def _peer_closed(self, code: int, reason: str) -> None:
-        self.note_close(code, reason)
+        self.controls.note_close(code, reason)
         try:
             self._call(self.close_handler or ignore, code, reason)
         finally:
-            self.answer_close(code, reason)
+            self.controls.answer_close(code, reason)
         self._life.raise_end()
-
-    def note_close(self, code: int, reason: str) -> None:
-        """The peer has closed: keep it for the story."""
-        with self._life.lock:
-            self._life.closings += (("received", code, reason),)
-
-    def answer_close(self, code: int, reason: str) -> None:
-        """Let our close leave, if none has, and store the end: the peer's close, which was noted."""
-        # The answer has the code and not the reason, as gorilla's default close handler answers; no code for none.
-        # It is queued before the end is stored: after that no close is taken, and the peer would wait for ours.
-        self._wire.queue_close(format_close_message(code) if is_sendable(code) else b"")
-        self._ending.finish(CloseError(code, reason, self._life.closings))
-        if not self._client:
-            # The server ends TCP first, so that the client need not hold the port (section 7.1.1); at once, as the
-            # handler may take its time before it closes.
-            self._wire.half_close()
 
     def _call(self, handler: Callable[..., object], *arguments: Any) -> None:
         """Run a handler of the application; a `close` inside it knows that this thread is the reader."""
@@ -747,10 +560,6 @@ class Inbound:
             raise
         finally:
             self._handling = None
-
-
-def _no_room() -> ReadLimitError:
-    return ReadLimitError("the unfinished messages of this process were too much, and this was the largest")
 
 
 def ignore(*arguments: object) -> None:

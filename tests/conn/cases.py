@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
+from syncws import CLOSE, PONG, ProtocolError, breaches
 from syncws._conn.conn import Conn
 from syncws.testing import LeakChecks, Peer, await_, pair, peer
 from tests.tasks import Task
@@ -66,6 +67,16 @@ class ConnCase(LeakChecks):
         self.assertEqual(caught.exception.code, code)  # type: ignore[attr-defined]
         return caught.exception
 
+    def assert_breach(self, option: str, peer: Peer, call: Callable[[], Any]) -> ProtocolError:
+        """Check that the call ends with 1008, that the peer is told so and why, and that it is counted once."""
+        before = breaches().get(option, 0)
+        end: ProtocolError = self.assert_ends(call, 1008, ProtocolError)
+        while (frame := peer.receive_frame()).opcode != CLOSE:
+            self.assertEqual(frame.opcode, PONG)
+        self.assertEqual(frame.payload, (1008).to_bytes(2) + end.reason.encode())
+        self.assertEqual(breaches()[option], before + 1)
+        return end
+
     def assert_released(self, conn: Conn) -> None:
         """Check that the descriptor is closed as soon as no thread is inside."""
         self.assertTrue(await_(lambda: conn.socket.fileno() == -1), "the descriptor was not given back")
@@ -107,7 +118,7 @@ def moved_clock(*, stands: bool = False) -> Iterator[Clock]:
     """Give the connection a clock that can be moved, for the length of the block; one that stands if told so."""
     clock = Clock(stands=stands)
     with ExitStack() as patches:
-        for module in ("conn", "inbound", "closing"):
+        for module in ("conn", "inbound", "intake", "controls", "closing"):
             patches.enter_context(mock.patch(f"syncws._conn.{module}.time", clock))
         yield clock
 

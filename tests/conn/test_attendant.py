@@ -146,11 +146,11 @@ class ServerControls(AttendedCase):
         answered."""
         for kind in (PING, PONG):
             conn, peer = self.peer(control_limit=110, control_rate=1)
-            conn._inbound._read_size = conn._inbound._most  # so that one read takes them all
+            conn._inbound.intake._read_size = conn._inbound.intake._most  # so that one read takes them all
             peer.send(peer.frame(TEXT, "a") + peer.frame(kind) * 100)
             self.assertEqual(conn.receive(), "a")
             self.assertRaises(ReadTimeout, conn.receive, 0)
-            self.assertGreater(conn._inbound._counted, 0)
+            self.assertGreater(conn._inbound.controls.ahead, 0)
             self.look(conn)
             self.assertFalse(conn.closed)
             peer.send_frame(PING, b"later")
@@ -357,12 +357,12 @@ class ServerEnd(AttendedCase):
         conn, peer = self.peer()
         peer.send(peer.frame(BINARY, bytes(1000), length=10_000))
         self.assertRaises(ReadTimeout, conn.receive, 0.1)
-        self.assertGreater(conn._inbound._held, 0)
+        self.assertGreater(conn._inbound._holding.size, 0)
         peer.socket.close()
         self.look(conn, lambda: conn.closed)
         for _ in range(2):
             self.assert_ends(conn.receive, 1006, CloseError)
-        self.assertEqual((conn._inbound.protocol.held, conn._inbound._held), (0, 0))
+        self.assertEqual((conn._inbound.protocol.held, conn._inbound._holding.size), (0, 0))
 
     def test_iteration(self) -> None:
         """A loop over the messages gets them all, and ends."""
@@ -430,7 +430,7 @@ class ServerEnd(AttendedCase):
                 before = conn._inbound.protocol.unread
                 peer.send_frame(*frame)
                 if frame[0] is PONG:
-                    self.look(conn, lambda: conn._inbound._keepalive.silent_since is None)
+                    self.look(conn, lambda: conn._inbound.intake.keepalive.silent_since is None)
                 else:
                     self.look(conn, lambda before=before: conn._inbound.protocol.unread > before)
                 self.look(conn)

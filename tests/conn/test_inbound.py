@@ -16,7 +16,6 @@ from unittest import mock
 
 from syncws import (
     BINARY,
-    CLOSE,
     PING,
     PONG,
     TEXT,
@@ -26,17 +25,16 @@ from syncws import (
     ProtocolError,
     ReadLimitError,
     ReadTimeout,
-    breaches,
     join_messages,
 )
-from syncws._base.unfinished import unfinished
-from syncws._conn.inbound import ANSWERED, Inbound
+from syncws._conn.controls import ANSWERED
+from syncws._conn.inbound import Inbound
 from syncws._frames.masking import mask
 from syncws._frames.streams import MessageReader
 from syncws._net.transport import Transport
 from syncws.testing import Peer, ScriptedSocket, await_
 from tests.conn.cases import ConnCase, deflate, elapsed, moved_clock
-from tests.tasks import PATIENCE, Task, assert_same_end
+from tests.tasks import PATIENCE, assert_same_end
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
 
@@ -651,17 +649,7 @@ class ClientLimits(ServerLimits):
 
 
 class ServerBudgets(ConnCase):
-    """Frames that make no message have a limit, since they cost this side more than the peer."""
-
-    def assert_breach(self, option: str, peer: Peer, call: Callable[[], Any]) -> ProtocolError:
-        """Check that the call ends with 1008, that the peer is told so and why, and that it is counted once."""
-        before = breaches().get(option, 0)
-        end: ProtocolError = self.assert_ends(call, 1008, ProtocolError)
-        while (frame := peer.receive_frame()).opcode != CLOSE:
-            self.assertEqual(frame.opcode, PONG)
-        self.assertEqual(frame.payload, (1008).to_bytes(2) + end.reason.encode())
-        self.assertEqual(breaches()[option], before + 1)
-        return end
+    """Fragments have a limit, since an empty one costs this side more than the peer."""
 
     def fragments(self, peer: Peer, count: int, data: bytes = b"", rsv1: bool = False) -> bytes:
         """A message in so many fragments: the first has the data, the others are empty."""
@@ -711,272 +699,15 @@ class ServerBudgets(ConnCase):
         self.assertEqual(conn.receive(), bytes(16 << 20))
         sending.result()
 
-    def test_control_frames_have_a_limit(self) -> None:
-        """Of pings and pongs control_limit may come at once, control_rate more each second."""
-        for kind in (PING, PONG):
-            with self.subTest(kind), moved_clock(stands=True) as clock:
-                conn, peer = self.peer(control_limit=20, control_rate=10)
-                for seconds, allowed in ((0.0, 20), (0.5, 5), (3600.0, 20)):
-                    clock.advance(seconds)
-                    peer.send(peer.frame(kind) * allowed + peer.frame(TEXT, "m"))
-                    self.assertEqual(conn.receive(), "m")
-                peer.send_frame(kind)
-                end = self.assert_breach("control_limit", peer, conn.receive)
-                self.assertEqual(end.reason, "more than 20 control frames, and 10 more a second")
-
-    def test_a_flood_of_control_frames_ends(self) -> None:
-        """Pings and pongs without end are 1008 after 1,000, by default, also inside a message."""
-        for kind in (PING, PONG):
-            for begun in (b"", self.peer()[1].frame(TEXT, "begun", fin=False)):
-                with self.subTest(kind, begun=bool(begun)), moved_clock(stands=True):
-                    conn, peer = self.peer()
-                    peer.send(begun + peer.frame(kind) * 1001)
-                    self.assert_breach("control_limit", peer, conn.receive)
-
-    def test_messages_have_no_such_limit(self) -> None:
-        """100,000 messages of one byte in a second, with a ping and a pong for each hundredth, pass by default."""
-        conn, peer = self.peer()
-        hundred = peer.frame(PING) + peer.frame(PONG) + peer.frame(TEXT, "x") * 100
-        with moved_clock(stands=True) as clock:
-            for _ in range(10):
-                sending = self.start(peer.send, hundred * 50)
-                self.assertEqual([conn.receive() for _ in range(5000)], ["x"] * 5000)
-                sending.result()
-                clock.advance(1.0)  # 100 control frames at once, in each of these seconds
-
-    def test_no_limits(self) -> None:
-        """None turns each of them off."""
-        conn, peer = self.peer(fragment_limit=None, control_limit=None)
-        peer.send(peer.frame(TEXT, "m", fin=False) + peer.frame(0, fin=False) * 17_000 + peer.frame(PONG) * 1100)
+    def test_no_fragment_limit(self) -> None:
+        """None turns it off."""
+        conn, peer = self.peer(fragment_limit=None)
+        peer.send(peer.frame(TEXT, "m", fin=False) + peer.frame(0, fin=False) * 17_000)
         peer.send_frame(0)
         self.assertEqual(conn.receive(), "m")
 
 
 class ClientBudgets(ServerBudgets):
-    """The same for a client."""
-
-    client = True
-
-
-class ServerRates(ConnCase):
-    """A message that has begun to come and is kept for its reader has to go on."""
-
-    def beginnings(self, peer: Peer) -> dict[str, tuple[bytes, bytes]]:
-        """(what has come of a message of 5,000 bytes, the rest of it), by where it stops."""
-        data = random.Random(1).randbytes(5000)
-        frame = peer.frame(BINARY, data)
-        first, last = peer.frame(BINARY, data[:2500], fin=False), peer.frame(0, data[2500:])
-        packed = peer.frame(BINARY, deflate(data), rsv1=True)
-        return {
-            "one byte": (frame[:1], frame[1:]),
-            "a header": (frame[: len(frame) - 5000], frame[len(frame) - 5000 :]),
-            "half of a frame": (frame[:2000], frame[2000:]),
-            "half of a compressed one": (packed[:2000], packed[2000:]),
-            "a fragment": (first, last),
-            "half of a fragment": (first + last[:1000], last[1000:]),
-        }
-
-    def test_a_message_that_trickles(self) -> None:
-        """A message that was begun is not kept for ever: a byte now and then, though it is life, is 1008 in the end."""
-        _, peer = self.peer()
-        for place in self.beginnings(peer):
-            with self.subTest(place):
-                conn, peer = self.peer(compression=True, least_rate=100_000, least_rate_grace=0.05, ping_interval=None)
-                before = breaches().get("least_rate", 0)
-                begun, rest = self.beginnings(peer)[place]
-                peer.send(begun)
-                reading = self.start(conn.receive)
-                for byte in rest[:2000]:
-                    if await_(lambda reading=reading: reading.done, 0.005):
-                        break
-                    peer.send(bytes([byte]))
-                error = reading.error()
-                assert isinstance(error, ProtocolError)
-                self.assertEqual(error.code, 1008)
-                self.assertEqual(error.reason, "a message that comes with less than 100000 bytes a second")
-                self.assertEqual(peer.receive_frame().payload[:2], (1008).to_bytes(2))
-                self.assertEqual(breaches()["least_rate"], before + 1)
-
-    def test_a_message_that_stops(self) -> None:
-        """A message of which nothing more comes is 1008 after the grace, long before keepalive asks or gives up."""
-        for interval in (None, 3600.0):
-            _, peer = self.peer()
-            for place in self.beginnings(peer):
-                with self.subTest(place):
-                    conn, peer = self.peer(
-                        compression=True, least_rate=100_000, least_rate_grace=0.05, ping_interval=interval
-                    )
-                    peer.send(self.beginnings(peer)[place][0])
-                    self.assertEqual(self.start(conn.receive).error().code, 1008)
-
-    def test_what_comes_fast_enough(self) -> None:
-        """A message that is slow and not too slow arrives: what has come already counts."""
-        conn, peer = self.peer(least_rate=1000, least_rate_grace=0.05)
-        data = bytes(200_000)  # allows for 200 seconds
-        frame = peer.frame(BINARY, data)
-        reading = self.start(conn.receive)
-        peer.send(frame[:100_000])
-        self.assertFalse(await_(lambda: reading.done, 0.3))
-        peer.send(frame[100_000:])
-        self.assertEqual(reading.result(), data)
-
-    def test_time_counts_while_a_read_waits(self) -> None:
-        """Time in which the handler works, and nobody reads, is not the peer's: the rest lies in the socket."""
-        conn, peer = self.peer(ping_interval=None)
-        frame = peer.frame(TEXT, "x" * 5000)
-        with moved_clock() as clock:
-            peer.send(frame[:100])
-            for _ in range(3):
-                self.assertRaises(ReadTimeout, conn.receive, 0.01)
-                clock.advance(1000)
-            peer.send(frame[100:])
-            self.assertEqual(conn.receive(), "x" * 5000)
-
-    def test_each_message_counts_anew(self) -> None:
-        """The time that one message took is not the next one's."""
-        conn, peer = self.peer(least_rate=1, least_rate_grace=0.3)
-        for _ in range(4):
-            frame = peer.frame(TEXT, "slow")
-            reading = self.start(conn.receive)
-            peer.send(frame[:3])
-            self.assertFalse(await_(lambda reading=reading: reading.done, 0.15))
-            peer.send(frame[3:])
-            self.assertEqual(reading.result(), "slow")
-
-    def test_a_stream_may_take_its_time(self) -> None:
-        """A message that next_reader hands out piece by piece may be as slow as it likes."""
-        conn, peer = self.peer(least_rate=100_000, least_rate_grace=0.01)
-        peer.send(peer.frame(BINARY, b"a", fin=False))
-        reader = conn.next_reader()
-        reading = self.start(reader.read)
-        self.assertFalse(await_(lambda: reading.done, 0.2))
-        peer.send(peer.frame(0, b"b"))
-        self.assertEqual(reading.result(), b"ab")
-
-    def test_no_least_rate(self) -> None:
-        """None is no limit."""
-        conn, peer = self.peer(least_rate=None, least_rate_grace=0.01)
-        frame = peer.frame(TEXT, "slow")
-        reading = self.start(conn.receive)
-        peer.send(frame[:3])
-        self.assertFalse(await_(lambda: reading.done, 0.1))
-        peer.send(frame[3:])
-        self.assertEqual(reading.result(), "slow")
-
-
-class ClientRates(ServerRates):
-    """The same for a client."""
-
-    client = True
-
-
-class ServerUnfinished(ConnCase):
-    """The unfinished messages of all connections of the process have a limit together."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.assertEqual(unfinished.total, 0, "something is still held")
-        self.enterContext(mock.patch.object(unfinished, "limit", 200_000))
-
-    def begin(self, size: int, **options: Any) -> tuple[Conn, Peer, Task]:
-        """A connection, its peer, and a read of a message of which that many bytes have come."""
-        conn, peer = self.peer(**options)
-        peer.send(peer.frame(BINARY, bytes(size), fin=False))
-        reading = self.start(conn.receive)
-        self.assertTrue(await_(lambda: conn._inbound._held >= size or reading.done))
-        return conn, peer, reading
-
-    def test_the_largest_is_closed(self) -> None:
-        """Over the limit the largest of the unfinished messages ends its connection with 1009, the others go on."""
-        before = breaches().get("unfinished_limit", 0)
-        large = self.begin(90_000)
-        small = [self.begin(40_000) for _ in range(2)]
-        self.assertFalse(large[2].done)
-        third = self.begin(50_000)
-        error = large[2].error()
-        self.assertIsInstance(error, ReadLimitError)
-        self.assertIn("unfinished messages of this process", error.reason)
-        self.assertEqual(large[1].receive_frame()[:2], (CLOSE, (1009).to_bytes(2)))
-        self.assertEqual(breaches()["unfinished_limit"], before + 1)
-        for conn, peer, reading in (*small, third):
-            peer.send_frame(0, b"end")
-            self.assertEqual(reading.result()[-3:], b"end")
-            conn.send("still here")
-            self.assertEqual(peer.receive_frame().payload, b"still here")
-        self.assertEqual(unfinished.total, 0)
-
-    def test_the_largest_may_be_the_one_that_grows(self) -> None:
-        """A peer that has nearly all for itself ends its own connection."""
-        small = self.begin(40_000)
-        large = self.begin(180_000)
-        self.assertEqual(large[2].error().code, 1009)
-        small[1].send_frame(0)
-        self.assertEqual(len(small[2].result()), 40_000)
-        self.assertEqual(unfinished.total, 0)
-
-    def test_the_largest_may_not_be_read(self) -> None:
-        """A connection whose read has timed out, and whose handler works, is closed all the same."""
-        conn, peer = self.peer()
-        peer.send(peer.frame(BINARY, bytes(120_000), fin=False))
-        self.assertTrue(await_(lambda: self._times_out(conn) and unfinished.total > 110_000))
-        small = self.begin(100_000)
-        self.assertEqual(peer.receive_frame()[:2], (CLOSE, (1009).to_bytes(2)))
-        self.assertTrue(conn.wait_closed(PATIENCE))
-        self.assert_ends(conn.receive, 1009, ReadLimitError)
-        small[1].send_frame(0)
-        self.assertEqual(len(small[2].result()), 100_000)
-
-    def _times_out(self, conn: Conn) -> bool:
-        with self.assertRaises(ReadTimeout):
-            conn.receive(timeout=0.02)
-        return True
-
-    def test_whole_messages_do_not_count(self) -> None:
-        """What comes whole is bounded by the read limit alone, however large it is."""
-        conn, peer = self.peer(read_buffer_size=1 << 20)
-        for _ in range(3):
-            peer.send_frame(BINARY, bytes(150_000))
-            self.assertEqual(len(conn.receive()), 150_000)
-        self.assertEqual(unfinished.total, 0)
-
-    def test_pieces_do_not_count(self) -> None:
-        """What next_reader has handed out is the application's."""
-        conn, peer = self.peer()
-        sending = self.start(
-            lambda: peer.send(peer.frame(BINARY, fin=False) + peer.frame(0, bytes(10_000), fin=False) * 50)
-        )
-        reader = conn.next_reader()
-        read = 0
-        while read < 500_000:
-            read += len(reader.read(1 << 14))
-        sending.result()
-        self.assertLess(unfinished.total, 100_000)
-
-    def test_nothing_is_left(self) -> None:
-        """However a connection ends, nothing of its unfinished message counts any more."""
-
-        def vanish(conn: Conn, peer: Peer) -> None:
-            peer.socket.close()
-
-        def breach(conn: Conn, peer: Peer) -> None:
-            peer.send_frame(TEXT)
-
-        def close(conn: Conn, peer: Peer) -> None:
-            peer.send_frame(CLOSE)
-
-        def cut(conn: Conn, peer: Peer) -> None:
-            conn.close_now()
-
-        for end in (vanish, breach, close, cut):
-            with self.subTest(end.__name__):
-                conn, peer, reading = self.begin(50_000)
-                end(conn, peer)
-                self.assertIsNotNone(reading.error())
-                conn.close_now()
-                self.assertTrue(await_(lambda: unfinished.total == 0))
-
-
-class ClientUnfinished(ServerUnfinished):
     """The same for a client."""
 
     client = True
@@ -1371,69 +1102,6 @@ class ClientCompressed(ServerCompressed):
     client = True
 
 
-class ServerBuffers(ConnCase):
-    """How much a read asks the kernel for."""
-
-    def test_reads_grow_with_what_comes_and_shrink_in_silence(self) -> None:
-        """An idle connection asks for few bytes; a read that was filled makes the next ask for more, silence for fewer.
-
-        It asks for at most read_buffer_size and a header.
-        """
-        conn, peer = self.peer(read_buffer_size=10_000)
-        sizes: list[int] = []
-        receive = conn.transport.receive
-
-        def noting(size: int, wait: float | None) -> bytes | None:
-            sizes.append(size)
-            return receive(size, wait)
-
-        conn.transport.receive = noting  # type: ignore[method-assign]
-        for _ in range(3):
-            peer.send_frame(BINARY, bytes(20_000))
-            self.assertEqual(len(conn.receive(timeout=5)), 20_000)
-        self.assertEqual(sizes[:4], [448, 1792, 7168, 10_014])
-        self.assertEqual(set(sizes[4:]), {10_014})
-        self.assertRaises(ReadTimeout, conn.receive, 0)
-        sizes.clear()
-        peer.send_frame(TEXT, "x")
-        conn.receive(timeout=5)
-        self.assertEqual(sizes, [448])
-
-
-class ClientBuffers(ServerBuffers):
-    """The same for a client."""
-
-    client = True
-
-
-class ServerSlowRecords(ConnCase):
-    """A TLS record that arrives in pieces."""
-
-    def test_part_of_a_record_is_no_silence(self) -> None:
-        """Part of a TLS record is a sign of life: a wait in which it came leads to no ping and no end."""
-        conn, peer = self.peer(ping_interval=0.05, ping_timeout=0.05)
-        receive, waits = conn.transport.receive, iter(range(10))
-
-        def dripping(size: int, wait: float | None) -> bytes | None:
-            conn.transport.heard_part = next(waits, None) is not None
-            if conn.transport.heard_part:
-                time.sleep(0.03)
-                return None
-            peer.send_frame(TEXT, "whole")
-            return receive(size, wait)
-
-        conn.transport.receive = dripping  # type: ignore[method-assign]
-        self.assertEqual(conn.receive(timeout=10), "whole")
-        conn.close_now()
-        self.assertTrue(peer.at_end())  # and no ping before it
-
-
-class ClientSlowRecords(ServerSlowRecords):
-    """The same for a client."""
-
-    client = True
-
-
 class ServerJSON(ConnCase):
     """receive_json."""
 
@@ -1479,39 +1147,6 @@ class ServerScripted(ConnCase):
 
     def _fragment(self, opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
         return Peer(mock.Mock(), masked=not self.client).frame(opcode, payload, fin=fin)
-
-    def test_what_tls_wants_to_say_leaves_at_once(self) -> None:
-        """A receive that leaves bytes of TLS in the transport, as an answer to the peer's, lets them leave."""
-        frame = self._frame(bytes(400_000))
-        for pieces in ([frame[:200_000], frame[200_000:]], [self._frame(b"small")]):
-            conn, sock = self._scripted(*pieces)
-            transport = conn.transport
-            conn._inbound._is_tls = True
-            answers = iter([b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9"])
-
-            def answering(receive: Any, transport: Any = transport, answers: Any = answers) -> Any:
-                def call(*arguments: Any) -> Any:
-                    came = receive(*arguments)
-                    self.assertFalse(transport.pending)  # what the receive before this one left is gone
-                    transport.rest = memoryview(next(answers))
-                    return came
-
-                return call
-
-            transport.receive = answering(transport.receive)  # type: ignore[method-assign]
-            transport.receive_into = answering(transport.receive_into)  # type: ignore[method-assign]
-            conn.receive()
-            self.assertFalse(transport.pending)
-            self.assertEqual(sock.sent, b"123456789"[: len(sock.sent)])
-
-    def test_a_reset_inside_a_large_message(self) -> None:
-        """A socket that breaks while a large message is received in place is the end, with its cause."""
-        reset = ConnectionResetError(104, "Connection reset by peer")
-        conn, sock = self._scripted(self._frame(bytes(400_000))[:200_000], reset)
-        end = self.assert_ends(conn.receive, 1006, CloseError)
-        self.assertEqual(repr(end.__cause__), repr(reset))
-        self.assertIn("recv_into", sock.calls)
-        self.assertEqual(sock.count("close"), 1)
 
     def test_the_rest_of_a_message_is_skipped_by_one_look(self) -> None:
         """timeout=0 looks at the socket once, although the read before it has looked: the next message is there."""
@@ -1571,30 +1206,6 @@ class ServerScripted(ConnCase):
             self.assertTrue(await_(lambda: sock.count("close") == 1))
         close = bytes(sock.sent[sent:])
         self.assertEqual(close[-2:] if not self.client else mask(close[6:8], close[2:6]), (1011).to_bytes(2))
-
-    def test_the_end_of_tcp_inside_a_large_message(self) -> None:
-        """A peer that leaves while a large message is received in place has vanished."""
-        conn, sock = self._scripted(self._frame(bytes(400_000))[:200_000])
-        self.assert_ends(conn.receive, 1006, CloseError)
-        self.assertIn("recv_into", sock.calls)
-
-    def test_what_comes_in_place_ends_a_silence(self) -> None:
-        """So does part of a TLS record: both are life, and silence is counted anew."""
-        frame = self._frame(bytes(400_000))
-        conn, _ = self._scripted(frame[:200_000], BlockingIOError(), frame[200_000:])
-        conn.receive()
-        self.assertIsNone(conn._inbound._keepalive.silent_since)
-        conn, _ = self._scripted(self._frame(b"x"))
-        receive, waits, silences = conn.transport.receive, iter((False, True)), []
-
-        def dripping(size: int, wait: float | None) -> bytes | None:
-            silences.append(conn._inbound._keepalive.silent_since is not None)
-            conn.transport.heard_part = part = next(waits, None)  # type: ignore[assignment]
-            return receive(size, wait) if part is None else None
-
-        conn.transport.receive = dripping  # type: ignore[method-assign]
-        conn.receive()
-        self.assertEqual(silences, [False, True, False])
 
     def test_a_handler_that_ends_the_connection(self) -> None:
         """Nothing is received, and no handler called, once a handler of the read's own has ended the connection."""
