@@ -104,7 +104,9 @@ ORDER = {
             "partial",
             "ahead",
             "compressed",
+            "plain",
             "runs",
+            "verdicts",
             "protocol",
             "prepared",
             "streams",
@@ -191,7 +193,7 @@ THIRD_PARTY = {
     "pyramid": {"pyramid"},
     "_client.proxy": {"python_socks"},
     "_frames.masking": {"numpy"},
-    "_frames.protocol": {"wsproto"},
+    "_frames.plain": {"wsproto"},
     "_http.http11": {"h11"},
     "_http.httpclient": {"h11"},
 }
@@ -367,7 +369,7 @@ assert not sys._is_gil_enabled()
         """The helper sees each way of importing; else the tests above would prove nothing."""
         own, other = imports(MODULES["_frames.deflate"])
         self.assertLessEqual({"zlib", "collections"}, other)
-        self.assertIn("wsproto", imports(MODULES["_frames.protocol"])[1])
+        self.assertIn("wsproto", imports(MODULES["_frames.plain"])[1])
         self.assertIn("numpy", imports(MODULES["_frames.masking"])[1])
         self.assertLessEqual(
             {"_frames.deflate", "_http.handshake", "_conn.conn"}, imports(MODULES["_server.upgrader"])[0]

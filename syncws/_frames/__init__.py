@@ -9,7 +9,9 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_net`, w
 * `partial`: a data frame that arrives in parts.
 * `compressed`: a compressed message that arrives in fragments or in parts.
 * `ahead`: what has come while nobody reads: control frames are taken out, messages wait for the reader.
+* `plain`: a message in fragments that is not compressed, through wsproto.
 * `runs`: fragments that have come together, joined to one.
+* `verdicts`: what a peer has done wrong, in words.
 * `protocol`: where a frame begins and ends, and which message it makes. Begin here.
 * `prepared`: a message that is encoded once for many connections.
 * `streams`: a message as a stream, for reading and for writing.

@@ -6,6 +6,7 @@ import codecs
 
 from ..errors import TEXT, CloseCode, MessageType
 from .deflate import Inflater
+from .masking import mask
 
 #: Bytes that `take` inflates at a time.
 _PORTION = 1 << 16
@@ -23,10 +24,11 @@ class CompressedMessage:
     Concurrency: none; as its Protocol.
     """
 
-    __slots__ = ("_checker", "_inflater", "_rest", "type")
+    __slots__ = ("_checker", "_inflater", "_rest", "key", "type")
 
     def __init__(self, type: MessageType) -> None:
         self.type = type
+        self.key = b""  # the mask of the current frame's payload, from its next byte on; empty where it has none
         self._inflater = Inflater()
         self._checker = _new_checker() if type is TEXT else None
         self._rest = b""  # inflated: the beginning of a character whose end was not
@@ -54,6 +56,15 @@ class CompressedMessage:
     def feed(self, payload: bytes | bytearray) -> None:
         """Add what has come, unmasked."""
         self._inflater.feed(payload)
+
+    def feed_masked(self, piece: bytes) -> None:
+        """Add the next piece of the current frame's payload, as it came."""
+        if not self.key:
+            self._inflater.feed(piece)
+            return
+        self._inflater.feed(mask(piece, self.key, imports=False))  # inflating takes longer than numpy would save
+        turned = len(piece) & 3
+        self.key = self.key[turned:] + self.key[:turned]
 
     def take(self, limit: int | None) -> bytes | CloseCode:
         """The next of the message, of TEXT whole characters; empty where what has come makes nothing.

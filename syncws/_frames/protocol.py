@@ -47,9 +47,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Literal, NoReturn
 
-from wsproto.connection import Connection, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, TextMessage
-
 from .._base.copies import copy_of
 from .._base.counters import breaches
 from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
@@ -60,20 +57,19 @@ from .frame import (
     CONTINUATION,
     FIN,
     MASKED,
-    MAX_CONTROL_PAYLOAD,
     OP_BINARY,
     OP_CLOSE,
-    OP_PONG,
     RSV1,
     WHOLE_BINARY,
     WHOLE_TEXT,
-    fragment_for_engine,
     is_minimal,
 )
-from .masking import mask, unmask
+from .masking import unmask
 from .partial import PartialFrame
 from .payloads import received_close
-from .runs import join_fragments
+from .plain import PlainMessage
+from .runs import controls_ahead, join_fragments
+from .verdicts import LONG_LENGTH, NOT_UTF8, compressed_fault, header_fault, too_large
 
 #: Frames that one which is interrupted goes on with: the answer to a close, and what an honest peer sends before it.
 _FIRST_PORTION = 64
@@ -92,10 +88,6 @@ Lane = Literal[
 ]
 
 
-#: What a peer has done that keeps its context although it was told not to. It fits into a close frame.
-KEPT_CONTEXT = "compressed data that refers to an earlier message, as Tornado's: enable_compression=False avoids it"
-
-
 class Protocol:
     """The reading half of one connection: `receive` bytes, take events with `next_event` or `next_piece`.
 
@@ -108,20 +100,18 @@ class Protocol:
         "_buffer",
         "_compressed",
         "_compression",
-        "_engine",
         "_failure",
         "_fragment_limit",
         "_fragments",
         "_head",
         "_head_size",
-        "_key",
         "_lane",
         "_limit",
         "_mask_bit",
-        "_message",
         "_message_size",
         "_message_type",
         "_owed",
+        "_plain",
         "_start",
         "idle",
         "interrupted",
@@ -161,15 +151,12 @@ class Protocol:
         self.interrupted = False
         #: How many such frames may be begun while it is interrupted; the reader's.
         self.portion = _FIRST_PORTION
-        # The lane "engine". Built on first need: most connections never see a frame for it.
-        self._engine: Connection | None = None
-        self._owed = 0  # bytes of the current frame that the engine, or the compressed message, has yet to get
+        self._owed = 0  # bytes of the current frame that the message at hand has yet to get
         self._after: Lane = "whole"  # the lane once it has got them
-        self._key = b""  # the mask of the current payload of a compressed message, from its next byte on
         # The message at hand: the one that a fragmented message or the current data frame belongs to.
         self._compressed: CompressedMessage | None = None  # what the lane "compressed" collects
+        self._plain: PlainMessage | None = None  # what the lane "engine" collects
         self._message_type = BINARY
-        self._message = bytearray()  # what has arrived of a plain one in fragments and was not handed out
         self._message_size = 0  # its declared bytes so far
         self._fragments = 0  # its frames so far
         self._head = 0  # bytes of the header of the frame at hand, unless it went through the lane "whole"
@@ -186,7 +173,7 @@ class Protocol:
     @property
     def held(self) -> int:
         """Bytes of memory that an unfinished message takes; 0 between two messages."""
-        held = len(self._message)
+        held = 0 if self._plain is None else self._plain.waiting
         if self.partial is not None:
             held += self.partial.held
         if self._compressed is not None:
@@ -198,20 +185,12 @@ class Protocol:
         """How much of the unfinished message has come, in bytes of its payload; less what was handed out in pieces."""
         if self.partial is not None:
             return self.partial.received
-        return len(self._message) if self._compressed is None else self._compressed.waiting
+        message = self._plain if self._compressed is None else self._compressed
+        return 0 if message is None else message.waiting
 
     def controls_ahead(self, kind: MessageType) -> int:
         """How many pings, or pongs, stand next in what has come, one after another."""
-        first = FIN | kind
-        buffer, start, arrived = self._buffer, self._start, len(self._buffer)
-        count = 0
-        while arrived - start > 1 and buffer[start] == first:
-            length = buffer[start + 1] ^ self._mask_bit  # over 127 where the mask is wrong
-            start += self._head_size + length
-            if length > MAX_CONTROL_PAYLOAD or start > arrived:
-                break
-            count += 1
-        return count
+        return controls_ahead(self._buffer, self._start, self._mask_bit, FIN | kind)
 
     # Bytes in
 
@@ -308,7 +287,7 @@ class Protocol:
             return None
         first = buffer[start]
         second = buffer[start + 1]
-        # _begin_frame: not a message in one frame; or compressed; or _fault finds a fault in these bytes
+        # _begin_frame: not a message in one frame; or compressed; or header_fault finds one in these bytes
         if (first != WHOLE_TEXT and first != WHOLE_BINARY) or second & MASKED != self._mask_bit:
             return self._go_on(raw)
         length = second & 0x7F
@@ -346,7 +325,7 @@ class Protocol:
         To be asked while `idle`. It is what `receive` and `next_event` make of such data, in half their steps: nearly
         every read brings just that. Whatever it does not take is judged by them; it raises nothing.
         """
-        # _begin_frame: the first two bytes are there. _fault: the mask is as it must be, else length is over 127 now.
+        # _begin_frame: the first two bytes are there. header_fault: the mask is right, else length is over 127 now.
         length = data[1] ^ self._mask_bit if len(data) > 1 else 0x80
         body = self._head_size
         if length == 126:
@@ -359,7 +338,7 @@ class Protocol:
         # _begin_frame: the frame is all there (and nothing after it). _count: the limit.
         if length + body != len(data) or (self._limit is not None and length > self._limit):
             return None
-        # _begin_frame: a message in one frame that is not compressed. _fault: opcode and reserved bits.
+        # _begin_frame: a message in one frame that is not compressed. header_fault: opcode and reserved bits.
         first = data[0]
         if first == WHOLE_BINARY:
             return BINARY, unmask(data, body, len(data)) if self._mask_bit else data[body:]
@@ -382,10 +361,8 @@ class Protocol:
             if self.partial is not None:
                 piece = self.partial.take()
                 return (self.partial.type, piece, False) if piece else None
-            if self._message:
-                piece = bytes(self._message)
-                self._message.clear()
-                return self._message_type, piece, False
+            if self._plain is not None and self._plain.waiting:
+                return self._message_type, self._plain.take(), False
             if self._compressed is None or not (self._compressed.more or self._lane == "ending"):
                 return None
             taken = self._compressed.take(self._limit)
@@ -457,7 +434,11 @@ class Protocol:
 
     def _is_message_left(self, raw: bool) -> bool:
         """Whether `next_piece` has something to hand out before the next frame, which may be a control frame."""
-        return raw and (bool(self._message) or (self._compressed is not None and self._compressed.more))
+        if not raw:
+            return False
+        if self._compressed is not None:
+            return self._compressed.more
+        return self._plain is not None and self._plain.waiting > 0
 
     def _begin_frame(self, raw: bool) -> bool:
         """Judge the header of the next frame and pick the frame's lane; False while the header is not all there.
@@ -469,7 +450,8 @@ class Protocol:
         if arrived < 2:
             return False
         first, second = buffer[start], buffer[start + 1]
-        fault = self._fault(first, second)
+        inside = self._lane == "fragmented"
+        fault = header_fault(first, second, self._mask_bit, inside=inside, compression=self._compression)
         if fault is not None:
             self._fail(CloseCode.PROTOCOL_ERROR, fault)
         length, size = second & 0x7F, 0
@@ -479,7 +461,7 @@ class Protocol:
                 return False
             length = int.from_bytes(buffer[start + 2 : start + 2 + size])
             if not is_minimal(length, size):
-                self._fail(CloseCode.PROTOCOL_ERROR, "a length that is not in its shortest form")
+                self._fail(CloseCode.PROTOCOL_ERROR, LONG_LENGTH)
         head = self._head_size + size
         opcode = first & 0x0F
         # A control frame is begun as a whole: one that comes in parts is left where `look_ahead` finds it.
@@ -494,7 +476,7 @@ class Protocol:
         self._count(first, length)
         if length < _WORTH:
             self.strays += 1
-        # A frame with RSV1 is the first of its message (_fault); with FIN it is all of it.
+        # A frame with RSV1 is the first of its message (header_fault); with FIN it is all of it.
         if first & RSV1 and first & FIN and arrived >= self._owed and not raw:
             self._lane = "inflate"
             return True
@@ -505,34 +487,8 @@ class Protocol:
         else:
             self._after, self._lane = "ending" if first & FIN else "fragmented", "compressed"
             self._start, self._owed = start + head, length
-            self._key = buffer[start + head - 4 : start + head] if self._mask_bit else b""
+            self._compressed.key = buffer[start + head - 4 : start + head] if self._mask_bit else b""
         return True
-
-    def _fault(self, first: int, second: int) -> str | None:
-        """What is wrong with a frame that begins with these two bytes (RFC 6455 section 5.2, RFC 7692 section 6)."""
-        opcode = first & 0x0F
-        reserved = 0x70
-        if opcode >= OP_CLOSE:
-            if opcode > OP_PONG:
-                return f"unknown opcode {opcode}"
-            if not first & FIN:
-                return "a fragmented control frame"
-            if second & 0x7F > MAX_CONTROL_PAYLOAD:
-                return f"a control frame of over {MAX_CONTROL_PAYLOAD} bytes"
-        elif opcode == CONTINUATION:
-            if self._lane != "fragmented":
-                return "a continuation of no message"
-        elif opcode > OP_BINARY:
-            return f"unknown opcode {opcode}"
-        elif self._lane == "fragmented":
-            return "a message inside a fragmented one"
-        elif self._compression:
-            reserved ^= RSV1
-        if first & reserved:
-            return "reserved bits set"
-        if second & MASKED != self._mask_bit:
-            return "an unmasked frame from a client" if self._mask_bit else "a masked frame from a server"
-        return None
 
     def _count(self, first: int, length: int) -> None:
         """Hold a data frame against the read limit by its declared length; keep what its first byte says."""
@@ -603,13 +559,7 @@ class Protocol:
         assert self._compressed is not None
         piece = self._take(self._owed)
         self._owed -= len(piece)
-        if self._mask_bit:
-            # Inflating takes so much longer that numpy would save nothing.
-            self._compressed.feed(mask(piece, self._key, imports=False))
-            turned = len(piece) & 3
-            self._key = self._key[turned:] + self._key[:turned]
-        else:
-            self._compressed.feed(piece)
+        self._compressed.feed_masked(piece)
         if self._owed:
             return False
         self._lane = self._after
@@ -665,54 +615,28 @@ class Protocol:
         if self._compressed is not None:
             self._compressed.feed(payload)
             return
-        assert self._engine is not None
-        self._engine.receive_data(fragment_for_engine(payload, self._mask_bit))
-        self._ask_engine(False)
+        assert self._plain is not None
+        if not self._plain.add_fragment(payload):
+            self._refuse_text()
 
     # The lane "engine"
 
     def _feed_engine(self, raw: bool) -> Event | None:
-        """Hand what is there of the current frame to wsproto; its message, if this was the last of it."""
-        engine = self._engine
-        if engine is None:
-            # wsproto's reader for the peer's frames: it takes part in no handshake, and sends nothing.
-            role = ConnectionType.SERVER if self._mask_bit else ConnectionType.CLIENT
-            engine = self._engine = Connection(role)
+        """Hand what is there of the current frame to wsproto; the message, if this was the last of it."""
+        if self._plain is None:
+            self._plain = PlainMessage(self._mask_bit)
         piece = self._take(self._owed)
         self._owed -= len(piece)
-        engine.receive_data(piece)
-        finished = self._ask_engine(raw)
-        if not self._owed:
-            self._lane = self._after
-            if self._lane == "whole":
-                self._engine = None
-        return finished
-
-    def _ask_engine(self, raw: bool) -> Event | None:
-        """What wsproto makes of a frame, or of a part of one; data of an unfinished message is kept in _message."""
-        assert self._engine is not None
-        finished: Event | None = None
-        for event in self._engine.events():
-            if isinstance(event, CloseConnection):  # a complaint, and of text: there is nothing else that it judges
-                self._refuse_text()
-            assert isinstance(event, TextMessage | BytesMessage)
-            finished = self._collect(event, raw)
-        return finished
-
-    def _collect(self, event: TextMessage | BytesMessage, raw: bool) -> Event | None:
-        """Add a part to the message at hand; the message, if it was the last."""
-        data = event.data
-        kind = TEXT if isinstance(data, str) else BINARY
-        if event.message_finished and not self._message:
-            if isinstance(data, str):
-                return kind, data.encode() if raw else data
-            return kind, bytes(data)
-        self._message += data.encode() if isinstance(data, str) else data
-        if not event.message_finished:
+        if not self._plain.feed(piece):
+            self._refuse_text()
+        if self._owed:
             return None
-        whole = bytes(self._message)
-        self._message = bytearray()
-        return kind, whole.decode() if kind is TEXT and not raw else whole
+        self._lane = self._after
+        if self._lane != "whole":
+            return None
+        data = self._plain.take()
+        self._plain = None
+        return self._message_type, data.decode() if self._message_type is TEXT and not raw else data
 
     def _take(self, most: int) -> bytes:
         """Consume up to that many bytes of what has come."""
@@ -720,24 +644,19 @@ class Protocol:
         self._start += len(piece)
         return piece
 
-    # Failures. The reasons are written here: wsproto's depend on how the stream was cut.
+    # Failures: `verdicts` has the words
 
     def _refuse_text(self) -> NoReturn:
-        self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "text that is not UTF-8")
+        self._fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, NOT_UTF8)
 
     def _refuse_compressed(self, code: int, refers_back: bool = False) -> NoReturn:
         if code == CloseCode.MESSAGE_TOO_BIG:
             self._exceed(None)
-        if refers_back:
-            self._fail(code, KEPT_CONTEXT)
-        # Which of the two shows first depends on the cut.
-        or_text = ", or text that is not UTF-8" if self._message_type is TEXT else ""
-        self._fail(code, f"compressed data that is corrupt{or_text}")
+        self._fail(code, compressed_fault(is_text=self._message_type is TEXT, refers_back=refers_back))
 
     def _exceed(self, size: int | None) -> NoReturn:
         breaches.add("read_limit")
-        over = f"{size} bytes are over" if size is not None else "the inflated message is over"
-        self._end_with(ReadLimitError(f"{over} the limit of {self._limit}"))
+        self._end_with(ReadLimitError(too_large(size, self._limit)))
 
     def _fail(self, code: int, reason: str) -> NoReturn:
         self._end_with(ProtocolError(int(code), reason))
@@ -766,6 +685,4 @@ class Protocol:
         self._forget()
 
     def _let_message_go(self) -> None:
-        self.partial = self._engine = self._compressed = None
-        if self._message:
-            self._message = bytearray()
+        self.partial = self._plain = self._compressed = None

@@ -12,7 +12,8 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from syncws._frames.deflate import wire_limit
 from syncws._frames.partial import IN_PLACE
 from syncws._frames.payloads import format_close_message
-from syncws._frames.protocol import KEPT_CONTEXT, Protocol
+from syncws._frames.protocol import Protocol
+from syncws._frames.verdicts import KEPT_CONTEXT
 from syncws.errors import ProtocolError, ReadLimitError
 from tests.frames.cases import (
     BINARY,
@@ -802,7 +803,7 @@ class TestMemory(ProtocolTestCase):
 
     def kept(self, protocol):
         """What a Protocol holds on to of what it was given, and of what it made for it."""
-        names = ("_buffer", "_message", "_engine", "_compressed", "partial")
+        names = ("_buffer", "_plain", "_compressed", "partial")
         return {name: getattr(protocol, name) for name in names if getattr(protocol, name)}
 
     def test_nothing_is_kept_between_messages(self):
