@@ -107,6 +107,7 @@ ORDER = {
             "plain",
             "runs",
             "verdicts",
+            "lanes",
             "protocol",
             "prepared",
             "streams",

@@ -12,6 +12,7 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_net`, w
 * `plain`: a message in fragments that is not compressed, through wsproto.
 * `runs`: fragments that have come together, joined to one.
 * `verdicts`: what a peer has done wrong, in words.
+* `lanes`: the way of each frame: where the stream stands, headers, limits of a message.
 * `protocol`: where a frame begins and ends, and which message it makes. Begin here.
 * `prepared`: a message that is encoded once for many connections.
 * `streams`: a message as a stream, for reading and for writing.

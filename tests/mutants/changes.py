@@ -31,7 +31,10 @@ _HARMLESS = {
 _FILLS = {"add", "append", "extend", "update"}
 
 #: Modules whose objects belong to one thread at a time.
-_OWNED = ("_frames.deflate", "_frames.keepalive", "_frames.partial", "_frames.protocol", "_frames.streams")
+_OWNED = (
+    *("_frames.deflate", "_frames.keepalive", "_frames.lanes", "_frames.partial"),
+    *("_frames.plain", "_frames.protocol", "_frames.streams"),
+)
 
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _LOGGERS = ("_log", "_logger", "log", "logger", "logging")
