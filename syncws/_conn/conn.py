@@ -3,7 +3,8 @@
 This is the surface: what a program calls. Behind it are
 
 * `states`: where the connection stands, and what reads and writes raise;
-* `inbound`: one reader at a time; `protocol` makes messages of bytes, `keepalive` judges silence;
+* `inbound`: one reader at a time; `intake` receives and judges silence, `protocol` makes messages of bytes, `controls`
+  answers control frames;
 * `outbound`: whole messages, of any number of threads; `wire` puts their frames on the wire, and what waits to leave;
 * `closing`: the closing handshake; `ending`: the end is stored, the socket cut, the file descriptor closed;
 * `transport`: the socket.

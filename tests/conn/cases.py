@@ -123,6 +123,12 @@ def moved_clock(*, stands: bool = False) -> Iterator[Clock]:
         yield clock
 
 
+def held_by(conn: Conn) -> int:
+    """How many bytes count for a connection."""
+    holding = conn._inbound._holding
+    return 0 if holding is None else holding.size
+
+
 def deflate(data: bytes, level: int = 9) -> bytes:
     """The payload of a compressed message (RFC 7692 section 7.2.1)."""
     compressor = zlib.compressobj(level, zlib.DEFLATED, -15)

@@ -34,7 +34,7 @@ from syncws._conn.states import State
 from syncws._net.drain import drain
 from syncws._net.transport import Transport
 from syncws.testing import Peer, await_, socketpair
-from tests.conn.cases import ConnCase, deflate, moved_clock
+from tests.conn.cases import ConnCase, deflate, held_by, moved_clock
 from tests.tasks import PATIENCE, Task, assert_same_end
 
 
@@ -357,12 +357,12 @@ class ServerEnd(AttendedCase):
         conn, peer = self.peer()
         peer.send(peer.frame(BINARY, bytes(1000), length=10_000))
         self.assertRaises(ReadTimeout, conn.receive, 0.1)
-        self.assertGreater(conn._inbound._holding.size, 0)
+        self.assertGreater(held_by(conn), 0)
         peer.socket.close()
         self.look(conn, lambda: conn.closed)
         for _ in range(2):
             self.assert_ends(conn.receive, 1006, CloseError)
-        self.assertEqual((conn._inbound.protocol.held, conn._inbound._holding.size), (0, 0))
+        self.assertEqual((conn._inbound.protocol.held, held_by(conn)), (0, 0))
 
     def test_iteration(self) -> None:
         """A loop over the messages gets them all, and ends."""

@@ -8,7 +8,7 @@ from unittest import mock
 from syncws import BINARY, CLOSE, TEXT, Conn, ReadLimitError, ReadTimeout, breaches
 from syncws._base.unfinished import unfinished
 from syncws.testing import Peer, await_
-from tests.conn.cases import ConnCase
+from tests.conn.cases import ConnCase, held_by
 from tests.tasks import PATIENCE, Task
 
 
@@ -25,9 +25,7 @@ class ServerUnfinished(ConnCase):
         conn, peer = self.peer(**options)
         peer.send(peer.frame(BINARY, bytes(size), fin=False))
         reading = self.start(conn.receive)
-        self.assertTrue(
-            await_(lambda: reading.done or ((held := conn._inbound._holding) is not None and held.size >= size))
-        )
+        self.assertTrue(await_(lambda: reading.done or held_by(conn) >= size))
         return conn, peer, reading
 
     def test_the_largest_is_closed(self) -> None:

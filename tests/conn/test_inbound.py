@@ -190,6 +190,28 @@ class ClientIteration(ServerIteration):
     client = True
 
 
+class ServerFirstNeed(ConnCase):
+    """What a connection is made of takes memory once it is needed, and not before."""
+
+    def test_whole_messages_need_nothing_more(self) -> None:
+        """Whole messages leave no count of control frames, no pace and nothing held; a ping and a fragment do."""
+        conn, peer = self.peer()
+        inbound = conn._inbound
+        for data in ("first", b"second"):
+            peer.send_frame(TEXT if isinstance(data, str) else BINARY, data)
+            self.assertEqual(conn.receive(), data)
+        self.assertEqual((inbound.controls._allowance, inbound._pace, inbound._holding), (None, None, None))
+        peer.send(peer.frame(PING) + peer.frame(TEXT, "third", fin=False))
+        self.assertRaises(ReadTimeout, conn.receive, 0.05)
+        self.assertNotIn(None, (inbound.controls._allowance, inbound._pace, inbound._holding))
+
+
+class ClientFirstNeed(ServerFirstNeed):
+    """The same for a client."""
+
+    client = True
+
+
 class ServerStreams(ConnCase):
     """next_reader and join_messages."""
 
