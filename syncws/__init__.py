@@ -203,7 +203,8 @@ def set_unfinished_limit(limit: int | None) -> None:
 
     256 MiB by default. Over it the connection with the largest is closed with 1009, and its reads raise ReadLimitError;
     the others go on. A message that has begun to come is unfinished, and whole or handed out in pieces it is no more:
-    its bytes are bounded by ``read_limit``. Each of a server's workers counts for itself.
+    its bytes are bounded by ``read_limit``. What has come while nobody reads counts, too, and closes nobody: once three
+    quarters are taken no more of that is received, and the peers wait. Each of a server's workers counts for itself.
 
     Any thread may call it, at any time; it holds from the next bytes on. Raises TypeError or ValueError for what is no
     number of bytes.

@@ -3,11 +3,15 @@
 The thread of `_net.attendance` calls `attend` every second or more often. While nobody has the read turn, it takes it
 for some microseconds:
 
-* What has come is received, up to `read_buffer_size`; the rest stays in the socket, and TCP makes the peer wait.
+* What has come is received, up to `read_buffer_size`, and less where the memory for unfinished messages of the process
+  is nearly used up; the rest stays in the socket, and TCP makes the peer wait. Once the peer has ended its stream, or
+  reset it, what lies in the socket is all that will come: it is received, too, to find the end.
 * Control frames that are all there are handled where they stand, also those that came after a message that nobody has
   read yet: pings are answered, a pong tells the latency, a close is answered. One for which the application has set a
   handler waits for the next read, since this thread runs no code of the application.
 * Where nothing has come the peer's silence is judged as a reader judges it: it is pinged, and given up in the end.
+* Where there is no room to receive anything the peer cannot be heard. It is pinged all the same: one whose kernel does
+  not acknowledge that has gone.
 * The end is stored as soon as it is found: writes raise it, and `Conn.closed` says so. Reads give what had come before
   it first (`Inbound.ended_unread`).
 
@@ -17,17 +21,22 @@ Messages are left as they came: not unmasked, not inflated, not judged.
 from __future__ import annotations
 
 from .._base.options import ConnOptions
+from .._base.unfinished import unfinished
 from .._net.attendance import attendance, interval
 from .._net.transport import Transport
-from ..errors import CLOSE, PING, PONG, ReadLimitError
+from ..errors import CLOSE, PING, PONG
 from .controls import ANSWERED
 from .ending import Ending
 from .inbound import Inbound
 from .states import Life
 from .wire import Wire
 
-#: Bytes asked for at a time: mostly there is nothing, or a ping.
-_PORTION = 1 << 12
+#: Bytes asked for first: mostly there is nothing, or a ping. And then, as many small pieces take more than they hold.
+_FIRST = 1 << 12
+_PORTION = 1 << 16
+
+#: Bytes received in a look once the peer sends no more, so that the thread has time for others.
+_REST = 1 << 18
 
 
 class Attendant:
@@ -93,39 +102,55 @@ class Attendant:
         if self._life.end is not None:
             return
         inbound = self._inbound
-        received, last, trouble = self._receive()
+        intake = inbound.intake
+        room = self._room()
+        received, last, trouble = self._receive(room)
         if received or inbound.protocol.unread:
             self._handle_controls(received)
-            self._hold_unread()
+            inbound.hold_unread()
         if last == b"":
             self._give_up("the peer left without a close frame" if trouble is None else str(trouble), trouble)
-        elif received or self._is_full or self._transport.heard_part:
-            inbound.intake.keepalive.heard()  # what waits in the socket is life, too
-        elif self._life.end is None and inbound.intake.judge_silence(0.0):
-            self._give_up(inbound.intake.silence)
-        self._due = inbound.intake.judged_at()
+        elif received:
+            intake.keepalive.heard()
+        elif room <= 0:
+            self._judge_unheard()
+        elif self._transport.heard_part:
+            intake.keepalive.heard()
+        elif self._life.end is None and intake.judge_silence(0.0):
+            self._give_up(intake.silence)
+        self._due = intake.judged_at()
         if self._transport.is_tls and self._transport.pending:
             self._wire.nudge()
 
-    def _receive(self) -> tuple[bytes, bytes | None, OSError | None]:
+    def _room(self) -> int:
+        """How many bytes may be received now. None, or less: what comes waits in the socket."""
+        room = self._most - self._inbound.protocol.unread
+        if room <= 0 and self._transport.is_at_end():
+            room = _REST
+        return min(room, unfinished.room)
+
+    def _receive(self, room: int) -> tuple[bytes, bytes | None, OSError | None]:
         """What has come; what the last call gave, None for nothing more, empty at the end; why a broken socket is."""
         received: list[bytes] = []
-        room = self._most - self._inbound.protocol.unread
+        size = _FIRST
         while room > 0:
             try:
-                piece = self._transport.receive_now(min(room, _PORTION))
+                piece = self._transport.receive_now(min(room, size))
             except OSError as error:
                 return b"".join(received), b"", error
             if not piece:
                 return b"".join(received), piece, None
             received.append(piece)
             room -= len(piece)
+            size = _PORTION
         return b"".join(received), None, None
 
-    @property
-    def _is_full(self) -> bool:
-        """Whether as much lies here unread as may; then it is not known whether the peer sends any more."""
-        return self._inbound.protocol.unread >= self._most
+    def _judge_unheard(self) -> None:
+        """Nothing is received for want of room: give the peer up if its kernel has gone."""
+        if self._life.end is not None or self._transport.is_at_end():  # the end is found once there is room
+            return
+        if self._inbound.intake.judge_unheard():
+            self._give_up(self._inbound.intake.silence)
 
     def _handle_controls(self, received: bytes) -> None:
         inbound = self._inbound
@@ -150,16 +175,6 @@ class Attendant:
                 inbound.controls.answer_ping(payload)
             else:
                 pings -= 1
-
-    def _hold_unread(self) -> None:
-        """Count what lies here unread among the unfinished messages of this process."""
-        inbound = self._inbound
-        try:
-            inbound.hold_unread()
-        except ReadLimitError as error:  # there is no room, and this was the largest: nothing of it is kept
-            if self._life.end is None:  # else nothing more comes, and the end, a close maybe, tells of no loss
-                inbound.protocol.abandon()
-                inbound.controls.refuse_peer(error)
 
     def _end_by(self, code: int, reason: str) -> None:
         """The peer has closed."""

@@ -217,7 +217,8 @@ class Conn:
     def closed(self) -> bool:
         """Whether the connection is over: writes raise its end, and reads once they have given what came before it.
 
-        Noticed also while nobody reads: see `on_end`.
+        So it is no condition for a loop of reads, which would leave out the messages before the end: read with
+        ``for message in conn``. Noticed also while nobody reads: see `on_end`.
         """
         return self._life.end is not None
 
@@ -613,9 +614,10 @@ class Conn:
         """Call callback(end) once the connection is over; end is the exception that reads and writes raise, `end`.
 
         For who does not read: while nobody does, a close is noticed within a second or so, and a peer that is silent as
-        by a read; unless more than read_buffer_size bytes lie unread before it. Each callback is called exactly once,
-        by a short-lived thread of the library's, one after the other: hand over what takes long. If it is over already,
-        it is called at once, in this thread. What it raises is logged. Raises TypeError for what cannot be called.
+        by a read; unless read_buffer_size bytes lie unread before that: then it is given up if its machine is gone.
+        Each callback is called exactly once, by a short-lived thread of the library's, one after the other: hand over
+        what takes long. If it is over already, it is called at once, in this thread. What it raises is logged. Raises
+        TypeError for what cannot be called.
         """
         check_callable("a callback", callback, "is a callable that takes the end, an exception")
         self._ending.call_at_end(callback)

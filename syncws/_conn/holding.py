@@ -39,6 +39,12 @@ class Holding:
         self.size = 0
         raise _no_room()
 
+    def keep(self, held: int, unread: int) -> None:
+        """Say what is held of an unfinished message now, and what nobody has read yet, for which nobody has to go."""
+        if held + unread != self.size:
+            self.size = held + unread
+            unfinished.keep(self, held, unread)
+
     def give_up(self) -> None:
         """End the connection, since its unfinished message is the largest of all. For any thread; waits for nothing."""
         # The close is queued before the end is stored: after that no close is taken, and the peer would see 1006.

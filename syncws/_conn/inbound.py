@@ -465,8 +465,13 @@ class Inbound:
         return True
 
     def hold_unread(self) -> None:
-        """Count what the attendant has received, as `_hold` does, until a read has taken it. For the turn's holder."""
-        self._hold(self.protocol.held + self.protocol.unread)
+        """Count what the attendant has received until a read has taken it; nobody has to go. For the turn's holder."""
+        held, unread = self.protocol.held, self.protocol.unread
+        if self._holding is None:
+            if not held and not unread:
+                return
+            self._holding = Holding(self._wire, self._ending)
+        self._holding.keep(held, unread)
 
     def _hold(self, size: int) -> None:
         """Say that the message that has begun to come takes so many bytes. Raises ReadLimitError if it has to go."""

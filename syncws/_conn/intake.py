@@ -28,6 +28,9 @@ _FIRST_READ = 448
 #: The bytes of a read of a peer whose frames make no message.
 _SMALL_READ = 1 << 14
 
+#: Seconds for a kernel to acknowledge a ping, at least: it may delay that, and send it again where a packet was lost.
+_ACKNOWLEDGED = 1.0
+
 
 class Intake:
     """Receives, and judges silence.
@@ -107,7 +110,27 @@ class Intake:
 
     def judge_silence(self, waited: float) -> bool:
         """After a wait without a byte: ping the peer, if it is time; whether it is dead."""
-        verdict = self.keepalive.nothing_came(time.monotonic(), waited, self._transport.taken_by_peer())
+        return self._carry_out(self.keepalive.nothing_came(time.monotonic(), waited, self._transport.taken_by_peer()))
+
+    def judge_unheard(self) -> bool:
+        """As `judge_silence`, of a peer of which nothing is received for want of room: whether its kernel has gone.
+
+        A kernel acknowledges a ping whatever its program does.
+        """
+        keepalive = self.keepalive
+        verdict = keepalive.nothing_came(time.monotonic(), 0.0, self._transport.taken_by_peer(), ping_size=0)
+        if verdict == "dead":
+            assert keepalive.timeout is not None
+            unacknowledged = self._transport.unacknowledged_for()
+            if unacknowledged is None:  # it has no room either, or nobody can say
+                keepalive.heard()
+                return False
+            if unacknowledged < max(keepalive.timeout, _ACKNOWLEDGED):
+                return False
+        return self._carry_out(verdict)
+
+    def _carry_out(self, verdict: str | None) -> bool:
+        """Ping the peer if that is the verdict; whether it is dead."""
         if verdict == "ping" and self._life.refusal is None:
             try:
                 self._wire.ping(b"")

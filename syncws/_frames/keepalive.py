@@ -41,16 +41,19 @@ class Keepalive:
         """Bytes came: the peer lives."""
         self.silent_since = self._pinged_at = None
 
-    def nothing_came(self, now: float, waited: float, taken: int) -> Literal["ping", "dead"] | None:
+    def nothing_came(
+        self, now: float, waited: float, taken: int, *, ping_size: int = _PING_SIZE
+    ) -> Literal["ping", "dead"] | None:
         """What to do after a wait of that many seconds has just ended without a byte; None for nothing yet.
 
-        taken is how many bytes the peer has taken from this side so far.
+        taken is how many bytes the peer has taken from this side so far. With a ping_size of 0 a ping counts, too: for
+        a peer of which nothing else can be known than whether its kernel lives.
         """
         if self.interval is None:
             return None
         if self.silent_since is None:
             self.silent_since, self._taken = now - waited, taken
-        elif taken - self._taken > _PING_SIZE:
+        elif taken - self._taken > ping_size:
             self.silent_since, self._pinged_at, self._taken = now, None, taken
         if self._next_at(now) > now:
             return None

@@ -39,6 +39,9 @@ _SHORTEST = LONGEST / 256
 #: How many are attended before the drain thread looks whether it has something else to do.
 _PORTION = 50
 
+#: And seconds: a look at 64 KiB of tiny frames takes 7 ms, and timers and slow writers wait for the thread.
+_LONG = 0.02
+
 
 class Attended(Protocol):
     """A connection, as it is registered."""
@@ -134,30 +137,41 @@ class Attendance:
 
     def _attend(self, round_: _Round, chain: object, free: list[threading.Lock]) -> None:
         """Attend some of these that have something to be done for them, and then the rest."""
+        left = free[_PORTION:]
         try:
-            self._attend_portion(round_, free[:_PORTION])
+            left = self._attend_portion(round_, free[:_PORTION]) + left
         finally:
-            if len(free) > _PORTION:
-                drain.call_at(0.0, functools.partial(self._attend, round_, chain, free[_PORTION:]))
+            if left:
+                drain.call_at(0.0, functools.partial(self._attend, round_, chain, left))
             elif round_.chain is chain:
                 self._plan(round_, chain)
 
-    def _attend_portion(self, round_: _Round, free: list[threading.Lock]) -> None:
+    def _attend_portion(self, round_: _Round, free: list[threading.Lock]) -> list[threading.Lock]:
+        """Attend those of them that have something to be done, as long as it is time; those that are left."""
         with self._lock:
             references = {turn: round_.members[turn] for turn in free if turn in round_.members}
         those = {turn: reference() for turn, reference in references.items()}
         numbers = {turn: attended.fileno() for turn, attended in those.items() if attended is not None}
         ready, now = readable(numbers.values()), time.monotonic()
         over = [turn for turn, attended in those.items() if attended is None]  # freed
-        for turn, number in numbers.items():
+        left = list(numbers)
+        left.reverse()
+        while left:
+            turn = left.pop()
             attended = those[turn]
-            if attended is not None and (number in ready or attended.is_due(now)) and not _attends(attended):
+            if attended is None or not (numbers[turn] in ready or attended.is_due(now)):
+                continue
+            if not _attends(attended):
                 over.append(turn)
+            if time.monotonic() >= now + _LONG:
+                break
         with self._lock:
             for turn in over:
                 if round_.members.get(turn) is references[turn]:
                     del round_.members[turn]
             self._end_if_empty(round_)
+        left.reverse()
+        return left
 
 
 def _attends(attended: Attended) -> bool:

@@ -42,8 +42,8 @@ from .._base.forks import this_process
 from .._base.green import is_green
 from ..errors import WriteTimeout
 from .address import Address, ask_address
-from .tcpinfo import tcp_totals
-from .waits import LONGEST_WAIT, Pace, Progress, wait_for
+from .tcpinfo import has_peer_ended, tcp_totals, unacknowledged_for
+from .waits import LONGEST_WAIT, Pace, Progress, has_hung_up, wait_for
 
 try:  # Linux: bytes in the socket's send queue, which fall while a slow peer reads
     import fcntl
@@ -154,6 +154,11 @@ class Transport:
             return self.socket.recv(size, socket.MSG_DONTWAIT) if self._kernel_waits else self.socket.recv(size)
         except BlockingIOError:
             return None
+
+    def is_at_end(self) -> bool:
+        """Whether the peer is known to send no more: what lies in the socket is all that will come. Never waits."""
+        ended = has_peer_ended(self.socket)
+        return has_hung_up(self.socket) if ended is None else ended
 
     def receive_into(self, view: memoryview, wait: float | None) -> int | None:
         """As `receive`, into a buffer: the number of bytes, 0 at the end of the stream."""
@@ -288,6 +293,10 @@ class Transport:
         queue of a Unix socket counts more than the bytes in it.
         """
         return self._sent - _queued_bytes(self.socket)
+
+    def unacknowledged_for(self) -> float | None:
+        """Seconds for which the peer's kernel has acknowledged nothing of what is on its way to it; see `tcpinfo`."""
+        return unacknowledged_for(self.socket)
 
     def _offer(self, data: bytes) -> None:
         """Give the kernel what it takes at once; what is left waits in `rest`, which is None before."""

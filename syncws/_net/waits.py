@@ -43,6 +43,18 @@ def readable(numbers: Iterable[int]) -> Container[int]:
     return {number for number, _ in poller.poll(0)}
 
 
+def has_hung_up(sock: socket.socket) -> bool:
+    """Whether the peer is known to send no more; False where asking may wait, or is not possible."""
+    if not hasattr(select, "poll") or is_green():
+        return False
+    poller = select.poll()
+    try:
+        poller.register(sock, 0)  # for what is always told: a hang-up, and an error
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(0))
+    except (OSError, ValueError):  # closed
+        return False
+
+
 class Counting(Protocol):
     """What `Progress` asks: see `Transport.taken_by_peer`."""
 

@@ -76,6 +76,39 @@ class UnfinishedTests(unittest.TestCase):
         held._forget_the_gone()
         self.assertEqual(held.total, 50)
 
+    def test_what_nobody_has_read(self) -> None:
+        """What nobody has read yet counts, but nobody has to go for it: the largest unfinished message does."""
+        held = Unfinished(100)
+        unread, small, last = Holding(), Holding(), Holding()
+        held.keep(unread, 0, 80)
+        self.assertEqual(held.total, 80)
+        self.assertIs(held.hold(small, 30), small)
+        held.keep(small, 10, 5)
+        self.assertIs(held.hold(last, 6), small)
+        self.assertEqual(held.total, 86)
+        held.keep(unread, 0, 200)
+        held.keep(last, 0, 0)
+        self.assertIsNone(held.hold(small, 0))
+        held.hold(unread, 0)
+        self.assertEqual(held.total, 0)
+
+    def test_room(self) -> None:
+        """What nobody has asked for has three quarters of the limit; what is gone counts no more."""
+        held = Unfinished(100)
+        one, gone = Holding(), Holding()
+        self.assertEqual(held.room, 75)
+        held.keep(one, 10, 20)
+        self.assertEqual(held.room, 45)
+        held.keep(gone, 0, 45)
+        self.assertEqual(held.room, 0)
+        del gone
+        gc.collect()
+        self.assertEqual(held.room, 0)  # looked for a moment ago
+        held._searched = -10.0
+        self.assertEqual(held.room, 45)
+        held.limit = None
+        self.assertGreater(held.room, 1 << 40)
+
     def test_setting_the_limit(self) -> None:
         """set_unfinished_limit takes a number of bytes, or None; 256 MiB is the default."""
         self.assertEqual(unfinished.limit, 256 << 20)

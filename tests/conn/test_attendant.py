@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import gc
 import socket
 import struct
+import sys
 import threading
 import time
+import unittest
 import weakref
 from typing import Any
 from unittest import mock
@@ -36,6 +40,14 @@ from syncws._net.transport import Transport
 from syncws.testing import Peer, await_, socketpair
 from tests.conn.cases import ConnCase, deflate, held_by, moved_clock
 from tests.tasks import PATIENCE, Task, assert_same_end
+
+
+def deafen(sock: socket.socket) -> None:
+    """Let a TCP socket lose all that comes, as if its machine had gone: nothing is acknowledged."""
+    instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # of a filter: keep no byte
+    so_attach_filter = 26
+    program = struct.pack("HP", 1, ctypes.addressof(instruction))
+    sock.setsockopt(socket.SOL_SOCKET, so_attach_filter, program)
 
 
 class AttendedCase(ConnCase):
@@ -191,35 +203,56 @@ class ServerMessages(AttendedCase):
         self.assertEqual(conn._inbound.protocol.unread, 1000)
         self.assertEqual([conn.receive(5) for _ in sent], sent)
 
-    def test_the_memory_of_the_process_at_the_end(self) -> None:
-        """What came before the peer's close is not dropped for it: the close would tell that nothing was lost."""
+    def test_larger_pieces(self) -> None:
+        """What is received in many small pieces takes half as much again as is counted: they are larger soon."""
         conn, peer = self.peer()
-        with mock.patch.object(unfinished, "limit", 10_000):
-            peer.send(peer.frame(BINARY, bytes(12_000)) + peer.frame(CLOSE, b"\x03\xe8"))
-            with mock.patch("syncws._conn.attendant._PORTION", 1 << 16):
-                self.look(conn, lambda: conn.closed)
-            self.assertEqual(list(conn), [bytes(12_000)])
+        peer.send_frame(BINARY, bytes(40_000))
+        asked: list[int] = []
+        receive = conn._transport.receive_now
+        with mock.patch.object(conn._transport, "receive_now", lambda size: asked.append(size) or receive(size)):
+            self.assertTrue(await_(lambda: len(conn.socket.recv(40_008, socket.MSG_PEEK)) >= 40_004))
+            self.look(conn)
+        self.assertEqual(conn.receive(5), bytes(40_000))
+        self.assertEqual(asked[0], 4096)
+        self.assertLess(len(asked), 5)
+        self.assertGreater(min(asked[1:]), 4096)
 
     def test_the_memory_of_the_process(self) -> None:
-        """What lies there unread counts among the unfinished messages: over the budget the largest gets 1009."""
-        (one, its_peer), (other, other_peer) = self.peer(), self.peer()
-        with mock.patch.object(unfinished, "limit", 10_000):
-            with unfinished._lock:
-                unfinished._forget_the_gone()  # of earlier tests
-            before = unfinished.total
-            its_peer.send_frame(BINARY, bytes(8000))
-            self.look_until_read(one, 8000)
-            self.assertGreaterEqual(unfinished.total - before, 8000)
-            other_peer.send_frame(BINARY, bytes(5000))
-            self.look_until_read(other, 5000)
-            self.assert_ends(one.receive, 1009, ReadLimitError)
-            self.assertEqual(its_peer.receive_close()[0], 1009)
-            self.assertEqual(other.receive(5), bytes(5000))
-            self.assertEqual(unfinished.total, before)
-            other_peer.send_frame(BINARY, bytes(12_000))
-            self.look(other, lambda: other.closed)
-            self.assert_ends(other.receive, 1009, ReadLimitError)
-            self.assertEqual((unfinished.total, other._inbound.protocol.unread), (before, 0))
+        """Messages that are whole and allowed, and that nobody has read yet, end no connection with 1009: once three
+        quarters of the memory for unfinished messages are taken, no more is received, and TCP makes the peers wait."""
+        pairs = [self.peer() for _ in range(3)]
+        with unfinished._lock:
+            unfinished._forget_the_gone()  # of earlier tests
+        before = unfinished.total
+        with mock.patch.object(unfinished, "limit", before + 10_000):
+            most = unfinished.limit // 4 * 3 - before
+            for conn, peer in pairs:
+                peer.send(peer.frame(BINARY, bytes(5000)) + peer.frame(CLOSE, b"\x03\xe8"))
+                self.assertTrue(await_(lambda conn=conn: len(conn.socket.recv(6000, socket.MSG_PEEK)) > 5000))
+                self.look(conn)
+            self.assertLessEqual(unfinished.total - before, most)
+            self.assertLess(sum(conn._inbound.protocol.unread for conn, _ in pairs), most + 1)
+            for conn, _ in pairs:
+                self.assertEqual(list(conn), [bytes(5000)])
+        self.assertEqual(unfinished.total, before)
+
+    def test_who_reads_too_much_goes(self) -> None:
+        """Where a message that is being read is too much for the process it goes, and none that lies there unread."""
+        (busy, its_peer), (reading, other_peer) = self.peer(), self.peer(read_limit=None)
+        with unfinished._lock:
+            unfinished._forget_the_gone()
+        before = unfinished.total
+        with mock.patch.object(unfinished, "limit", 4 * before + 40_000):
+            its_peer.send_frame(BINARY, bytes(20_000))
+            self.look_until_read(busy, 20_000)
+            other_peer.send(other_peer.frame(BINARY, bytes(15_000), length=1 << 20))
+            task = self.start(reading.receive)
+            while not reading.closed and unfinished.total - before <= 40_000:
+                other_peer.send(bytes(1000))
+                if await_(lambda: reading.closed, 0.05):
+                    break
+            self.assertIsInstance(task.error(), ReadLimitError)
+            self.assertEqual(busy.receive(5), bytes(20_000))
 
     def test_every_kind_of_message(self) -> None:
         """Fragments, large frames and compressed ones, looked at and read in turn, in pieces of any size."""
@@ -395,6 +428,78 @@ class ServerEnd(AttendedCase):
         self.assertEqual(end.__cause__.errno, errno.ECONNRESET)
         self.assert_released(conn)
 
+    def fill(self, **options: Any) -> tuple[Conn, Peer, list[bytes]]:
+        """A connection whose peer has sent more than is received while nobody reads; and what it has sent."""
+        conn, peer = self.peer(read_buffer_size=1000, **options)
+        sent = [bytes([number]) * 700 for number in range(5)]
+        for message in sent:
+            peer.send_frame(BINARY, message)
+        self.assertTrue(await_(lambda: len(conn.socket.recv(4000, socket.MSG_PEEK)) > 3500))
+        self.look_until_read(conn, 1000)
+        self.look(conn)
+        self.assertEqual(conn._inbound.protocol.unread, 1000)
+        return conn, peer, sent
+
+    def test_a_reset_after_more_than_fits(self) -> None:
+        """A peer that resets is found although more is unread than is received while nobody reads; all that came before
+        is read first."""
+        conn, peer, sent = self.fill()
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.socket.close()
+        self.look(conn, lambda: conn.closed)
+        self.assert_ends(lambda: conn.send("x"), 1006, CloseError)
+        self.assertEqual([conn.receive() for _ in sent], sent)
+        self.assert_ends(conn.receive, 1006, CloseError)
+        self.assert_released(conn)
+
+    def test_a_close_after_more_than_fits(self) -> None:
+        """So is a peer that closes and ends its stream; its close is the end."""
+        conn, peer, sent = self.fill()
+        peer.close(1001, "bye")
+        peer.socket.shutdown(1)
+        self.look(conn, lambda: conn.closed)
+        self.assertEqual([conn.receive() for _ in sent], sent)
+        self.assert_ends(conn.receive, 1001, CloseError)
+
+    @unittest.skipUnless(sys.platform == "linux", "other systems do not tell what is acknowledged")
+    def test_a_machine_that_is_gone(self) -> None:
+        """A peer whose machine has gone is found although more is unread than is received: nobody acknowledges a
+        ping."""
+        conn, peer, sent = self.fill(ping_interval=0.05, ping_timeout=0.05)
+        deafen(peer.socket)
+        self.look(conn, lambda: conn.closed)
+        self.assertIn("no answer to a ping", str(conn.end))
+        self.assertEqual(conn.receive(), sent[0])
+        self.assert_ends(conn.receive, 1006, CloseError)
+
+    def test_a_live_peer_after_more_than_fits(self) -> None:
+        """A peer that has to wait with what it sends, and cannot answer, is pinged and is not given up: its kernel
+        acknowledges."""
+        conn, _, sent = self.fill(ping_interval=0.02, ping_timeout=0.02)
+        with mock.patch("syncws._conn.intake._ACKNOWLEDGED", 0.5):
+            until = time.monotonic() + 1.2
+            while time.monotonic() < until:
+                self.look(conn)
+                self.assertFalse(conn.closed)
+                time.sleep(0.005)
+        self.assertGreater(conn._transport._sent, 10)
+        self.assertEqual([conn.receive(5) for _ in sent], sent)
+
+    def test_nobody_has_room(self) -> None:
+        """Two sides that both have no room for what the other sends are not dead: nothing is on its way."""
+        conn, _, sent = self.fill(ping_interval=20, ping_timeout=10)
+        conn.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                conn.socket.send(bytes(1 << 16))
+        self.assertTrue(await_(lambda: conn._transport.unacknowledged_for() is None))
+        with moved_clock(stands=True) as clock:
+            for _ in range(5):
+                self.look(conn)
+                clock.advance(25)
+        self.assertFalse(conn.closed)
+        self.assertEqual([conn.receive(5) for _ in sent], sent)
+
     def test_a_peer_that_is_silent(self) -> None:
         """It is pinged after ping_interval, and given up ping_timeout later; messages it sent before are read."""
         conn, peer = self.peer(ping_interval=20, ping_timeout=10)
@@ -563,12 +668,12 @@ class ServerTurns(AttendedCase):
         self.addCleanup(go_on.set)
         look = conn._attendant._receive
 
-        def stop() -> Any:
+        def stop(room: int) -> Any:
             inside.set()
             assert go_on.wait(PATIENCE)
-            return look()
+            return look(room)
 
-        self.enterContext(mock.patch.object(type(conn._attendant), "_receive", lambda attendant: stop()))
+        self.enterContext(mock.patch.object(type(conn._attendant), "_receive", lambda attendant, room: stop(room)))
         task = Task(conn._attendant.attend)
         self.assertTrue(inside.wait(PATIENCE))
         return task, go_on

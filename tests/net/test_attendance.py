@@ -134,6 +134,28 @@ class LookTests(Cases):
         for one in many:
             self.assert_attended(one)
 
+    def test_looks_that_take_long(self):
+        """Looks that take long do not keep timers and slow writers waiting: the drain does other work in between."""
+        planned, now = [], [0.0]
+
+        class Slow(One):
+            def attend(self):
+                now[0] += module._LONG
+                return super().attend()
+
+        many = [Slow() for _ in range(5)]
+        with (
+            mock.patch.object(module.drain, "call_at", lambda instant, call: planned.append(call) or mock.Mock()),
+            mock.patch.object(module, "time", mock.Mock(monotonic=lambda: now[0])),
+        ):
+            for one in many:
+                self.attendance.add(one, EVERY)
+            for number in range(1, 6):
+                planned.pop()()
+                self.assertEqual([one.count for one in many], [1] * number + [0] * (5 - number))
+            planned.pop()()
+            self.assertEqual(many[0].count, 2)
+
     def test_each_at_its_interval(self):
         """One that wants to be looked at often does not make the others be looked at often."""
         often, seldom = self.add(One()), self.add(One(), 1000.0)

@@ -121,6 +121,30 @@ class ReadableTests(unittest.TestCase):
             self.assertTrue(all(number in waits.readable([3, 4]) for number in (3, 4)))
 
 
+class HungUpTests(unittest.TestCase):
+    """Whether the peer is known to send no more."""
+
+    def test_a_peer_that_has_gone(self) -> None:
+        """It is found although what came before is still to be received; a socket that is closed tells nothing."""
+        near, far = socket.socketpair()
+        self.addCleanup(near.close)
+        far.send(b"x")
+        self.assertFalse(waits.has_hung_up(near))
+        far.close()
+        self.assertEqual(waits.has_hung_up(near), hasattr(select, "poll"))
+        self.assertEqual(near.recv(10), b"x")
+        near.close()
+        self.assertFalse(waits.has_hung_up(near))
+
+    def test_where_asking_may_wait(self) -> None:
+        """Where poll is gevent's or eventlet's nobody asks."""
+        near, far = socket.socketpair()
+        self.addCleanup(near.close)
+        far.close()
+        with mock.patch.object(waits, "is_green", return_value=True):
+            self.assertFalse(waits.has_hung_up(near))
+
+
 class PaceTests(unittest.TestCase):
     """Several writes of one answer, each of which waits."""
 
