@@ -241,6 +241,8 @@ class Inbound:
         """Become the one reader. Raises ConcurrencyError, or the end; ReadTimeout while another thread closes."""
         if self._take_turn_from_attendant():
             return
+        if self._transport.is_inherited:  # whoever had the turn at the fork has it for ever
+            raise ConcurrencyError("this connection belongs to the parent process, which was reading it at the fork")
         is_over = self._life.end is not None
         if is_over:
             self._raise_end()  # whoever has the turn only tidies up
@@ -263,7 +265,7 @@ class Inbound:
             visits = self.visits
             if self.turn.acquire(blocking=False):
                 return True
-            if visits % 2 == 0 and visits == self.visits:
+            if (visits % 2 == 0 and visits == self.visits) or self._transport.is_inherited:
                 return False
             if self.turn.acquire(timeout=_VISIT):
                 return True

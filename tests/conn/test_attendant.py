@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import errno
 import gc
+import os
+import signal
 import socket
 import struct
 import sys
@@ -742,6 +744,25 @@ class ServerTurns(AttendedCase):
             self.assertIsInstance(second.error(), ConcurrencyError)
         peer.send_frame(TEXT, "a")
         self.assertEqual(reading.result(), (TEXT, "a"))
+
+    @unittest.skipUnless(hasattr(os, "fork"), "no fork")
+    def test_a_fork_during_a_look(self) -> None:
+        """The child of a fork that came during a look has a copy of the turn that nobody gives back: it waited for that
+        without end, and is told whose the connection is."""
+        conn, _ = self.peer()
+        task, go_on = self.held(conn)
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(10)
+                conn.receive(0)
+            except ConcurrencyError as error:
+                os._exit(0 if "parent process" in str(error) else 2)
+            finally:
+                os._exit(1)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        go_on.set()
+        task.result()
 
     def test_a_visit_is_counted_before_the_turn_is_tried(self) -> None:
         """And again after it was let go: a reader that fails in between must see that the attendant may be inside."""
