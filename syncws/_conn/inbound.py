@@ -14,8 +14,8 @@ A read goes down these steps, and each is written once, except that `message` ha
         _read_on          skips the rest of a message that was read as a stream; raises the end
           _advance        asks the protocol; handles control frames on the way; receives as needed
             _receive_more where a message has begun: it must go on (`pace`), and what it takes is counted (`holding`)
-            _receive      gives up the turn to others where that is due, and waits once, until the deadline at most
-              receive     asks the socket, and judges silence and the end of the stream (`intake`)
+              _receive    waits once, until the deadline at most; in a flood it lets others go first (`turnstile`)
+                receive   asks the socket, and judges silence and the end of the stream (`intake`)
 
 A control frame is counted and answered by `controls`; the application's handlers are called here, by `_handle`.
 """
