@@ -3,9 +3,9 @@
 The thread of `_net.attendance` calls `attend` every second or more often. While nobody has the read turn, it takes it
 for some microseconds:
 
-* What has come is received, up to `read_buffer_size`, and less where the memory for unfinished messages of the process
-  is nearly used up; the rest stays in the socket, and TCP makes the peer wait. Once the peer has ended its stream, or
-  reset it, what lies in the socket is all that will come: it is received, too, to find the end.
+* What has come is received, up to `read_buffer_size`, and up to 4 KiB where the memory for unfinished messages of the
+  process is nearly used up; the rest stays in the socket, and TCP makes the peer wait. Once the peer has ended its
+  stream, or reset it, what lies in the socket is all that will come: it is received, too, to find the end.
 * Control frames that are all there are handled where they stand, also those that came after a message that nobody has
   read yet: pings are answered, a pong tells the latency, a close is answered. One for which the application has set a
   handler waits for the next read, since this thread runs no code of the application.
@@ -127,7 +127,8 @@ class Attendant:
         room = self._most - self._inbound.protocol.unread
         if room <= 0 and self._transport.is_at_end():
             room = _REST
-        return min(room, unfinished.room)
+        # A little of each in any case: others' messages do not keep a peer's pings from being answered.
+        return min(room, max(unfinished.room, _FIRST - self._inbound.protocol.unread))
 
     def _receive(self, room: int) -> tuple[bytes, bytes | None, OSError | None]:
         """What has come; what the last call gave, None for nothing more, empty at the end; why a broken socket is."""

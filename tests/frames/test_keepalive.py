@@ -37,6 +37,17 @@ class Peer:
 class TestKeepalive(unittest.TestCase):
     """Silence is a wait without a byte; what follows depends on how long it lasts."""
 
+    def test_a_ping_that_counts(self):
+        """Of a peer that cannot be heard a ping that its kernel takes is life; one that is not taken is none."""
+        for taken, last in ((6, None), (0, "dead")):
+            keepalive = Keepalive(20, 10)
+            verdicts = [
+                keepalive.nothing_came(1000.0, 0.0, 0, ping_size=0),
+                keepalive.nothing_came(1020.0, 0.0, 0, ping_size=0),
+                keepalive.nothing_came(1031.0, 0.0, taken, ping_size=0),
+            ]
+            self.assertEqual(verdicts, [None, "ping", last])
+
     def test_ping_then_dead(self):
         """A silent peer is pinged after the interval, and dead the timeout later."""
         for start in (0.0, 1000.0):
