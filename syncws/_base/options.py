@@ -23,7 +23,8 @@ class ConnOptions:
 
     Args:
         read_limit: largest message accepted, in bytes, after inflating; None or 0: no limit (gorilla's default).
-        fragment_limit: most fragments of a message, empty ones too; None: no limit. Over it the peer gets 1008.
+        fragment_limit: most fragments of a message that have less than 32 bytes, empty ones too; None: no limit. Over
+            it the peer gets 1008. Larger ones are not counted: they bring what they cost.
         control_limit: pings and pongs that the peer may send at once, before it gets 1008; None: no limit.
         control_rate: how many more of them it may send each second.
         least_rate: bytes a second that a message must come with, while a read waits for all of it; None: any. Slower

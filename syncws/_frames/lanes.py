@@ -56,7 +56,7 @@ from .masking import unmask
 from .partial import PartialFrame
 from .payloads import received_close
 from .plain import PlainMessage
-from .runs import join_fragments
+from .runs import SMALL, join_fragments
 from .verdicts import LONG_LENGTH, NOT_UTF8, compressed_fault, header_fault, too_large
 
 #: Frames that one which is interrupted goes on with: the answer to a close, and what an honest peer sends before it.
@@ -146,7 +146,7 @@ class Lanes:
         self._plain: PlainMessage | None = None  # what the lane "engine" collects
         self._message_type = BINARY
         self._message_size = 0  # its declared bytes so far
-        self._fragments = 0  # its frames so far
+        self._fragments = 0  # its small frames so far
         self._head = 0  # bytes of the header of the frame at hand, unless it went through the lane "whole"
 
     # The lanes other than "whole"
@@ -272,16 +272,22 @@ class Lanes:
         if opcode != CONTINUATION:
             self._message_type = BINARY if opcode == OP_BINARY else TEXT
             self._message_size = self._fragments = 0
-        self._fragments += 1
-        if self._fragment_limit is not None and self._fragments > self._fragment_limit:
-            breaches.add("fragment_limit")
-            self._fail(CloseCode.POLICY_VIOLATION, f"a message of more than {self._fragment_limit} fragments")
+        if length < SMALL:
+            self._count_small()
         self._message_size += length
         if self._limit is None:
             return
         is_compressed = first & RSV1 or self._compressed is not None
         if self._message_size > (wire_limit(self._limit) if is_compressed else self._limit):
             self._exceed(self._message_size)
+
+    def _count_small(self) -> None:
+        """One more fragment that brings less than it costs; one that is empty adds to no length."""
+        self._fragments += 1
+        if self._fragment_limit is not None and self._fragments > self._fragment_limit:
+            breaches.add("fragment_limit")
+            why = f"a message of more than {self._fragment_limit} fragments of less than {SMALL} bytes"
+            self._fail(CloseCode.POLICY_VIOLATION, why)
 
     def _fill_partial(self, raw: bool) -> Event | None:
         """Add what has come to the frame that arrives in parts; its message, once it is all there."""
@@ -388,7 +394,7 @@ class Lanes:
         if not run.fragments:
             return False
         self._start = run.end
-        self._fragments += run.fragments
+        self._fragments += run.small
         self._message_size += len(run.payload)
         self.strays += max(0, run.fragments - len(run.payload) // _WORTH)
         if run.payload:

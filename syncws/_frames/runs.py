@@ -12,6 +12,9 @@ from typing import NamedTuple
 from .frame import CONTINUATION, MAX_CONTROL_PAYLOAD
 from .masking import unmask
 
+#: Bytes of payload from which on a fragment is not counted: it brings what it costs, as a message of that size does.
+SMALL = 32
+
 #: Frames of the same length from which on slices are worth their ten calls; and the longest payload that they are for.
 _MANY = 16
 _SHORT = 8
@@ -21,29 +24,30 @@ _AT_ONCE = 1024
 
 
 class Run(NamedTuple):
-    """What was taken: so many fragments, up to a place in the buffer, with this payload together."""
+    """What was taken: so many fragments, small ones among them, up to a place in the buffer, with this payload."""
 
     end: int
     fragments: int
+    small: int
     payload: bytearray
 
 
 def join_fragments(buffer: bytes, start: int, mask_bit: int, most: int, room: int) -> Run:
-    """The fragments in the middle of a message that stand in the buffer from start on, whole; at most so many and so
-    many bytes of payload.
+    """The fragments in the middle of a message that stand in the buffer from start on, whole; at most so many small
+    ones and so many bytes of payload.
 
     The first or last of a message is none of these, nor what is 64 KiB or larger or breaks a rule: it ends the run.
     """
     head = 6 if mask_bit else 2
     arrived = len(buffer)
     payload = bytearray()
-    count = 0
+    count = small = 0
     looked = False  # for a run of equal ones, and there was none
-    while count < most and arrived - start > 1 and buffer[start] == CONTINUATION:
+    while small < most and arrived - start > 1 and buffer[start] == CONTINUATION:
         length = buffer[start + 1] ^ mask_bit  # over 127 where the mask is wrong
         if length <= _SHORT and not looked:
             size = head + length
-            equal = _equal(buffer, start, size, min(_AT_ONCE, most - count, (arrived - start) // size))
+            equal = _equal(buffer, start, size, min(_AT_ONCE, most - small, (arrived - start) // size))
             if length:
                 equal = min(equal, (room - len(payload)) // length)
             looked = equal < _MANY
@@ -53,6 +57,7 @@ def join_fragments(buffer: bytes, start: int, mask_bit: int, most: int, room: in
                     payload += _payloads(buffer, start, end, length, mask_bit)
                 start = end
                 count += equal
+                small += equal
                 continue
         body = start + head
         if length > 125:
@@ -66,8 +71,9 @@ def join_fragments(buffer: bytes, start: int, mask_bit: int, most: int, room: in
         if length:
             payload += unmask(buffer, body, end) if mask_bit else buffer[body:end]
         count += 1
+        small += length < SMALL
         start = end
-    return Run(start, count, payload)
+    return Run(start, count, small, payload)
 
 
 def controls_ahead(buffer: bytes, start: int, mask_bit: int, first: int) -> int:

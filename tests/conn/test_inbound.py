@@ -696,7 +696,7 @@ class ServerBudgets(ConnCase):
                     peer.send(peer.frame(BINARY, data, fin=False, rsv1=rsv1))
                     peer.send(4 * (peer.frame(PING) + peer.frame(0, fin=False)) + peer.frame(0))
                     end = self.assert_breach("fragment_limit", peer, lambda c=conn, r=read: r(c))
-                    self.assertEqual(end.reason, "a message of more than 5 fragments")
+                    self.assertEqual(end.reason, "a message of more than 5 fragments of less than 32 bytes")
 
     def test_a_flood_of_empty_fragments_ends(self) -> None:
         """A message of empty fragments without end is 1008 after 16,384, by default."""
@@ -720,6 +720,17 @@ class ServerBudgets(ConnCase):
         sending = self.start(peer.send, peer.frame(BINARY, piece, fin=False) + middle + peer.frame(0, piece))
         self.assertEqual(conn.receive(), bytes(16 << 20))
         sending.result()
+
+    def test_honest_fragments_are_not_counted(self) -> None:
+        """Any number of fragments of 32 bytes passes, and beside them as many smaller ones as may be."""
+        conn, peer = self.peer(fragment_limit=5)
+        piece = bytes(32)
+        many = (peer.frame(0, piece, fin=False) * 100 + peer.frame(0, b"x", fin=False)) * 4
+        for _ in range(2):
+            peer.send(peer.frame(BINARY, piece, fin=False) + many + peer.frame(0, b"x"))
+            self.assertEqual(conn.receive(), piece + (piece * 100 + b"x") * 4 + b"x")
+        peer.send(peer.frame(BINARY, piece, fin=False) + many + peer.frame(0, b"x", fin=False) + peer.frame(0, b"x"))
+        self.assert_breach("fragment_limit", peer, conn.receive)
 
     def test_no_fragment_limit(self) -> None:
         """None turns it off."""

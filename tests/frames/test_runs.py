@@ -6,7 +6,7 @@ import random
 import unittest
 
 from syncws._frames.frame import MASKED
-from syncws._frames.runs import join_fragments
+from syncws._frames.runs import SMALL, join_fragments
 from tests.frames.cases import ROLES, frame
 
 CONTINUATION = 0
@@ -25,7 +25,7 @@ class TestJoining(unittest.TestCase):
             client = rng.choice(ROLES)
             payloads = []
             for _ in range(rng.randrange(1, 6)):
-                length = rng.choice((0, 0, 1, 1, 2, 3, 7, 8, 9, 125, 126, 300))
+                length = rng.choice((0, 0, 1, 1, 2, 3, 7, 8, 9, 31, 32, 125, 126, 300))
                 payloads += [rng.randbytes(length) for _ in range(rng.choice((1, 2, 15, 16, 17, 100, 1100)))]
             data = b"".join(frame(CONTINUATION, each, to=client, fin=False) for each in payloads)
             before = rng.randbytes(rng.randrange(5))
@@ -35,6 +35,7 @@ class TestJoining(unittest.TestCase):
             run = self.join(client, before + data + after, start=len(before))
             self.assertEqual(run.payload, b"".join(payloads), seed)
             self.assertEqual((run.end, run.fragments), (len(before) + len(data), len(payloads)))
+            self.assertEqual(run.small, sum(len(each) < SMALL for each in payloads))
 
     def test_where_it_is_cut(self) -> None:
         """A fragment that is not all there is left, wherever it is cut."""
