@@ -24,7 +24,6 @@ from unittest import mock
 import bottle
 import falcon
 import flask
-import pyramid.config
 from falcon.testing import create_req
 
 import syncws
@@ -32,11 +31,11 @@ import syncws.bottle
 import syncws.django
 import syncws.falcon
 import syncws.flask
-import syncws.pyramid
 import syncws.testing
 import syncws.wsgi
 from syncws._conn.conn import Conn
 from tests.base.test_callables import ASYNC, PLAIN, YIELDING, coroutine
+from tests.pyramids import pyramid
 from tests.tasks import PATIENCE
 
 Give = Callable[[Any], object]

@@ -16,17 +16,16 @@ from typing import Any
 import bottle
 import falcon
 import flask
-import pyramid.config
 
 import syncws
 import syncws.bottle
 import syncws.falcon
 import syncws.flask
-import syncws.pyramid
 import syncws.testing
 import syncws.wsgi
 from syncws import Conn
 from syncws.testing import LeakChecks, pair, running
+from tests.pyramids import pyramid
 from tests.tasks import PATIENCE, linger_briefly
 
 #: What raises in a handler, given a connection that is its own or another one.

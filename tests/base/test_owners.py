@@ -18,9 +18,9 @@ import syncws.bottle
 import syncws.django
 import syncws.falcon
 import syncws.flask
-import syncws.pyramid
 import syncws.wsgi
 from syncws._base.owners import _ELSEWHERE, takes_options
+from tests.pyramids import pyramid  # noqa: F401 - syncws.pyramid is there now
 
 TAKERS: list[Callable[..., Any]] = [
     syncws.Dialer,

@@ -21,8 +21,6 @@ from .unit import Note
 #: What is strict for every test: a socket that nobody closed and a deprecated call fail; a signal that kills Python
 #: first says where every thread is.
 STRICT = ("-X", "faulthandler", "-W", "error::ResourceWarning", "-W", "error::DeprecationWarning")
-#: Except what Pyramid's WebOb imports: cgi, which Python 3.13 has no more.
-STRICT += ("-W", "ignore::DeprecationWarning:webob.compat")
 
 #: Seconds between two looks at the processes.
 LOOK = 0.05
