@@ -22,7 +22,7 @@ from unittest import mock
 import syncws
 from syncws._base.version import __version__
 from syncws._cli import serve as cli
-from syncws.testing import LeakChecks
+from syncws.testing import LeakChecks, await_
 from tests import certificates
 from tests.handshakes import asking
 from tests.server.cases import Client
@@ -389,6 +389,7 @@ class ServeTests(CommandCase):
                 with urllib.request.urlopen(f"http://{address}/", timeout=PATIENCE) as response:
                     self.assertEqual(response.read(), b"http")
                 self.check_echo(f"ws://{address}/echo")
+                self.assertTrue(await_(lambda: "WS /echo 1000" in served.log()))
                 with contextlib.closing(
                     syncws.dial(f"ws://{address}/echo", proxy=None, timeout=PATIENCE)
                 ) as conn, self.assertRaises(syncws.CloseError) as caught:  # fmt: skip
