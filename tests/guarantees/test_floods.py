@@ -12,6 +12,7 @@ import statistics
 import time
 import unittest
 
+from tests.partners import heavy
 from tests.runner.marks import alone
 
 from .floods import child
@@ -27,6 +28,7 @@ SLOWEST, LONGEST = 0.1, 2.0
 ROOM = 2.0
 
 
+@heavy
 @alone("200 connections flood a server, and the times of others are measured")
 class FloodTests(GuaranteeTestCase):
     def check(self, kind: str, path: str = "/") -> None:

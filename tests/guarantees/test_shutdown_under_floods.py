@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from syncws.testing import await_
+from tests.partners import heavy
 from tests.runner.marks import alone
 
 from .floods import FLOODS, child
@@ -38,6 +39,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@heavy
 @alone("200 connections flood a server, which has to be in time")
 class ShutdownTests(GuaranteeTestCase):
     def check(self, kind: str, options: dict[str, Any]) -> None:

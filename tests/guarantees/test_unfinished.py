@@ -13,6 +13,7 @@ import unittest
 import zlib
 from typing import Any
 
+from tests.partners import heavy
 from tests.runner.marks import alone
 
 from .support import (
@@ -42,6 +43,7 @@ PATHS: dict[str, dict[str, Any]] = {
 
 
 @unittest.skipUnless(os.path.exists("/proc/self/clear_refs"), "needs Linux's peak of memory that can be reset")
+@heavy
 @alone("thousands of connections, whose memory is weighed")
 class HeldBackTests(GuaranteeTestCase):
     bound = 300.0
