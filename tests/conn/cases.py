@@ -10,9 +10,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-from syncws import CLOSE, PONG, ProtocolError, breaches
+from syncws import BINARY, CLOSE, PONG, ProtocolError, breaches
 from syncws._conn.conn import Conn
-from syncws.testing import LeakChecks, Peer, await_, pair, peer
+from syncws._net.transport import Transport
+from syncws.testing import LeakChecks, Peer, ScriptedSocket, await_, pair, peer
 from tests.tasks import Task
 
 
@@ -80,6 +81,22 @@ class ConnCase(LeakChecks):
     def assert_released(self, conn: Conn) -> None:
         """Check that the descriptor is closed as soon as no thread is inside."""
         self.assertTrue(await_(lambda: conn.socket.fileno() == -1), "the descriptor was not given back")
+
+
+class ScriptedCase(ConnCase):
+    """Tests of a connection over a socket that gives what it is told to, in the pieces that it is told."""
+
+    def _scripted(self, *incoming: bytes | BaseException) -> tuple[Conn, ScriptedSocket]:
+        sock = ScriptedSocket(incoming=list(incoming))
+        conn = Conn(Transport(sock), client=self.client)  # type: ignore[arg-type]
+        self.addCleanup(conn.close_now)
+        return conn, sock
+
+    def _frame(self, payload: bytes) -> bytes:
+        return self._fragment(BINARY, payload)
+
+    def _fragment(self, opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+        return Peer(mock.Mock(), masked=not self.client).frame(opcode, payload, fin=fin)
 
 
 class HookedLock:

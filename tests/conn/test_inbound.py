@@ -33,7 +33,7 @@ from syncws._frames.masking import mask
 from syncws._frames.streams import MessageReader
 from syncws._net.transport import Transport
 from syncws.testing import Peer, ScriptedSocket, await_
-from tests.conn.cases import ConnCase, deflate, elapsed, moved_clock
+from tests.conn.cases import ConnCase, ScriptedCase, deflate, elapsed, moved_clock
 from tests.tasks import PATIENCE, assert_same_end
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
@@ -1166,20 +1166,8 @@ class ClientJSON(ServerJSON):
     client = True
 
 
-class ServerScripted(ConnCase):
+class ServerScripted(ScriptedCase):
     """What a read does with bytes, errors and other threads that come together too seldom by themselves."""
-
-    def _scripted(self, *incoming: bytes | BaseException) -> tuple[Conn, ScriptedSocket]:
-        sock = ScriptedSocket(incoming=list(incoming))
-        conn = Conn(Transport(sock), client=self.client)  # type: ignore[arg-type]
-        self.addCleanup(conn.close_now)
-        return conn, sock
-
-    def _frame(self, payload: bytes) -> bytes:
-        return self._fragment(BINARY, payload)
-
-    def _fragment(self, opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
-        return Peer(mock.Mock(), masked=not self.client).frame(opcode, payload, fin=fin)
 
     def test_the_rest_of_a_message_is_skipped_by_one_look(self) -> None:
         """timeout=0 looks at the socket once, although the read before it has looked: the next message is there."""

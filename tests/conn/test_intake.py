@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from unittest import mock
 
-from syncws import BINARY, TEXT, CloseError, Conn, ReadTimeout
-from syncws._net.transport import Transport
-from syncws.testing import Peer, ScriptedSocket
-from tests.conn.cases import ConnCase
+from syncws import BINARY, TEXT, CloseError, ReadTimeout
+from tests.conn.cases import ConnCase, ScriptedCase
 
 
 class ServerBuffers(ConnCase):
@@ -75,20 +72,8 @@ class ClientSlowRecords(ServerSlowRecords):
     client = True
 
 
-class ServerScripted(ConnCase):
+class ServerScripted(ScriptedCase):
     """What a read does with bytes and errors that come together too seldom by themselves."""
-
-    def _scripted(self, *incoming: bytes | BaseException) -> tuple[Conn, ScriptedSocket]:
-        sock = ScriptedSocket(incoming=list(incoming))
-        conn = Conn(Transport(sock), client=self.client)  # type: ignore[arg-type]
-        self.addCleanup(conn.close_now)
-        return conn, sock
-
-    def _frame(self, payload: bytes) -> bytes:
-        return self._fragment(BINARY, payload)
-
-    def _fragment(self, opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
-        return Peer(mock.Mock(), masked=not self.client).frame(opcode, payload, fin=fin)
 
     def test_what_tls_wants_to_say_leaves_at_once(self) -> None:
         """A receive that leaves bytes of TLS in the transport, as an answer to the peer's, lets them leave."""
