@@ -81,6 +81,8 @@ from ._base.options import ConnOptions, Overflow
 from ._base.options import check_integer as _check_integer
 from ._base.unfinished import unfinished as _unfinished
 from ._base.version import __version__
+from ._bus.backplane import Backplane
+from ._bus.history import History
 from ._client.dialer import Dialer, dial
 from ._client.environment import proxy_from_environment
 from ._client.reconnector import Reconnector, reconnect
@@ -107,6 +109,8 @@ from .errors import (
     PING,
     PONG,
     TEXT,
+    BackplaneError,
+    BackplaneTimeout,
     BadHandshakeError,
     CloseCode,
     CloseError,
@@ -132,6 +136,9 @@ __all__ = [
     "PING",
     "PONG",
     "TEXT",
+    "Backplane",
+    "BackplaneError",
+    "BackplaneTimeout",
     "BadHandshakeError",
     "CloseCode",
     "CloseError",
@@ -145,6 +152,7 @@ __all__ = [
     "HandshakeError",
     "Headers",
     "Heartbeat",
+    "History",
     "Manager",
     "ManagerStats",
     "Member",

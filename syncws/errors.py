@@ -11,6 +11,8 @@
     │   └── CloseSentError                         written after this side had closed
     ├── ConcurrencyError      (RuntimeError)       used from two threads where one is allowed
     ├── DuplicateIdError      (ValueError)         a Manager that rejects duplicates has this id already
+    ├── BackplaneError                             the bus between processes refuses, or is not there
+    │   └── BackplaneTimeout  (TimeoutError)       it did not answer in time
     ├── ReadTimeout           (TimeoutError)       the connection stays usable
     └── WriteTimeout          (TimeoutError)       final once part of a frame is on the wire
 
@@ -212,6 +214,18 @@ class ReadLimitError(ProtocolError):
 
 class DuplicateIdError(WebSocketError, ValueError):
     """A `Manager` that rejects duplicates has a connection of this id already."""
+
+
+class BackplaneError(WebSocketError):
+    """The bus that joins processes refuses what was asked of it, or is not there.
+
+    Raised to who asks and waits: `Publisher`, `Manager.join` with ``since``. What does not wait (`Manager.broadcast`,
+    send, close, join, leave) never raises it.
+    """
+
+
+class BackplaneTimeout(BackplaneError, TimeoutError):
+    """The bus did not answer in time. What was sent may have been delivered all the same."""
 
 
 class CloseSentError(ConnectionClosed):

@@ -87,6 +87,7 @@ GIVEN: dict[str, Give] = {
     },
     "Conn.on_end.callback": _on_a_connection("on_end"),
     **{f"Dialer.{name}": _as_keyword(syncws.Dialer, name) for name in ("proxy", "net_dial", "net_dial_tls")},
+    "History.rooms": _as_keyword(syncws.History, "rooms"),
     **{f"Heartbeat.{name}": _as_keyword(syncws.Heartbeat, name) for name in ("is_ping", "pong")},
     **{f"Manager.{name}": _as_keyword(syncws.Manager, name) for name in ("on_open", "on_message", "on_close")},
     "Server.handler": _as_keyword(_server, "handler"),

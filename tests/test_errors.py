@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 from syncws import errors
 from syncws.errors import (
+    BackplaneError,
+    BackplaneTimeout,
     BadHandshakeError,
     CloseCode,
     CloseError,
@@ -43,6 +45,8 @@ TREE = (
     (CloseSentError, ConnectionClosed, Exception),
     (ConcurrencyError, WebSocketError, RuntimeError),
     (DuplicateIdError, WebSocketError, ValueError),
+    (BackplaneError, WebSocketError, Exception),
+    (BackplaneTimeout, BackplaneError, TimeoutError),
     (ReadTimeout, WebSocketError, TimeoutError),
     (WriteTimeout, WebSocketError, TimeoutError),
 )
@@ -77,6 +81,8 @@ EXAMPLES = (
     CloseSentError(),
     ConcurrencyError("two readers"),
     DuplicateIdError("'ann' is there"),
+    BackplaneError("NOPERM"),
+    BackplaneTimeout("the bus did not answer"),
     ReadTimeout("too late"),
     WriteTimeout("too late"),
 )

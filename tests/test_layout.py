@@ -18,22 +18,25 @@ PACKAGE = ROOT / "syncws"
 TESTS = ROOT / "tests"
 
 # What users may import. Everything else begins with an underscore.
-PUBLIC = {"errors", "wsgi", "flask", "django", "bottle", "falcon", "pyramid", "testing"}
+PUBLIC = {"errors", "backplane", "wsgi", "flask", "django", "bottle", "falcon", "pyramid", "testing"}
 
 # The architecture: the floor of each folder, and of each module that stands in none. A floor imports only lower floors,
 # so folders of one floor never import each other. For type checking too.
 FLOORS = {
     "_base": 0,
     "errors": 0,
+    "_bus": 1,
     "_frames": 1,
     "_net": 1,
     "_http": 2,
+    "_relay": 2,
     "_conn": 3,
     "_client": 4,
     "_rooms": 4,
     "_wsgi": 4,
     "_server": 5,
     "_cli": 6,
+    "backplane": 6,
     "wsgi": 6,
     "bottle": 7,
     "django": 7,
@@ -52,15 +55,18 @@ GROUND = ["_base", "errors"]
 # nothing of sockets and HTTP, and a WSGI server's guests nothing of frames.
 USES = {
     "errors": {"_base"},
+    "_bus": {"_base"},
     "_frames": {"_base", "errors"},
     "_net": {"_base", "errors"},
     "_http": {"_base", "errors", "_frames", "_net"},
     "_conn": {"_base", "errors", "_frames", "_net", "_http"},
     "_client": {"_base", "errors", "_frames", "_net", "_http", "_conn"},
+    "_relay": {"_base"},
     "_rooms": {"_base", "errors", "_frames", "_conn"},
     "_wsgi": {"_base", "errors", "_net", "_http", "_conn"},
     "_server": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_wsgi"},
     "_cli": {"_base", "_http", "_server"},
+    "backplane": {"_bus"},
     "wsgi": {"_base", "errors", "_frames", "_http", "_conn", "_wsgi", "_server"},
     "bottle": {"_base", "_conn", "_wsgi", "_server"},
     "django": {"_base", "_conn", "_wsgi", "_server"},
@@ -68,7 +74,7 @@ USES = {
     "flask": {"_base", "errors", "_conn", "_wsgi", "_server"},
     "pyramid": {"_base", "_conn", "_wsgi", "_server"},
     "testing": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_client", "_server"},
-    "__init__": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_client", "_rooms", "_server"},
+    "__init__": {"_base", "errors", "_bus", "_frames", "_net", "_http", "_conn", "_client", "_rooms", "_server"},
     "__main__": {"_cli"},
 }
 
@@ -95,6 +101,7 @@ ORDER = {
             "unfinished",
         ),
     ],
+    "_bus": ["history", "backplane"],
     "_frames": [
         *(
             "masking",
@@ -134,6 +141,7 @@ ORDER = {
         "httpclient",
         "wsgiresponse",
     ],
+    "_relay": ["names", "envelope"],
     "_conn": [
         *(
             "states",
@@ -200,7 +208,7 @@ THIRD_PARTY = {
 }
 
 # Nothing in these has behaviour of its own.
-UNTESTED = {"__init__", "_base.version"}
+UNTESTED = {"__init__", "backplane", "_base.version", "_bus.backplane"}
 
 # The files that are searched for words: the project's own text, by the end of its name.
 TEXT = {".py", ".md", ".cfg", ".toml", ".css", ".html", ".js", ".yml", ".txt", ""}

@@ -1,0 +1,7 @@
+"""Buses that join processes: bytes on named channels, from each process to all that listen. Nothing of rooms or ids.
+
+Floor 1: imports `_base` and `errors`. A bus knows no message, no member and no number: that is `_relay`'s.
+
+* `backplane`: `Backplane`, what a bus must do, and `Sink`, what it tells. Begin here.
+* `history`: what a room is to remember, and what a store of it must do.
+"""

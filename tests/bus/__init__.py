@@ -1,0 +1,1 @@
+"""Tests of `syncws/_bus`: what joins processes."""

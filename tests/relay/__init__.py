@@ -1,0 +1,1 @@
+"""Tests of `syncws/_relay`: what processes say to each other."""
