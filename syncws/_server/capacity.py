@@ -13,7 +13,8 @@ from typing import Literal
 #: What is in the way of one more connection: all, those before their first request, or those of its address.
 Obstacle = Literal["full", "handshakes", "address"]
 
-#: So many may be heard beyond the limits: in all, and of one address.
+#: So many may be heard beyond the limits at a time: in all, and of one address. Who has been heard is none of them: a
+#: prober finds the place free that its last probe had.
 MOST_BEYOND, MOST_BEYOND_OF_ONE = 16, 4
 
 #: Where it is not said, a part of max_connections may be before its first request, and so many always.
@@ -40,7 +41,8 @@ class Capacity:
         self._newcomers: set[object] = set()
         self._networks: dict[object, Hashable] = {}  # of those that have one, while it is counted
         self._of_one: Counter[Hashable] = Counter()
-        self._beyond: dict[object, Hashable] = {}
+        self._beyond: dict[object, Hashable] = {}  # those that are being heard
+        self._heard: set[object] = set()  # those beyond the limits whose request is there: they are being sent away
 
     def fit(self, most: int) -> None:
         """There is room for so many at most, whatever was asked for."""
@@ -76,6 +78,9 @@ class Capacity:
     def has_asked(self, connection: object) -> None:
         """Its first request is there. Idempotent."""
         self._newcomers.discard(connection)
+        if connection in self._beyond:
+            del self._beyond[connection]
+            self._heard.add(connection)
 
     def move(self, connection: object, network: Hashable) -> bool:
         """Count it as one of this network from now on; False, and it is one of none, if that has all it may have."""
@@ -87,6 +92,9 @@ class Capacity:
 
     def remove(self, connection: object) -> None:
         """It is gone; one that was added."""
+        if connection in self._heard:
+            self._heard.remove(connection)
+            return
         if connection in self._beyond:
             del self._beyond[connection]
             return

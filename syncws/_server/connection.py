@@ -163,7 +163,8 @@ class Connection:
             if self._is_beyond:
                 break
             deadline = _from_now(options.keep_alive_timeout)
-        _linger(transport)
+        # Beyond the limits nobody is waited for: who has been heard has given its place to the next one.
+        _linger(transport, 0.0 if self._is_beyond else _LINGER)
 
     def _serve_one(self, http: HTTPConnection, request: Request) -> None:
         """One request to its end: that of its answer, or of its WebSocket."""
@@ -405,14 +406,13 @@ def _server_error() -> Response:
     return Response("Internal Server Error\n", 500)
 
 
-def _linger(transport: Transport) -> None:
-    """End an HTTP connection: no more bytes from here, and those of the peer are read for a moment."""
+def _linger(transport: Transport, seconds: float) -> None:
+    """End an HTTP connection: no more bytes from here, and those of the peer are read for so long, or what is there."""
     transport.shutdown_write()
-    deadline = time.monotonic() + _LINGER
+    deadline = time.monotonic() + seconds
     with suppress(OSError):
-        while (wait := deadline - time.monotonic()) > 0:
-            if not transport.receive(65536, wait):
-                return
+        while transport.receive(65536, max(0.0, deadline - time.monotonic())) and time.monotonic() < deadline:
+            pass
 
 
 def _from_now(seconds: float | None) -> float | None:

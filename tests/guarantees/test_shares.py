@@ -82,13 +82,14 @@ class DescriptorTests(GuaranteeTestCase):
                 if number % 3:
                     sock.sendall(handshake())
             self.assertTrue(await_(lambda: self.ask(address, "/readyz" if paths else "/health")[0] == 503))
-            if paths:  # until those are gone that were heard beyond the limits, and said nothing: there are four places
-                self.assertTrue(await_(lambda: [self.ask(address, "/healthz")[0] for _ in range(8)] == [200] * 8))
+            if paths:  # until one of those is gone that are heard beyond the limits, and say nothing; no more will come
+                self.assertTrue(await_(lambda: self.ask(address, "/healthz")[0] == 200))
             for path, answers in (("/health", (200, 503)), ("/healthz", (200,) if paths else (503,))):
-                status, seconds = self.ask(address, path)
+                for _ in range(20):  # however fast they follow one another
+                    status, seconds = self.ask(address, path)
+                    self.assertIn(status, answers)
+                    self.assertLess(seconds, PROMPT)
                 note(f"{FILES} descriptors taken, paths={paths}: GET {path} is {status} after {1000 * seconds:.0f} ms")
-                self.assertIn(status, answers)
-                self.assertLess(seconds, PROMPT)
             peer.send_frame(TEXT, "open")
             self.assertEqual(peer.receive_frame().payload, b"opened")
         finally:
@@ -102,12 +103,12 @@ class DescriptorTests(GuaranteeTestCase):
         self.assertIn("max_connections is 10000, and this process may open 256 files", log)
 
     def ask(self, address: tuple[str, int], path: str) -> tuple[int, float]:
-        """The status that a new connection gets for a path, and after how many seconds."""
+        """The status that a new connection gets for a path, 0 for none, and after how many seconds."""
         began = time.monotonic()
         with socket.create_connection(address, WAIT) as sock:
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             head = sock.recv(4096)
-        return int(head.split()[1]), time.monotonic() - began
+        return int(head.split()[1]) if head else 0, time.monotonic() - began
 
     def test_one_address_takes_every_descriptor(self) -> None:
         """All descriptors taken by one address: the health check hung without a 503, and the application's own open()

@@ -83,6 +83,21 @@ class CapacityTests(unittest.TestCase):
         self.assertTrue(capacity.add_beyond("one more", "ann"))
         self.assertFalse(capacity.is_full)
 
+    def test_who_has_been_heard_beyond_the_limits(self) -> None:
+        """Whose request is there has given its place to the next one, and nothing is kept of it when it is gone."""
+        capacity = Capacity(1)
+        capacity.add("a", "ann")
+        for number in range(3 * MOST_BEYOND):
+            self.assertTrue(capacity.add_beyond(number, "ann"))
+            capacity.has_asked(number)
+            capacity.has_asked(number)
+        for number in range(3 * MOST_BEYOND):
+            capacity.remove(number)
+        self.assertEqual((capacity._beyond, capacity._heard), ({}, set()))
+        self.assertTrue(capacity.is_full)
+        capacity.remove("a")
+        self.assertFalse(capacity.is_full)
+
     def test_whose_an_address_is(self) -> None:
         """IPv6 is counted by the /64 that one client has; IPv4 in IPv6's clothes is IPv4; another name is itself."""
         self.assertEqual(network_of(("192.0.2.1", 4711)), "192.0.2.1")

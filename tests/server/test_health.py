@@ -16,6 +16,8 @@ from syncws._base.counters import breaches
 from syncws._http.request import Request
 from syncws._http.response import Response
 from syncws._server import acceptor as acceptor_module
+from syncws._server import connection as connection_module
+from syncws._server.capacity import MOST_BEYOND
 from syncws._server.server import Server
 from syncws.testing import await_
 from tests.certificates import contexts
@@ -51,6 +53,20 @@ class HealthTests(ServerTestCase):
                     status, headers, found = prober.request(asking("/healthz", method))
                     self.assertEqual((status, found), (200, body))
                     self.assertEqual(headers["cache-control"], "no-store")
+
+    def test_probes_that_follow_one_another(self) -> None:
+        """A prober that left its connections open had 503 from a full server the fifth time, and an orchestrator killed
+        the server. Who has its answer is in nobody's way, and its connection ends at once."""
+        with (
+            mock.patch.object(connection_module, "_LINGER", WAIT),
+            self.full(**PATHS) as (server, _),
+            contextlib.ExitStack() as stack,
+        ):
+            for _ in range(3 * MOST_BEYOND):
+                prober = stack.enter_context(self.client(server))
+                self.assertEqual(prober.request(asking("/healthz"))[0::2], (200, b"alive\n"))
+            self.assertTrue(prober.at_end())
+            self.assertTrue(await_(lambda: len(server._roster) == 1, WAIT / 2), "threads wait for the probers")
 
     def test_a_full_server_is_not_ready(self) -> None:
         """A readiness probe of a full server gets 503 and a Retry-After, and 200 once there is room."""
