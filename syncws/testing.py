@@ -6,6 +6,7 @@ of a socket only where a real one will not do.
 * `ScriptedSocket`: a socket that follows a script and counts the system calls that it stands for.
 * `running()`: a server in a thread, which is shut down at the end of the block.
 * `connect()`: a client's connection to a WebSocket view of a WSGI application, without a server or a port.
+* `MemoryBackplane` on a `MemoryBus`: managers joined in one process, with levers for what goes wrong on a bus.
 * `LeakChecks`: a TestCase to inherit from, which fails a test which leaves threads, descriptors or unseen exceptions.
 """
 
@@ -27,6 +28,7 @@ from ._base.advice import advisor
 from ._base.callables import check_callable, check_done
 from ._base.options import ConnKeywords, ConnOptions
 from ._base.printable import printable
+from ._bus.memory import MemoryBackplane, MemoryBus
 from ._client.dialer import Dialer, DialerKeywords
 from ._conn.conn import Conn
 from ._frames.deflate import Agreement
@@ -40,6 +42,22 @@ from ._net.transport import Transport
 from ._server.gateway import Application, Gateway
 from ._server.server import Server
 from .errors import MessageType
+
+__all__ = [
+    "DEFLATE",
+    "Frame",
+    "LeakChecks",
+    "MemoryBackplane",
+    "MemoryBus",
+    "Peer",
+    "ScriptedSocket",
+    "await_",
+    "connect",
+    "pair",
+    "peer",
+    "running",
+    "socketpair",
+]
 
 #: An agreement on permessage-deflate for both sides of a pair.
 DEFLATE = Agreement(outbound_bits=15, header="")

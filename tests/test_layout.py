@@ -55,7 +55,7 @@ GROUND = ["_base", "errors"]
 # nothing of sockets and HTTP, and a WSGI server's guests nothing of frames.
 USES = {
     "errors": {"_base"},
-    "_bus": {"_base"},
+    "_bus": {"_base", "errors"},
     "_frames": {"_base", "errors"},
     "_net": {"_base", "errors"},
     "_http": {"_base", "errors", "_frames", "_net"},
@@ -73,7 +73,7 @@ USES = {
     "falcon": {"_base", "_http", "_conn", "_wsgi", "_server"},
     "flask": {"_base", "errors", "_conn", "_wsgi", "_server"},
     "pyramid": {"_base", "_conn", "_wsgi", "_server"},
-    "testing": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_client", "_server"},
+    "testing": {"_base", "errors", "_bus", "_frames", "_net", "_http", "_conn", "_client", "_server"},
     "__init__": {"_base", "errors", "_bus", "_frames", "_net", "_http", "_conn", "_client", "_rooms", "_server"},
     "__main__": {"_cli"},
 }
@@ -101,7 +101,7 @@ ORDER = {
             "unfinished",
         ),
     ],
-    "_bus": ["history", "backplane"],
+    "_bus": ["history", "backplane", "memory", "recorder"],
     "_frames": [
         *(
             "masking",
