@@ -18,7 +18,7 @@ import syncws
 from syncws.testing import LeakChecks, running
 from tests import certificates, without_news
 from tests.interop.clients import WebsocketsSync
-from tests.tasks import written
+from tests.tasks import PATIENCE, written
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -71,14 +71,14 @@ class ExampleServer:
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the server a signal, wait for its end and return its exit code."""
         self._process.send_signal(number)
-        return self._process.wait(20)
+        return self._process.wait(PATIENCE)
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
     def wait(self) -> int:
         """Wait for the end of the server, without a signal, and return its exit code."""
-        return self._process.wait(20)
+        return self._process.wait(PATIENCE)
 
 
 class EchoServer(ExampleServer):
@@ -115,7 +115,10 @@ class EchoServerTests(LeakChecks):
     def run_wrongly(self, *options: str) -> tuple[int, str]:
         """Run the program with wrong options; its exit code and the last line of standard error."""
         done = subprocess.run(
-            [sys.executable, str(EXAMPLES / "echo_server.py"), *options], capture_output=True, text=True, timeout=20
+            [sys.executable, str(EXAMPLES / "echo_server.py"), *options],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         self.assertEqual(done.stdout, "")
         self.assertNotIn("Traceback", done.stderr)
@@ -135,7 +138,7 @@ class EchoServerTests(LeakChecks):
     def test_page(self) -> None:
         """`/` is an HTML page; any other request that is no handshake is refused with a reason."""
         server = self.serve()
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
         self.addCleanup(connection.close)
         connection.request("GET", "/")
         response = connection.getresponse()
@@ -154,7 +157,7 @@ class EchoServerTests(LeakChecks):
         self.assertTrue(server.url.startswith("https:"))
         self.check_echo(self.connect(server.websocket_url, certificate=authority))
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", server.port, timeout=10, context=ssl.create_default_context(cadata=authority)
+            "127.0.0.1", server.port, timeout=PATIENCE, context=ssl.create_default_context(cadata=authority)
         )
         self.addCleanup(connection.close)
         connection.request("GET", "/")
@@ -184,7 +187,7 @@ class EchoServerTests(LeakChecks):
         """DNS rebinding: an example that listens on loopback answers to the names of this machine alone."""
         server = self.serve()
         for host, status in ((f"localhost:{server.port}", 200), ("127.0.0.1", 200), ("evil.example", 421)):
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
             connection.request("GET", "/", headers={"Host": host})
             self.assertEqual(connection.getresponse().status, status)
             connection.close()
@@ -276,7 +279,7 @@ class EchoClientTests(LeakChecks):
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, list[str], str]:
         """Exit code, lines of standard output, the last line of standard error; there is no traceback."""
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE)
         self.assertNotIn("Traceback", err)
         return process.returncode, out.splitlines(), (err.splitlines() or [""])[-1]
 
@@ -355,7 +358,7 @@ class EchoClientTests(LeakChecks):
         server, client = self.talk()
         assert client.stdout is not None
         client.stdout.close()
-        self.assertGreater(client.wait(30), 0)
+        self.assertGreater(client.wait(PATIENCE), 0)
         self.assertEqual((server.end(), server.log()), (0, "INFO SIGTERM: shutting down\n"))
 
     def test_wrong_options(self) -> None:

@@ -70,7 +70,7 @@ class AppServer:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(10)
+                self._process.wait(PATIENCE)
         self._process.kill()
 
     def _port(self) -> str | None:

@@ -152,7 +152,6 @@ def clients() -> Iterator[Callable[..., None]]:
 class Cases(GuaranteeTestCase):
     """A pace for all tests of a class."""
 
-    bound = 240.0
     pace: ClassVar[Pace]
 
     def serve(self, handler: Callable[[syncws.Conn], None], ssl_context: Any = None) -> str:

@@ -81,9 +81,9 @@ class DescriptorTests(GuaranteeTestCase):
                 held.append(sock)
                 if number % 3:
                     sock.sendall(handshake())
-            self.assertTrue(await_(lambda: self.ask(address, "/readyz" if paths else "/health")[0] == 503))
+            self.assertTrue(await_(lambda: self.ask(address, "/readyz" if paths else "/health")[0] == 503, WAIT))
             if paths:  # until one of those is gone that are heard beyond the limits, and say nothing; no more will come
-                self.assertTrue(await_(lambda: self.ask(address, "/healthz")[0] == 200))
+                self.assertTrue(await_(lambda: self.ask(address, "/healthz")[0] == 200, WAIT))
             for path, answers in (("/health", (200, 503)), ("/healthz", (200,) if paths else (503,))):
                 for _ in range(20):  # however fast they follow one another
                     status, seconds = self.ask(address, path)

@@ -25,6 +25,7 @@ from syncws._server.upgrader import Upgrader
 from syncws.errors import CloseError, ConnectionClosed, is_close_error
 from syncws.testing import Peer, await_, peer, running, socketpair
 from tests.certificates import contexts
+from tests.tasks import SOON
 
 from .support import (
     BINARY,
@@ -122,7 +123,7 @@ class SameThreadTests(EchoTestCase):
                 self.assertTrue(is_close_error(encounter.error, 1006), repr(encounter.error))
                 # Whichever is first: the writer that is stuck, or whoever attends the connection meanwhile.
                 self.assertRegex(str(encounter.error), "takes no data|no answer to a ping")
-                self.assertTrue(await_(lambda: threads_named("syncws-") <= {"syncws-accept", "syncws-drain"}))
+                self.assertTrue(await_(lambda: threads_named("syncws-") <= {"syncws-accept", "syncws-drain"}, WAIT))
 
     def test_a_peer_that_pings_but_never_reads_is_cut(self) -> None:
         """Pings of such a peer do not save it: nobody can read them while the only thread is stuck."""
@@ -182,7 +183,7 @@ class OtherThreadTests(GuaranteeTestCase):
             other = Conn(client, client=True, options=chosen)
             sending = self.in_thread(conn.send, self.payload)
             # Stuck: it holds the frame lock, and the socket takes no more.
-            self.assertTrue(await_(lambda: server.pending and conn._wire.frame_lock.locked()))
+            self.assertTrue(await_(lambda: server.pending and conn._wire.frame_lock.locked(), WAIT))
             try:
                 yield conn, other, sending
             finally:
@@ -221,10 +222,14 @@ class OtherThreadTests(GuaranteeTestCase):
     def test_nobody_else_waits(self) -> None:
         """ping() and send_nowait() return at once, and a write with a timeout ends at it."""
         with self.stuck(False) as (conn, _, sending):
+            delays = []
+            for _ in range(21):
+                began = time.monotonic()
+                conn.ping()
+                self.assertTrue(conn.send_nowait("queued"))
+                delays.append(time.monotonic() - began)
+            self.assertLess(statistics.median(delays), 0.1)
             began = time.monotonic()
-            conn.ping()
-            self.assertTrue(conn.send_nowait("queued"))
-            self.assertLess(time.monotonic() - began, 0.1)
             with self.assertRaises(TimeoutError):
                 conn.send("waits", timeout=0.2)
             self.assert_between(0.15, time.monotonic() - began, 1.5)
@@ -236,14 +241,14 @@ class OtherThreadTests(GuaranteeTestCase):
             with self.subTest(tls=tls), self.stuck(tls, ping_interval=None) as (conn, _, sending):
                 reading = self.in_thread(conn.receive)
                 self.wait(reading.started)
-                self.assertTrue(await_(conn._inbound.turn.locked))
+                self.assertTrue(await_(conn._inbound.turn.locked, WAIT))
                 began = time.monotonic()
                 conn.close(timeout=1)
                 took = time.monotonic() - began
                 note(f"close(timeout=1) while a send is stuck (tls={tls}): {took:.2f} s")
                 self.assertLess(took, 1.5)
-                self.assertIsInstance(reading.ended(1), ConnectionClosed)
-                self.assertIsInstance(sending.ended(1), ConnectionClosed)
+                self.assertIsInstance(reading.ended(), ConnectionClosed)
+                self.assertIsInstance(sending.ended(), ConnectionClosed)
                 self.assertTrue(conn.closed)
 
     def test_close_without_a_reader(self) -> None:
@@ -252,18 +257,18 @@ class OtherThreadTests(GuaranteeTestCase):
             began = time.monotonic()
             conn.close(timeout=1)
             self.assertLess(time.monotonic() - began, 1.5)
-            self.assertIsInstance(sending.ended(1), ConnectionClosed)
+            self.assertIsInstance(sending.ended(), ConnectionClosed)
 
     def test_close_now(self) -> None:
         """close_now() wakes the reader and the writer at once."""
         for tls in (False, True):
             with self.subTest(tls=tls), self.stuck(tls, ping_interval=None) as (conn, _, sending):
                 reading = self.in_thread(conn.receive)
-                self.assertTrue(await_(conn._inbound.turn.locked))
+                self.assertTrue(await_(conn._inbound.turn.locked, WAIT))
                 began = time.monotonic()
                 conn.close_now()
-                self.assertIsInstance(reading.ended(1), CloseError)
-                self.assertIsInstance(sending.ended(1), CloseError)
+                self.assertIsInstance(reading.ended(), CloseError)
+                self.assertIsInstance(sending.ended(), CloseError)
                 self.assertLess(time.monotonic() - began, 0.5)
 
     def test_the_writer_is_set_free_by_itself(self) -> None:
@@ -271,7 +276,7 @@ class OtherThreadTests(GuaranteeTestCase):
         with self.stuck(False, ping_interval=0.5, ping_timeout=0.5) as (conn, _, sending):
             reading = self.in_thread(conn.receive)
             self.assertTrue(is_close_error(sending.ended(), 1006))
-            self.assertTrue(is_close_error(reading.ended(1), 1006))
+            self.assertTrue(is_close_error(reading.ended(), 1006))
             self.assert_between(0.8, sending.seconds, 3.0)
 
     def test_a_slow_peer_is_not_cut_by_the_reader(self) -> None:
@@ -303,7 +308,7 @@ class PostsTests(GuaranteeTestCase):
             # Closing with no time to linger sends a reset.
             other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             other.socket.close()
-            self.assertTrue(await_(lambda: "syncws-drain" not in threads_named("syncws-")), "it is still trying")
+            self.assertTrue(await_(lambda: "syncws-drain" not in threads_named("syncws-"), WAIT), "it is still trying")
             with self.assertRaises(ConnectionClosed):
                 conn.send_nowait("another")
 
@@ -312,15 +317,16 @@ class PostsTests(GuaranteeTestCase):
         with contextlib.ExitStack() as stack:
             pairs = [stack.enter_context(peer(buffer=BUFFER, overflow="drop_newest")) for _ in range(10)]
             payload = bytes(50_000)
-            longest = 0.0
+            delays = []
             for _ in range(100):
                 for conn, other in pairs:
                     began = time.monotonic()
                     conn.send_nowait(payload)
-                    longest = max(longest, time.monotonic() - began)
+                    delays.append(time.monotonic() - began)
                     if other is pairs[-1][1]:
                         self.assertEqual(len(other.receive_frame().payload), len(payload))
-            self.assertLess(longest, 0.5)
+            self.assertLess(statistics.quantiles(delays, n=100)[-1], 0.1)
+            self.assertLess(max(delays), SOON)  # a machine under load may stop for a moment, once
             self.assertTrue(all(conn.dropped for conn, _ in pairs[:-1]))
             self.assertEqual(pairs[-1][0].dropped, 0)
 

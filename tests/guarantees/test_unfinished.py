@@ -91,6 +91,7 @@ class HeldBackTests(GuaranteeTestCase):
                 with contextlib.suppress(OSError):
                     peer.send(peer.frame(BINARY, bytes(MIB - number * 64))[:-1])
             self.honest(server)
+            server.wait_for_rest()  # all have been read, or closed
             grown = server.report()["rss"] - before
             closed = sum(self.is_closed(peer) for peer in peers)
             note(f"{count} messages of 1 MiB held back: {grown} KiB, {closed} closed")

@@ -14,6 +14,7 @@ import syncws
 from syncws.testing import LeakChecks, running
 from tests import certificates
 from tests.partners import heavy
+from tests.tasks import PATIENCE
 
 from .clients import Client, Message, Refused
 
@@ -110,7 +111,7 @@ class ClientCases(LeakChecks):
 
     def assertEnd(self, code: int, reason: str) -> None:
         """The server saw this close code and reason at the end of the connection that ended last."""
-        end = self.ends.get(timeout=10)
+        end = self.ends.get(timeout=PATIENCE)
         self.assertIsInstance(end, syncws.CloseError, end)
         self.assertEqual((end.code, end.reason), (code, reason))
 
@@ -205,7 +206,7 @@ class ClientCases(LeakChecks):
                 with self.subTest(code=code, reason=reason):
                     client = self.connect(f"/close?code={code}&reason={quote(reason)}")
                     self.assertEqual(client.wait_closed(), (code, reason))
-                    end = self.ends.get(timeout=10)
+                    end = self.ends.get(timeout=PATIENCE)
                     self.assertEqual(end.code, code if self.kind.echoes_code else 1000)
 
     def test_close_without_a_code(self) -> None:
@@ -230,7 +231,7 @@ class ClientCases(LeakChecks):
     def check_too_large(self, client: Client) -> None:
         client.send(b"\0" * (READ_LIMIT + 1))
         self.assertEqual(client.wait_closed()[0], 1009)
-        self.assertIsInstance(self.ends.get(timeout=10), syncws.ReadLimitError)
+        self.assertIsInstance(self.ends.get(timeout=PATIENCE), syncws.ReadLimitError)
 
     def test_shutdown(self) -> None:
         """When the server shuts down the client is told 1001."""

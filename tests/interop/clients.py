@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from tests.partners import need
+from tests.tasks import PATIENCE
 
 from .gos import GoProgram
 from .nodes import NodeProgram, Program, start_browser
@@ -159,7 +160,7 @@ class WebsocketsSync(Client):
         return self._run(self._conn.recv())  # type: ignore[no-any-return]
 
     def ping(self, data: str) -> None:
-        if not self._conn.ping(data).wait(10):
+        if not self._conn.ping(data).wait(PATIENCE):
             raise TimeoutError("no pong")
 
     def close(self, code: int | None, reason: str = "") -> End:
@@ -197,7 +198,7 @@ class WebsocketsAsyncio(WebsocketsSync):
 
     def _run(self, result: Any) -> Any:
         async def in_time() -> Any:
-            return await asyncio.wait_for(result, 20)
+            return await asyncio.wait_for(result, PATIENCE)
 
         return self._runner.run(in_time())
 
@@ -236,7 +237,7 @@ class WebsocketClient(Client):
         try:
             self._conn = websocket_client.create_connection(
                 url,
-                timeout=20,
+                timeout=PATIENCE,
                 subprotocols=list(subprotocols),
                 origin=origin,
                 sslopt={"context": _trusting(certificate)} if certificate else {},
