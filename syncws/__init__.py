@@ -97,6 +97,9 @@ from ._http.request import Request
 from ._http.response import Response
 from ._net.tls import TLSTransport
 from ._net.transport import Transport
+from ._relay.gaps import Gap
+from ._relay.health import BackplaneHealth
+from ._relay.nodes import Node
 from ._rooms.heartbeat import Heartbeat
 from ._rooms.manager import Manager
 from ._rooms.member import Member
@@ -138,6 +141,7 @@ __all__ = [
     "TEXT",
     "Backplane",
     "BackplaneError",
+    "BackplaneHealth",
     "BackplaneTimeout",
     "BadHandshakeError",
     "CloseCode",
@@ -149,6 +153,7 @@ __all__ = [
     "ConnectionClosed",
     "Dialer",
     "DuplicateIdError",
+    "Gap",
     "HandshakeError",
     "Headers",
     "Heartbeat",
@@ -159,6 +164,7 @@ __all__ = [
     "MessageReader",
     "MessageType",
     "MessageWriter",
+    "Node",
     "Overflow",
     "PreparedMessage",
     "ProtocolError",

@@ -89,7 +89,10 @@ GIVEN: dict[str, Give] = {
     **{f"Dialer.{name}": _as_keyword(syncws.Dialer, name) for name in ("proxy", "net_dial", "net_dial_tls")},
     "History.rooms": _as_keyword(syncws.History, "rooms"),
     **{f"Heartbeat.{name}": _as_keyword(syncws.Heartbeat, name) for name in ("is_ping", "pong")},
-    **{f"Manager.{name}": _as_keyword(syncws.Manager, name) for name in ("on_open", "on_message", "on_close")},
+    **{
+        f"Manager.{name}": _as_keyword(syncws.Manager, name)
+        for name in ("on_open", "on_message", "on_close", "on_gap", "on_bus")
+    },
     "Server.handler": _as_keyword(_server, "handler"),
     "Server.wsgi_app": _as_keyword(_server, "wsgi_app"),
     "Server.client_address": _as_keyword(_server, "client_address", handler=handler, max_connections_per_address=9),

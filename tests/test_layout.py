@@ -61,8 +61,8 @@ USES = {
     "_http": {"_base", "errors", "_frames", "_net"},
     "_conn": {"_base", "errors", "_frames", "_net", "_http"},
     "_client": {"_base", "errors", "_frames", "_net", "_http", "_conn"},
-    "_relay": {"_base"},
-    "_rooms": {"_base", "errors", "_frames", "_conn"},
+    "_relay": {"_base", "errors", "_bus", "_frames"},
+    "_rooms": {"_base", "errors", "_bus", "_frames", "_relay", "_conn"},
     "_wsgi": {"_base", "errors", "_net", "_http", "_conn"},
     "_server": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_wsgi"},
     "_cli": {"_base", "_http", "_server"},
@@ -74,7 +74,19 @@ USES = {
     "flask": {"_base", "errors", "_conn", "_wsgi", "_server"},
     "pyramid": {"_base", "_conn", "_wsgi", "_server"},
     "testing": {"_base", "errors", "_bus", "_frames", "_net", "_http", "_conn", "_client", "_server"},
-    "__init__": {"_base", "errors", "_bus", "_frames", "_net", "_http", "_conn", "_client", "_rooms", "_server"},
+    "__init__": {
+        "_base",
+        "errors",
+        "_bus",
+        "_relay",
+        "_frames",
+        "_net",
+        "_http",
+        "_conn",
+        "_client",
+        "_rooms",
+        "_server",
+    },
     "__main__": {"_cli"},
 }
 
@@ -101,7 +113,7 @@ ORDER = {
             "unfinished",
         ),
     ],
-    "_bus": ["history", "redisarchive", "backplane", "memory", "recorder"],
+    "_bus": ["history", "backplane", "memory", "recorder"],
     "_frames": [
         *(
             "masking",
@@ -141,7 +153,10 @@ ORDER = {
         "httpclient",
         "wsgiresponse",
     ],
-    "_relay": ["names", "envelope"],
+    "_relay": [
+        *("names", "envelope", "numbers", "interests", "errands", "gaps", "here", "nodes", "health"),
+        *("outward", "inward", "pulse", "relay"),
+    ],
     "_conn": [
         *(
             "states",
@@ -162,7 +177,7 @@ ORDER = {
         *("environment", "proxy", "cookies", "hops", "redirects", "answer", "dialer"),
         *("backoff", "healing", "outage", "reconnector"),
     ],
-    "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "manager"],
+    "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "here", "manager"],
     "_wsgi": [
         *("taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "guests"),
         *("exchange", "environ", "conversation", "view"),
@@ -208,7 +223,7 @@ THIRD_PARTY = {
 }
 
 # Nothing in these has behaviour of its own.
-UNTESTED = {"__init__", "backplane", "_base.version", "_bus.backplane"}
+UNTESTED = {"__init__", "backplane", "_base.version", "_bus.backplane", "_relay.here"}
 
 # The files that are searched for words: the project's own text, by the end of its name.
 TEXT = {".py", ".md", ".cfg", ".toml", ".css", ".html", ".js", ".yml", ".txt", ""}

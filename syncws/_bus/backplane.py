@@ -51,7 +51,8 @@ class BusHealth:
 class Sink(Protocol):
     """What a backplane tells, from threads of its own: one call at a time for each channel, in the bus's order.
 
-    Nothing here waits, runs code of the application, or raises.
+    Nothing here waits, runs code of the application, or raises. A call may publish and subscribe: so no lock that those
+    take is held meanwhile.
     """
 
     def received(self, channel: str, data: bytes, position: str | None = None) -> None:

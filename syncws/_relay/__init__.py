@@ -4,4 +4,15 @@ Floor 2: imports `_base`, `errors`, `_bus` and `_frames`. It knows no connection
 
 * `names`: rooms and ids as text, and the channels that they have on a bus.
 * `envelope`: the bytes of one message between processes.
+* `numbers`: the numbers by which every loss is known.
+* `interests`: the channels that this process listens to.
+* `errands`: what may run code of the application, in a thread of its own.
+* `gaps`: losses, and who is told of them.
+* `here`: what a relay asks of the Manager that it belongs to.
+* `nodes`: the other processes, and who of them is alive.
+* `health`: how the bus is.
+* `outward`: the way out.
+* `inward`: the way in.
+* `pulse`: the thread for what time asks for.
+* `relay`: `Relay`, which has all of these. Begin here.
 """

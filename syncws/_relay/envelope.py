@@ -3,10 +3,12 @@ r"""One message between processes, as bytes. docs/redis-protocol.md has it for o
     offset  size
      0       1    version: 1
      1       1    kind
-     2       1    flags: 1 the body is BINARY (else TEXT), 2 somebody is excluded
+     2       1    flags: 1 the body is BINARY (else TEXT), 2 somebody is excluded,
+                         4 the sender knows of no earlier number on this channel
      3       1    0
      4       8    boot: 64 random bits, new in each process and each fork
-    12       8    number: of this boot's messages on this channel, from 1; 0: not numbered
+    12       8    number: of this boot's messages on this channel, each higher by one; 0: it has none.
+                         Of LOST and BEAT: the last number that was used
     20       2    length of the target: the text of a room, or of an id
     22       4    length of extra: JSON
     26            target, extra, body to the end
@@ -32,6 +34,9 @@ HEAD = _HEAD.size
 MOST_EXTRA = 256 << 10
 
 _BINARY, _EXCLUDES = 1, 2
+
+#: A flag: the sender knows of no earlier number on this channel, so that nothing is missing before this one.
+BEGINS = 4
 
 
 class Kind(enum.IntEnum):
@@ -63,6 +68,7 @@ class Envelope(NamedTuple):
     extra: dict[str, Any] | None = None
     body: bytes = b""
     binary: bool = False
+    begins: bool = False
 
     def encode(self) -> bytes:
         """As bytes. Raises ValueError for a target or extra that is too long."""
@@ -70,7 +76,11 @@ class Envelope(NamedTuple):
         extra = b"" if self.extra is None else json.dumps(self.extra, separators=(",", ":")).encode()
         if len(extra) > MOST_EXTRA:
             raise ValueError(f"exclude is too long: {len(extra):,} bytes as JSON, at most {MOST_EXTRA:,} are sent")
-        flags = (_BINARY if self.binary else 0) | (_EXCLUDES if extra and "exclude" in (self.extra or ()) else 0)
+        flags = (
+            (BEGINS if self.begins else 0)
+            | (_BINARY if self.binary else 0)
+            | (_EXCLUDES if extra and "exclude" in (self.extra or ()) else 0)
+        )
         head = _HEAD.pack(VERSION, self.kind, flags, 0, self.boot, self.number, len(target), len(extra))
         return b"".join((head, target, extra, self.body))
 
@@ -87,13 +97,14 @@ def decode(data: bytes) -> Envelope:
         raise Foreign(f"version {version}")
     begin_extra = HEAD + target_length
     begin_body = begin_extra + extra_length
-    if zero or flags & ~(_BINARY | _EXCLUDES) or extra_length > MOST_EXTRA or begin_body > len(data):
+    if zero or flags & ~(_BINARY | _EXCLUDES | BEGINS) or extra_length > MOST_EXTRA or begin_body > len(data):
         raise ValueError("its lengths or flags are wrong")
     body = data[begin_body:]
     if not flags & _BINARY:
         body.decode()
     extra = _object(data[begin_extra:begin_body]) if extra_length else None
-    return Envelope(Kind(kind), boot, number, data[HEAD:begin_extra].decode(), extra, body, bool(flags & _BINARY))
+    target = data[HEAD:begin_extra].decode()
+    return Envelope(Kind(kind), boot, number, target, extra, body, bool(flags & _BINARY), bool(flags & BEGINS))
 
 
 def _object(text: bytes) -> dict[str, Any]:

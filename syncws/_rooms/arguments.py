@@ -40,6 +40,23 @@ def check_data(data: Mapping[Any, Any] | None) -> dict[Any, Any]:
     return dict(data)
 
 
+def check_backplane(backplane: Any, join_timeout: float) -> None:
+    """Raises TypeError or ValueError for what joins no processes, and for what is no time to wait."""
+    missing = [name for name in _OF_A_BACKPLANE if not hasattr(backplane, name)]
+    if isinstance(backplane, type) or missing:
+        raise TypeError(
+            "backplane is a LocalBackplane, a RedisBackplane, or another syncws.Backplane, or None, "
+            f"not {printable_repr(backplane, 80)}"
+        )
+    if isinstance(join_timeout, bool) or not isinstance(join_timeout, int | float):
+        raise TypeError(f"join_timeout is a number of seconds, not {printable_repr(join_timeout, 50)}")
+    if not 0 <= join_timeout < float("inf"):
+        raise ValueError(f"join_timeout is a number of seconds from 0 on, not {join_timeout!r}")
+
+
+_OF_A_BACKPLANE = ("start", "publish", "subscribe", "unsubscribe", "flush", "health", "close")
+
+
 def check_room(room: Hashable) -> None:
     """Raises TypeError for what is not the name of a room."""
     if room is None:

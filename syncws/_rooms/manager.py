@@ -33,10 +33,15 @@ from .._base.options import ConnOptions, Overflow
 from .._base.owners import explains_options, takes_options
 from .._base.tracebacks import tame_tracebacks
 from .._base.worker import in_worker
+from .._bus.backplane import Backplane
 from .._conn.conn import Conn, post_to_all
 from .._conn.farewell import Rest
 from .._frames.payloads import format_close_message
 from .._frames.prepared import PreparedMessage, json_text, prepare
+from .._relay.gaps import Gap
+from .._relay.health import BackplaneHealth
+from .._relay.names import text_of
+from .._relay.relay import Relay
 from ..errors import (
     CloseCode,
     CloseError,
@@ -47,8 +52,9 @@ from ..errors import (
     WriteTimeout,
     log_level,
 )
-from .arguments import check_data, check_exclude, check_member, check_room, given
+from .arguments import check_backplane, check_data, check_exclude, check_member, check_room, given
 from .heartbeat import Heartbeat
+from .here import MembersHere
 from .member import Member, Message, State
 from .registry import DUPLICATE_POLICIES, Predecessors, Registry
 from .settler import Settler
@@ -91,6 +97,15 @@ class Manager:
         overflow, send_queue, send_queue_bytes: the send queue of each member, as in `ConnOptions`; None: as the
             connection has it.
         heartbeat: messages of members in `run` that are heartbeats, and how long one may be silent.
+        backplane: joins this Manager with its like in other processes, which have a backplane on the same bus:
+            `LocalBackplane`, `RedisBackplane`, or one of your own. Then `broadcast`, `send`, `close`, `join` and
+            `leave` reach the members of all of them, rooms and ids are str, int or tuples of these, and `everywhere`
+            asks all. What only looks (`get`, `ids`, `members`, `count`, `stats`) is about this process.
+        on_gap: ``on_gap(gap)``, messages of other processes did not reach the members here, or may not have: see
+            `Gap`. It is the place to have members fetch what they missed.
+        on_bus: ``on_bus(up, reason)``, the bus was lost (False), or is back. Both are called by a thread of their own.
+        join_timeout: seconds for which who joins a room that is new to this process waits until the bus lets it listen.
+            It goes on without, and a Gap tells when it listens.
 
     What on_open or on_message raises is logged, and closes that connection (1011); what on_close raises is logged.
 
@@ -109,8 +124,13 @@ class Manager:
         send_queue: int | None = None,
         send_queue_bytes: int | None = None,
         heartbeat: Heartbeat | None = None,
+        backplane: Backplane | None = None,
+        on_gap: Callable[[Gap], object] | None = None,
+        on_bus: Callable[[bool, str], object] | None = None,
+        join_timeout: float = 1.0,
     ) -> None:
-        for name, callback in (("on_open", on_open), ("on_message", on_message), ("on_close", on_close)):
+        callbacks = {"on_open": on_open, "on_message": on_message, "on_close": on_close}
+        for name, callback in {**callbacks, "on_gap": on_gap, "on_bus": on_bus}.items():
             if callback is not None:
                 check_callable(name, callback, "is a callable, or None")
         if duplicate not in DUPLICATE_POLICIES:
@@ -126,6 +146,11 @@ class Manager:
         self._registry = Registry(duplicate)
         self._settler = Settler()
         self._warned_of_workers = False  # guarded by the registry's lock
+        self._relay: Relay | None = None
+        if backplane is not None:
+            check_backplane(backplane, join_timeout)
+            here = MembersHere(self._registry, self._post, self._close, self._join_here)
+            self._relay = Relay(backplane, here, on_gap=on_gap, on_bus=on_bus, join_timeout=join_timeout)
 
     # Members come and go
 
@@ -283,36 +308,83 @@ class Manager:
 
     # Rooms
 
-    def join(self, id: Hashable, room: Hashable) -> bool:
+    def join(self, id: Hashable, room: Hashable, *, local: bool = False) -> bool:
         """Let a member, or all of an id, into a room, which is made if it is not there; whether there was a member.
 
-        Raises TypeError for None, and for what cannot be hashed: nobody has joined then.
+        With a backplane members of the id in other processes join it too, soon, unless local is True; then True also
+        says that they were told.
+
+        Raises TypeError for None, for what cannot be hashed, and with a backplane for what is not str, int or a tuple
+        of these: nobody has joined then.
         """
         check_room(room)
-        return self._registry.join(id, room)
+        joined = self._join_here(id, room)
+        relay = self._relay_for(id, joined, local)
+        return (relay is not None and relay.do("join", id, room=text_of(room))) or joined
 
-    def leave(self, id: Hashable, room: Hashable) -> bool:
+    def _join_here(self, id: Hashable, room: Hashable) -> bool:
+        if self._relay is None:
+            return self._registry.join(id, room)
+        text_of(room)
+        if not self._registry.find(id):
+            return False
+        with self._relay.joining([room]):
+            return self._registry.join(id, room)
+
+    def leave(self, id: Hashable, room: Hashable, *, local: bool = False) -> bool:
         """Let a member, or all of an id, out of a room; whether one was in it. The last one out ends the room.
 
-        A broadcast to the room that is under way in another thread may still reach it.
+        A broadcast to the room that is under way in another thread may still reach it. With a backplane members of the
+        id in other processes leave it too, soon, unless local is True; then True also says that they were told.
         """
-        return self._registry.leave(id, room)
+        left = self._registry.leave(id, room)
+        relay = self._relay_for(id, left, local)
+        return (relay is not None and relay.do("leave", id, room=text_of(room))) or left
 
     def rooms(self, id: Hashable = None) -> frozenset[Hashable]:
         """The rooms of a member (of all connections of an id); by default all rooms that somebody is in."""
         return self._registry.rooms(id)
 
+    # Other processes
+
+    def backplane_health(self) -> BackplaneHealth | None:
+        """How the bus is, and what was seen of it; None without a backplane."""
+        return None if self._relay is None else self._relay.health()
+
+    def end(self, timeout: float = 5.0) -> None:
+        """Have the bus take what was published, at most timeout seconds, and say goodbye to the other processes.
+
+        After it there is neither a thread nor a descriptor of the backplane. Members stay, and the next message begins
+        anew. A program that ends does it by itself, for at most a second. Without a backplane it does nothing.
+        """
+        if self._relay is not None:
+            self._relay.end(timeout)
+
+    def _relay_for(self, id: Hashable, here: bool, local: bool) -> Relay | None:
+        """The relay, if what is for an id goes to other processes too.
+
+        A Member is a connection of this process. An id of one connection has none elsewhere if it is here.
+        """
+        if local or isinstance(id, Member) or (here and not self._registry.is_many):
+            return None
+        return self._relay
+
     # Messages
 
-    def send(self, id: Hashable, message: Message, *, text: bool | None = None) -> bool:
+    def send(self, id: Hashable, message: Message, *, text: bool | None = None, local: bool = False) -> bool:
         """Send to one id, str as TEXT and bytes as BINARY, without waiting; whether a connection of it took it.
 
         text says which, whatever the message is given as: see `Conn.send`. A connection takes a message that is sent,
-        or that waits in its send queue. Raises TypeError or ValueError for what cannot be sent; never an error of a
-        connection.
+        or that waits in its send queue. With a backplane the message goes to other processes too, unless local is True;
+        then True also says that the bus has queued it, whether somebody there has that id or not: `everywhere.send`
+        asks. Raises TypeError or ValueError for what cannot be sent; never an error of a connection or of the bus.
         """
         prepared = prepare(message, text=text)
-        return self._post(self._registry.find(id), prepared) > 0
+        members = self._registry.find(id)
+        # To the bus first: so members here and elsewhere get it at about the same time.
+        relay = self._relay_for(id, bool(members), local)
+        queued = relay is not None and relay.send(id, prepared)
+        return self._post(members, prepared) > 0 or queued
 
     def broadcast(
         self,
@@ -321,38 +393,49 @@ class Manager:
         room: Hashable = None,
         exclude: Iterable[Hashable] = (),
         text: bool | None = None,
+        local: bool = False,
     ) -> int:
-        """Send to everybody in a room, by default to all, without waiting for any; how many took the message.
+        """Send to everybody in a room, by default to all, without waiting for any; how many here took the message.
 
         Encoded once (compressed once for each window size in use). Messages of one thread arrive in their order. Calls
-        no callback: on_close of a member that is found lost is called by another thread.
+        no callback: on_close of a member that is found lost is called by another thread. With a backplane it goes to
+        the members in all processes, and is lost only with a `Gap`.
 
         Args:
             message: str as TEXT, bytes as BINARY, or a `PreparedMessage` of either kind.
             room: who gets it; None: everybody.
             exclude: ids, or Members, that do not get it.
             text: True to send bytes as TEXT, False to send a str as BINARY: see `Conn.send`.
+            local: True for the members of this process only.
 
-        Raises TypeError or ValueError for what cannot be sent, before anybody gets it; never an error of a connection.
+        Raises TypeError or ValueError for what cannot be sent, before anybody gets it; never an error of a connection
+        or of the bus.
         """
         prepared = prepare(message, "broadcast_json", text)
+        excluded = check_exclude(exclude)
+        if self._relay is not None and not local:  # first: so members here and elsewhere get it at about the same time
+            self._relay.broadcast(room, prepared, [each for each in excluded if not isinstance(each, Member)])
         members = self._registry.members(room)
-        if excluded := check_exclude(exclude):
+        if excluded:
             members = tuple(each for each in members if each.id not in excluded and each not in excluded)
         return self._post(members, prepared)
 
-    def send_json(self, id: Hashable, value: Any) -> bool:
+    def send_json(self, id: Hashable, value: Any, *, local: bool = False) -> bool:
         """`send`, of a value as JSON text. Raises TypeError or ValueError for a value that JSON cannot hold."""
-        return self.send(id, json_text(value))
+        return self.send(id, json_text(value), local=local)
 
-    def broadcast_json(self, value: Any, *, room: Hashable = None, exclude: Iterable[Hashable] = ()) -> int:
+    def broadcast_json(
+        self, value: Any, *, room: Hashable = None, exclude: Iterable[Hashable] = (), local: bool = False
+    ) -> int:
         """`broadcast`, of a value as JSON text. Raises TypeError or ValueError for a value that JSON cannot hold."""
-        return self.broadcast(json_text(value), room=room, exclude=exclude)
+        return self.broadcast(json_text(value), room=room, exclude=exclude, local=local)
 
     # Closing
 
-    def close(self, id: Hashable, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> int:
-        """Take out a member, or all of an id, begin the closing handshake, and return how many there were.
+    def close(
+        self, id: Hashable, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "", *, local: bool = False
+    ) -> int:
+        """Take out a member, or all of an id, begin the closing handshake, and return how many there were here.
 
         Waits for no peer. What was sent before leaves first; nothing of the peer's is delivered any more. on_close gets
         a CloseError with this code; that of a registered member is over on return.
@@ -361,14 +444,22 @@ class Manager:
             id: who is closed.
             code: the close code, one that may be sent (RFC 6455 section 7.4).
             reason: said to the peer; 123 bytes of UTF-8 at most.
+            local: True for this process only; else with a backplane those in other processes are closed too, soon.
 
         Raises ValueError or TypeError for a code or reason that may not be sent: nobody is closed then.
         """
         format_close_message(code, reason)
-        return self._close(self._registry.find(id), code, reason)
+        members = self._registry.find(id)
+        relay = self._relay_for(id, bool(members), local)
+        if relay is not None:
+            relay.do("close", id, code=int(code), reason=reason)
+        return self._close(members, code, reason)
 
     def close_all(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> int:
-        """`close`, of everybody who is there now: all are told before the first on_close is called."""
+        """`close`, of everybody who is here now: all are told before the first on_close is called.
+
+        With a backplane those in other processes stay.
+        """
         format_close_message(code, reason)
         return self._close(self._registry.members(), code, reason)
 
@@ -400,11 +491,27 @@ class Manager:
         send_queue: int | None = None,
     ) -> tuple[Member, Predecessors]:
         """A new member, in the registry, and those that had its id before. Raises as `register`."""
+        if self._relay is None:
+            return self._admit_here(conn, id, rooms, data, in_run=in_run, send_queue=send_queue)
+        rooms = check_member(conn, id, rooms)
+        with self._relay.joining(rooms, id):
+            return self._admit_here(conn, id, rooms, data, in_run=in_run, send_queue=send_queue)
+
+    def _admit_here(
+        self,
+        conn: Conn,
+        id: Hashable,
+        rooms: Iterable[Hashable],
+        data: Mapping[Any, Any] | None,
+        *,
+        in_run: bool,
+        send_queue: int | None,
+    ) -> tuple[Member, Predecessors]:
         rooms = check_member(conn, id, rooms)
         begins_with = check_data(data)
         queue = self._queue_options if send_queue is None else {**self._queue_options, "send_queue": send_queue}
         ConnOptions(**queue)
-        if in_worker():
+        if self._relay is None and in_worker():
             self._warn_of_workers()
         self._registry.drops.look_again()
         member = Member(self, self._registry.lock, conn.id if id is None else id, conn, in_run=in_run, data=begins_with)

@@ -34,6 +34,7 @@ class Registry:
 
     def __init__(self, duplicate: Literal["replace", "reject", "many"]) -> None:
         self._duplicate = duplicate
+        self.is_many = duplicate == "many"  # an id may have several connections
         self.begin_anew()
         begin_anew_in_child(self)
 
@@ -67,6 +68,11 @@ class Registry:
         """The ids, each once, oldest first."""
         with self.lock:
             return list(self._by_id)
+
+    def names(self) -> list[Hashable]:
+        """The ids that the application gave, each once; not those of members that have their connection's."""
+        with self.lock:
+            return [id for id, members in self._by_id.items() if any(id != each.conn.id for each in members)]
 
     def members(self, room: Hashable = None) -> tuple[Member, ...]:
         """The members of a room, in the order they joined; by default all, in the order they came."""

@@ -52,7 +52,7 @@ class EnvelopeTests(unittest.TestCase):
             "cut in its head": good[: HEAD - 1],
             "cut in its target": good[: HEAD + 3],
             "an unknown kind": changed(1, 10),
-            "an unknown flag": changed(2, 4),
+            "an unknown flag": changed(2, 8),
             "something where 0 is": changed(3, 1),
             "a target longer than all": changed(20, 0xFF, 0xFF),
             "4 GiB of extra": changed(22, 0xFF, 0xFF, 0xFF, 0xFF),

@@ -1,0 +1,43 @@
+"""What a `Relay` asks of the Manager that it belongs to: the members of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable
+from typing import Protocol
+
+from .._frames.prepared import PreparedMessage
+
+
+class Here(Protocol):
+    """The members of this process. Any thread; nothing of it waits for a peer, or for the bus.
+
+    `broadcast` and `send` call no code of the application. The others may, and so are called by a thread that may
+    wait for it.
+    """
+
+    def broadcast(self, room: Hashable, message: PreparedMessage, exclude: Collection[Hashable]) -> int:
+        """To the members of a room, None: to all, except for those of these ids; how many took it."""
+
+    def send(self, id: Hashable, message: PreparedMessage) -> int:
+        """To the members of an id; how many took it."""
+
+    def close(self, id: Hashable, code: int, reason: str) -> int:
+        """Close the members of an id; how many there were."""
+
+    def join(self, id: Hashable, room: Hashable) -> bool:
+        """Let the members of an id into a room; whether there was one."""
+
+    def leave(self, id: Hashable, room: Hashable) -> bool:
+        """Let the members of an id out of a room; whether one was in it."""
+
+    def count(self, room: Hashable) -> int:
+        """How many members there are in a room; None: in all."""
+
+    def ids(self, room: Hashable) -> list[Hashable]:
+        """The ids of the members of a room; None: of all."""
+
+    def rooms(self) -> Collection[Hashable]:
+        """The rooms that somebody is in."""
+
+    def names(self) -> Collection[Hashable]:
+        """The ids that the application gave; not those of members that are known by their connection's id."""

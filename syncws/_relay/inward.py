@@ -1,0 +1,258 @@
+"""The way in: what comes from the bus is read, counted and handed to the members here; losses are found and told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from .._base.advice import advisor
+from .._frames.prepared import PreparedMessage
+from ..errors import BINARY, TEXT
+from .envelope import Envelope, Foreign, Kind, decode
+from .errands import Errands
+from .gaps import Gaps
+from .health import Counts
+from .here import Here
+from .interests import Interests
+from .names import id_channel, name_of, room_channel
+from .nodes import Nodes
+from .numbers import JUMP, Incoming
+from .outward import Outward
+
+_logger = logging.getLogger("syncws.relay")
+
+
+class RelayLike(Protocol):
+    """What the way in asks of its Relay, whose module imports this one."""
+
+    gaps: Gaps
+    deeds: Errands
+    nodes: Nodes
+    incoming: Incoming
+    interests: Interests
+    outward: Outward
+
+    def beat(self) -> None: ...
+
+
+class Inward:
+    """What a backplane tells, for one Relay: the `Sink` of the bus.
+
+    The threads of the bus call it. It runs no code of the application and waits for nothing. `_lock` guards the fields
+    that say so and is a leaf.
+    """
+
+    def __init__(self, here: Here, boot: bytes, relay: RelayLike) -> None:
+        self._here = here
+        self._boot = boot
+        self._relay = relay
+        self._lock = threading.Lock()
+        # Guarded by _lock:
+        self.counts = Counts()
+        self._lost: str | None = None  # why the bus is lost; None while it is there
+        self._was_up = False
+
+    # The bus itself
+
+    def down(self, reason: str) -> None:
+        """The bus is lost: it is told once, until it is back."""
+        with self._lock:
+            told, self._lost = self._lost is not None, reason
+        if not told:
+            self._relay.gaps.bus(False, reason)
+
+    def up(self, proven: float) -> None:
+        """The bus is there: what was sent since the last proof may be missing."""
+        with self._lock:
+            reason, self._lost = self._lost, None
+            first, self._was_up = not self._was_up, True
+        relay = self._relay
+        # Both, without `or`: after this answer nobody who joined meanwhile is told apart.
+        unheard = relay.interests.forgive()
+        relay.nodes.listen_again()
+        if reason is not None:
+            relay.gaps.bus(True, "all channels are listened to again")
+        if not first or unheard:
+            since = time.time() - (time.monotonic() - proven)
+            relay.gaps.report(f"the bus was lost: {reason or 'not connected yet'}", missed=None, since=since)
+        relay.beat()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the bus is lost, as far as it has told."""
+        return self._lost is not None  # without the lock: one attribute, and the answer may be old at once anyway
+
+    def effective(self, channel: str, since: float) -> None:
+        """A channel that somebody has joined is listened to only now, later than the join waited for."""
+        room = name_of(channel[2:]) if channel.startswith("r:") else None
+        self._relay.gaps.report("the bus was slow to let this process listen", missed=None, since=since, room=room)
+
+    def dropped(self, counts: Mapping[str, int]) -> None:
+        """The bus was away for too long, or too slow: who listens elsewhere is told, once that is possible."""
+        self._relay.outward.lost(counts)
+        advisor.warn(
+            _logger,
+            "dropped out",
+            "",
+            "%d messages were not sent to other processes, as the bus was away for too long or its queue was full",
+            sum(counts.values()),
+        )
+
+    def vanished(self, node: str) -> None:
+        """A process has ended without a goodbye: what it had not sent is lost."""
+        try:
+            boot = bytes.fromhex(node)
+        except ValueError:
+            return
+        was = self._relay.nodes.leave(boot)
+        if was is not None:
+            self._relay.gaps.report("node vanished", missed=None, since=was.seen, node=node)
+
+    # Messages
+
+    def received(self, channel: str, data: bytes, position: str | None = None) -> None:
+        """Something came on a channel: it is dropped and counted, or taken."""
+        if not self._relay.interests.has(channel):
+            return  # for others, on a bus where everything arrives; or let go of in this instant
+        try:
+            self._take(channel, decode(data), position)
+        except Foreign as error:
+            self._count("foreign")
+            advisor.warn(
+                _logger,
+                "foreign",
+                "",
+                "messages of another version of syncws come from the bus and are dropped (%s): give this version a "
+                "prefix of its own, or upgrade all",
+                error,
+            )
+        except (ValueError, TypeError):
+            self._count("bad")
+            _logger.debug("what is no envelope came from the bus", exc_info=True)
+        except Exception:
+            self._count("bad")
+            _logger.exception("a message from the bus was dropped, as taking it raised")
+
+    def _take(self, channel: str, envelope: Envelope, position: str | None) -> None:
+        kind = envelope.kind
+        if envelope.boot == self._boot:
+            self._count("echoes")
+            return
+        if kind is Kind.LOST or kind is Kind.BEAT:
+            self._hear_of_losses(channel, envelope)
+        elif envelope.number and not self._is_new(channel, envelope):
+            self._count("duplicates")
+            return
+        self._count("received")
+        match kind:
+            case Kind.ROOM:
+                self._broadcast(_named(channel, room_channel, envelope), envelope)
+            case Kind.ALL:
+                self._broadcast(None, envelope)
+            case Kind.ID:
+                self._here.send(_named(channel, id_channel, envelope), _message(envelope))
+            case Kind.BEAT:
+                if self._relay.nodes.beat(envelope.boot, envelope.extra or {}):
+                    self._relay.beat()  # so that the new one knows of this process at once
+            case Kind.LEAVE:
+                self._relay.nodes.leave(envelope.boot)
+            case Kind.DO:
+                self._do(_named(channel, id_channel, envelope), envelope.extra or {})
+
+    def _broadcast(self, room: Any, envelope: Envelope) -> None:
+        excluded = [name_of_json(each) for each in _list(envelope.extra, "exclude")]
+        self._here.broadcast(room, _message(envelope), excluded)
+
+    def _do(self, id: Any, what: Mapping[str, Any]) -> None:
+        """Done by a thread that may wait: on_close of a member is code of the application."""
+        here = self._here
+        match what:
+            case {"do": "close", "code": int(code), "reason": str(reason)}:
+                self._hand_on(lambda: here.close(id, code, reason))
+            case {"do": "join", "room": room}:
+                to_join = name_of_json(room)
+                self._hand_on(lambda: here.join(id, to_join))
+            case {"do": "leave", "room": room}:
+                to_leave = name_of_json(room)
+                self._hand_on(lambda: here.leave(id, to_leave))
+            case _:
+                raise ValueError("an unknown deed")
+
+    def _hand_on(self, deed: Any) -> None:
+        if not self._relay.deeds.run(deed):
+            advisor.warn(
+                _logger, "deeds", "", "other processes close and move more members here than on_close lets end"
+            )
+
+    # Losses
+
+    def _is_new(self, channel: str, envelope: Envelope) -> bool:
+        came = self._relay.incoming.came(channel, envelope.boot, envelope.number, envelope.begins)
+        if came.missed != 0:
+            self._report(channel, envelope.boot, came.missed)
+        return came.is_new
+
+    def _hear_of_losses(self, channel: str, envelope: Envelope) -> None:
+        """LOST and BEAT say up to which number all was sent."""
+        if not envelope.number:
+            return
+        missed = self._relay.incoming.lost(channel, envelope.boot, envelope.number)
+        if missed is None:  # nothing came of that process on this channel before
+            if envelope.kind is Kind.BEAT:
+                return
+            missed = self._missed_from_the_first(channel, envelope)
+        if missed != 0:
+            self._report(channel, envelope.boot, missed)
+
+    def _missed_from_the_first(self, channel: str, mark: Envelope) -> int | None:
+        """All that was sent on a channel is lost, if it was listened to before the first of it; else nobody knows."""
+        match mark.extra:
+            case {"first": int(first), "age": int(age) | float(age)} if 0 < first <= mark.number:
+                missed = mark.number - first + 1
+                return missed if age < self._relay.interests.age(channel) and missed <= JUMP else None
+        raise ValueError("not the mark of a loss")
+
+    def _report(self, channel: str, boot: bytes, missed: int | None) -> None:
+        room = name_of(channel[2:]) if channel.startswith("r:") else None
+        node = self._relay.nodes.alive().get(boot)
+        self._relay.gaps.report(
+            "messages of another process were lost on the bus",
+            missed=missed,
+            since=time.time() if node is None else node.seen,
+            room=room,
+            node=boot.hex(),
+        )
+
+    def _count(self, name: str) -> None:
+        with self._lock:
+            setattr(self.counts, name, getattr(self.counts, name) + 1)
+
+
+def _named(channel: str, channel_of: Any, envelope: Envelope) -> Any:
+    """The room or id that an envelope is for. Raises ValueError if it came on the channel of another."""
+    if channel_of(envelope.target) != channel:
+        raise ValueError("the target is not the channel's")
+    return name_of(envelope.target)
+
+
+def _message(envelope: Envelope) -> PreparedMessage:
+    if envelope.binary:
+        return PreparedMessage(BINARY, envelope.body)
+    return PreparedMessage(TEXT, envelope.body.decode())
+
+
+def _list(extra: Mapping[str, Any] | None, name: str) -> list[Any]:
+    value = (extra or {}).get(name, [])
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is no list")
+    return value
+
+
+def name_of_json(text: object) -> Any:
+    """The name whose text this is. Raises ValueError."""
+    if not isinstance(text, str):
+        raise ValueError("not the text of a name")
+    return name_of(text)

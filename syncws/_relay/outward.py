@@ -1,0 +1,105 @@
+"""The way out: a message gets its number and its place in the queue of the bus, and losses are told to who listens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from .._bus.backplane import Backplane
+from .envelope import HEAD, Envelope, Kind
+from .numbers import Outgoing
+
+#: Seconds between two tries to tell of losses, while the queue of the bus is full.
+RETRY = 0.05
+
+
+class Outward:
+    """What this process publishes, under the name of one boot.
+
+    Any thread. The lock of the numbers is held while the backplane queues a message, which never waits.
+    """
+
+    def __init__(self, backplane: Backplane, boot: bytes) -> None:
+        self._backplane = backplane
+        self._boot = boot
+        self._numbers = Outgoing()
+        self._retry_at = 0.0  # guarded by the numbers' lock
+        self.dropped = 0  # messages that were not sent; guarded by the numbers' lock
+
+    def publish(
+        self,
+        kind: Kind,
+        channel: str,
+        target: str = "",
+        extra: dict[str, Any] | None = None,
+        body: bytes = b"",
+        *,
+        binary: bool = False,
+        keep: bool = False,
+    ) -> bool:
+        """Number a message and queue it; False if the queue is full: then who listens is told, once there is room.
+
+        Raises ValueError for a message that is too large for the bus: nothing has changed then.
+        """
+        envelope = Envelope(kind, self._boot, 0, target, extra, body, binary)
+        self._check_size(envelope)
+        numbers = self._numbers
+        with numbers.lock:
+            self._tell_of_losses()
+            number, begins = numbers.next(channel)
+            data = envelope._replace(number=number, begins=begins).encode()
+            if self._backplane.publish(channel, data, keep=keep):
+                return True
+            # The number is used up: it is how who listens finds out.
+            numbers.owe(channel)
+            self.dropped += 1
+            return False
+
+    def say(self, kind: Kind, channel: str, extra: dict[str, Any] | None = None, *, marks: bool = False) -> bool:
+        """Queue a message that has no number of its own. marks: it tells the last number that was used."""
+        numbers = self._numbers
+        with numbers.lock:
+            number = numbers.last(channel) if marks else 0
+            return self._backplane.publish(channel, Envelope(kind, self._boot, number, extra=extra).encode())
+
+    def lost(self, counts: Mapping[str, int]) -> None:
+        """The backplane had taken so many messages, and will not send them."""
+        numbers = self._numbers
+        with numbers.lock:
+            for channel, count in counts.items():
+                numbers.owe(channel)
+                self.dropped += count
+            self._retry_at = 0.0
+            self._tell_of_losses()
+
+    def tell_of_losses(self) -> bool:
+        """Tell who listens of what was not sent, as far as there is room; whether there is more to tell."""
+        with self._numbers.lock:
+            self._tell_of_losses()
+            return bool(self._numbers.owed)
+
+    def _tell_of_losses(self) -> None:
+        numbers = self._numbers
+        assert numbers.lock.locked()
+        now = time.monotonic()
+        if not numbers.owed or now < self._retry_at:
+            return
+        for channel, owed in list(numbers.owed.items()):
+            extra = {"first": owed.first, "age": round(now - owed.began, 3)}
+            mark = Envelope(Kind.LOST, self._boot, owed.last, extra=extra)
+            if not self._backplane.publish(channel, mark.encode()):
+                self._retry_at = now + RETRY
+                return
+            del numbers.owed[channel]
+
+    def _check_size(self, envelope: Envelope) -> None:
+        most = self._backplane.max_message
+        if HEAD + len(envelope.target) + len(envelope.body) <= most and not envelope.extra:
+            return
+        size = len(envelope.encode())  # which raises for an extra that is too long by itself
+        if size > most:
+            raise ValueError(
+                f"a message of {len(envelope.body):,} bytes is too large for the backplane: with its envelope it has "
+                f"{size:,} bytes, and max_message is {most:,}"
+            )

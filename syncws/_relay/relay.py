@@ -1,0 +1,268 @@
+"""The part of a Manager that speaks with its like in other processes, over a bus.
+
+    Manager.broadcast                                    Manager's members
+        |                                                      ^
+        | Relay.broadcast                                      | Here.broadcast
+        v                                                      |
+    Outward: number, place in the queue              Inward: copies dropped, losses reported
+        |                                                      ^
+        | Backplane.publish                                    | Sink.received
+        v                                                      |
+    ----------------------- the bus: Redis, sockets, anything --------------------------
+
+**What is promised.** Messages of one thread to one room arrive everywhere in their order. A message reaches a member at
+most once. Each loss on the bus is in some `Gap`: who listens knows the last number of each sender, the sender tells of
+what it did not send, and the bus tells when it was away.
+
+**Threads.** A relay has one of its own, from its first use on (`pulse`), and those of its backplane. What they hand on,
+because it may run code of the application, runs in short-lived threads, one thing after the other (`errands`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from typing import Any
+
+from .._base.forks import begin_anew_in_child
+from .._bus.backplane import Backplane
+from .._frames.prepared import PreparedMessage
+from ..errors import BINARY
+from .envelope import Kind
+from .errands import Errands
+from .gaps import Gap, Gaps
+from .health import BackplaneHealth
+from .here import Here
+from .interests import Interests
+from .inward import Inward
+from .names import ALL, id_channel, node_channel, room_channel, text_of
+from .nodes import BEAT, Node, Nodes, beat_of
+from .numbers import Incoming
+from .outward import Outward
+from .pulse import Pulse
+
+_logger = logging.getLogger("syncws.relay")
+
+#: Seconds for which a program that ends waits for the bus to take what was published.
+AT_EXIT = 1.0
+
+#: Seconds between two sweeps of channels.
+SWEEP = 5.0
+
+
+class Relay:
+    """What one Manager tells its like in other processes, and hears from them.
+
+    Any thread may call any method. Before its first use, and in the child of a fork, it has no thread and no
+    descriptor. `_lock` guards the start and the end; the parts have locks of their own.
+
+    Args:
+        backplane: the bus; it belongs to this relay.
+        here: the members of this process.
+        on_gap, on_bus: of the application, see `Manager`.
+        join_timeout: seconds for which who joins a room that is new to this process waits for the bus.
+    """
+
+    def __init__(
+        self,
+        backplane: Backplane,
+        here: Here,
+        *,
+        on_gap: Callable[[Gap], object] | None = None,
+        on_bus: Callable[[bool, str], object] | None = None,
+        join_timeout: float = 1.0,
+    ) -> None:
+        self.backplane = backplane
+        self._here = here
+        self._on_gap = on_gap
+        self._on_bus = on_bus
+        self._join_timeout = join_timeout
+        self._exit_is_known = False  # that it ends with the program; guarded by _lock
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Nothing was said or heard, as in the child of a fork: it is a process of its own, with a boot of its own."""
+        self._lock = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.boot = os.urandom(8)
+        self.gaps = Gaps(self._on_gap, self._on_bus, "syncws-on-gap")
+        self.deeds = Errands("syncws-deeds")
+        self.nodes = Nodes()
+        self.incoming = Incoming()
+        self.interests = Interests(self.backplane)
+        self.outward = Outward(self.backplane, self.boot)
+        self._inward = Inward(self._here, self.boot, self)
+        self._pulse = Pulse(self._look)
+        self._beat_at = self._sweep_at = 0.0  # monotonic instants; the pulse's own
+        # True once the bus and the thread were started. Guarded by _lock; read without it, as it is one attribute, and
+        # who reads an old False takes the lock to look again. Last: what it stands for was made before.
+        self._began = False
+
+    @property
+    def node(self) -> str:
+        """The name of this process on the bus."""
+        return self.boot.hex()
+
+    # To others
+
+    def broadcast(
+        self, room: Hashable, message: PreparedMessage, exclude: Collection[Hashable] = (), *, keep: bool = False
+    ) -> bool:
+        """A broadcast for the members elsewhere; whether the queue of the bus took it.
+
+        exclude: ids. Raises TypeError for a room or id that has no text, ValueError for a message that is too large.
+        """
+        extra = None if not exclude else {"exclude": [text_of(id, "an id") for id in exclude]}
+        if room is None:
+            return self._send(Kind.ALL, ALL, "", extra, message)
+        target = text_of(room)
+        return self._send(Kind.ROOM, room_channel(target), target, extra, message, keep=keep)
+
+    def send(self, id: Hashable, message: PreparedMessage) -> bool:
+        """A message for the members of an id elsewhere; as `broadcast`."""
+        target = text_of(id, "an id")
+        return self._send(Kind.ID, id_channel(target), target, None, message)
+
+    def do(self, deed: str, id: Hashable, **details: Any) -> bool:
+        """Have the members of an id elsewhere closed, or moved; as `broadcast`."""
+        target = text_of(id, "an id")
+        return self._begin() and self.outward.publish(Kind.DO, id_channel(target), target, {"do": deed, **details})
+
+    def _send(
+        self,
+        kind: Kind,
+        channel: str,
+        target: str,
+        extra: dict[str, Any] | None,
+        message: PreparedMessage,
+        *,
+        keep: bool = False,
+    ) -> bool:
+        binary = message.message_type is BINARY
+        return self._begin() and self.outward.publish(
+            kind, channel, target, extra, message.payload, binary=binary, keep=keep
+        )
+
+    # Members come
+
+    @contextlib.contextmanager
+    def joining(self, rooms: Iterable[Hashable] = (), id: Hashable = None) -> Iterator[None]:
+        """Listen to what is for these rooms and this id; members are put into them inside the block.
+
+        Waits for the bus, for at most join_timeout, and goes on without it: then a Gap tells when it listens.
+        Raises as `broadcast`.
+        """
+        channels = [room_channel(text_of(room)) for room in rooms]
+        if id is not None:
+            channels.append(id_channel(text_of(id, "an id")))
+        if not self._begin():
+            yield
+            return
+        with self.interests.pinned(channels, self._join_timeout):
+            yield
+
+    # Its life
+
+    def _begin(self) -> bool:
+        """Start the bus and the pulse, at the first use in this process; False if there is no thread for them."""
+        if self._began:
+            return True
+        with self._lock:
+            if self._began:
+                return True
+            try:
+                self.backplane.start(self._inward, self.node)
+                self._pulse.begin()
+            except RuntimeError as error:
+                self.backplane.close(0.0)
+                _logger.error("no thread for the bus (%s); trying again with the next message", error)
+                return False
+            self.interests.keep([ALL, node_channel(self.node)])
+            self._began = True
+            if not self._exit_is_known:
+                self._exit_is_known = True
+                atexit.register(_end_at_exit, weakref.ref(self))
+        return True
+
+    def end(self, timeout: float) -> None:
+        """Have the bus take what was published, at most timeout seconds; say goodbye, and let go of all threads.
+
+        The next use begins anew, as another process to the others.
+        """
+        until = time.monotonic() + timeout
+        with self._lock:
+            if not self._began:
+                return
+            self._pulse.end(timeout)
+            self.outward.say(Kind.LEAVE, ALL)
+            self.backplane.close(max(0.0, until - time.monotonic()))
+            self._reset()
+
+    # What time asks for
+
+    def beat(self) -> None:
+        """Tell all others that this process is alive, and up to which number it has spoken to all."""
+        rooms = len(self._here.rooms())
+        self.outward.say(Kind.BEAT, ALL, beat_of(self._here.count(None), rooms), marks=True)
+
+    def _look(self, stopped: float) -> bool:
+        now = time.monotonic()
+        if stopped:
+            # Beats that came meanwhile are still to be read: nobody is taken for dead by the clock alone.
+            self.nodes.postpone(stopped)
+        if self._inward.is_lost:
+            self.nodes.listen_again()
+        if now >= self._beat_at:
+            self._beat_at = now + BEAT
+            self.beat()
+        for channel, since in self.interests.effective().items():
+            self._inward.effective(channel, time.time() - (now - since))
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP
+            self._sweep()
+        for boot in self.nodes.late():
+            self._inward.vanished(boot.hex())
+        return self.outward.tell_of_losses()
+
+    def _sweep(self) -> None:
+        self.incoming.forget_channels(self.interests.sweep(self._needed))
+        for boot in self.nodes.forgettable(self.incoming.boots()):
+            self.incoming.forget_boot(boot)
+
+    def _needed(self) -> set[str]:
+        rooms = {room_channel(text_of(room)) for room in self._here.rooms()}
+        return rooms | {id_channel(text_of(id, "an id")) for id in self._here.names()}
+
+    # Who is there
+
+    def known_nodes(self) -> list[Node]:
+        """This process, and the others that are alive."""
+        said = beat_of(self._here.count(None), len(self._here.rooms()))
+        here = Node(self.node, said["host"], said["pid"], said["connections"], said["rooms"], time.time(), here=True)
+        return [here, *self.nodes.alive().values()]
+
+    def health(self) -> BackplaneHealth:
+        """How the bus is, and what was seen of it."""
+        return BackplaneHealth.of(
+            self.backplane.health(),
+            nodes=1 + len(self.nodes.alive()),
+            gaps=self.gaps.count,
+            missed=self.gaps.missed,
+            not_queued=self.outward.dropped,
+            counts=self._inward.counts,
+        )
+
+
+def _end_at_exit(relay: weakref.ref[Relay]) -> None:
+    there = relay()
+    if there is not None:
+        there.end(AT_EXIT)

@@ -1,0 +1,84 @@
+"""The way in: what comes is checked against the channel that it came on."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+from syncws._relay.envelope import Envelope, Kind
+from syncws.testing import await_
+
+from .support import RelayCase
+
+THEIRS = b"theirs!!"
+
+
+class InwardTests(RelayCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.process_ = self.process()
+        self.process_.join("lobby", id="ann")
+        self.bus.settle()
+
+    def come(self, channel: str, **envelope: Any) -> None:
+        kind = envelope.pop("kind")
+        self.bus.inject(channel, Envelope(kind, THEIRS, **envelope).encode())
+        self.settle(self.process_)
+
+    def bad(self) -> int:
+        return self.process_.relay.health().bad
+
+    def test_a_program_that_counts_nothing(self) -> None:
+        """A message without a number is delivered: a shell script has none, and nothing can be said of its losses."""
+        for _ in range(2):
+            self.come('r:"lobby"', kind=Kind.ROOM, target='"lobby"', body=b"hi")
+        self.assertEqual(self.process_.texts, ["hi", "hi"])
+
+    def test_extra_that_is_wrong(self) -> None:
+        """What is well formed and makes no sense is counted, and does nothing."""
+        cases: list[tuple[str, dict[str, Any]]] = [
+            ('r:"lobby"', {"kind": Kind.ROOM, "target": '"other"'}),
+            ("*", {"kind": Kind.ALL, "extra": {"exclude": "ann"}}),
+            ("*", {"kind": Kind.ALL, "extra": {"exclude": [1]}}),
+            ("*", {"kind": Kind.ALL, "extra": {"exclude": ["nonsense"]}}),
+            ("*", {"kind": Kind.BEAT, "extra": None}),
+            ("*", {"kind": Kind.BEAT, "extra": {"host": 1}}),
+            ('i:"ann"', {"kind": Kind.DO, "target": '"ann"', "extra": {"do": "eval"}}),
+            ('i:"ann"', {"kind": Kind.DO, "target": '"ann"', "extra": {"do": "join", "room": 1}}),
+            ('i:"ann"', {"kind": Kind.DO, "target": '"ann"', "extra": {"do": "close", "code": "1000", "reason": ""}}),
+            ("*", {"kind": Kind.LOST, "number": 3, "extra": {"first": 9, "age": 1}}),
+            ('r:"lobby"', {"kind": Kind.LOST, "number": 4, "extra": None}),
+        ]
+        for channel, envelope in cases:
+            before = self.bad()
+            with self.subTest(envelope):
+                self.come(channel, **envelope)
+                self.assertEqual(self.bad(), before + 1)
+        self.assertEqual(self.process_.here.got, [])
+
+    def test_a_close_that_may_not_be_sent(self) -> None:
+        """A code that RFC 6455 reserves ends in a line of the log where it was to be done, and in nothing else."""
+        with self.assertLogs("syncws.relay", "ERROR"):
+            self.process_.here.close = self.refuse  # type: ignore[method-assign]
+            self.come('i:"ann"', kind=Kind.DO, target='"ann"', extra={"do": "close", "code": 1006, "reason": ""})
+
+    def refuse(self, id: Any, code: int, reason: str) -> int:
+        raise ValueError(code)
+
+    def test_all_was_lost(self) -> None:
+        """Who has listened for longer than the sender sends has missed all of it; for others nobody knows."""
+        self.come("*", kind=Kind.LOST, number=5, extra={"first": 2, "age": 0})
+        self.assertTrue(await_(lambda: self.process_.missed == 4))
+        self.come('r:"lobby"', kind=Kind.LOST, number=5, extra={"first": 2, "age": 1e9})
+        self.assertEqual([gap.missed for gap in self.process_.gaps], [4, None])
+
+    def test_vanished_by_a_name_that_is_none(self) -> None:
+        """A backplane that invents names does no harm."""
+        sink = self.process_.relay._inward
+        sink.vanished("nobody")
+        sink.vanished("00" * 8)
+        self.assertEqual(self.process_.gaps, [])
+
+
+if __name__ == "__main__":
+    unittest.main()

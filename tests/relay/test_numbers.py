@@ -1,0 +1,83 @@
+"""The numbers by which every loss is known."""
+
+from __future__ import annotations
+
+import unittest
+from unittest import mock
+
+from syncws._relay import numbers
+from syncws._relay.numbers import JUMP, Came, Incoming, Outgoing
+
+ANN, BOB = b"a" * 8, b"b" * 8
+
+
+class OutgoingTests(unittest.TestCase):
+    def test_each_channel_counts_for_itself(self) -> None:
+        """The first number on a channel says that none was before it."""
+        mine = Outgoing()
+        with mine.lock:
+            self.assertEqual([mine.next("a"), mine.next("b"), mine.next("a")], [(1, True), (1, True), (2, False)])
+            self.assertEqual((mine.last("a"), mine.last("c")), (2, 0))
+
+    def test_a_forgotten_channel(self) -> None:
+        """It begins anew above every number that was forgotten: listeners who remember take it for no copy."""
+        mine, theirs = Outgoing(), Incoming()
+        with mock.patch.object(numbers, "MOST_CHANNELS", 2), mine.lock:
+            for _ in range(7):
+                theirs.came("a", ANN, *mine.next("a"))
+            mine.next("b"), mine.next("c")
+            number, begins = mine.next("a")
+        self.assertEqual(theirs.came("a", ANN, number, begins), Came(True, 0))
+
+    def test_a_channel_whose_loss_is_to_be_told(self) -> None:
+        """It is told although its channel is forgotten meanwhile: its number is what tells."""
+        mine = Outgoing()
+        with mock.patch.object(numbers, "MOST_CHANNELS", 2), mine.lock:
+            mine.next("a")
+            mine.owe("a")
+            for channel in "bcdef":
+                mine.next(channel)
+            self.assertEqual(mine.owed["a"].last, 1)
+
+    def test_what_has_no_number_is_not_owed(self) -> None:
+        """A bus may give up beats too: nobody misses them."""
+        mine = Outgoing()
+        with mine.lock:
+            mine.owe("*")
+            self.assertEqual(mine.owed, {})
+
+
+class IncomingTests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.theirs = Incoming()
+
+    def test_copies_and_losses(self) -> None:
+        """A number that is not above the last is a copy; one that is higher by more than one comes after a loss."""
+        came = [self.theirs.came("a", ANN, number, False) for number in (7, 8, 8, 3, 12)]
+        self.assertEqual(came, [Came(True, 0), Came(True, 0), Came(False, 0), Came(False, 0), Came(True, 3)])
+        self.assertEqual(self.theirs.came("a", BOB, 3, False), Came(True, 0))
+
+    def test_a_jump(self) -> None:
+        """More than ten million are not lost: somebody has begun anew, and nobody knows what is missing."""
+        self.theirs.came("a", ANN, 1, True)
+        self.assertEqual(self.theirs.came("a", ANN, 2 + JUMP, False), Came(True, None))
+
+    def test_marks(self) -> None:
+        """A mark says up to which number all was sent; that of a process that was never heard is not known."""
+        self.assertIsNone(self.theirs.lost("a", ANN, 3))
+        self.assertEqual([self.theirs.lost("a", ANN, number) for number in (3, 5, 4)], [0, 2, 0])
+        self.assertEqual(self.theirs.came("a", ANN, 6, False), Came(True, 0))
+
+    def test_what_is_forgotten(self) -> None:
+        """A channel and a process are forgotten whole, and leave nothing behind."""
+        for channel in "ab":
+            self.theirs.came(channel, ANN, 1, True)
+        self.theirs.came("b", BOB, 1, True)
+        self.theirs.forget_channels(["b", "c"])
+        self.assertEqual(self.theirs.boots(), {ANN})
+        self.theirs.forget_boot(ANN)
+        self.assertEqual((self.theirs.boots(), self.theirs._last), (set(), {}))
+
+
+if __name__ == "__main__":
+    unittest.main()
