@@ -113,7 +113,7 @@ ORDER = {
             "unfinished",
         ),
     ],
-    "_bus": ["history", "backplane", "memory", "recorder"],
+    "_bus": ["history", "redisarchive", "backplane", "memory", "recorder"],
     "_frames": [
         *(
             "masking",

@@ -31,7 +31,7 @@ from syncws.testing import Peer, await_, running, socketpair
 from tests.certificates import contexts
 from tests.partners import heavy, need
 from tests.runner.marks import alone
-from tests.tasks import Task
+from tests.tasks import PATIENCE, Task
 from tests.wsgi.cases import WSGICase, each_way
 
 from .support import (
@@ -130,6 +130,11 @@ def by_aiohttp(url: str, pace: Pace, **options: Any) -> None:
             for message in MESSAGES:
                 await conn.send_str(message)
             check([await conn.receive_str(timeout=pace.patience) for _ in MESSAGES])
+            sock = conn.get_extra_info("socket")
+        # aiohttp has begun to close it, and waits for no end of it, which takes a moment more under TLS.
+        async with asyncio.timeout(PATIENCE):
+            while sock.fileno() != -1:
+                await asyncio.sleep(0.01)
 
     asyncio.run(talk())
 
@@ -330,7 +335,7 @@ class IdleTests(GuaranteeTestCase):
         ):
             for _ in range(count):
                 peers.append(connect(server.address))
-            time.sleep(2)  # until the last one waits
+            server.wait_for_rest()  # the last one waits, too
             before, began = server.processor_time(), time.monotonic()
             time.sleep(seconds)
             each_second = (server.processor_time() - before) / (time.monotonic() - began)
