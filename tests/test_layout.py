@@ -113,7 +113,7 @@ ORDER = {
             "unfinished",
         ),
     ],
-    "_bus": ["history", "redisarchive", "backplane", "memory", "recorder"],
+    "_bus": ["history", "redisarchive", "memoryarchive", "backplane", "memory", "recorder"],
     "_frames": [
         *(
             "masking",
@@ -154,7 +154,7 @@ ORDER = {
         "wsgiresponse",
     ],
     "_relay": [
-        *("names", "envelope", "numbers", "interests", "errands", "gaps", "here", "nodes", "health"),
+        *("names", "envelope", "stamp", "numbers", "interests", "errands", "gaps", "here", "nodes", "health"),
         *("outward", "inward", "pulse", "relay"),
     ],
     "_conn": [

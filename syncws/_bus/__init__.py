@@ -5,6 +5,7 @@ Floor 1: imports `_base` and `errors`. A bus knows no message, no member and no 
 * `backplane`: `Backplane`, what a bus must do, and `Sink`, what it tells. Begin here.
 * `history`: what a room is to remember, and what a store of it must do.
 * `redisarchive`: what rooms remember on Redis and Valkey: the two scripts, and positions.
+* `memoryarchive`: what rooms remember where no server does it: in each process.
 * `memory`: a bus inside one process, for tests, with a lever for each thing that goes wrong.
 * `recorder`: a `Sink` for tests, which keeps what it is told.
 """

@@ -4,6 +4,7 @@ Floor 2: imports `_base`, `errors`, `_bus` and `_frames`. It knows no connection
 
 * `names`: rooms and ids as text, and the channels that they have on a bus.
 * `envelope`: the bytes of one message between processes.
+* `stamp`: the position of a message, put into it.
 * `numbers`: the numbers by which every loss is known.
 * `interests`: the channels that this process listens to.
 * `errands`: what may run code of the application, in a thread of its own.

@@ -1,0 +1,411 @@
+"""The history of channels in the memory of each process: for a bus that keeps none, and for a process alone.
+
+Each process keeps what it hears, in the order in which it hears it, and that order may be another one elsewhere. So a
+position says of each sender up to which number its messages are covered; whoever reads it gives what is not:
+
+    <channel>-<when>-<span>-<sender><number>.<sender><number>!.<sender><number>~
+
+`channel` is a hash of the channel's name; `when` is in microseconds of time.monotonic(), which is one clock for all
+processes of a host, and `span` is for how many of them the process that made it has heard everything; a sender is 8
+characters of its name; numbers are hexadecimal. "!" says that the sender is gone and that nothing more of it is to
+come, "~" that it may not be there: it was heard, and that is all. Every process that is there is named, also one that
+has said nothing.
+
+**What is recovered** is all that was published after a position, or it is not called so. It takes that
+
+* this process was there when the position was made: it is named, and without a mark;
+* of each sender everything after its number is here: `_Sender.base` is the last number that is not, as it was
+  forgotten, or never came. A sender that has no number said nothing in that span, and what came before is covered;
+* nothing that the position covers is still on its way here: that is waited for;
+* no sender has ended without a goodbye, and taken with it what had reached others.
+
+**When a process is there.** It beats once everything that others publish reaches it. For who hears that it is there
+once all others have beaten since: what they published before, and it cannot know of, has come by then.
+
+**What is forgotten.** Positions are good for twice the ttl. Those that are made name who was heard of in the last
+three, and what they may name is remembered for six. In between, a sender that a position does not name was silent for
+so long that the position covers it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from .._base.forks import begin_anew_in_child
+from .history import Entry, History, Past
+
+#: In ttls; see the top of this module. `_LEAST` is for ttls so short that a message takes longer than they last.
+_GOOD, _SILENT, _NAMED, _KEPT = 2.0, 2.5, 3.0, 6.0
+_LEAST = 10.0  # seconds that are added to what is named and kept
+
+#: Bytes that a message takes beside its own and those of its position.
+_COST = 400
+
+#: Characters that a position may have: more than those of a hundred processes.
+_LONGEST = 4096
+
+_POSITION = re.compile(
+    r"([0-9a-f]{8})-([0-9a-f]{1,16})-([0-9a-f]{1,16})-((?:[A-Za-z0-9_-]{8}[0-9a-f]{1,16}[!~]?\.)*[A-Za-z0-9_-]{8}[0-9a-f]{1,16}[!~]?)"
+)
+
+
+class _Covered(NamedTuple):
+    """What a position says of one sender."""
+
+    number: int
+    is_final: bool  # nothing more of it is to come
+    is_there: bool
+
+
+_NOTHING = _Covered(0, False, False)
+
+
+class _Position(NamedTuple):
+    when: int  # microseconds
+    since: int
+    senders: Mapping[str, _Covered]
+
+
+class _Kept(NamedTuple):
+    sender: str
+    number: int
+    came: int  # microseconds
+    entry: Entry
+
+    @property
+    def cost(self) -> int:
+        return len(self.entry.data) + len(self.entry.position) + _COST
+
+
+class _Sender:
+    """What came of one process on one channel."""
+
+    __slots__ = ("base", "base_came", "heard", "last")
+
+    def __init__(self, base: int, heard: float, came: int) -> None:
+        self.base = base  # the last number that is not here; all above it are, up to `last`
+        self.base_came = came  # when that came, or was missed: microseconds
+        self.last = base
+        self.heard = heard  # when its last message came
+
+
+class _Log:
+    """What is known of one channel."""
+
+    __slots__ = ("entries", "senders", "used")
+
+    def __init__(self, now: float) -> None:
+        self.senders: dict[str, _Sender] = {}
+        self.entries: deque[_Kept] = deque()
+        self.used = now  # when it was made, or its last message came
+
+
+class MemoryArchive:
+    """An `Archive` in memory, which its process fills itself, from its first moment on.
+
+    Any thread. `_lock` guards everything and is a leaf; reads wait for what is on its way.
+
+    Args:
+        history: what is kept.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Nothing was heard, as in the child of a fork: what the parent remembers is not followed here."""
+        self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)
+        self._reset("")
+
+    def _reset(self, here: str) -> None:
+        # Guarded by _lock:
+        self._here = here  # this process; "": it has no name yet
+        self._since = self._stamped = 0  # microseconds: from when on everything was heard; the newest position
+        self._there: dict[str, set[str]] = {}  # the others, each with those that are to beat before it is named
+        self._gone: dict[str, tuple[float, bool]] = {}  # when one ended, and whether it said goodbye
+        self._logs: OrderedDict[str, _Log] = OrderedDict()  # the one that was used longest ago first
+        self._filled: OrderedDict[str, _Log] = OrderedDict()  # those with entries, in the same order
+        self._bytes = 0
+
+    @property
+    def history(self) -> History:
+        return self._history
+
+    # What is heard
+
+    def begin(self, boot: bytes) -> None:
+        """This process has this name from now on, and has heard nothing yet. Without effect if that is its name."""
+        with self._lock:
+            if self._here != (name := _name(boot)):
+                self._reset(name)
+                self._since = self._stamp()
+
+    def append(self, channel: str, boot: bytes, number: int, data: bytes, *, begins: bool = False) -> str | None:
+        """Keep a message of a process; its position, or None for a copy of one that came before.
+
+        number: of that process on this channel. begins: that process knows of none before it.
+        """
+        sender, now = _name(boot), time.monotonic()
+        with self._lock:
+            self._tidy(now)  # first: a room that has forgotten does not remember because somebody speaks again
+            log = self._log(channel, now)
+            of = log.senders.get(sender)
+            if of is None:
+                of = self._new_sender(log, sender, 0 if begins else number - 1, now)
+            elif number <= of.last:
+                return None
+            elif number != of.last + 1:
+                of.base, of.base_came = number - 1, self._stamp()
+            of.last, of.heard = number, now
+            self._use(channel, log, now)
+            kept = _Kept(sender, number, self._stamp(), Entry(self._position(channel, log, now), data))
+            log.entries.append(kept)
+            self._filled[channel] = log
+            self._filled.move_to_end(channel)
+            self._bytes += kept.cost
+            if len(log.entries) > self._history.size:
+                self._forget_oldest(channel, log)
+            self._forget_most()
+            self._came.notify_all()
+        return kept.entry.position
+
+    def lost(self, channel: str, boot: bytes, number: int) -> None:
+        """What a process sent on a channel up to this number has come, or never will."""
+        sender, now = _name(boot), time.monotonic()
+        with self._lock:
+            log = self._log(channel, now)
+            of = log.senders.get(sender) or self._new_sender(log, sender, 0, now)
+            if number > of.last:
+                of.base = of.last = number
+                of.base_came, of.heard = self._stamp(), now
+                self._use(channel, log, now)
+                self._came.notify_all()
+
+    def lost_all(self) -> None:
+        """Anything may have been published that did not come: no position from before is good here."""
+        with self._lock:
+            self._since = self._stamp()
+            self._logs.clear()
+            self._filled.clear()
+            self._bytes = 0
+            self._came.notify_all()
+
+    def present(self, boot: bytes) -> None:
+        """Another process beats: everything reaches it."""
+        name = _name(boot)
+        with self._lock:
+            if name not in self._there:
+                self._there[name] = self._there.keys() - {name}
+            self._gone.pop(name, None)
+            self._heard_out(name)
+
+    def gone(self, boot: bytes, *, goodbye: bool) -> None:
+        """Another process has ended, and nothing more of it comes. goodbye: it had told everybody everything."""
+        name = _name(boot)
+        with self._lock:
+            self._there.pop(name, None)
+            self._heard_out(name)
+            if goodbye:
+                self._gone.setdefault(name, (time.monotonic(), True))
+            else:
+                self._gone[name] = (time.monotonic(), False)
+            self._came.notify_all()
+
+    # What was heard
+
+    def read(self, channel: str, since: str | None, timeout: float) -> Past:
+        """As `Archive.read`. Waits, at most timeout seconds, for what a position covers and has not come yet.
+
+        If it does not come, or if it is not known whether everything is here, the past is not recovered: no error.
+        """
+        asked = _parse(since, channel)
+        with self._lock:
+            if asked is not None:
+                self._came.wait_for(lambda: not self._is_coming(channel, asked), timeout)
+            now = time.monotonic()
+            log = self._log(channel, now)
+            self._tidy(now)
+            here = self._position(channel, log, now)
+            covered = None if asked is None else self._covered(log, asked, now)
+            if covered is None:
+                return Past(here, (), False)
+            assert asked is not None
+            return Past(here, tuple(kept.entry for kept in log.entries if _is_missed(kept, asked, covered)), True)
+
+    def is_after(self, position: str, other: str) -> bool:
+        """As `Archive.is_after`, for positions that this process has made: it makes each later than the one before."""
+        one, two = _parse(position), _parse(other)
+        return one is None or two is None or one.when > two.when
+
+    # Under the lock
+
+    def _stamp(self) -> int:
+        assert self._lock.locked()
+        self._stamped = max(self._stamped + 1, time.monotonic_ns() // 1000)
+        return self._stamped
+
+    def _log(self, channel: str, now: float) -> _Log:
+        assert self._lock.locked()
+        log = self._logs.get(channel)
+        if log is None:
+            log = self._logs[channel] = _Log(now)
+        return log
+
+    def _use(self, channel: str, log: _Log, now: float) -> None:
+        assert self._lock.locked()
+        log.used = now
+        self._logs.move_to_end(channel)
+
+    def _new_sender(self, log: _Log, name: str, base: int, now: float) -> _Sender:
+        assert self._lock.locked()
+        forgotten = now - self._span(_KEPT)
+        for old in [old for old, of in log.senders.items() if of.heard < forgotten and of.base == of.last]:
+            del log.senders[old]
+        of = log.senders[name] = _Sender(base, now, self._stamp())
+        return of
+
+    def _heard_out(self, name: str) -> None:
+        """What this process published until now has come: it says so, or it is gone."""
+        assert self._lock.locked()
+        for others in self._there.values():
+            others.discard(name)
+
+    def _span(self, ttls: float) -> float:
+        return ttls * self._history.ttl + _LEAST * (ttls - _GOOD)
+
+    def _position(self, channel: str, log: _Log, now: float) -> str:
+        """After all that is here: who is there, who was heard of lately, and who has ended lately."""
+        assert self._lock.locked()
+        lately = now - self._span(_NAMED)
+        last = {name: of.last for name, of in log.senders.items() if of.heard >= lately}
+        last.setdefault(self._here, 0)
+        for name, others in self._there.items():
+            if not others:
+                last.setdefault(name, 0)
+        for name, (when, _) in self._gone.items():
+            if when >= lately:
+                last.setdefault(name, 0)
+        senders = ".".join([f"{name}{number:x}{self._mark(name)}" for name, number in last.items()])
+        when = self._stamp()
+        return f"{_hash(channel)}-{when:x}-{when - self._since:x}-{senders}"
+
+    def _mark(self, name: str) -> str:
+        if name in self._gone:
+            return "!"
+        return "" if name == self._here or self._there.get(name) == set() else "~"
+
+    def _is_coming(self, channel: str, asked: _Position) -> bool:
+        """Whether something that a position covers is still on its way here."""
+        assert self._lock.locked()
+        log = self._logs.get(channel)
+        for name, told in asked.senders.items():
+            if name in self._there and not told.is_final:
+                of = None if log is None else log.senders.get(name)
+                if told.number > (0 if of is None else of.last):
+                    return True
+        return False
+
+    def _covered(self, log: _Log, asked: _Position, now: float) -> dict[str, int] | None:
+        """Up to which number a position covers each sender; None if what came after it may not be here."""
+        assert self._lock.locked()
+        told_of = asked.senders
+        oldest = max(self._since, int((now - self._span(_GOOD)) * 1e6))
+        if not told_of.get(self._here, _NOTHING).is_there or not oldest <= asked.when <= self._stamp():
+            return None
+        covered = {}
+        silent = now - self._span(_SILENT)
+        for name, of in log.senders.items():
+            told = told_of.get(name, _NOTHING)
+            if not told.number and of.heard < silent:
+                continue
+            if told.number < of.base and (told.number or of.base_came >= asked.since):
+                return None
+            covered[name] = told.number
+        for name, told in told_of.items():
+            known = log.senders.get(name)
+            if told.number > (0 if known is None else known.last) and not told.is_final:
+                return None
+        for name, (when, goodbye) in self._gone.items():
+            if not goodbye and when >= silent and not told_of.get(name, _NOTHING).is_final:
+                return None
+        return covered
+
+    def _tidy(self, now: float) -> None:
+        """Forget what is too old, from the channel on that was used longest ago."""
+        assert self._lock.locked()
+        forgotten = now - self._span(_KEPT)
+        while self._logs:
+            channel, log = next(iter(self._logs.items()))
+            if log.used >= forgotten:
+                break
+            self._forget_all(channel, log)
+            del self._logs[channel]
+        if self._gone:
+            self._gone = {name: end for name, end in self._gone.items() if end[0] >= forgotten}
+        while self._filled:
+            channel, log = next(iter(self._filled.items()))
+            if log.used < now - self._history.ttl:
+                self._forget_all(channel, log)
+            else:
+                break
+
+    def _forget_most(self) -> None:
+        """Keep to the memory: the channels that were silent for longest forget first."""
+        assert self._lock.locked()
+        while self._bytes > self._history.memory:
+            self._forget_oldest(*next(iter(self._filled.items())))
+
+    def _forget_all(self, channel: str, log: _Log) -> None:
+        while log.entries:
+            self._forget_oldest(channel, log)
+
+    def _forget_oldest(self, channel: str, log: _Log) -> None:
+        assert self._lock.locked()
+        kept = log.entries.popleft()
+        self._bytes -= kept.cost
+        of = log.senders[kept.sender]
+        if kept.number > of.base:
+            of.base, of.base_came = kept.number, kept.came
+        if not log.entries:
+            del self._filled[channel]
+
+
+def _is_missed(kept: _Kept, asked: _Position, covered: Mapping[str, int]) -> bool:
+    """Whether a position does not cover a message, by what it says of each sender."""
+    number = covered.get(kept.sender)
+    return number is not None and kept.number > number and (number > 0 or kept.came >= asked.since)
+
+
+def _name(boot: bytes) -> str:
+    return base64.urlsafe_b64encode(boot[:6].ljust(6, b"\0")).decode()
+
+
+def _hash(channel: str) -> str:
+    return hashlib.blake2s(channel.encode(), digest_size=4).hexdigest()
+
+
+def _parse(position: object, channel: str | None = None) -> _Position | None:
+    """The parts of a position, of that channel if one is named; None for what is none."""
+    if not isinstance(position, str) or len(position) > _LONGEST:
+        return None
+    match = _POSITION.fullmatch(position)
+    if match is None or (channel is not None and match[1] != _hash(channel)):
+        return None
+    when = int(match[2], 16)
+    parts = match[4].split(".")
+    senders = {part[:8]: _covered(part) for part in parts}
+    return None if len(senders) < len(parts) else _Position(when, when - int(match[3], 16), senders)
+
+
+def _covered(part: str) -> _Covered:
+    return _Covered(int(part[8:].rstrip("!~"), 16), part.endswith("!"), part[-1] not in "!~")
