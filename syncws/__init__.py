@@ -83,6 +83,7 @@ from ._base.unfinished import unfinished as _unfinished
 from ._base.version import __version__
 from ._bus.backplane import Backplane
 from ._bus.history import History
+from ._bus.local import LocalBackplane
 from ._client.dialer import Dialer, dial
 from ._client.environment import proxy_from_environment
 from ._client.reconnector import Reconnector, reconnect
@@ -158,6 +159,7 @@ __all__ = [
     "Headers",
     "Heartbeat",
     "History",
+    "LocalBackplane",
     "Manager",
     "ManagerStats",
     "Member",

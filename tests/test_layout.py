@@ -113,7 +113,11 @@ ORDER = {
             "unfinished",
         ),
     ],
-    "_bus": ["history", "redisarchive", "memoryarchive", "backplane", "memory", "recorder"],
+    "_bus": [
+        *("history", "redisarchive", "memoryarchive", "backplane"),
+        *("localdirectory", "localframes", "localpeer", "localreader", "localmesh", "localoutlet", "local"),
+        *("memory", "recorder"),
+    ],
     "_frames": [
         *(
             "masking",

@@ -38,6 +38,7 @@ TAKERS: list[type | Callable[..., Any]] = [
     syncws.Server,
     syncws.Manager,
     syncws.Heartbeat,
+    syncws.LocalBackplane,
     syncws.reconnect,
     syncws.Request.body,
 ]

@@ -6,6 +6,13 @@ Floor 1: imports `_base` and `errors`. A bus knows no message, no member and no 
 * `history`: what a room is to remember, and what a store of it must do.
 * `redisarchive`: what rooms remember on Redis and Valkey: the two scripts, and positions.
 * `memoryarchive`: what rooms remember where no server does it: in each process.
+* `localdirectory`: where the processes of one host find each other: a socket of each, and whose it is.
+* `localframes`: the bytes that they write to each other.
+* `localpeer`: the way to one of them: what it does not take at once waits, and what is too much is lost and counted.
+* `localreader`: what one of them says, and the thread that reads it.
+* `localmesh`: all of them, and the thread that minds them; how they find each other, and what is told of losses.
+* `localoutlet`: a way out for programs that only publish.
+* `local`: `LocalBackplane`: options, and what happens in a fork.
 * `memory`: a bus inside one process, for tests, with a lever for each thing that goes wrong.
 * `recorder`: a `Sink` for tests, which keeps what it is told.
 """
