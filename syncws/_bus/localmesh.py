@@ -86,6 +86,7 @@ class Mesh:
         self._is_settled = False
         self._gap: tuple[float, str] | None = None  # since when something may have been missed, and why
         self._trouble: str | None = None  # why nobody can find this process
+        self._is_leaving = False  # goodbyes are said: nobody is greeted any more
         self._closing = False
         self._published = 0
         self._received = self._lost = 0  # of readers and peers that are gone
@@ -120,6 +121,11 @@ class Mesh:
 
     def close(self, timeout: float) -> None:
         """Send what waits, at most timeout seconds, say goodbye, and leave no thread and no descriptor behind."""
+        with self._lock:
+            self._is_leaving = True
+        for peer in self._posting:
+            if peer.say_goodbye(goodbye()):
+                self._waker.wake()
         self.flush(timeout)
         with self._changed:
             self._closing = True
@@ -131,7 +137,7 @@ class Mesh:
             self._directory.unlist(self._name)
             self._listener.close()
         for peer in self._posting:
-            peer.part(goodbye())
+            peer.cut()
         with self._changed:
             readers = tuple(self._readers)
         for reader in readers:
@@ -214,7 +220,7 @@ class Mesh:
             if (since := self._broken.pop(name, None)) is not None:
                 self._reconnects += 1
                 self._note_gap(since, f"the connection of process {pid_of(name)} was made again")
-            if name not in self._peers:
+            if name not in self._peers and not self._is_leaving:
                 self._new.append(self._add(name))
         self._waker.wake()
 
@@ -324,8 +330,8 @@ class Mesh:
                 check_user(connection)
                 self._read(connection)
             except (OSError, RuntimeError) as error:  # another user, too many, or no thread to be had
-                connection.close()
                 advisor.warn(_logger, "local bus refusal", "", "the local bus refuses a connection: %s", error)
+                connection.close()
 
     def _read(self, connection: socket.socket) -> None:
         reader = Reader(connection, self._max_message, self)
@@ -362,12 +368,11 @@ class Mesh:
                 self._note_gap(self._looked, "the socket of this process was removed, and is there again")
             self._trouble = None
             for name in names:
-                if name not in self._peers and name != self._name:
+                if name not in self._peers and name != self._name and not self._is_leaving:
                     self._add(name)
         self._looked = time.monotonic()
         for peer in self._posting:
-            if peer.connection is None:
-                self._connect(peer)
+            self._connect(peer)
             self._warn_of(peer)
 
     def _listen(self) -> None:
@@ -380,10 +385,12 @@ class Mesh:
         with self._changed:
             new, self._new = self._new, []
         for peer in new:
-            if peer.connection is None:
-                self._connect(peer)
+            self._connect(peer)
 
     def _connect(self, peer: Peer) -> None:
+        """Connect to a process that is not connected, or forget it if it is gone."""
+        if peer.connection is not None or peer.has_parted:
+            return
         try:
             peer.connect(self._directory.connect)
         except OSError as error:

@@ -44,11 +44,14 @@ class Peer:
         self._bytes = 0  # of what waits
         self._lost: dict[str, int] = {}  # by channel: since it was last told
         self._all_lost = 0
+        self._is_parting = False  # a goodbye was said, or waits
 
     def post(self, channel: str, frame: bytes) -> bool:
         """Send a frame, or let it wait, or count it as lost. True if somebody has to mind the connection now."""
         with self._lock:
             sock = self._socket
+            if self._is_parting:
+                return False
             if sock is None or self._waiting:
                 self._keep(channel, frame)
                 return False  # it is minded already: until it is connected, or until nothing waits
@@ -136,6 +139,12 @@ class Peer:
             return lost
 
     @property
+    def has_parted(self) -> bool:
+        """Whether all was said to it, the goodbye included, or whatever was left to say is lost."""
+        with self._lock:
+            return self._is_parting and not self._waiting
+
+    @property
     def is_losing(self) -> bool:
         """Whether something was lost that is not told yet."""
         with self._lock:
@@ -157,12 +166,23 @@ class Peer:
         if sock is not None:
             sock.close()
 
-    def part(self, goodbye: bytes) -> None:
-        """End the connection, with a goodbye if nothing is lost by it."""
+    def say_goodbye(self, goodbye: bytes) -> bool:
+        """Send the last frame, after all that waits; what is posted then is ignored. True as for `post`.
+
+        Where something was lost that was not told, there is no goodbye: by that the other process knows.
+        """
         with self._lock:
-            if self._socket is not None and not self._waiting and not self._lost:
-                _send(self._socket, goodbye)
-        self.cut()
+            if self._is_parting:
+                return False
+            self._is_parting = True
+            if self._lost:
+                return False
+            self._waiting.append(goodbye)
+            self._bytes += len(goodbye)
+            if self._socket is None or len(self._waiting) > 1:
+                return False
+            self._send_some()
+            return True
 
     def abandon(self) -> None:
         """In the child of a fork: close the descriptor, without the lock, which a thread of the parent may hold."""

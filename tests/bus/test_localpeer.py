@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import unittest
-from collections.abc import Callable
 from unittest import mock
 
 from syncws._bus.localframes import goodbye
@@ -200,23 +199,36 @@ class EndTests(PeerCase):
         peer.cut()
 
     def test_a_goodbye(self) -> None:
-        """It is said last, and only where nothing was lost."""
-        ends: tuple[tuple[Callable[[Peer], object], bytes], ...] = (
-            (lambda peer: peer.post("c", b"one"), b"one" + goodbye()),
-            (self.fill, b""),
-            (lambda peer: peer._lost.update(c=1), b""),
-        )
-        for before, end in ends:
-            with self.subTest(end):
-                self.ours, self.theirs = socket.socketpair()
-                self.addCleanup(self.theirs.close)
-                self.ours.setblocking(False)
-                self.theirs.setblocking(False)
-                peer = self.connected()
-                before(peer)
-                peer.part(goodbye())
-                self.assertTrue(self.read().endswith(end))
-                self.assertIsNone(peer.connection)
+        """It is said last, once, and what is posted then is ignored."""
+        peer = self.connected()
+        peer.post("c", b"one")
+        self.assertTrue(peer.say_goodbye(goodbye()))
+        self.assertFalse(peer.say_goodbye(goodbye()))
+        self.assertFalse(peer.post("c", b"two"))
+        self.assertEqual((self.read(), peer.waiting), (b"one" + goodbye(), (0, 0)))
+
+    def test_a_goodbye_that_has_to_wait(self) -> None:
+        """It follows what waits for a full socket, or for the first connection."""
+        peer = self.connected()
+        self.fill(peer)
+        self.assertFalse(peer.say_goodbye(goodbye()))
+        self.read()
+        while peer.waiting[0]:
+            self.assertTrue(peer.flush())
+        self.assertTrue(self.read().endswith(b"x" + goodbye()))
+        away = self.peer()
+        away.say_goodbye(goodbye())
+        away.connect(lambda _name: self.ours)
+        self.assertEqual(self.read(), b"hello" + goodbye())
+
+    def test_no_goodbye_after_a_loss(self) -> None:
+        """Who has lost something that it was not told of must not take this for an orderly end."""
+        peer = self.peer(queue=1)
+        peer.post("c", b"one")
+        peer.post("c", b"lost")
+        self.assertFalse(peer.say_goodbye(goodbye()))
+        peer.connect(lambda _name: self.ours)
+        self.assertEqual(self.read(), b"helloone")
 
     def test_in_the_child_of_a_fork(self) -> None:
         """The descriptor is closed without the lock, which a thread of the parent may have held."""
