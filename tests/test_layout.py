@@ -111,6 +111,8 @@ ORDER = {
             "counters",
             "advice",
             "unfinished",
+            "errands",
+            "endings",
         ),
     ],
     "_bus": [
@@ -158,7 +160,7 @@ ORDER = {
         "wsgiresponse",
     ],
     "_relay": [
-        *("names", "envelope", "stamp", "numbers", "interests", "errands", "gaps", "here", "nodes", "health"),
+        *("names", "envelope", "stamp", "numbers", "interests", "gaps", "here", "nodes", "health"),
         *("outward", "inward", "pulse", "relay"),
     ],
     "_conn": [

@@ -17,5 +17,7 @@ Floor 0: every folder may import it; it imports nothing of syncws.
 * `counters`: how often each limit was breached.
 * `advice`: warnings that do not repeat themselves.
 * `unfinished`: the memory that unfinished messages take, of all connections together.
+* `errands`: work that is handed on to a thread of its own.
+* `endings`: what is said to others before the process ends.
 * `worker`: whether this process is one of several workers.
 """

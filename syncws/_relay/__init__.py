@@ -7,7 +7,6 @@ Floor 2: imports `_base`, `errors`, `_bus` and `_frames`. It knows no connection
 * `stamp`: the position of a message, put into it.
 * `numbers`: the numbers by which every loss is known.
 * `interests`: the channels that this process listens to.
-* `errands`: what may run code of the application, in a thread of its own.
 * `gaps`: losses, and who is told of them.
 * `here`: what a relay asks of the Manager that it belongs to.
 * `nodes`: the other processes, and who of them is alive.

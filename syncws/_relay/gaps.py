@@ -9,10 +9,20 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 from .._base.advice import advisor
+from .._base.errands import Errands
 from .._base.forks import begin_anew_in_child
-from .errands import Errands
 
 _logger = logging.getLogger("syncws.relay")
+
+
+def say_no_thread(error: RuntimeError) -> None:
+    """Of `Errands` for what came from the bus."""
+    _logger.error("no thread for what came from the bus (%s); trying again with the next of it", error)
+
+
+def say_raised() -> None:
+    """Of `Errands` for what came from the bus: inside the except block."""
+    _logger.exception("what a callback raised is lost, as it was called for the bus")
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class Gaps:
     ) -> None:
         self._on_gap = on_gap
         self._on_bus = on_bus
-        self._errands = Errands(name)
+        self._errands = Errands(name, say_no_thread, say_raised)
         self.begin_anew()
         begin_anew_in_child(self)
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .._base.advice import advisor
+from .._base.errands import Errands
 from .._frames.prepared import PreparedMessage
 from ..errors import BINARY, TEXT
 from .envelope import Envelope, Foreign, Kind, decode
-from .errands import Errands
 from .gaps import Gaps
 from .health import Counts
 from .here import Here

@@ -20,23 +20,22 @@ because it may run code of the application, runs in short-lived threads, one thi
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import Any
 
+from .._base.endings import end_with_process
+from .._base.errands import Errands
 from .._base.forks import begin_anew_in_child
 from .._bus.backplane import Backplane
 from .._frames.prepared import PreparedMessage
 from ..errors import BINARY
 from .envelope import Kind
-from .errands import Errands
-from .gaps import Gap, Gaps
+from .gaps import Gap, Gaps, say_no_thread, say_raised
 from .health import BackplaneHealth
 from .here import Here
 from .interests import Interests
@@ -51,6 +50,9 @@ _logger = logging.getLogger("syncws.relay")
 
 #: Seconds for which a program that ends waits for the bus to take what was published.
 AT_EXIT = 1.0
+
+#: Closes and moves that may wait: others on the bus cause them, and on_close of the application may block.
+MOST_DEEDS = 10_000
 
 #: Seconds between two sweeps of channels.
 SWEEP = 5.0
@@ -83,9 +85,9 @@ class Relay:
         self._on_gap = on_gap
         self._on_bus = on_bus
         self._join_timeout = join_timeout
-        self._exit_is_known = False  # that it ends with the program; guarded by _lock
         self.begin_anew()
         begin_anew_in_child(self)
+        end_with_process(self)
 
     def begin_anew(self) -> None:
         """Nothing was said or heard, as in the child of a fork: it is a process of its own, with a boot of its own."""
@@ -95,7 +97,7 @@ class Relay:
     def _reset(self) -> None:
         self.boot = os.urandom(8)
         self.gaps = Gaps(self._on_gap, self._on_bus, "syncws-on-gap")
-        self.deeds = Errands("syncws-deeds")
+        self.deeds = Errands("syncws-deeds", say_no_thread, say_raised, MOST_DEEDS)
         self.nodes = Nodes()
         self.incoming = Incoming()
         self.interests = Interests(self.backplane)
@@ -188,9 +190,6 @@ class Relay:
                 return False
             self.interests.keep([ALL, node_channel(self.node)])
             self._began = True
-            if not self._exit_is_known:
-                self._exit_is_known = True
-                atexit.register(_end_at_exit, weakref.ref(self))
         return True
 
     def end(self, timeout: float) -> None:
@@ -206,6 +205,10 @@ class Relay:
             self.outward.say(Kind.LEAVE, ALL)
             self.backplane.close(max(0.0, until - time.monotonic()))
             self._reset()
+
+    def end_with_process(self) -> None:
+        """The program ends: what was published leaves, and the others hear a goodbye."""
+        self.end(AT_EXIT)
 
     # What time asks for
 
@@ -260,9 +263,3 @@ class Relay:
             not_queued=self.outward.dropped,
             counts=self._inward.counts,
         )
-
-
-def _end_at_exit(relay: weakref.ref[Relay]) -> None:
-    there = relay()
-    if there is not None:
-        there.end(AT_EXIT)

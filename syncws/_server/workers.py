@@ -41,6 +41,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+from .._base.endings import end_all
 from .._base.options import check_integer
 from .._base.waker import Waker
 from .._base.worker import become_worker
@@ -187,6 +188,7 @@ class Workers:
             _log.exception("worker %d failed", worker.number)
         finally:
             try:
+                end_all()
                 logging.shutdown()
                 _flush()
             finally:

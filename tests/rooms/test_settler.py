@@ -55,7 +55,7 @@ class SettlerTests(ManagerCase):
             manager.broadcast("x")
             self.wait(self.log.closed)
             self.wait(self.log.closed)
-            self.assertTrue(await_(lambda: not manager._settler._running))
+            self.assertTrue(await_(lambda: not manager._settler._errands._running))
         self.assertEqual((len(self.log.calls), manager._registry._leaving), (2, {}))
 
     def test_each_lost_member_is_told_once(self) -> None:
@@ -99,7 +99,7 @@ class SettlerTests(ManagerCase):
                     if self.left == 2:  # first it took the one member, then it found no other
                         Task(hand_over).result()
 
-        settler._lock = Gate()  # type: ignore[assignment]
+        settler._errands._lock = Gate()  # type: ignore[assignment]
         hand_over()
         self.wait(settled)
         self.wait(settled)
@@ -121,7 +121,7 @@ class SettlerTests(ManagerCase):
         self.assertEqual([call[:2] for call in self.log.calls[-2:]], [("close", "bob"), ("open", "bob")])
         self.assertEqual(self.log.threads[-2:], [threading.get_ident()] * 2)
         go_on.set()
-        self.assertTrue(await_(lambda: not manager._settler._running))
+        self.assertTrue(await_(lambda: not manager._settler._errands._running))
         self.assertEqual(sorted(id for what, id, _ in self.log.calls if what == "close"), ["ann", "bob"])
 
 

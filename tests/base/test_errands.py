@@ -1,4 +1,4 @@
-"""What the threads of a bus hand on."""
+"""Work that is handed on to a thread of its own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import threading
 import unittest
 from unittest import mock
 
-from syncws._relay import errands
-from syncws._relay.errands import Errands
+from syncws._base.errands import Errands
 from syncws.testing import LeakChecks, await_
 from tests.tasks import PATIENCE
 
@@ -16,7 +15,8 @@ from tests.tasks import PATIENCE
 class ErrandTests(LeakChecks):
     def setUp(self) -> None:
         super().setUp()
-        self.errands = Errands("test")
+        self.told: list[object] = []
+        self.errands = Errands("test", self.told.append, lambda: self.told.append(sys.exc_info()[0]), 3)
 
     def wait(self) -> None:
         self.assertTrue(await_(lambda: not self.errands._running))
@@ -24,27 +24,27 @@ class ErrandTests(LeakChecks):
     def test_order(self) -> None:
         """They are run in their order, by one thread that ends when there is nothing left."""
         done: list[int] = []
+        errands = Errands("test", self.told.append, list)
         for number in range(100):
-            self.errands.run(lambda number=number: done.append(number))  # type: ignore[misc]
-        self.wait()
+            self.assertTrue(errands.run(lambda number=number: done.append(number)))  # type: ignore[misc]
+        self.assertTrue(await_(lambda: not errands._running))
         self.assertEqual(done, list(range(100)))
 
     def test_one_that_raises(self) -> None:
-        """What one raises is logged, SystemExit too, and the next one is run."""
+        """What one raises is told, SystemExit too, and the next one is run."""
         done = threading.Event()
-        with self.assertLogs("syncws.relay", "ERROR"):
-            self.errands.run(lambda: sys.exit(1))
-            self.errands.run(done.set)
-            self.assertTrue(done.wait(PATIENCE))
-            self.wait()
+        self.errands.run(lambda: sys.exit(1))
+        self.errands.run(done.set)
+        self.assertTrue(done.wait(PATIENCE))
+        self.wait()
+        self.assertEqual(self.told, [SystemExit])
 
     def test_too_many(self) -> None:
         """While one blocks, so many wait; the next is refused, and who gave it can say so."""
         go_on = threading.Event()
-        with mock.patch.object(errands, "MOST", 3):
-            self.errands.run(lambda: go_on.wait(PATIENCE))
-            self.assertTrue(await_(lambda: not self.errands._waiting))
-            took = [self.errands.run(int) for _ in range(5)]
+        self.errands.run(lambda: go_on.wait(PATIENCE))
+        self.assertTrue(await_(lambda: not self.errands._waiting))
+        took = [self.errands.run(int) for _ in range(5)]
         go_on.set()
         self.wait()
         self.assertEqual(took, [True, True, True, False, False])
@@ -52,9 +52,10 @@ class ErrandTests(LeakChecks):
     def test_no_thread(self) -> None:
         """Where no thread can be started, this is said, and it is run with the next one."""
         done: list[int] = []
-        with mock.patch("threading.Thread.start", side_effect=RuntimeError("none")):
-            with self.assertLogs("syncws.relay", "ERROR"):
-                self.assertTrue(self.errands.run(lambda: done.append(1)))
+        error = RuntimeError("none")
+        with mock.patch("threading.Thread.start", side_effect=error):
+            self.assertTrue(self.errands.run(lambda: done.append(1)))
+        self.assertEqual(self.told, [error])
         self.errands.run(lambda: done.append(2))
         self.wait()
         self.assertEqual(done, [1, 2])

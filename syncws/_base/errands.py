@@ -1,28 +1,37 @@
-"""Work that the threads of a bus hand on, since it may run code of the application: one thing after the other."""
+"""Work that a thread hands on, as it must not wait for it: one thing after the other, in a thread of its own."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 
-from .._base.forks import begin_anew_in_child
-
-_logger = logging.getLogger("syncws.relay")
-
-#: Errands that may wait: others on the bus cause them, and an application's callback may block.
-MOST = 10_000
+from .forks import begin_anew_in_child
 
 
 class Errands:
-    """Runs what it is given, in order, in a thread of its own that ends when there is nothing left.
+    """Runs what it is given, in order, in a thread that ends when there is nothing left.
 
     Any thread may give it something. `_lock` guards both fields and is a leaf.
+
+    Args:
+        thread_name: of its thread.
+        no_thread: ``no_thread(error)``, called where no thread can be started; it is tried again with the next errand.
+        raised: ``raised()``, called inside the except block of an errand that raised, SystemExit too.
+        most: errands that may wait; None: any number, as they are bounded by something else.
     """
 
-    def __init__(self, thread_name: str) -> None:
+    def __init__(
+        self,
+        thread_name: str,
+        no_thread: Callable[[RuntimeError], object],
+        raised: Callable[[], object],
+        most: int | None = None,
+    ) -> None:
         self._thread_name = thread_name
+        self._no_thread = no_thread
+        self._raised = raised
+        self._most = most
         self.begin_anew()
         begin_anew_in_child(self)
 
@@ -34,9 +43,9 @@ class Errands:
         self._running = False  # there is a thread, which will look at _waiting once more
 
     def run(self, errand: Callable[[], object]) -> bool:
-        """Have it called, soon; False if too many wait. Where no thread can be started, it is called with the next."""
+        """Have it called, soon; False if too many wait."""
         with self._lock:
-            if len(self._waiting) >= MOST:
+            if self._most is not None and len(self._waiting) >= self._most:
                 return False
             self._waiting.append(errand)
             begin, self._running = not self._running, True
@@ -50,14 +59,14 @@ class Errands:
         except RuntimeError as error:
             with self._lock:
                 self._running = False
-            _logger.error("no thread for what came from the bus (%s); trying again with the next of it", error)
+            self._no_thread(error)
 
     def _work(self) -> None:
         while (errand := self._next()) is not None:
             try:
                 errand()
             except BaseException:  # SystemExit, say: there may be others
-                _logger.exception("what a callback raised is lost, as it was called for the bus")
+                self._raised()
             del errand  # which may hold on to a connection while there is nothing to do
 
     def _next(self) -> Callable[[], object] | None:
