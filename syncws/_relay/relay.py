@@ -189,6 +189,8 @@ class Relay:
                 _logger.error("no thread for the bus (%s); trying again with the next message", error)
                 return False
             self.interests.keep([ALL, node_channel(self.node)])
+            with self.interests.pinned(self._needed(), 0.0):  # of members who were here before `end`
+                pass
             self._began = True
         return True
 

@@ -275,6 +275,18 @@ class LifeTests(RelayCase):
         self.settle(one, other)
         self.assertEqual(other.gaps, [])
 
+    def test_members_who_stay_over_an_end(self) -> None:
+        """Members who are here while a relay ends and begins again hear what is for their rooms and ids."""
+        one, other = self.two()
+        one.join(id="ann")
+        one.relay.end(5.0)
+        one.relay.broadcast(None, text("again"))
+        self.bus.settle()
+        other.relay.broadcast("lobby", text("room"))
+        other.relay.send("ann", text("id"))
+        self.settle(one, other)
+        self.assertEqual(one.here.got, [("lobby", b"room"), ("to", "ann", b"id")])
+
     def test_a_goodbye(self) -> None:
         """Who ends is out of the list of nodes at once, and that is no gap."""
         one, other = self.two()
