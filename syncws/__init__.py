@@ -101,6 +101,7 @@ from ._net.transport import Transport
 from ._relay.gaps import Gap
 from ._relay.health import BackplaneHealth
 from ._relay.nodes import Node
+from ._relay.publisher import Publisher
 from ._rooms.heartbeat import Heartbeat
 from ._rooms.manager import Manager
 from ._rooms.member import Member
@@ -171,6 +172,7 @@ __all__ = [
     "PreparedMessage",
     "ProtocolError",
     "ProxyError",
+    "Publisher",
     "ReadLimitError",
     "ReadTimeout",
     "ReceivedResponse",

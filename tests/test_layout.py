@@ -161,7 +161,7 @@ ORDER = {
     ],
     "_relay": [
         *("names", "envelope", "stamp", "numbers", "interests", "gaps", "here", "nodes", "health"),
-        *("outward", "inward", "pulse", "relay"),
+        *("outward", "inward", "pulse", "relay", "publisher"),
     ],
     "_conn": [
         *(

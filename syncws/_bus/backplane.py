@@ -147,7 +147,10 @@ class Backplane(Protocol):
 
 
 class Outlet(Protocol):
-    """A way out that waits until the bus has taken what is sent. One thread at a time."""
+    """A way out that waits until the bus has taken what is sent. One thread at a time.
+
+    The child of a fork leaves the parent's connection alone, and connects for itself.
+    """
 
     def send(self, messages: Sequence[tuple[str, bytes]], timeout: float, *, keep: bool = False) -> None:
         """Send (channel, data) pairs, in order; returns once the bus has taken all.

@@ -84,6 +84,17 @@ class Envelope(NamedTuple):
         head = _HEAD.pack(VERSION, self.kind, flags, 0, self.boot, self.number, len(target), len(extra))
         return b"".join((head, target, extra, self.body))
 
+    def check_size(self, most: int) -> None:
+        """Raise ValueError for a message that is too large for a bus. most: its max_message."""
+        if HEAD + len(self.target) + len(self.body) <= most and not self.extra:
+            return
+        size = len(self.encode())  # which raises for an extra that is too long by itself
+        if size > most:
+            raise ValueError(
+                f"a message of {len(self.body):,} bytes is too large for the backplane: with its envelope it has "
+                f"{size:,} bytes, and max_message is {most:,}"
+            )
+
 
 def decode(data: bytes) -> Envelope:
     """The message of these bytes. Raises Foreign for another version, ValueError for what is no envelope.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._bus.backplane import Backplane
-from .envelope import HEAD, Envelope, Kind
+from .envelope import Envelope, Kind
 from .numbers import Outgoing
 
 #: Seconds between two tries to tell of losses, while the queue of the bus is full.
@@ -43,7 +43,7 @@ class Outward:
         Raises ValueError for a message that is too large for the bus: nothing has changed then.
         """
         envelope = Envelope(kind, self._boot, 0, target, extra, body, binary)
-        self._check_size(envelope)
+        envelope.check_size(self._backplane.max_message)
         numbers = self._numbers
         with numbers.lock:
             self._tell_of_losses()
@@ -92,14 +92,3 @@ class Outward:
                 self._retry_at = now + RETRY
                 return
             del numbers.owed[channel]
-
-    def _check_size(self, envelope: Envelope) -> None:
-        most = self._backplane.max_message
-        if HEAD + len(envelope.target) + len(envelope.body) <= most and not envelope.extra:
-            return
-        size = len(envelope.encode())  # which raises for an extra that is too long by itself
-        if size > most:
-            raise ValueError(
-                f"a message of {len(envelope.body):,} bytes is too large for the backplane: with its envelope it has "
-                f"{size:,} bytes, and max_message is {most:,}"
-            )
