@@ -84,6 +84,7 @@ from ._base.version import __version__
 from ._bus.backplane import Backplane
 from ._bus.history import History
 from ._bus.local import LocalBackplane
+from ._bus.redis import RedisBackplane
 from ._client.dialer import Dialer, dial
 from ._client.environment import proxy_from_environment
 from ._client.reconnector import Reconnector, reconnect
@@ -177,6 +178,7 @@ __all__ = [
     "ReadTimeout",
     "ReceivedResponse",
     "Reconnector",
+    "RedisBackplane",
     "Request",
     "Response",
     "Server",

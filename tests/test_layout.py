@@ -119,6 +119,8 @@ ORDER = {
         *("history", "redisarchive", "memoryarchive", "backplane"),
         *("localdirectory", "localframes", "localpeer", "localreader", "localmesh", "localoutlet", "local"),
         *("memory", "recorder"),
+        *("outbox", "subscriptions", "watchdog", "trouble", "backoff"),
+        *("redisurl", "rediswire", "redislink", "redisreader", "rediswriter", "redisoutlet", "redis"),
     ],
     "_frames": [
         *(
@@ -221,6 +223,7 @@ THIRD_PARTY = {
     "falcon": {"falcon"},
     "flask": {"flask", "werkzeug"},
     "pyramid": {"pyramid"},
+    "_bus.redisurl": {"redis", "valkey"},
     "_client.proxy": {"python_socks"},
     "_frames.masking": {"numpy"},
     "_frames.plain": {"wsproto"},
@@ -229,7 +232,7 @@ THIRD_PARTY = {
 }
 
 # Nothing in these has behaviour of its own.
-UNTESTED = {"__init__", "backplane", "_base.version", "_bus.backplane", "_relay.here"}
+UNTESTED = {"__init__", "backplane", "_base.version", "_bus.backplane", "_bus.redislink", "_relay.here"}
 
 # The files that are searched for words: the project's own text, by the end of its name.
 TEXT = {".py", ".md", ".cfg", ".toml", ".css", ".html", ".js", ".yml", ".txt", ""}

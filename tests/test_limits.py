@@ -39,6 +39,7 @@ TAKERS: list[type | Callable[..., Any]] = [
     syncws.Manager,
     syncws.Heartbeat,
     syncws.LocalBackplane,
+    syncws.RedisBackplane,
     syncws.reconnect,
     syncws.Request.body,
 ]
@@ -55,6 +56,7 @@ NO_LIMITS = {
     "Manager.join_timeout": "after it nothing is refused: a join goes on",
     "Manager.send_queue": "of its members, in place of ConnOptions.send_queue",
     "Manager.send_queue_bytes": "of its members, in place of ConnOptions.send_queue_bytes",
+    "RedisBackplane.beat": "how often this side looks",
     "reconnect.min_delay": "how long this side waits",
     "reconnect.max_delay": "how long this side waits",
     "reconnect.reset_after": "what counts as a success",

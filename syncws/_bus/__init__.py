@@ -15,4 +15,16 @@ Floor 1: imports `_base` and `errors`. A bus knows no message, no member and no 
 * `local`: `LocalBackplane`: options, and what happens in a fork.
 * `memory`: a bus inside one process, for tests, with a lever for each thing that goes wrong.
 * `recorder`: a `Sink` for tests, which keeps what it is told.
+* `redis`: `RedisBackplane`: Redis or Valkey. What follows is what it is made of.
+* `redisurl`: where the server is: URLs, and clients that an application has.
+* `rediswire`: one connection to it, with the same behaviour in every version of the clients.
+* `redislink`: what the two threads share.
+* `redisreader`: what comes: subscribed, watched, connected anew.
+* `rediswriter`: what goes: kept until the server has taken it, beats.
+* `redisoutlet`: a way out without threads.
+* `outbox`: what waits to be sent.
+* `subscriptions`: what is wanted, asked for, and acknowledged.
+* `watchdog`: whether what goes out comes back.
+* `trouble`: what is wrong, for the health and the log.
+* `backoff`: delays between attempts to connect.
 """
