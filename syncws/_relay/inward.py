@@ -35,7 +35,7 @@ class RelayLike(Protocol):
     interests: Interests
     outward: Outward
 
-    def beat(self) -> None: ...
+    def beat(self, *, is_new: bool = False) -> None: ...
 
 
 class Inward:
@@ -78,7 +78,7 @@ class Inward:
         if not first or unheard:
             since = time.time() - (time.monotonic() - proven)
             relay.gaps.report(f"the bus was lost: {reason or 'not connected yet'}", missed=None, since=since)
-        relay.beat()
+        relay.beat(is_new=True)
 
     @property
     def is_lost(self) -> bool:
@@ -155,7 +155,8 @@ class Inward:
             case Kind.ID:
                 self._here.send(_named(channel, id_channel, envelope), _message(envelope))
             case Kind.BEAT:
-                if self._relay.nodes.beat(envelope.boot, envelope.extra or {}):
+                said = envelope.extra or {}
+                if self._relay.nodes.beat(envelope.boot, said) or said.get("new") is True:
                     self._relay.beat()  # so that the new one knows of this process at once
             case Kind.LEAVE:
                 self._relay.nodes.leave(envelope.boot)

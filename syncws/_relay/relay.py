@@ -110,6 +110,11 @@ class Relay:
         self._began = False
 
     @property
+    def _own(self) -> list[str]:
+        """The channels of this process, whoever is here."""
+        return [ALL, node_channel(self.node)]
+
+    @property
     def node(self) -> str:
         """The name of this process on the bus."""
         return self.boot.hex()
@@ -183,12 +188,12 @@ class Relay:
                 return True
             try:
                 self.backplane.start(self._inward, self.node)
+                self.interests.keep(self._own)
                 self._pulse.begin()
             except RuntimeError as error:
                 self.backplane.close(0.0)
                 _logger.error("no thread for the bus (%s); trying again with the next message", error)
                 return False
-            self.interests.keep([ALL, node_channel(self.node)])
             with self.interests.pinned(self._needed(), 0.0):  # of members who were here before `end`
                 pass
             self._began = True
@@ -214,10 +219,13 @@ class Relay:
 
     # What time asks for
 
-    def beat(self) -> None:
-        """Tell all others that this process is alive, and up to which number it has spoken to all."""
-        rooms = len(self._here.rooms())
-        self.outward.say(Kind.BEAT, ALL, beat_of(self._here.count(None), rooms), marks=True)
+    def beat(self, *, is_new: bool = False) -> None:
+        """Tell all others that this process is alive, and up to which number it has spoken to all.
+
+        is_new: it listens from now on, and knows nobody: who hears that answers with a beat.
+        """
+        said = beat_of(self._here.count(None), len(self._here.rooms()))
+        self.outward.say(Kind.BEAT, ALL, said | {"new": True} if is_new else said, marks=True)
 
     def _look(self, stopped: float) -> bool:
         now = time.monotonic()
@@ -227,8 +235,10 @@ class Relay:
         if self._inward.is_lost:
             self.nodes.listen_again()
         if now >= self._beat_at:
-            self._beat_at = now + BEAT
-            self.beat()
+            is_new, self._beat_at = not self._beat_at, now + BEAT
+            if is_new:  # once the answers can be heard
+                self.backplane.subscribe(self._own, self._join_timeout)
+            self.beat(is_new=is_new)
         for channel, since in self.interests.effective().items():
             self._inward.effective(channel, time.time() - (now - since))
         if now >= self._sweep_at:
