@@ -41,6 +41,10 @@ WAIT = PATIENCE
 RESTING = 120.0
 
 
+#: Options of connections whose peers are silent for as long as a machine under load takes with thousands of them.
+PATIENT: dict[str, Any] = {"ping_interval": 600.0, "least_rate_grace": 600.0}
+
+
 def size(small: int, full: int) -> int:
     """How many of something to try."""
     return small if HEAVY == "0" else full
@@ -153,7 +157,7 @@ def _receive_head(sock: socket.socket) -> bytes:
 class ChildServer:
     """A Server in another process, which can be asked what it weighs. Use it as a context manager.
 
-    paths gives the Upgrader options of each path; on every path messages are echoed.
+    paths gives the Upgrader options of each path; on every path messages are echoed, and its server is `PATIENT`.
     """
 
     def __init__(self, paths: dict[str, dict[str, Any]], **options: Any) -> None:
@@ -219,7 +223,7 @@ class ChildServer:
 def serve_child(paths: dict[str, dict[str, Any]], options: dict[str, Any]) -> None:
     """The process of `ChildServer`: serves until it is killed, or its standard input ends with who asks."""
     raise_descriptor_limit()
-    upgraders = {path: Upgrader(**each) for path, each in paths.items()}
+    upgraders = {path: Upgrader(**(PATIENT | each)) for path, each in paths.items()}
 
     def handler(request: Request) -> None:
         conn = upgraders[request.path].upgrade(request)

@@ -20,7 +20,7 @@ from syncws._server.server import Server
 from syncws._server.upgrader import Upgrader
 from syncws.testing import await_
 
-from .support import TEXT, WAIT, GuaranteeTestCase, connect, handshake, note
+from .support import PATIENT, TEXT, WAIT, GuaranteeTestCase, connect, handshake, note
 
 FILES = 256
 
@@ -31,7 +31,7 @@ PROMPT = 2.0
 def serve(*arguments: str) -> None:
     """The process under test: a server that may open so many files, and whose handler opens some of its own."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
-    upgrader = Upgrader()
+    upgrader = Upgrader(**PATIENT)
 
     def handler(request: Request) -> Response | None:
         if request.path == "/health":
@@ -50,7 +50,7 @@ def serve(*arguments: str) -> None:
         return None
 
     paths = {"health_path": "/healthz", "ready_path": "/readyz"} if "paths" in arguments else {}
-    server = Server(handler, port=0, **paths)  # type: ignore[arg-type]
+    server = Server(handler, port=0, handshake_timeout=600.0, **paths)  # type: ignore[arg-type]
     server.start()
     print(server.port, flush=True)
     sys.stdin.read()

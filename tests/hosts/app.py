@@ -34,7 +34,8 @@ TOKEN = os.environ.get("HOSTS_TOKEN", "")
 #: Seconds between two messages of /push.
 PACE = 0.05
 
-upgrader = syncws.Upgrader()
+# Thousands of peers that answer no ping stay, for as long as a machine under load takes with them.
+upgrader = syncws.Upgrader(ping_interval=600.0)
 counted = 0
 
 

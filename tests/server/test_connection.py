@@ -370,7 +370,7 @@ class TimeoutTests(ServerTestCase):
     def test_a_slow_head(self) -> None:
         """A head that is not complete in time is 408."""
         with (
-            self.serving(hello, handshake_timeout=0.05) as server,
+            self.serving(hello, handshake_timeout=0.5) as server,  # within which its beginning has to come
             self.assertLogs("syncws.server", logging.INFO),
             self.client(server) as client,
         ):
