@@ -739,13 +739,14 @@ class OwnThreadTests(ServerTestCase):
             running()
 
     def test_a_client_that_never_stops_sending(self) -> None:
-        """A client that goes on sending after the last answer is read for a moment, and then no more."""
-        transport = mock.Mock()
-        transport.receive.return_value = b"more"
-        with mock.patch.object(connection_module, "_LINGER", 0.01):
-            connection_module._linger(transport)
-        transport.shutdown_write.assert_called_once_with()
-        self.assertGreater(transport.receive.call_count, 0)
+        """A client that goes on sending after the last answer is read for a moment, or once, and then no more."""
+        for seconds in (0.01, 0.0):
+            transport = mock.Mock()
+            transport.receive.return_value = b"more"
+            connection_module._linger(transport, seconds)
+            transport.shutdown_write.assert_called_once_with()
+            self.assertGreater(transport.receive.call_count, 0)
+        self.assertEqual(transport.receive.call_count, 1)
 
     def test_a_handler_that_takes_over(self) -> None:
         """A handler may take the connection over by itself: nothing is answered then, also if it raises."""
