@@ -7,6 +7,7 @@ of a socket only where a real one will not do.
 * `running()`: a server in a thread, which is shut down at the end of the block.
 * `connect()`: a client's connection to a WebSocket view of a WSGI application, without a server or a port.
 * `MemoryBackplane` on a `MemoryBus`: managers joined in one process, with levers for what goes wrong on a bus.
+* `BackplaneCases`: the tests that a backplane of your own has to pass.
 * `LeakChecks`: a TestCase to inherit from, which fails a test which leaves threads, descriptors or unseen exceptions.
 """
 
@@ -28,6 +29,11 @@ from ._base.advice import advisor
 from ._base.callables import check_callable, check_done
 from ._base.options import ConnKeywords, ConnOptions
 from ._base.printable import printable
+from ._bus.cases.archives import ArchiveCases
+from ._bus.cases.breaks import BreakCases
+from ._bus.cases.delivery import DeliveryCases
+from ._bus.cases.lives import LifeCases
+from ._bus.cases.outlets import OutletCases
 from ._bus.memory import MemoryBackplane, MemoryBus
 from ._client.dialer import Dialer, DialerKeywords
 from ._conn.conn import Conn
@@ -45,6 +51,7 @@ from .errors import MessageType
 
 __all__ = [
     "DEFLATE",
+    "BackplaneCases",
     "Frame",
     "LeakChecks",
     "MemoryBackplane",
@@ -489,6 +496,20 @@ class LeakChecks(unittest.TestCase):
 
     def _left_threads(self) -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread not in self._threads_before]
+
+
+class BackplaneCases(DeliveryCases, BreakCases, LifeCases, OutletCases, ArchiveCases):
+    """The tests that a backplane has to pass; inherit it together with `unittest.TestCase`, or with `LeakChecks`.
+
+        class MyBackplaneTests(BackplaneCases, LeakChecks):
+            def make(self):
+                return MyBackplane("bus://localhost", prefix=self.id())
+
+    Each test says in its docstring what a backplane promises, and in its failure what is to be done. ``make`` is all
+    that must be written. ``break_bus`` and ``mend_bus`` take the bus away and give it back; ``inject`` puts junk on it;
+    without them the tests that need them are skipped. ``patience`` is how long a test waits for what has to come, 30
+    seconds: make it longer than your bus takes to notice that it is lost. A setUp of your own calls super().setUp().
+    """
 
 
 def await_(condition: Callable[[], bool], seconds: float = 10.0) -> bool:

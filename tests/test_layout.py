@@ -118,10 +118,11 @@ ORDER = {
     "_bus": [
         *("history", "redisarchive", "memoryarchive", "backplane"),
         *("localdirectory", "localframes", "localpeer", "localreader", "localmesh", "localoutlet", "local"),
-        *("memory", "recorder"),
+        *("busarchive", "memory", "recorder", "cases"),
         *("outbox", "subscriptions", "watchdog", "trouble", "backoff"),
         *("redisurl", "rediswire", "redislink", "redisreader", "rediswriter", "redisoutlet", "redis"),
     ],
+    "_bus.cases": ["fixture", "delivery", "breaks", "lives", "outlets", "archives"],
     "_frames": [
         *(
             "masking",

@@ -115,9 +115,11 @@ class Backplane(Protocol):
         the backplane's; what a lost connection may have swallowed is sent again, so it may arrive twice.
 
         Args:
-            channel: text of printable characters.
+            channel: text of printable ASCII characters, 4,096 at most. Each of them counts, and none is special.
             data: at most max_message bytes.
             keep: put it into the channel's history too; only with an archive. It then arrives at this process as well.
+
+        Raises ValueError for more than max_message bytes: nothing has changed then.
         """
 
     def subscribe(self, channels: Iterable[str], timeout: float) -> bool:

@@ -23,7 +23,8 @@ from typing import NamedTuple
 from .._base.forks import begin_anew_in_child
 from ..errors import BackplaneError, BackplaneTimeout
 from .backplane import BusHealth, Sink
-from .history import Archive
+from .busarchive import BusArchive
+from .history import Archive, History
 
 _REASON = "the bus was cut by the test"
 _SENT = 1_000  # messages that a backplane could send twice
@@ -32,6 +33,7 @@ _SENT = 1_000  # messages that a backplane could send twice
 class _Message(NamedTuple):
     channel: str
     data: bytes
+    keep: bool = False
 
 
 class MemoryBus:
@@ -42,6 +44,7 @@ class MemoryBus:
         tells_ends: whether the others are told `Sink.vanished` when one of them ends by `MemoryBackplane.vanish`.
         max_message: bytes that one message may have; `publish` raises ValueError for more.
         queue: messages that wait in each backplane while the bus takes none; after that, `publish` returns False.
+        history: what the bus remembers of what is published with ``keep=True``, as Redis does; None: it keeps nothing.
     """
 
     def __init__(
@@ -52,12 +55,14 @@ class MemoryBus:
         tells_ends: bool = False,
         max_message: int = 1 << 20,
         queue: int = 10_000,
+        history: History | None = None,
     ) -> None:
         self.addressed = addressed
         self.echoes = echoes
         self.tells_ends = tells_ends
         self.max_message = max_message
         self.queue = queue
+        self.archive = None if history is None else BusArchive(history)
         self._changed = threading.Condition()  # guards all that follows, and the state of each backplane
         self._nodes: list[MemoryBackplane] = []  # those that are started
         self._reason: str | None = None  # why it is cut
@@ -67,6 +72,8 @@ class MemoryBus:
     def begin_anew(self) -> None:
         """In the child of a fork: nobody is there; whoever starts again joins a bus of this process alone."""
         self._changed = threading.Condition()
+        if self.archive is not None:
+            self.archive.begin_anew()
         nodes, self._nodes = self._nodes, []
         for node in nodes:
             node._clear()
@@ -118,14 +125,21 @@ class MemoryBus:
     def inject(self, channel: str, data: bytes) -> None:
         """Deliver something that none of the backplanes published."""
         with self._changed:
-            self._carry(None, _Message(channel, data))
+            self._take(None, _Message(channel, data))
 
     # Under the lock:
 
-    def _carry(self, sender: MemoryBackplane | None, message: _Message) -> None:
+    def _take(self, sender: MemoryBackplane | None, message: _Message) -> str | None:
+        """Keep a message, if it is to be kept, and deliver it; its position, if it was kept."""
+        archive = self.archive if message.keep else None
+        position = None if archive is None else archive.keep(message.channel, message.data)
+        self._deliver(sender, message, position)
+        return position
+
+    def _deliver(self, sender: MemoryBackplane | None, message: _Message, position: str | None) -> None:
         for node in self._nodes:
-            if node is not sender or self.echoes:
-                node._arrive(message)
+            if node is not sender or self.echoes or position is not None:
+                node._arrive(message, position)
         self._changed.notify_all()
 
     def _busy(self) -> list[MemoryBackplane]:
@@ -139,8 +153,6 @@ class MemoryBackplane:
         bus: the bus, which others are on too; None: a new one, `MemoryBackplane.bus`.
     """
 
-    archive: Archive | None = None
-
     def __init__(self, bus: MemoryBus | None = None) -> None:
         self.bus = MemoryBus() if bus is None else bus
         self._clear()
@@ -152,7 +164,7 @@ class MemoryBackplane:
         self._thread: threading.Thread | None = None
         self._inbox: deque[Callable[[Sink], None]] = deque()  # what is to be told
         self._outbox: deque[_Message] = deque()  # what the bus has not taken
-        self._sent: deque[_Message] = deque(maxlen=_SENT)
+        self._sent: deque[tuple[_Message, str | None]] = deque(maxlen=_SENT)  # with their positions
         self._channels: set[str] = set()
         self._unacknowledged: set[str] = set()
         self._defers = False  # subscriptions are not acknowledged
@@ -183,6 +195,10 @@ class MemoryBackplane:
     @property
     def max_message(self) -> int:
         return self.bus.max_message
+
+    @property
+    def archive(self) -> Archive | None:
+        return self.bus.archive
 
     def start(self, sink: Sink, node: str) -> None:
         """Join the bus; see `Backplane.start`."""
@@ -216,7 +232,7 @@ class MemoryBackplane:
                 self._to_drop -= 1
                 self._tell_dropped({channel: 1})
                 return True
-            self._outbox.append(_Message(channel, bytes(data)))
+            self._outbox.append(_Message(channel, bytes(data), keep))
             self._send()
             return True
 
@@ -287,8 +303,8 @@ class MemoryBackplane:
     def twice(self, count: int = _SENT) -> None:
         """Send the last messages once more, in their order, as is done when a connection broke and they may be lost."""
         with self.bus._changed:
-            for message in list(self._sent)[-count:]:
-                self.bus._carry(self, message)
+            for message, position in list(self._sent)[-count:]:
+                self.bus._deliver(self, message, position)
 
     def hold(self) -> None:
         """Tell the sink nothing, as if it were busy: what arrives waits. Returns when it is told nothing any more."""
@@ -367,17 +383,16 @@ class MemoryBackplane:
     def _send(self) -> None:
         while self._outbox and self._reason is None and not self.bus._frozen:
             message = self._outbox.popleft()
-            self._sent.append(message)
             self._published += 1
-            self.bus._carry(self, message)
+            self._sent.append((message, self.bus._take(self, message)))
 
-    def _arrive(self, message: _Message) -> None:
+    def _arrive(self, message: _Message, position: str | None) -> None:
         if self._reason is not None or (self.bus.addressed and message.channel not in self._channels):
             return
         if self._to_lose:
             self._to_lose -= 1
             return
-        self._tell(lambda sink: sink.received(*message))
+        self._tell(lambda sink: sink.received(message.channel, message.data, position))
         self._received += 1
         self._last_proof = time.time()
 
@@ -442,8 +457,8 @@ class MemoryOutlet:
         with self._bus._changed:
             if not self._bus._changed.wait_for(lambda: self._bus._reason is None and not self._bus._frozen, timeout):
                 raise BackplaneTimeout(f"the bus took nothing within {timeout:g} s")
-            for message in messages:
-                self._bus._carry(None, _Message(*message))
+            for channel, data in messages:
+                self._bus._take(None, _Message(channel, data, keep))
 
     def close(self) -> None:
         """There is no connection to let go of."""

@@ -19,23 +19,25 @@ class Recorder:
     """A `Sink` that keeps what it is told. Any thread may look.
 
     Attributes:
-        received_all: what came, in order; the other lists likewise, for `down`, `up`, `dropped` and `vanished`.
+        received_all: what came, in order; the other lists likewise, for `down`, `up` and `vanished`.
         story: "down" and "up", in order.
+        dropped_all: what `dropped` told, added up by channel.
         overlaps: channels for which it was told two things at the same time, which no backplane may do.
-        gate: while it is not set, whoever tells something has to wait: a slow reader.
+        gate: while it is not set, whoever tells of a message has to wait: a slow reader.
     """
 
     def __init__(self) -> None:
         self.received_all: list[Received] = []
         self.reasons: list[str] = []
         self.proofs: list[float] = []
+        self.vanished_all: list[str] = []
         self.story: list[str] = []
         self.dropped_all: dict[str, int] = {}
-        self.vanished_all: list[str] = []
         self.overlaps: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
         self._changed = threading.Condition()
+        self._by_channel: dict[str, list[bytes]] = {}
         self._under_way: set[str] = set()
 
     def received(self, channel: str, data: bytes, position: str | None = None) -> None:
@@ -49,6 +51,7 @@ class Recorder:
         with self._changed:
             self._under_way.discard(channel)
             self.received_all.append(Received(channel, data, position))
+            self._by_channel.setdefault(channel, []).append(data)
             self._changed.notify_all()
 
     def down(self, reason: str) -> None:
@@ -81,7 +84,12 @@ class Recorder:
     def on(self, channel: str) -> list[bytes]:
         """What came on a channel, in order."""
         with self._changed:
-            return [each.data for each in self.received_all if each.channel == channel]
+            return list(self._by_channel.get(channel, ()))
+
+    def count(self, channel: str) -> int:
+        """How much came on a channel."""
+        with self._changed:
+            return len(self._by_channel.get(channel, ()))
 
     def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait until a condition on what was told holds, for at most so many seconds; whether it does."""

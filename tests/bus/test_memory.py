@@ -317,11 +317,17 @@ class Ends(OnABus):
 
     def test_closed_by_its_sink(self):
         """Its own thread may close it, and start it again at once."""
-        sink = Recorder()
-        again = lambda reason: (self.there.close(0), self.there.start(sink, "1" * 16), self.there.subscribe(["a"], 0))  # noqa: E731
-        self.there_sink.down = again
+        sink, done = Recorder(), threading.Event()
+
+        def begin_again(reason):
+            self.there.close(0)
+            self.there.start(sink, "1" * 16)
+            self.there.subscribe(["a"], 0)
+            done.set()
+
+        self.there_sink.down = begin_again
         self.there.cut()
-        self.assertTrue(sink.wait(lambda: sink.story == ["up"], PATIENCE))
+        self.assertTrue(done.wait(PATIENCE))
         self.publish(b"1")
         self.bus.settle()
         self.assertEqual(sink.on("a"), [b"1"])
