@@ -483,7 +483,7 @@ class ServerKeepingAlive(ConnCase):
 
     def test_ping_does_not_wait_for_a_stuck_writer(self) -> None:
         """With a writer stuck, the reader's ping waits its turn, and a peer that takes nothing is given up in time."""
-        conn, _ = self.peer(buffer=1 << 14, ping_interval=0.15, ping_timeout=0.15)
+        conn, _ = self.peer(buffer=1 << 14, ping_interval=0.5, ping_timeout=0.5)  # in which the write is seen to begin
         writing = self.start_stuck_write(conn)
         end = self.assert_ends(conn.receive, 1006, CloseError)
         assert_same_end(self, writing.error(), end)

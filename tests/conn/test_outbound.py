@@ -655,7 +655,7 @@ class ServerDeadlines(ConnCase):
 
     def test_write_without_progress_fails(self) -> None:
         """A write that makes no progress for ping_interval + ping_timeout fails for good, without any deadline."""
-        conn, _ = self.peer(buffer=_BUFFER, ping_interval=0.15, ping_timeout=0.15)
+        conn, _ = self.peer(buffer=_BUFFER, ping_interval=0.5, ping_timeout=0.5)  # in which the write is seen to begin
         writing = self.start(conn.write_message, BINARY, bytes(16 << 20))
         end = self.assert_ends(writing.result, 1006, CloseError)
         self.assertGreater(writing.seconds, 0.25)
