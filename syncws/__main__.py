@@ -1,8 +1,8 @@
-"""``python -m syncws``: see `_cli.serve`."""
+"""``python -m syncws``: see `_cli.main`."""
 
 import sys
 
-from ._cli.serve import main
+from ._cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

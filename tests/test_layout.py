@@ -65,7 +65,7 @@ USES = {
     "_rooms": {"_base", "errors", "_bus", "_frames", "_relay", "_conn"},
     "_wsgi": {"_base", "errors", "_net", "_http", "_conn"},
     "_server": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_wsgi"},
-    "_cli": {"_base", "_http", "_server"},
+    "_cli": {"_base", "errors", "_bus", "_http", "_relay", "_server"},
     "backplane": {"_bus"},
     "wsgi": {"_base", "errors", "_frames", "_http", "_conn", "_wsgi", "_server"},
     "bottle": {"_base", "_conn", "_wsgi", "_server"},
@@ -164,7 +164,7 @@ ORDER = {
     ],
     "_relay": [
         *("names", "envelope", "stamp", "numbers", "interests", "gaps", "here", "nodes", "health"),
-        *("outward", "inward", "pulse", "relay", "publisher"),
+        *("outward", "inward", "pulse", "relay", "address", "publisher"),
     ],
     "_conn": [
         *(
@@ -211,7 +211,7 @@ ORDER = {
         "acceptor",
         "server",
     ],
-    "_cli": ["serve"],
+    "_cli": ["command", "publish", "serve", "main"],
 }
 
 # Tests that may bound a time from above: what must hold, and what other people's servers do.

@@ -66,7 +66,8 @@ class LocalOutlet:
             self._directory.check()
             names = self._directory.names()
         except OSError as error:
-            raise BackplaneError(f"there is no local bus: {error}") from None
+            fix = "; name the directory of a LocalBackplane that runs" if isinstance(error, FileNotFoundError) else ""
+            raise BackplaneError(f"there is no local bus: {error}{fix}") from None
         for name in self._connections.keys() - set(names):
             self._drop(name)
         return names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from .._base.forks import this_process
 from ..errors import BackplaneError, BackplaneTimeout
@@ -12,6 +12,9 @@ from .backoff import Backoff
 from .redisarchive import RedisArchive
 from .redisurl import RedisSettings
 from .rediswire import NO_KEYS, WRONG_SERVER, RedisWire, Refusal, WireLost
+
+#: What is wrong where a server refuses a user.
+_RIGHTS = "see user and password of the URL, and what that user may do"
 
 #: Seconds that connecting may take, in each of its steps; less where less is left.
 _CONNECT = 5.0
@@ -41,12 +44,17 @@ class RedisOutlet:
                 self.close()
                 pause = backoff.next()
                 if lost.kind == "denied":
-                    raise BackplaneError(f"{self._settings.where} refuses: {lost}") from None
-                if lost.kind == "timeout" or times_sent == 2 or time.monotonic() + pause >= until:
-                    perhaps = "it may have been delivered" if times_sent else "nothing was sent"
-                    told = f"{self._settings.where} has not taken it in {timeout:g} s ({lost}); {perhaps}"
-                    raise BackplaneTimeout(told) from None
+                    raise BackplaneError(f"{self._settings.where} refuses: {lost}; {_RIGHTS}") from None
+                if times_sent == 2 or time.monotonic() + pause >= until:
+                    raise self._failure(lost, timeout, is_sent=times_sent > 0) from None
                 time.sleep(pause)
+
+    def _failure(self, lost: WireLost, timeout: float, *, is_sent: bool) -> BackplaneError:
+        where = self._settings.where
+        if not is_sent and lost.kind == "refused":
+            return BackplaneError(f"{where} is not there ({lost}); nothing was sent: see whether it runs, and where")
+        perhaps = "it may have been delivered" if is_sent else "nothing was sent"
+        return BackplaneTimeout(f"{where} has not taken it in {timeout:g} s ({lost}); {perhaps}")
 
     def close(self) -> None:
         """As `Outlet.close`."""
@@ -71,7 +79,8 @@ class RedisOutlet:
             self._answer(wire, until)
         except Refusal as refusal:
             if refusal.code not in NO_KEYS:
-                raise WireLost(f"{refusal.code}: {refusal}") from None
+                kind: Literal["denied", "refused"] = "denied" if refusal.code == "NOAUTH" else "refused"
+                raise WireLost(f"{refusal.code}: {refusal}", kind) from None
         refused = None
         for _ in messages:
             try:
@@ -81,7 +90,8 @@ class RedisOutlet:
                     raise WireLost(f"{refusal.code}: {refusal}") from None
                 refused = refusal
         if refused is not None:
-            raise BackplaneError(f"{self._settings.where} refuses: {refused}")
+            fix = f"; {_RIGHTS}: it needs +publish and &{self._prefix}*" if refused.code == "NOPERM" else ""
+            raise BackplaneError(f"{self._settings.where} refuses: {refused}{fix}")
 
     def _commands(self, messages: Sequence[tuple[str, bytes]], keep: bool) -> list[tuple[Any, ...]]:
         if keep and self._archive is not None:

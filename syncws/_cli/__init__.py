@@ -2,5 +2,8 @@
 
 Floor 6: imports the folders of floors 0 to 5.
 
+* `command`: what the commands have in common.
+* `publish`: messages to the members of all processes, from a shell.
 * `serve`: a WSGI application, with its WebSocket views, on our server.
+* `main`: which command is asked for. Begin here.
 """

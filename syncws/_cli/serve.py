@@ -25,14 +25,13 @@ import socket
 import ssl
 import sys
 import traceback
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from .._base.callables import is_async
-from .._base.version import __version__
 from .._http.hosts import AllowedHosts
 from .._server.server import Server
+from .command import CommandError, Commands, number
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -40,30 +39,8 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 _SPEC = re.compile(r"(?P<module>\w+(?:\.\w+)*):(?P<path>[^\W\d]\w*(?:\.\w+)*)(?P<call>\(\))?")
 
 
-class _CommandError(Exception):
-    """The command cannot be carried out; the message says why, in one line."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, and return its exit status: 0, or 1 after an error, which is on stderr.
-
-    Args:
-        arguments: those of the command line, by default ``sys.argv[1:]``.
-
-    Raises SystemExit for arguments that argparse refuses (2), and for --help and --version (0).
-    """
-    options = _parser().parse_args(arguments)
-    try:
-        return _serve(options)
-    except _CommandError as exc:
-        print(f"syncws: {exc}", file=sys.stderr)
-        return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m syncws", description="Synchronous WebSocket for Python.")
-    parser.add_argument("--version", action="version", version=f"syncws {__version__}")
-    commands = parser.add_subparsers(metavar="command", required=True)
+def add_serve(commands: Commands) -> None:
+    """Add the command and its options."""
     serve = commands.add_parser(
         "serve",
         help="run a WSGI application, and its WebSocket views, on syncws.Server",
@@ -108,12 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="a line for each request, and for each WebSocket at its end (default: yes)",
     )
-    return parser
+    serve.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> int:
+    """Serve until a signal. Returns the exit status, or raises CommandError."""
     if options.unix is not None and (options.host is not None or options.port is not None):
-        raise _CommandError("--unix excludes --host and --port")
+        raise CommandError("--unix excludes --host and --port")
     ssl_context = _ssl_context(options.certfile, options.keyfile)
     _configure_logging(options)
     application = load_application(options.application)
@@ -144,13 +122,13 @@ def _configure_logging(options: argparse.Namespace) -> None:
 
 
 def load_application(spec: str) -> Any:
-    """The WSGI application that "module:app" or "module:factory()" names. Raises _CommandError.
+    """The WSGI application that "module:app" or "module:factory()" names. Raises CommandError.
 
     The module is looked for in the current directory first, which stays on sys.path.
     """
     parts = _SPEC.fullmatch(spec)
     if parts is None or parts["module"].endswith(".py"):
-        raise _CommandError(f"{spec!r} does not name an application: {_how_to_name(spec)}")
+        raise CommandError(f"{spec!r} does not name an application: {_how_to_name(spec)}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     found = _find(_import(parts["module"]), parts["path"])
@@ -177,7 +155,7 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
         if exc.name is not None and f"{name}.".startswith(f"{exc.name}."):
-            raise _CommandError(f"there is no module {exc.name!r}, neither in {os.getcwd()} nor installed") from None
+            raise CommandError(f"there is no module {exc.name!r}, neither in {os.getcwd()} nor installed") from None
         raise _show_traceback(exc, f"importing {name} failed") from None
     except Exception as exc:
         raise _show_traceback(exc, f"importing {name} failed") from None
@@ -192,13 +170,13 @@ def _find(module: ModuleType, path: str) -> Any:
             where = module.__name__ if found is module else f"{module.__name__}:{path}"
             similar = difflib.get_close_matches(name, dir(found), n=1)
             hint = f"; did you mean {similar[0]!r}?" if similar else ""
-            raise _CommandError(f"{where} has no attribute {name!r}{hint}") from None
+            raise CommandError(f"{where} has no attribute {name!r}{hint}") from None
     return found
 
 
 def _call(factory: Any, spec: str) -> Any:
     if not callable(factory):
-        raise _CommandError(f"{spec} is no factory but {_say_kind(factory)}: leave out the ()")
+        raise CommandError(f"{spec} is no factory but {_say_kind(factory)}: leave out the ()")
     try:
         return factory()
     except Exception as exc:
@@ -206,22 +184,22 @@ def _call(factory: Any, spec: str) -> Any:
 
 
 def _check_application(found: Any, spec: str) -> None:
-    """Raise _CommandError unless it looks like a WSGI application."""
+    """Raise CommandError unless it looks like a WSGI application."""
     if not callable(found):
-        raise _CommandError(f"{spec} is no WSGI application but {_say_kind(found)}")
+        raise CommandError(f"{spec} is no WSGI application but {_say_kind(found)}")
     if is_async(found):
-        raise _CommandError(f"{spec} is an ASGI application, and syncws hosts WSGI ones")
+        raise CommandError(f"{spec} is an ASGI application, and syncws hosts WSGI ones")
     try:
         inspect.signature(found).bind("environ", "start_response")
     except TypeError:
         factory = "" if spec.endswith(")") else f"; if it makes one, write '{spec}()'"
-        raise _CommandError(
+        raise CommandError(
             f"{spec} is no WSGI application: it does not take (environ, start_response){factory}"
         ) from None
     except ValueError:  # it has no signature, as some built-in callables
         pass
     if isinstance(found, type) and not hasattr(found, "__iter__"):
-        raise _CommandError(f"{spec} is no WSGI application but a class: name an object of it")
+        raise CommandError(f"{spec} is no WSGI application but a class: name an object of it")
 
 
 def _say_kind(found: Any) -> str:
@@ -229,13 +207,13 @@ def _say_kind(found: Any) -> str:
     return "None" if found is None else f"{'an' if type(found).__name__[0] in 'aeiou' else 'a'} {type(found).__name__}"
 
 
-def _show_traceback(exc: Exception, what: str) -> _CommandError:
+def _show_traceback(exc: Exception, what: str) -> CommandError:
     """Print the traceback of an exception of the application's own code; returns the error to raise for it."""
     frames = exc.__traceback__
     while frames is not None and _is_before_application(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     traceback.print_exception(exc.with_traceback(frames))
-    return _CommandError(f"{what}: {type(exc).__name__}: {exc}")
+    return CommandError(f"{what}: {type(exc).__name__}: {exc}")
 
 
 def _is_before_application(filename: str) -> bool:
@@ -249,14 +227,14 @@ def _is_before_application(filename: str) -> bool:
 def _ssl_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
     if certfile is None:
         if keyfile is not None:
-            raise _CommandError("--keyfile needs --certfile")
+            raise CommandError("--keyfile needs --certfile")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certfile, keyfile)
     except OSError as exc:
         reason = "not PEM, or the key is not of this certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise _CommandError(
+        raise CommandError(
             f"cannot load the certificate {certfile} with the key {keyfile or certfile}: {reason}"
         ) from None
     return context
@@ -279,7 +257,7 @@ def _listen(application: Any, options: argparse.Namespace, ssl_context: ssl.SSLC
         )
     except (OSError, ValueError) as exc:
         where = f"host {host!r} port {port}" if options.unix is None else f"the Unix socket {options.unix}"
-        raise _CommandError(f"cannot listen on {where}: {_say_error(exc)}") from None
+        raise CommandError(f"cannot listen on {where}: {_say_error(exc)}") from None
 
 
 def _say_error(exc: Exception) -> str:
@@ -300,7 +278,7 @@ def _say_address(server: Server, options: argparse.Namespace) -> str:
 
 
 def _port(text: str) -> int:
-    return _number(text, "a port is a number from 0 to 65535", 0, 0xFFFF)
+    return number(text, "a port is a number from 0 to 65535", 0, 0xFFFF)
 
 
 def _allowed_host(text: str) -> str:
@@ -312,18 +290,8 @@ def _allowed_host(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    return _number(text, "the number of connections is 1 or more", 1, sys.maxsize)
+    return number(text, "the number of connections is 1 or more", 1, sys.maxsize)
 
 
 def _workers(text: str) -> int:
-    return _number(text, "the number of workers is 1 or more", 1, sys.maxsize)
-
-
-def _number(text: str, rule: str, least: int, most: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{rule}, not {text!r}")
-    return value
+    return number(text, "the number of workers is 1 or more", 1, sys.maxsize)

@@ -15,5 +15,6 @@ Floor 2: imports `_base`, `errors`, `_bus` and `_frames`. It knows no connection
 * `inward`: the way in.
 * `pulse`: the thread for what time asks for.
 * `relay`: `Relay`, which has all of these. Begin here.
+* `address`: where a bus is, as one text.
 * `publisher`: `Publisher`, the way out for programs that have no Manager.
 """

@@ -67,6 +67,16 @@ def name_of(text: str) -> Hashable:
     raise ValueError("not the text of a room or an id")
 
 
+def parse_name(text: str) -> Hashable:
+    """The room or id that somebody wrote as JSON, with spaces or without. Raises ValueError for what is none."""
+    try:
+        name = _frozen(json.loads(text))
+        text_of(name)
+    except (TypeError, RecursionError):
+        raise ValueError("not the text of a room or an id") from None
+    return name
+
+
 def _frozen(value: object) -> Hashable:
     return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
 

@@ -22,6 +22,7 @@ from .._bus.backplane import Backplane, Outlet
 from .._frames.payloads import format_close_message
 from .._frames.prepared import PreparedMessage, json_text, prepare
 from ..errors import BINARY, BackplaneTimeout, CloseCode
+from .address import backplane_at
 from .envelope import Envelope, Kind
 from .names import ALL, id_channel, room_channel, text_of
 from .numbers import Outgoing
@@ -43,16 +44,27 @@ class Publisher:
 
     Args:
         backplane: what the Managers have, with the same prefix and history: a message for a room that remembers is
-            kept, if this backplane's history says so. It belongs to this Publisher.
+            kept, if this backplane's history says so. It belongs to this Publisher. Or its address: what begins with
+            ``local:`` is the directory of a `LocalBackplane` (``local:/run/app/bus``), what has ``://`` is a URL of
+            `RedisBackplane`.
+        prefix: of a `RedisBackplane`, with a URL; None: ``syncws``.
         timeout: seconds that a call may take, which each call may set for itself.
 
     Raises:
         TypeError, ValueError: an argument is wrong; the message names it.
+        ModuleNotFoundError, PermissionError, RuntimeError: as `RedisBackplane` and `LocalBackplane`.
     """
 
-    def __init__(self, backplane: Backplane, *, timeout: float = 2.0) -> None:
-        if isinstance(backplane, type) or not hasattr(backplane, "outlet"):
-            raise TypeError(f"backplane is another syncws.Backplane, not {printable_repr(backplane, 80)}")
+    def __init__(self, backplane: Backplane | str, *, prefix: str | None = None, timeout: float = 2.0) -> None:
+        if isinstance(backplane, str):
+            backplane = backplane_at(backplane, prefix)
+        elif isinstance(backplane, type) or not hasattr(backplane, "outlet"):
+            raise TypeError(
+                "backplane is an address, such as redis://host:6379/0 or local:/run/app/bus, or a RedisBackplane, a "
+                f"LocalBackplane or another syncws.Backplane, not {printable_repr(backplane, 80)}"
+            )
+        elif prefix is not None:
+            raise ValueError("prefix is for a URL: a backplane has its own")
         self._backplane: Backplane = backplane
         check_seconds("timeout", timeout)
         self._timeout = timeout
@@ -186,7 +198,7 @@ class Publisher:
             with self._numbers.lock:
                 number, begins = self._numbers.next(channel)
             data = envelope._replace(boot=self._boot, number=number, begins=begins).encode()
-            outlet.send([(channel, data)], max(0.0, until - time.monotonic()), keep=keep)
+            outlet.send([(channel, data)], max(0.01, round(until - time.monotonic(), 2)), keep=keep)  # for the errors
 
     @contextmanager
     def _in_turn(self, seconds: float) -> Iterator[Outlet]:

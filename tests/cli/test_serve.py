@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import logging
 import os
 import re
@@ -20,13 +19,14 @@ from typing import Any
 from unittest import mock
 
 import syncws
-from syncws._base.version import __version__
 from syncws._cli import serve as cli
-from syncws.testing import LeakChecks, await_
+from syncws.testing import await_
 from tests import certificates
 from tests.handshakes import asking
 from tests.server.cases import Client
 from tests.tasks import PATIENCE, written
+
+from .support import CLICase
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,7 +89,7 @@ number = 5
 """
 
 
-class CommandCase(LeakChecks):
+class CommandCase(CLICase):
     def setUp(self) -> None:
         super().setUp()
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()
@@ -104,30 +104,6 @@ class CommandCase(LeakChecks):
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-    def run_main(self, *arguments: str) -> tuple[int, str, str]:
-        """(exit status, standard output, standard error) of a command in this process."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                status = cli.main(arguments)
-            except SystemExit as exc:
-                status = int(exc.code or 0)
-        return status, out.getvalue(), err.getvalue()
-
-    def assertRefused(self, says: str, *arguments: str, status: int = 1) -> str:
-        """The command ends with an error, in one line at the end of stderr."""
-        got, out, err = self.run_main(*arguments)
-        self.assertEqual((got, out), (status, ""), err)
-        last = err.splitlines()[-1]
-        self.assertIn(says, last)
-        return err
-
-    def assertLine(self, says: str, *arguments: str) -> None:
-        """The command ends with an error of one line, and writes nothing else to stderr."""
-        err = self.assertRefused(says, *arguments)
-        self.assertEqual(err.count("\n"), 1, err)
-        self.assertTrue(err.startswith("syncws: "), err)
 
 
 class LoadTests(CommandCase):
@@ -225,22 +201,16 @@ class LoadTests(CommandCase):
 
 
 class OptionTests(CommandCase):
-    def test_version(self) -> None:
-        """--version prints the version."""
-        self.assertEqual(self.run_main("--version"), (0, f"syncws {__version__}\n", ""))
-
     def test_help(self) -> None:
-        """--help prints the commands and options."""
-        for arguments in (["--help"], ["serve", "--help"]):
-            status, out, _ = self.run_main(*arguments)
-            self.assertEqual(status, 0)
-            self.assertIn("WSGI", out)
+        """--help prints what it does, and its options."""
+        status, out, _ = self.run_main("serve", "--help")
+        self.assertEqual(status, 0)
+        self.assertIn("WSGI", out)
+        self.assertIn("--workers", out)
 
     def test_bad_options(self) -> None:
         """An invalid option is refused, and the error names it."""
         for arguments in (
-            [],
-            ["run"],
             ["serve"],
             ["serve", "cli_app:app", "--port", "x"],
             ["serve", "cli_app:app", "--port", "65536"],

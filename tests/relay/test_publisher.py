@@ -10,18 +10,11 @@ from typing import Any
 
 from syncws import TEXT, BackplaneError, BackplaneTimeout, History, PreparedMessage, Publisher
 from syncws._relay.envelope import Envelope, decode
-from syncws.testing import MemoryBackplane, await_
+from syncws.testing import MemoryBackplane, MemoryBus, await_
 from tests.base.test_forks import in_child
 from tests.tasks import PATIENCE, Task
 
 from .support import RelayCase
-
-
-class Archive:
-    """An `Archive` of which only the options are looked at."""
-
-    def __init__(self, history: History) -> None:
-        self.history = history
 
 
 class Outlet:
@@ -46,10 +39,9 @@ class Bus(MemoryBackplane):
     """A backplane with an outlet of the test's."""
 
     def __init__(self, history: History | None = None) -> None:
-        super().__init__()
+        super().__init__(MemoryBus(history=history))
         self.way_out = Outlet()
         self.outlets = 0
-        self.archive = None if history is None else Archive(history)  # type: ignore[assignment]
 
     def outlet(self) -> Outlet:  # type: ignore[override]
         self.outlets += 1
@@ -241,7 +233,9 @@ class CallTests(RelayCase):
             ("timeout is a number of seconds", TypeError, lambda: publisher.send("a", "x", timeout="1")),  # type: ignore
             ("JSON", ValueError, lambda: publisher.send_json("ann", float("nan"))),
             ("backplane is", TypeError, lambda: Publisher(MemoryBackplane)),  # type: ignore[arg-type]
-            ("backplane is", TypeError, lambda: Publisher(None)),  # type: ignore[arg-type]
+            ("backplane is an address", TypeError, lambda: Publisher(None)),  # type: ignore[arg-type]
+            ("is no address of a bus", ValueError, lambda: Publisher("cache")),
+            ("a backplane has its own", ValueError, lambda: Publisher(bus, prefix="shop")),
             ("timeout must be more than 0 seconds", ValueError, lambda: Publisher(bus, timeout=0)),
         ):
             with self.subTest(says), self.assertRaisesRegex(kind, says):
