@@ -199,7 +199,6 @@ ORDER = {
         "checks",
         "upgrader",
         "views",
-        "meeting",
         "workers",
         "wsgi_input",
         "wsgi_answer",

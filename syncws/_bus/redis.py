@@ -25,7 +25,7 @@ from .history import History
 from .outbox import Outbox
 from .redisarchive import RedisArchive
 from .redislink import RedisLink
-from .redisoutlet import RedisOutlet
+from .redisoutlet import RedisOutlet, check_size
 from .redisreader import RedisReader
 from .redisurl import settings_from
 from .rediswire import RedisWire
@@ -147,7 +147,7 @@ class RedisBackplane:
 
     def _begin(self, sink: Sink, node: str) -> _Running:
         watchdog = Watchdog(self._beat, self._patience)
-        trouble = Trouble(self._settings.where, "reader", "writer")
+        trouble = Trouble(self._settings.where, "reader")
         outbox = Outbox(self._queue, self._queue_bytes)
         link = RedisLink(sink, node, self._prefix, self._beat, self._patience, self._archive, outbox, watchdog, trouble)
         return _Running(link, self._wire(), self._wire())
@@ -161,10 +161,7 @@ class RedisBackplane:
 
     def publish(self, channel: str, data: bytes, *, keep: bool = False) -> bool:
         """As `Backplane.publish`; False before `start` and after `close`. Raises ValueError over max_message bytes."""
-        if len(data) > self._max_message:
-            raise ValueError(
-                f"a message between processes has at most {self._max_message:,} bytes (max_message), not {len(data):,}"
-            )
+        check_size(data, self._max_message)
         running = self._running
         return running is not None and running.outbox.put(channel, data, keep)
 
@@ -201,7 +198,7 @@ class RedisBackplane:
 
     def outlet(self) -> RedisOutlet:
         """As `Backplane.outlet`."""
-        return RedisOutlet(self._settings, self._prefix, self._archive)
+        return RedisOutlet(self._settings, self._prefix, self._max_message, self._archive)
 
 
 class _Running:

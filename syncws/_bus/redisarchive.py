@@ -109,6 +109,11 @@ def _parse(position: object) -> _Position | None:
     return None if match is None else _Position(match[1], int(match[2]), match[3])
 
 
+def pack(data: bytes) -> bytes:
+    """A message that is not kept, as it is published: as it is, unless it begins as one that has a position."""
+    return b"\0\0" + data if data[:1] == b"\0" else data
+
+
 def unpack(data: bytes) -> tuple[str | None, bytes]:
     """(position, message) of what came on a channel; (None, message) for what was published without being kept.
 
@@ -119,7 +124,7 @@ def unpack(data: bytes) -> tuple[str | None, bytes]:
     begin = 2 + (data[1] if len(data) > 1 else 0)
     if len(data) < begin:
         raise ValueError("shorter than its position")
-    return data[2:begin].decode("ascii"), data[begin:]
+    return data[2:begin].decode("ascii") or None, data[begin:]
 
 
 class RedisArchive:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from .._base.forks import this_process
 from ..errors import BackplaneError, BackplaneTimeout
 from .backoff import Backoff
-from .redisarchive import RedisArchive
+from .redisarchive import RedisArchive, pack
 from .redisurl import RedisSettings
 from .rediswire import NO_KEYS, WRONG_SERVER, RedisWire, Refusal, WireLost
 
@@ -20,18 +20,30 @@ _RIGHTS = "see user and password of the URL, and what that user may do"
 _CONNECT = 5.0
 
 
+def check_size(data: bytes, most: int) -> None:
+    """Raise ValueError for a message of more bytes than that."""
+    if len(data) > most:
+        raise ValueError(f"a message between processes has at most {most:,} bytes (max_message), not {len(data):,}")
+
+
 class RedisOutlet:
     """The `Outlet` of a backplane on Redis. For one thread at a time; the child of a fork connects for itself."""
 
-    def __init__(self, settings: RedisSettings, prefix: str, archive: RedisArchive | None) -> None:
+    def __init__(self, settings: RedisSettings, prefix: str, max_message: int, archive: RedisArchive | None) -> None:
         self._settings = settings
         self._prefix = prefix
+        self._max_message = max_message
         self._archive = archive
         self._wire: RedisWire | None = None
         self._process = 0  # that has connected
 
     def send(self, messages: Sequence[tuple[str, bytes]], timeout: float, *, keep: bool = False) -> None:
-        """As `Outlet.send`. Tries to connect for as long as there is time, and sends twice at most."""
+        """As `Outlet.send`. Tries to connect for as long as there is time, and sends twice at most.
+
+        Raises ValueError over max_message bytes, before anything is sent.
+        """
+        for _, data in messages:
+            check_size(data, self._max_message)
         until = time.monotonic() + timeout
         backoff = Backoff()
         times_sent = 0
@@ -97,7 +109,7 @@ class RedisOutlet:
         if keep and self._archive is not None:
             archive = self._archive
             return [archive.command(channel, data, first=not i) for i, (channel, data) in enumerate(messages)]
-        return [("PUBLISH", self._prefix + channel, data) for channel, data in messages]
+        return [("PUBLISH", self._prefix + channel, pack(data)) for channel, data in messages]
 
     def _answer(self, wire: RedisWire, until: float) -> None:
         try:

@@ -125,8 +125,6 @@ class RedisReader:
             if self._wire.has_data():
                 self._read_one()
                 continue
-            if self.up_since is None and self._subscriptions.complete:
-                self._up()
             now = time.monotonic()
             if now >= next_question and watchdog.asked():
                 self._wire.send([("PING",)], self._link.patience)
@@ -178,6 +176,8 @@ class RedisReader:
             name = self._name(message[1] or b"")
             if not self._subscriptions.acknowledged(name, subscribed=kind == b"subscribe"):
                 raise WireLost("the server ended a subscription that is wanted")
+            if self.up_since is None and self._subscriptions.complete:
+                self._up()
 
     def _received(self, channel: str, data: bytes) -> None:
         if channel == self._link.own_channel:
@@ -198,7 +198,7 @@ class RedisReader:
         proven = self._link.watchdog.proven  # before it begins anew
         self._link.watchdog.subscribed()
         self._backoff.reset()
-        self._link.trouble.ends("reader")
+        self._link.trouble.over()
         self._known_down = False
         self.reconnects += self._was_up
         self._was_up = True
@@ -213,4 +213,6 @@ class RedisReader:
         if not self._known_down:
             self._known_down = True  # before the sink: what subscribes from there does not wait
             self.up_since = None
+            self._link.watchdog.wanted = True  # the writer looks at once whether its connection is over, too
+            self._link.outbox.wake()
             self._link.sink.down(reason)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -27,15 +28,19 @@ WRONG_SERVER = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
 NO_KEYS = frozenset({"NOPERM", "MOVED", "OOM", "MISCONF"})
 
 
+Kind = Literal["timeout", "broken", "refused", "denied"]
+
+
 class WireLost(Exception):
     """The connection is over, or was never made.
 
     Attributes:
-        kind: "timeout": the server did not answer in time; "refused": it is not there, ended the connection, or has no
-            place for it; "denied": it does not accept this user, or what this user asks for.
+        kind: "timeout": the server did not answer in time; "broken": a connection that was there has ended; "refused":
+            the server is not there, has no place for it, or is the wrong one; "denied": it does not accept this user,
+            or what this user asks for.
     """
 
-    def __init__(self, reason: str, kind: Literal["timeout", "refused", "denied"] = "refused") -> None:
+    def __init__(self, reason: str, kind: Kind = "refused") -> None:
         super().__init__(reason)
         self.kind = kind
 
@@ -92,7 +97,7 @@ class RedisWire:
         except WireLost:
             raise
         except Exception as error:
-            raise self._lost(error) from None
+            raise self._lost(error, "refused") from None
 
     def located(self) -> Any:
         """The connection inside, not connected, and to where the server is now: sentinels are asked for it."""
@@ -116,14 +121,14 @@ class RedisWire:
             if pieces:
                 connection.send_packed_command([b"".join(pieces)], check_health=False)
         except Exception as error:
-            raise self._lost(error) from None
+            raise self._lost(error, "broken") from None
 
     def has_data(self) -> bool:
         """Whether there is something to read, or to find broken, without waiting."""
         try:
             return bool(self._connection.can_read(timeout=0))
         except Exception as error:
-            raise self._lost(error) from None
+            raise self._lost(error, "broken") from None
 
     def read(self, timeout: float | None = None) -> Any:
         """The next answer or message: bytes, int, None or a list of these.
@@ -140,7 +145,7 @@ class RedisWire:
                 raise TimeoutError from None
             if _is(error, "ResponseError") or _is(error, "BusyLoadingError"):
                 raise Refusal(_code(error), _words(error)) from None
-            raise self._lost(error) from None
+            raise self._lost(error, "broken") from None
 
     def fileno(self) -> int:
         """The descriptor, for a selector."""
@@ -165,18 +170,19 @@ class RedisWire:
         sock = self._connection._sock
         if sock is not None:
             with contextlib.suppress(OSError):  # it is over by itself
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not TLS's own, which another thread is using
+                _shut_down(sock)
 
     def abandon(self) -> None:
         """In the child of a fork: give this copy of the descriptor back, and say nothing to the server."""
         self.close()  # redis-py shuts a socket down only in the process that has made it
 
-    def _lost(self, error: Exception) -> WireLost:
+    def _lost(self, error: Exception, kind: Kind) -> WireLost:
         self.close()
-        code = _code(error)
-        if code in _DENIED:
-            return WireLost(_words(error), "denied")
-        return WireLost(_words(error), "timeout" if _is(error, "TimeoutError") else "refused")
+        if _code(error) in _DENIED:
+            kind = "denied"
+        elif _is(error, "TimeoutError"):
+            kind = "timeout"
+        return WireLost(_words(error), kind)
 
     def _ask_sentinels(self) -> tuple[str, int]:
         """Where the master is. Raises WireLost if none of the sentinels tells."""
@@ -198,6 +204,14 @@ class RedisWire:
                 return found[0].decode(), int(found[1])
             failed.append(f"it knows no master {printable(service)!r}")
         raise WireLost(f"no sentinel tells where the master is: {'; '.join(failed)}")
+
+
+def _shut_down(sock: Any) -> None:
+    plain = getattr(socket.socket, "shutdown", None)  # eventlet's class has none
+    if plain is not None and isinstance(sock, ssl.SSLSocket):
+        plain(sock, socket.SHUT_RDWR)  # that of TLS would take away what another thread is using
+    else:
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _is(error: BaseException, name: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from .._base.printable import printable_repr
 from .backoff import Backoff
 from .outbox import Waiting
+from .redisarchive import pack
 from .redislink import RedisLink
 from .redisreader import RedisReader
 from .rediswire import NO_KEYS, WRONG_SERVER, RedisWire, Refusal, WireLost
@@ -77,10 +78,10 @@ class RedisWriter:
                 self._session(settle)
             except WireLost as lost:
                 settle = lost.kind != "timeout"
-                self._down(str(lost), denied=lost.kind == "denied")
+                self._down(lost)
             except Exception as error:  # a defect must not leave this process mute for good
                 _log.exception("writing to the bus failed; it goes on with a new connection")
-                self._down(printable_repr(error), denied=False)
+                self._down(WireLost(printable_repr(error)))
             finally:
                 self._wire.close()
             self._outbox.pause(self._backoff.next())
@@ -133,7 +134,7 @@ class RedisWriter:
         if message.keep and self._link.archive is not None:
             first, self._script_sent = not self._script_sent, True
             return self._link.archive.command(message.channel, message.data, first=first)
-        return ("PUBLISH", self._link.prefix + message.channel, message.data)
+        return ("PUBLISH", self._link.prefix + message.channel, pack(message.data))
 
     def _beat(self) -> list[tuple[Any, ...]]:
         """A beat, and a write: a server to which one cannot write is a replica, where nobody else would hear us."""
@@ -189,10 +190,12 @@ class RedisWriter:
                     break
         raise WireLost(f"the server did not answer for {self._link.patience:g} s", "timeout")
 
-    def _down(self, reason: str, *, denied: bool) -> None:
-        if not self._over.is_set():
-            self._link.trouble.begins("writer", reason, denied=denied)
-            self._expire()
+    def _down(self, lost: WireLost) -> None:
+        if self._over.is_set():
+            return
+        if lost.kind != "broken":  # else it is known after the next attempt whether anything is wrong
+            self._link.trouble.begins("writer", str(lost), denied=lost.kind == "denied")
+        self._expire()
 
     def _expire(self) -> None:
         self._give_up(self._outbox.expire(time.monotonic() - self._link.patience))

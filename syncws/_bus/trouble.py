@@ -19,13 +19,13 @@ class Trouble:
 
     Args:
         where: what the parts are connected to, for the log.
-        parts: their names.
+        part: which one is missing at first.
     """
 
-    def __init__(self, where: str, *parts: str) -> None:
+    def __init__(self, where: str, part: str) -> None:
         self._where = where
         self._lock = threading.Lock()
-        self._reasons = dict.fromkeys(parts, "it is not connected yet")
+        self._reasons = {part: "it is not connected yet"}
         self._since = time.time()
         self._tell_after = 0.0  # of time.monotonic()
 
@@ -46,6 +46,13 @@ class Trouble:
                 return
             self._tell_after = now + _TELL_EVERY
         _log.error("%s refuses what the backplane asks of it, which goes on trying: %s", self._where, reason)
+
+    def over(self) -> None:
+        """The bus is there: what any part found wrong before is forgotten, until it finds it again."""
+        with self._lock:
+            if self._reasons:
+                self._reasons.clear()
+                self._since = time.time()
 
     def ends(self, part: str) -> None:
         """A part works."""

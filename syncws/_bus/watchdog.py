@@ -38,7 +38,7 @@ class Watchdog:
         self._silent = 0.0  # seconds without anything to read, since then
         self.proven = time.monotonic()  # the bus carried everything that was published before this instant
         self.lag: float | None = None
-        self.wanted = False  # a beat is wanted at once; the writer takes it back
+        self.wanted = False  # the reader wants a beat at once; the writer takes it back
         self.astray = 0  # how often what was taken did not come back: the writer may be connected to the wrong server
 
     # The writer

@@ -91,7 +91,7 @@ class CarryTests(RedisCase):
         server = self.server()
         node = self.up(server.url, max_message=100_000)
         node.subscribe("a")
-        sent = [b"", b"\x01", os.urandom(100_000), b"\r\n$5\r\n", "ü☺".encode()]
+        sent = [b"", b"\x01", b"\0", bytes(90_000), os.urandom(100_000), b"\r\n$5\r\n", "ü☺".encode()]
         for each in sent:
             self.assertTrue(node.backplane.publish("a", each))
         with self.assertRaisesRegex(ValueError, "at most 100,000 bytes"):

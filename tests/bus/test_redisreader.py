@@ -129,6 +129,27 @@ class LossTests(RedisCase):
         self.assertEqual(node.told.story, ["up", "down", "up"])
         self.assertEqual(len(node.told.reasons), 1)
 
+    def test_up_is_told_before_what_comes_then(self) -> None:
+        """The sink is told that the bus is up before any message that came after the last acknowledgement, however many
+        there are."""
+        server = self.server()
+        node = self.up(server.url)
+        node.subscribe("a")
+        other = self.up(server.url)
+        order: list[str] = []
+        with (
+            mock.patch.object(node.told, "received", lambda *_: order.append("received")),
+            mock.patch.object(node.told, "up", lambda _: order.append("up")),
+        ):
+            stream = Stream(self, other, "a", 100_000)
+            stream.run_for(0.1)
+            order.clear()
+            server.call("CLIENT", "KILL", "ID", server.clients("pubsub")[0])
+            stream.run_for(0.5)
+            stream.end()
+        after = order.index("up")
+        self.assertIn("received", order[after:])
+
     def test_a_defect_does_not_end_the_thread(self) -> None:
         """A sink that raises, which none may do, costs a connection and a line of the log, not the bus."""
         server = self.server()

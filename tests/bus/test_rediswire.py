@@ -112,7 +112,7 @@ class WireTests(WireCase):
         self.call(wire, "SUBSCRIBE", "c")
         reading = Task(wire.read)
         server.kill()
-        self.assertEqual(self.lost(reading.result).kind, "refused")
+        self.assertEqual(self.lost(reading.result).kind, "broken")
         self.lost(wire.read)
         self.lost(wire.send, [("PING",)], 1.0)
         server.start()

@@ -36,6 +36,8 @@ class LifeCases(Fixture):
     def test_nothing_after_the_close(self) -> None:
         """After close() there is no thread, no descriptor, and nothing is told; a second close() does nothing."""
         there = self.join(self.channel)
+        self.send(there, [b"0"])
+        self.assertTrue(there.backplane.flush(self.patience), "flush() while the bus is there")  # all is connected now
         threads, fds = set(threading.enumerate()), descriptors()
         for _ in range(3):
             here = self.join(self.channel)
