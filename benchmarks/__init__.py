@@ -3,6 +3,9 @@
 Questions, one in each file: `echo`, `text`, `deflate`, `tls`, `connect`, `fan`, `flask_sock`, `memory`. Each has SIDES,
 `add_options(parser)` and `compare(options)`, and its docstring begins with the question.
 
+One more has a page of its own: `cluster`, what a message between processes costs. `cluster_node` is a process that it
+measures, `sink` the other ends of its members, `arithmetic` what follows for more nodes than a machine has.
+
 * `servers`, `rooms`: what is compared, each in a process of its own; `serving` is common to them, `gorilla` builds the
   program of `go/`.
 * `before`: another checkout of this library as a side of its own, to see what a change costs.

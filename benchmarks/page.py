@@ -66,20 +66,30 @@ def render(folder: Path) -> None:
         run = Run(**{**saved, "found": [Figures(**figures) for figures in saved["found"]]})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise PageError(f"no figures of a run in {folder / RAW}: {error}") from None
-    before, after = _split(folder)
+    _split(folder)
     plot.draw(run.found, run.summary, folder / PICTURE)
-    (folder / PAGE).write_text(f"{before}{BEGIN}\n\n{_figures(run)}\n{END}{after}")
+    fill(folder / PAGE, _figures(run))
 
 
 def _split(folder: Path) -> tuple[str, str]:
     """The text that is written by hand, before the figures and after them."""
-    path = folder / PAGE
+    return split(folder / PAGE)
+
+
+def split(path: Path) -> tuple[str, str]:
+    """The text of a page that is written by hand, before the figures and after them. Raises PageError."""
     text = path.read_text() if path.exists() else _NEW
     before, begun, rest = text.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not (begun and ended):
         raise PageError(f"{path} has not the two lines between which the figures go: {BEGIN} and {END}")
     return before, after
+
+
+def fill(path: Path, figures: str) -> None:
+    """Write the figures of a page between its marks. Raises PageError."""
+    before, after = split(path)
+    path.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{after}")
 
 
 def _figures(run: Run) -> str:

@@ -28,8 +28,8 @@ class Column:
 
 def table(figures: Figures) -> list[list[str]]:
     """The titles, and a row for each side, the best one first. Columns that say nothing are left out."""
-    columns = MEMORY if not figures.unit else RATES
-    rows = [["server", *(column.title(figures) for column in columns)]]
+    columns = CLUSTER if figures.question == "cluster" else RATES if figures.unit else MEMORY
+    rows = [["bus" if columns is CLUSTER else "server", *(column.title(figures) for column in columns)]]
     for side, readings in sorted(figures.readings.items(), key=lambda item: _rank(item[1])):
         name = f"{side} (the ceiling)" if side == CEILING and figures.unit else side
         rows.append([name, *(column.cell(figures, readings) for column in columns)])
@@ -93,6 +93,8 @@ def _values(readings: Sequence[Reading], name: str) -> list[float]:
 
 
 def _rank(readings: list[Reading]) -> float:
+    if "KiB" not in readings[0] and "rate" not in readings[0]:
+        return 0.0  # in the order in which they are compared
     return -median(_values(readings, "rate")) if "rate" in readings[0] else median(_values(readings, "KiB"))
 
 
@@ -153,6 +155,15 @@ RATES = [
 MEMORY = [
     Column(lambda figures: "KiB each", _median("KiB", ",.1f")),
     Column(lambda figures: "threads each", _median("threads", ".2f")),
+]
+
+CLUSTER = [
+    Column(lambda figures: "sender, µs/message", _median("sender", ",.1f")),
+    Column(lambda figures: "receiver, µs/message", _median("receiver", ",.1f")),
+    Column(lambda figures: "all nodes, µs/message", _median("all", ",.1f")),
+    Column(lambda figures: "Redis, µs/message", _median("redis", ",.1f")),
+    Column(lambda figures: "p50 here, ms", _median("here", ",.2f")),
+    Column(lambda figures: "p50 there, ms", _median("there", ",.2f")),
 ]
 
 

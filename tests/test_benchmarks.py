@@ -30,7 +30,9 @@ from benchmarks import (
     __main__ as command,
 )
 from benchmarks import (
+    arithmetic,
     client,
+    cluster,
     connect,
     cores,
     deflate,
@@ -741,3 +743,61 @@ class CommandTests(LeakChecks):
 
 if __name__ == "__main__":
     unittest.main()
+
+
+class ClusterTests(LeakChecks):
+    """What a message between processes costs, and what follows from it."""
+
+    COSTS = arithmetic.Costs(send=50e-6, receive=30e-6, ignore=10e-6, deliver=5e-6, take=4e-6, copy=1e-6)
+
+    def test_nodes_that_a_room_is_on(self) -> None:
+        """Two members are on two nodes of many, many members on all of few."""
+        self.assertEqual(arithmetic.reached(1, 1000), 1)
+        self.assertAlmostEqual(arithmetic.reached(10, 2), 1.9)
+        self.assertAlmostEqual(arithmetic.reached(10, 1000), 10)
+
+    def test_what_is_full(self) -> None:
+        """One node without others pays its send and its deliveries; a node of many pays its share of all."""
+        costs = self.COSTS
+        self.assertAlmostEqual(arithmetic.nodes_full(costs, 1, 10, addressed=True), 1 / 100e-6)
+        # 10 nodes, each room on all: 50 + 9 x 30 + 1000 x 5 microseconds a message, on ten cores
+        full = arithmetic.nodes_full(costs, 10, 1000, addressed=True)
+        self.assertAlmostEqual(full, 10 / 5320e-6, places=0)
+        for nodes, members in ((10, 2), (100, 10)):
+            rooms, one = (arithmetic.nodes_full(costs, nodes, members, addressed=each) for each in (True, False))
+            self.assertGreater(rooms, one)
+            rooms, one = (arithmetic.server_full(costs, nodes, members, addressed=each) for each in (True, False))
+            self.assertGreater(rooms, one)
+            shared = arithmetic.server_full(costs, nodes, members, addressed=True, shards=10)
+            self.assertAlmostEqual(shared, 10 * rooms, places=3)
+
+    def test_the_table(self) -> None:
+        """Each number of nodes with each size of a room is a row, which says what is full first."""
+        head, *rows = arithmetic.table(self.COSTS)
+        self.assertEqual(len(rows), len(arithmetic.NODES) * len(arithmetic.MEMBERS))
+        self.assertEqual({len(row) for row in rows}, {len(head)})
+        self.assertLessEqual({row[-1] for row in rows}, {"the nodes", "Redis", "the network"})
+
+    def test_conclusions(self) -> None:
+        """The page says what follows from the figures; of a run that asked only some of it, nothing follows."""
+        reading = {"sender": 60.0, "receiver": 35.0, "all": 100.0, "redis": 5.0, "here": 0.2, "there": 0.7}
+        found = [Figures("cluster", title, "messages") for title, _, _ in cluster.QUESTIONS]
+        for figures in found:
+            figures.readings = {side: [reading] for side in cluster.SIDES}
+        raw = Figures("cluster", f"Redis alone, {cluster.RAW_SIZE} B, by raw commands", "messages")
+        raw.readings = {f"PUBLISH, {count} listen": [{"redis": 3.0 + count}] for count in (0, 1, 10)}
+        said = cluster.conclude([*found, raw])
+        self.assertIn("| later to a member elsewhere than here, p50 | 0.5 ms | 0.5 ms |", said)
+        self.assertIn("take 3.0, copy 1.0", said)
+        self.assertEqual(cluster.conclude(found), "")
+        self.assertIn("| sender, µs/message |", report.markdown(found[0]))
+
+    @heavy
+    def test_nodes(self) -> None:
+        """Two processes on a local bus are measured, and how late the messages were."""
+        with tempfile.TemporaryDirectory() as folder:
+            setting = Setting(1, 0.05, None, (None, None), Path(folder))
+            need(not (why := cluster._lacks(setting, "local")), why)
+            reading = cluster.measure_nodes(setting, "local", cluster.Shape((2, 1)))
+        self.assertEqual(set(reading), {"sender", "receiver", "all", "here", "there"})
+        self.assertTrue(all(value > 0 for value in reading.values()), reading)

@@ -40,15 +40,17 @@ class Received:
         self.last = -1
         self.wrong = 0  # came twice, or out of order
         self.late: list[float] = []  # seconds from the send to here
+        self.at = 0.0  # when the last came
 
     def add(self, number: int, late: float) -> None:
         self.late.append(late)
+        self.at = time.monotonic()
         self.count += 1
         self.wrong += number <= self.last
         self.last = max(number, self.last)
 
     def report(self) -> dict[str, Any]:
-        return {"count": self.count, "wrong": self.wrong, "p50": statistics.median(self.late)}
+        return {"count": self.count, "wrong": self.wrong, "p50": statistics.median(self.late), "at": self.at}
 
 
 class Members:
