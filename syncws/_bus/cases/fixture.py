@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -61,10 +62,14 @@ class Fixture(_TestCase):
 
     # What the cases use:
 
-    def setUp(self) -> None:
-        super().setUp()
-        self._names = 0
-        self.channel = self.new_channel()
+    # No setUp: it would not be called where a TestCase stands before the cases among the bases.
+
+    _names = 0
+
+    @functools.cached_property
+    def channel(self) -> str:
+        """The channel of this test."""
+        return self.new_channel()
 
     def new_channel(self) -> str:
         """The name of a channel that is used nowhere else."""

@@ -33,7 +33,6 @@ class OutletCases(Fixture):
 
     def test_outlet_leaves_nothing(self) -> None:
         """An outlet has no thread, and after its close no descriptor."""
-        self.join(self.channel)
         threads, fds = set(threading.enumerate()), descriptors()
         outlet = self.make().outlet()
         outlet.send([(self.channel, b"1")], self.patience)
