@@ -199,6 +199,7 @@ ORDER = {
         "checks",
         "upgrader",
         "views",
+        "meeting",
         "workers",
         "wsgi_input",
         "wsgi_answer",

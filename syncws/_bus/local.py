@@ -16,7 +16,7 @@ from .._base.options import check_integer
 from .backplane import BusHealth, Sink
 from .history import Archive
 from .localdirectory import LocalDirectory
-from .localframes import frame
+from .localframes import check_size, frame
 from .localmesh import Mesh
 from .localoutlet import LocalOutlet
 
@@ -75,10 +75,17 @@ class LocalBackplane:
         # not made here: a program may become another user first, as gunicorn's workers do.
         if os.path.lexists(self._directory.path) and os.geteuid() != 0:
             self._directory.check()
-        self._turn = threading.Lock()  # one thread at a time starts or closes
         # While it is started. One reference, replaced under `_turn`, and read without it.
         self._mesh: Mesh | None = None
         begin_anew_in_child(self)
+
+    @property
+    def _turn(self) -> threading.Lock:
+        """One thread at a time starts or closes. Made when it is first needed: gunicorn's gevent worker may patch
+        threading after this was made, and a lock from before would stop every greenlet while one starts. Two threads
+        get the same one: dict.setdefault is one step."""
+        lock: threading.Lock | None = self.__dict__.get("_made_turn")
+        return self.__dict__.setdefault("_made_turn", threading.Lock()) if lock is None else lock
 
     def __repr__(self) -> str:
         return f"<LocalBackplane {self._directory.path!r} {'closed' if self._mesh is None else 'started'}>"
@@ -119,8 +126,7 @@ class LocalBackplane:
         False if it is not started, or if no process can find this one: nobody gets it. Raises ValueError for data that
         is longer than max_message.
         """
-        if len(data) > self.max_message:
-            raise ValueError(f"a message between processes has at most {self.max_message:,} bytes, not {len(data):,}")
+        check_size(data, self.max_message)
         mesh = self._mesh
         return mesh is not None and mesh.publish(channel, frame(channel, data))
 
@@ -152,11 +158,11 @@ class LocalBackplane:
 
     def outlet(self) -> LocalOutlet:
         """A way out for a Publisher: of the same user, while the workers run."""
-        return LocalOutlet(self._directory)
+        return LocalOutlet(self._directory, self.max_message)
 
     def begin_anew(self) -> None:
         """In the child of a fork: close the copies of the parent's descriptors without a word, and be as new."""
-        self._turn = threading.Lock()
+        self.__dict__.pop("_made_turn", None)
         mesh, self._mesh = self._mesh, None
         if mesh is not None:
             mesh.abandon()

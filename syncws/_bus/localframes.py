@@ -37,6 +37,12 @@ def frame(channel: str, data: bytes) -> bytes:
     return b"".join((_HEAD.pack(2 + len(name) + len(data), len(name)), name, data))
 
 
+def check_size(data: bytes, max_message: int) -> None:
+    """Raise ValueError for a message that is too long to be sent."""
+    if len(data) > max_message:
+        raise ValueError(f"a message between processes has at most {max_message:,} bytes, not {len(data):,}")
+
+
 def greeting(name: str) -> bytes:
     """The first frame of a connection, from the process of that name; "" if it listens nowhere."""
     return _word(_GREETING + name.encode())

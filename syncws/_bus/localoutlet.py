@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from .._base.forks import this_process
 from ..errors import BackplaneError, BackplaneTimeout
 from .localdirectory import LocalDirectory, is_for_later
-from .localframes import frame, greeting
+from .localframes import check_size, frame, greeting
 
 #: Seconds until a process whose socket had no place for a connection is tried again.
 _AGAIN = 0.05
@@ -24,8 +24,9 @@ class LocalOutlet:
     Concurrency: for one thread at a time. The child of a fork makes connections of its own.
     """
 
-    def __init__(self, directory: LocalDirectory) -> None:
+    def __init__(self, directory: LocalDirectory, max_message: int) -> None:
         self._directory = directory
+        self._max_message = max_message
         self._connections: dict[str, socket.socket] = {}  # by the name of the process
         self._process = this_process()
 
@@ -35,8 +36,11 @@ class LocalOutlet:
         Raises:
             BackplaneTimeout: not in timeout seconds; it may have been delivered all the same.
             BackplaneError: the directory is not there, or is not this user's alone.
+            ValueError: one is longer than max_message; none is sent then.
         """
         deadline = time.monotonic() + timeout
+        for _channel, data in messages:
+            check_size(data, self._max_message)
         if self._process != this_process():
             self.close()
             self._process = this_process()

@@ -26,7 +26,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 from .._base.endings import end_with_process
 from .._base.errands import Errands
@@ -56,6 +56,14 @@ MOST_DEEDS = 10_000
 
 #: Seconds between two sweeps of channels.
 SWEEP = 5.0
+
+
+class RelayOptions(TypedDict):
+    """What a Manager's options are to its relay; see `Manager`."""
+
+    on_gap: Callable[[Gap], object] | None
+    on_bus: Callable[[bool, str], object] | None
+    join_timeout: float
 
 
 class Relay:

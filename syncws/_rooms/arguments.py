@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -40,14 +41,18 @@ def check_data(data: Mapping[Any, Any] | None) -> dict[Any, Any]:
     return dict(data)
 
 
-def check_backplane(backplane: Any, join_timeout: float) -> None:
-    """Raises TypeError or ValueError for what joins no processes, and for what is no time to wait."""
+def check_backplane(backplane: Any) -> None:
+    """Raises TypeError for what joins no processes."""
     missing = [name for name in _OF_A_BACKPLANE if not hasattr(backplane, name)]
     if isinstance(backplane, type) or missing:
         raise TypeError(
             "backplane is a LocalBackplane, a RedisBackplane, or another syncws.Backplane, or None, "
             f"not {printable_repr(backplane, 80)}"
         )
+
+
+def check_join_timeout(join_timeout: float) -> None:
+    """Raises TypeError or ValueError for what is no time to wait."""
     if isinstance(join_timeout, bool) or not isinstance(join_timeout, int | float):
         raise TypeError(f"join_timeout is a number of seconds, not {printable_repr(join_timeout, 50)}")
     if not 0 <= join_timeout < float("inf"):
@@ -55,6 +60,25 @@ def check_backplane(backplane: Any, join_timeout: float) -> None:
 
 
 _OF_A_BACKPLANE = ("start", "publish", "subscribe", "unsubscribe", "flush", "health", "close")
+
+
+def check_name(name: str | None) -> str | None:
+    """The name of a Manager. Raises TypeError or ValueError for what is none."""
+    if not (name is None or isinstance(name, str)):
+        raise TypeError(f"name is a str, or None, not {printable_repr(name, 80)}")
+    if name == "":
+        raise ValueError("name is a str that is not empty, or None")
+    return name
+
+
+def place_of(name: str | None, number: int) -> str:
+    """Where a Manager meets its like: a directory of its own, for its name or else its number.
+
+    Short, as the paths of Unix sockets are, and nobody's choice: a name may be any text.
+    """
+    if name is None:
+        return str(number)
+    return f"n{hashlib.blake2b(name.encode(errors='surrogatepass'), digest_size=6).hexdigest()}"
 
 
 def check_room(room: Hashable) -> None:

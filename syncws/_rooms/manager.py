@@ -23,6 +23,7 @@ the on_close of a member that it finds lost is called by the settler's thread.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -32,8 +33,9 @@ from .._base.counters import breaches
 from .._base.options import ConnOptions, Overflow
 from .._base.owners import explains_options, takes_options
 from .._base.tracebacks import tame_tracebacks
-from .._base.worker import in_worker
+from .._base.worker import in_worker, meet_in_worker, meeting_place
 from .._bus.backplane import Backplane
+from .._bus.local import LocalBackplane
 from .._conn.conn import Conn, post_to_all
 from .._conn.farewell import Rest
 from .._frames.payloads import format_close_message
@@ -41,7 +43,7 @@ from .._frames.prepared import PreparedMessage, json_text, prepare
 from .._relay.gaps import Gap
 from .._relay.health import BackplaneHealth
 from .._relay.names import text_of
-from .._relay.relay import Relay
+from .._relay.relay import Relay, RelayOptions
 from ..errors import (
     CloseCode,
     CloseError,
@@ -52,7 +54,17 @@ from ..errors import (
     WriteTimeout,
     log_level,
 )
-from .arguments import check_backplane, check_data, check_exclude, check_member, check_room, given
+from .arguments import (
+    check_backplane,
+    check_data,
+    check_exclude,
+    check_join_timeout,
+    check_member,
+    check_name,
+    check_room,
+    given,
+    place_of,
+)
 from .heartbeat import Heartbeat
 from .here import MembersHere
 from .member import Member, Message, State
@@ -97,10 +109,13 @@ class Manager:
         overflow, send_queue, send_queue_bytes: the send queue of each member, as in `ConnOptions`; None: as the
             connection has it.
         heartbeat: messages of members in `run` that are heartbeats, and how long one may be silent.
+        name: of its like in the other workers of a `Server(workers=N)`, which are joined with it. A Manager that was
+            made before the workers were forked is joined without one, one that a worker makes itself is not.
         backplane: joins this Manager with its like in other processes, which have a backplane on the same bus:
             `LocalBackplane`, `RedisBackplane`, or one of your own. Then `broadcast`, `send`, `close`, `join` and
             `leave` reach the members of all of them, rooms and ids are str, int or tuples of these, and `everywhere`
-            asks all. What only looks (`get`, `ids`, `members`, `count`, `stats`) is about this process.
+            asks all. What only looks (`get`, `ids`, `members`, `count`, `stats`) is about this process. None: in the
+            workers of a `Server` a `LocalBackplane` between them (see name), elsewhere this process alone.
         on_gap: ``on_gap(gap)``, messages of other processes did not reach the members here, or may not have: see
             `Gap`. It is the place to have members fetch what they missed.
         on_bus: ``on_bus(up, reason)``, the bus was lost (False), or is back. Both are called by a thread of their own.
@@ -124,15 +139,16 @@ class Manager:
         send_queue: int | None = None,
         send_queue_bytes: int | None = None,
         heartbeat: Heartbeat | None = None,
+        name: str | None = None,
         backplane: Backplane | None = None,
         on_gap: Callable[[Gap], object] | None = None,
         on_bus: Callable[[bool, str], object] | None = None,
         join_timeout: float = 1.0,
     ) -> None:
         callbacks = {"on_open": on_open, "on_message": on_message, "on_close": on_close}
-        for name, callback in {**callbacks, "on_gap": on_gap, "on_bus": on_bus}.items():
+        for option, callback in {**callbacks, "on_gap": on_gap, "on_bus": on_bus}.items():
             if callback is not None:
-                check_callable(name, callback, "is a callable, or None")
+                check_callable(option, callback, "is a callable, or None")
         if duplicate not in DUPLICATE_POLICIES:
             raise ValueError(f"duplicate is one of {', '.join(DUPLICATE_POLICIES)}, not {duplicate!r}")
         if not (heartbeat is None or isinstance(heartbeat, Heartbeat)):
@@ -147,10 +163,30 @@ class Manager:
         self._settler = Settler()
         self._warned_of_workers = False  # guarded by the registry's lock
         self._relay: Relay | None = None
+        self._relay_options: RelayOptions = {"on_gap": on_gap, "on_bus": on_bus, "join_timeout": join_timeout}
+        self._name = check_name(name)
+        check_join_timeout(join_timeout)
         if backplane is not None:
-            check_backplane(backplane, join_timeout)
-            here = MembersHere(self._registry, self._post, self._close, self._join_here)
-            self._relay = Relay(backplane, here, on_gap=on_gap, on_bus=on_bus, join_timeout=join_timeout)
+            check_backplane(backplane)
+            self._join(backplane)
+            return
+        self._number = meet_in_worker(self)
+        if name is not None and (directory := meeting_place()) is not None:
+            self.meet_workers(directory)
+
+    def _join(self, backplane: Backplane) -> None:
+        """Be joined with its like in other processes. Before the first member comes."""
+        here = MembersHere(self._registry, self._post, self._close, self._join_here)
+        self._relay = Relay(backplane, here, **self._relay_options)
+
+    def meet_workers(self, directory: str) -> None:
+        """In a new worker of a `Server`, which calls this: join with its like in the other workers.
+
+        That is the Manager of the same name, or else the one that was made as the same one before the fork. A guess
+        would let private messages reach another Manager.
+        """
+        if self._relay is None:
+            self._join(LocalBackplane(os.path.join(directory, place_of(self._name, self._number))))
 
     # Members come and go
 
@@ -526,7 +562,10 @@ class Manager:
         if not warned:
             _logger.warning(
                 "this is one of several workers, and its Manager knows the connections of this process only: a "
-                "broadcast reaches no other worker's; use one worker where everybody is to reach everybody"
+                "broadcast reaches no other worker's; %s",
+                "give it a backplane: Manager(backplane=syncws.LocalBackplane(path))"
+                if meeting_place() is None
+                else "make it before the workers are forked, or give it a name: Manager(name=...)",
             )
 
     def _see_out(self, predecessors: Predecessors) -> None:

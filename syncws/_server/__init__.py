@@ -6,6 +6,7 @@ Floor 5: imports the folders of floors 0 to 4.
 * `checks`: whether a request is a handshake.
 * `upgrader`: `Upgrader`: from a request, or an environ, to a connection.
 * `views`: what the decorators of WebSocket views share, whatever the framework.
+* `meeting`: the directory in which the workers of a server meet.
 * `workers`: processes that are forked, watched and ended.
 * `wsgi_input`: what a WSGI application reads of a request.
 * `wsgi_answer`: what it answers.

@@ -92,7 +92,8 @@ class Server:
         shutdown_timeout: seconds that `shutdown` waits for handlers if it is not told otherwise.
         workers: processes that serve (POSIX). If there are to be several, `serve_forever` forks them, and replaces
             those that die. Each has connections of its own, up to max_connections. They share what was made before,
-            such as this object. None of them runs what is registered with atexit.
+            such as this object. A Manager that was made before reaches the members of all of them, by a directory of
+            sockets that is removed at the end. None of them runs what is registered with atexit.
         pin: keep each of several workers on a core of its own. None: only if there are as many workers as cores that
             this process may use, Python has its GIL, and there is no CPU quota.
         wsgi_app: host this WSGI application (PEP 3333) instead of a handler. Its WebSocket views are those of

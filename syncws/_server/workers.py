@@ -12,6 +12,8 @@ A worker and the parent hold one end each of a *lifeline*, a pair of sockets. Th
 worker is to have ended. The system closes an end when its process is gone, however it ended. A worker that died is
 replaced. A worker whose parent died ends in order, so that no server is left that nobody can stop.
 
+They also know a directory in which they meet (`meeting`), so that a Manager of one worker finds its like in the others.
+
 They also share a table of how many connections each worker has. A new connection wakes all of them, and the first to
 call accept() takes it. Left alone that would mostly be the same worker: the one whose core is the least busy. So a
 worker that has clearly more connections than another hesitates: `Share`.
@@ -45,6 +47,7 @@ from .._base.endings import end_all
 from .._base.options import check_integer
 from .._base.waker import Waker
 from .._base.worker import become_worker
+from .meeting import MeetingPlace
 
 _log = logging.getLogger("syncws.server")
 
@@ -85,10 +88,12 @@ class Workers:
         self._lock = threading.RLock()
         shares = memoryview(mmap.mmap(-1, count * 8)).cast("q")
         self._workers = [_Worker(number, Share(shares, number)) for number in range(count)]
+        self._meeting = MeetingPlace()
         self._warned = False  # that threads are running
 
     def run(self, waker: Waker, over: Callable[[], bool]) -> None:
         """Keep all workers running until it is over: whoever ends it wakes the waker. `stop` ends the workers."""
+        self._meeting.make()  # before the first fork: all workers are to know it
         with _blocking(_handled_signals()) as mask:
             while not over():
                 for worker in self._workers:
@@ -115,6 +120,7 @@ class Workers:
                 killed = self._count()
                 for worker in self._workers:
                     worker.kill()
+            self._meeting.remove()
         return killed
 
     def _count(self) -> int:
@@ -196,7 +202,7 @@ class Workers:
                 os._exit(status)
 
     def _begin_worker(self, worker: _Worker, parent: Parent) -> None:
-        become_worker()
+        become_worker(self._meeting.path)
         for each in self._workers:  # or a sibling would not see that the parent has ended, while this process lives
             if each.lifeline is not None:
                 each.lifeline.close()

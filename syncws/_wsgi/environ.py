@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
+from .._base.worker import note_workers
 from .._http.headers import Headers
 from .._http.request import Request
 from .exchange import HeldConnection
@@ -30,10 +31,20 @@ def request_of(environ: Environ) -> Request:
     if isinstance(known, Request):
         known.environ = environ
         return known
+    if _notes_workers(environ):
+        note_workers()
     # The request refers to a copy, which does not refer back: both are freed without the garbage collector.
     request = _new_request(dict(environ))
     environ[_KEY] = request
     return request
+
+
+def _notes_workers(environ: Environ) -> bool:
+    """Whether its server says that it has several processes.
+
+    wsgiref's servers always do, Django's runserver among them, and have one.
+    """
+    return bool(environ.get("wsgi.multiprocess")) and not environ.get("SERVER_SOFTWARE", "").startswith("WSGIServer/")
 
 
 def _kind(given: object) -> str:

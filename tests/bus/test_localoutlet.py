@@ -20,7 +20,7 @@ NAME = "99999-ffffffffffffffff"
 
 class OutletTests(LocalCase):
     def outlet(self) -> LocalOutlet:
-        made = LocalOutlet(LocalDirectory(self.directory))
+        made = LocalOutlet(LocalDirectory(self.directory), 1 << 20)
         self.addCleanup(made.close)
         return made
 
@@ -136,6 +136,14 @@ class OutletTests(LocalCase):
             outlet.send([("x", b"2")], 5)
         self.assertNotEqual(outlet._connections, before)
         self.assertEqual(sorted(data for _, data in told.wait_for_messages(2)), [b"1", b"2"])
+
+    def test_too_long(self) -> None:
+        """Where one message is too long none is sent."""
+        _backplane, told = self.started()
+        with self.assertRaisesRegex(ValueError, "at most 1,048,576 bytes, not 1,048,577"):
+            self.outlet().send([("x", b"1"), ("x", bytes((1 << 20) + 1))], 5)
+        self.outlet().send([("x", b"2")], 5)
+        self.assertEqual(told.wait_for_messages(1), [("x", b"2")])
 
     def test_time(self) -> None:
         """A timeout is from the beginning of the call."""

@@ -8,6 +8,8 @@ Over WebSocket, where `?detach=0` and `?detach=1` stand for the option and nothi
 * /mode: the same, after a first message, which is "detached" or "in view";
 * /which: the same, after a first message, which is the process id;
 * /push: messages all the time, from a handler that never reads; `?count=N`: so many, and then a close;
+* /room: the process id, once it is in the room, and then what anybody in the room sends, to everybody; HOSTS_BUS is the
+  directory that joins the processes, unless they are joined by themselves;
 * /raise: the first message makes the handler raise;
 * /close-twice: the first message makes the handler close, and close again;
 * /upgrade: an echo whose view gets the connection itself, without the option.
@@ -36,6 +38,11 @@ PACE = 0.05
 
 # Thousands of peers that answer no ping stay, for as long as a machine under load takes with them.
 upgrader = syncws.Upgrader(ping_interval=600.0)
+manager = syncws.Manager(
+    on_open=lambda member: member.send(str(os.getpid())),
+    on_message=lambda _member, message: manager.broadcast(message, room="room"),
+    backplane=syncws.LocalBackplane(os.environ["HOSTS_BUS"]) if "HOSTS_BUS" in os.environ else None,
+)
 counted = 0
 
 
@@ -100,6 +107,11 @@ def tell_process(conn: syncws.Conn, query: dict[str, str]) -> None:
     echo(conn, query)
 
 
+def enter_room(conn: syncws.Conn, query: dict[str, str]) -> None:
+    """Let it into the room, and then say which process serves it."""
+    manager.run(conn, rooms=["room"])
+
+
 def push(conn: syncws.Conn, query: dict[str, str]) -> None:
     """Send messages, as many as the query says or until the connection ends."""
     conn.close_read()
@@ -128,6 +140,7 @@ HANDLERS: dict[str, Callable[[syncws.Conn, dict[str, str]], None]] = {
     "/echo": echo,
     "/mode": tell_mode,
     "/which": tell_process,
+    "/room": enter_room,
     "/push": push,
     "/raise": raise_error,
     "/close-twice": close_twice,

@@ -152,6 +152,12 @@ def run_own(port: int, certificate: list[str]) -> None:
     syncws.Server(wsgi_app=application(), host=HOST, port=port, ssl_context=context).serve_forever()
 
 
+def run_own_workers(port: int, _certificate: list[str]) -> None:
+    import syncws
+
+    syncws.Server(wsgi_app=application(), host=HOST, port=port, workers=4).serve_forever()
+
+
 SERVERS = {
     "werkzeug": run_werkzeug,
     "werkzeug-single": run_werkzeug_single,
@@ -164,6 +170,7 @@ SERVERS = {
     "eventlet": run_eventlet,
     "rocket3": run_rocket3,
     "own": run_own,
+    "own-workers": run_own_workers,
 }
 
 if __name__ == "__main__":

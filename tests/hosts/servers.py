@@ -187,12 +187,19 @@ ROCKET3_TLS = Setup(launched("rocket3"), "rocket3", tls=True, usual=ROCKET3_ACCE
 OWN = Setup(launched("own"), "")
 OWN_TLS = Setup(launched("own"), "", tls=True)
 
+#: With four processes: the tests of those alone.
+GUNICORN_WORKERS = Setup(gunicorn("-w", "4", *GTHREAD), "gunicorn")
+GUNICORN_GEVENT_WORKERS = Setup(gunicorn("-w", "4", "-k", "gevent"), "gunicorn gevent packaging")
+OWN_WORKERS = Setup(launched("own-workers"), "")
 GRANIAN = Setup(granian, "granian")
 WAITRESS_AHEAD = Setup(launched("waitress-ahead"), "waitress")
 UWSGI_ROUTER = Setup(uwsgi("--http", "127.0.0.1:{port}", "--threads", "4"), "pyuwsgi", usual=UWSGI_STARTS)
 
 SUPPORTED = {name: each for name, each in list(globals().items()) if isinstance(each, Setup)}
-for _name in ("GRANIAN", "WAITRESS_AHEAD", "UWSGI_ROUTER"):
+for _name in (
+    *("GRANIAN", "WAITRESS_AHEAD", "UWSGI_ROUTER"),
+    *("GUNICORN_WORKERS", "GUNICORN_GEVENT_WORKERS", "OWN_WORKERS"),
+):
     del SUPPORTED[_name]
 
 

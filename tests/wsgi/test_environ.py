@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import unittest
 from typing import Any
+from unittest import mock
 
 import syncws
+from syncws._base import worker
 from syncws._wsgi.environ import request_of, without_server
 
 ENVIRON = {
@@ -60,6 +62,19 @@ class RequestTests(unittest.TestCase):
         environ = {**ENVIRON, "SERVER_PROTOCOL": "HTTP/1.0"}
         self.assertEqual(request_of(dict(environ)).http_version, "1.0")
         self.assertEqual(request_of({**environ, "eventlet.input": object()}).http_version, "1.1")
+
+    def test_several_processes(self) -> None:
+        """A server that says that it has several processes is believed, except wsgiref and its heirs, who always do."""
+        for environ, told in (
+            ({"wsgi.multiprocess": True, "SERVER_SOFTWARE": "gunicorn/23.0.0"}, True),
+            ({"wsgi.multiprocess": True}, True),
+            ({"wsgi.multiprocess": False}, False),
+            ({}, False),
+            ({"wsgi.multiprocess": True, "SERVER_SOFTWARE": "WSGIServer/0.2 CPython/3.11"}, False),
+        ):
+            with self.subTest(environ), mock.patch.object(worker, "_is_worker", False):
+                request_of({**ENVIRON, **environ})
+                self.assertIs(worker.in_worker(), told)
 
     def test_no_environ(self) -> None:
         """What is no environ is a TypeError, a Host that is none a ValueError, which is answered with 400."""
