@@ -103,6 +103,7 @@ from ._relay.gaps import Gap
 from ._relay.health import BackplaneHealth
 from ._relay.nodes import Node
 from ._relay.publisher import Publisher
+from ._rooms.everywhere import Closed, Count, Everywhere, Ids, MemberRecord, Members, Sent
 from ._rooms.heartbeat import Heartbeat
 from ._rooms.manager import Manager
 from ._rooms.member import Member
@@ -150,21 +151,27 @@ __all__ = [
     "CloseCode",
     "CloseError",
     "CloseSentError",
+    "Closed",
     "ConcurrencyError",
     "Conn",
     "ConnOptions",
     "ConnectionClosed",
+    "Count",
     "Dialer",
     "DuplicateIdError",
+    "Everywhere",
     "Gap",
     "HandshakeError",
     "Headers",
     "Heartbeat",
     "History",
+    "Ids",
     "LocalBackplane",
     "Manager",
     "ManagerStats",
     "Member",
+    "MemberRecord",
+    "Members",
     "MessageReader",
     "MessageType",
     "MessageWriter",
@@ -181,6 +188,7 @@ __all__ = [
     "RedisBackplane",
     "Request",
     "Response",
+    "Sent",
     "Server",
     "TLSTransport",
     "Transport",

@@ -164,7 +164,7 @@ ORDER = {
     ],
     "_relay": [
         *("names", "envelope", "stamp", "numbers", "interests", "gaps", "here", "nodes", "health"),
-        *("outward", "inward", "pulse", "relay", "address", "publisher"),
+        *("outward", "questions", "claims", "surveys", "inward", "pulse", "relay", "address", "publisher"),
     ],
     "_conn": [
         *(
@@ -186,7 +186,7 @@ ORDER = {
         *("environment", "proxy", "cookies", "hops", "redirects", "answer", "dialer"),
         *("backoff", "healing", "outage", "reconnector"),
     ],
-    "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "here", "manager"],
+    "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "here", "everywhere", "manager"],
     "_wsgi": [
         *("taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "guests"),
         *("exchange", "environ", "conversation", "view"),

@@ -12,6 +12,9 @@ Floor 2: imports `_base`, `errors`, `_bus` and `_frames`. It knows no connection
 * `nodes`: the other processes, and who of them is alive.
 * `health`: how the bus is.
 * `outward`: the way out.
+* `questions`: what is asked of the others, and how long anybody waits for it.
+* `claims`: ids that may have one connection, over all processes.
+* `surveys`: what can be asked, and what is answered.
 * `inward`: the way in.
 * `pulse`: the thread for what time asks for.
 * `relay`: `Relay`, which has all of these. Begin here.

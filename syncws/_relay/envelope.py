@@ -23,6 +23,9 @@ import json
 import struct
 from typing import Any, NamedTuple
 
+from .._frames.prepared import PreparedMessage
+from ..errors import BINARY, TEXT
+
 VERSION = 1
 
 _HEAD = struct.Struct(">BBBB8sQHI")
@@ -116,6 +119,13 @@ def decode(data: bytes) -> Envelope:
     extra = _object(data[begin_extra:begin_body]) if extra_length else None
     target = data[HEAD:begin_extra].decode()
     return Envelope(Kind(kind), boot, number, target, extra, body, bool(flags & _BINARY), bool(flags & BEGINS))
+
+
+def message_of(envelope: Envelope) -> PreparedMessage:
+    """The message that an envelope brings to members."""
+    if envelope.binary:
+        return PreparedMessage(BINARY, envelope.body)
+    return PreparedMessage(TEXT, envelope.body.decode())
 
 
 def _object(text: bytes) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable
 from typing import Protocol
 
 from .._frames.prepared import PreparedMessage
@@ -11,9 +11,15 @@ from .._frames.prepared import PreparedMessage
 class Here(Protocol):
     """The members of this process. Any thread; nothing of it waits for a peer, or for the bus.
 
-    `broadcast` and `send` call no code of the application. The others may, and so are called by a thread that may
-    wait for it.
+    `close`, `replace`, `join` and `leave` may call code of the application, and so are called by a thread that may wait
+    for it. The others call none.
     """
+
+    def find(self, id: Hashable) -> Collection[Hashable]:
+        """The members of an id: each stands for itself wherever an id is asked for, as long as it is in."""
+
+    def has(self, member: Hashable) -> bool:
+        """Whether a member is in."""
 
     def broadcast(self, room: Hashable, message: PreparedMessage, exclude: Collection[Hashable]) -> int:
         """To the members of a room, None: to all, except for those of these ids; how many took it."""
@@ -23,6 +29,9 @@ class Here(Protocol):
 
     def close(self, id: Hashable, code: int, reason: str) -> int:
         """Close the members of an id; how many there were."""
+
+    def replace(self, member: Hashable) -> object:
+        """Close a member, as one of its id is connected to another process."""
 
     def join(self, id: Hashable, room: Hashable) -> bool:
         """Let the members of an id into a room; whether there was one."""
@@ -34,7 +43,10 @@ class Here(Protocol):
         """How many members there are in a room; None: in all."""
 
     def ids(self, room: Hashable) -> list[Hashable]:
-        """The ids of the members of a room; None: of all."""
+        """The ids of the members of a room, each once; None: of all."""
+
+    def members(self, room: Hashable) -> Iterable[tuple[Hashable, float, float]]:
+        """The members of a room, None: all: (id, seconds since it was registered, seconds since its last message)."""
 
     def rooms(self) -> Collection[Hashable]:
         """The rooms that somebody is in."""

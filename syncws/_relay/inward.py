@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 from .._base.advice import advisor
 from .._base.errands import Errands
-from .._frames.prepared import PreparedMessage
-from ..errors import BINARY, TEXT
-from .envelope import Envelope, Foreign, Kind, decode
+from .claims import Claims
+from .envelope import Envelope, Foreign, Kind, decode, message_of
 from .gaps import Gaps
 from .health import Counts
 from .here import Here
@@ -21,6 +20,8 @@ from .names import id_channel, name_of, room_channel
 from .nodes import Nodes
 from .numbers import JUMP, Incoming
 from .outward import Outward
+from .questions import Questions
+from .surveys import Surveys
 
 _logger = logging.getLogger("syncws.relay")
 
@@ -34,6 +35,9 @@ class RelayLike(Protocol):
     incoming: Incoming
     interests: Interests
     outward: Outward
+    questions: Questions
+    claims: Claims
+    surveys: Surveys
 
     def beat(self, *, is_new: bool = False) -> None: ...
 
@@ -70,6 +74,7 @@ class Inward:
             reason, self._lost = self._lost, None
             first, self._was_up = not self._was_up, True
         relay = self._relay
+        relay.questions.met()
         # Both, without `or`: after this answer nobody who joined meanwhile is told apart.
         unheard = relay.interests.forgive()
         relay.nodes.listen_again()
@@ -78,6 +83,7 @@ class Inward:
         if not first or unheard:
             since = time.time() - (time.monotonic() - proven)
             relay.gaps.report(f"the bus was lost: {reason or 'not connected yet'}", missed=None, since=since)
+            relay.claims.repeat()
         relay.beat(is_new=True)
 
     @property
@@ -88,11 +94,13 @@ class Inward:
     def effective(self, channel: str, since: float) -> None:
         """A channel that somebody has joined is listened to only now, later than the join waited for."""
         room = name_of(channel[2:]) if channel.startswith("r:") else None
+        self._relay.claims.repeat()
         self._relay.gaps.report("the bus was slow to let this process listen", missed=None, since=since, room=room)
 
     def dropped(self, counts: Mapping[str, int]) -> None:
         """The bus was away for too long, or too slow: who listens elsewhere is told, once that is possible."""
         self._relay.outward.lost(counts)
+        self._relay.claims.repeat()
         advisor.warn(
             _logger,
             "dropped out",
@@ -108,6 +116,7 @@ class Inward:
         except ValueError:
             return
         was = self._relay.nodes.leave(boot)
+        self._relay.questions.gone(boot)
         if was is not None:
             self._relay.gaps.report("node vanished", missed=None, since=was.seen, node=node)
 
@@ -115,6 +124,7 @@ class Inward:
 
     def received(self, channel: str, data: bytes, position: str | None = None) -> None:
         """Something came on a channel: it is dropped and counted, or taken."""
+        self._relay.questions.brought_by_this_thread()
         if not self._relay.interests.has(channel):
             return  # for others, on a bus where everything arrives; or let go of in this instant
         try:
@@ -140,6 +150,8 @@ class Inward:
         kind = envelope.kind
         if envelope.boot == self._boot:
             self._count("echoes")
+            if kind is Kind.CLAIM and envelope.target:
+                self._relay.claims.came_back(_named(channel, id_channel, envelope), envelope.extra or {})
             return
         if kind is Kind.LOST or kind is Kind.BEAT:
             self._hear_of_losses(channel, envelope)
@@ -153,40 +165,54 @@ class Inward:
             case Kind.ALL:
                 self._broadcast(None, envelope)
             case Kind.ID:
-                self._here.send(_named(channel, id_channel, envelope), _message(envelope))
+                self._here.send(_named(channel, id_channel, envelope), message_of(envelope))
             case Kind.BEAT:
                 said = envelope.extra or {}
                 if self._relay.nodes.beat(envelope.boot, said) or said.get("new") is True:
                     self._relay.beat()  # so that the new one knows of this process at once
             case Kind.LEAVE:
                 self._relay.nodes.leave(envelope.boot)
+                self._relay.questions.gone(envelope.boot)
+            case Kind.ASK:
+                if not self._relay.surveys.answer(envelope):
+                    self._warn_of_deeds()
+            case Kind.ANSWER:
+                self._relay.questions.answered(envelope)
+            case Kind.CLAIM if envelope.target:
+                self._relay.claims.heard(_named(channel, id_channel, envelope), envelope.boot, envelope.extra or {})
+            case Kind.CLAIM:
+                self._relay.claims.heard_many(envelope)
             case Kind.DO:
                 self._do(_named(channel, id_channel, envelope), envelope.extra or {})
 
     def _broadcast(self, room: Any, envelope: Envelope) -> None:
         excluded = [name_of_json(each) for each in _list(envelope.extra, "exclude")]
-        self._here.broadcast(room, _message(envelope), excluded)
+        self._here.broadcast(room, message_of(envelope), excluded)
 
     def _do(self, id: Any, what: Mapping[str, Any]) -> None:
-        """Done by a thread that may wait: on_close of a member is code of the application."""
+        """Done by a thread that may wait, as on_close of a member is code of the application.
+
+        It is done to those who are here now, and not to one of this id who comes while it waits its turn.
+        """
         here = self._here
+        members = here.find(id)
+        deed: Callable[[Hashable], object]
         match what:
             case {"do": "close", "code": int(code), "reason": str(reason)}:
-                self._hand_on(lambda: here.close(id, code, reason))
+                deed = lambda member: here.close(member, code, reason)  # noqa: E731
             case {"do": "join", "room": room}:
                 to_join = name_of_json(room)
-                self._hand_on(lambda: here.join(id, to_join))
+                deed = lambda member: here.join(member, to_join)  # noqa: E731
             case {"do": "leave", "room": room}:
                 to_leave = name_of_json(room)
-                self._hand_on(lambda: here.leave(id, to_leave))
+                deed = lambda member: here.leave(member, to_leave)  # noqa: E731
             case _:
                 raise ValueError("an unknown deed")
+        if members and not self._relay.deeds.run(lambda: [deed(each) for each in members]):
+            self._warn_of_deeds()
 
-    def _hand_on(self, deed: Any) -> None:
-        if not self._relay.deeds.run(deed):
-            advisor.warn(
-                _logger, "deeds", "", "other processes close and move more members here than on_close lets end"
-            )
+    def _warn_of_deeds(self) -> None:
+        advisor.warn(_logger, "deeds", "", "other processes close and move more members here than on_close lets end")
 
     # Losses
 
@@ -219,6 +245,7 @@ class Inward:
     def _report(self, channel: str, boot: bytes, missed: int | None) -> None:
         room = name_of(channel[2:]) if channel.startswith("r:") else None
         node = self._relay.nodes.alive().get(boot)
+        self._relay.claims.repeat()  # one may have been among them
         self._relay.gaps.report(
             "messages of another process were lost on the bus",
             missed=missed,
@@ -237,12 +264,6 @@ def _named(channel: str, channel_of: Any, envelope: Envelope) -> Any:
     if channel_of(envelope.target) != channel:
         raise ValueError("the target is not the channel's")
     return name_of(envelope.target)
-
-
-def _message(envelope: Envelope) -> PreparedMessage:
-    if envelope.binary:
-        return PreparedMessage(BINARY, envelope.body)
-    return PreparedMessage(TEXT, envelope.body.decode())
 
 
 def _list(extra: Mapping[str, Any] | None, name: str) -> list[Any]:

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._base.printable import printable
@@ -37,6 +37,7 @@ class Node:
         rooms: rooms that somebody there is in.
         seen: when its last beat came, an instant of time.time().
         here: whether it is this process.
+        lag: seconds from a question of this process to its answer, as last measured; None: it was not asked.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Node:
     rooms: int
     seen: float
     here: bool = False
+    lag: float | None = None
 
 
 class Nodes:
@@ -75,10 +77,16 @@ class Nodes:
             is_new = boot not in self._alive
             if is_new and len(self._alive) >= MOST:
                 raise ValueError("too many processes")
-            self._alive[boot] = node
+            self._alive[boot] = node if is_new else replace(node, lag=self._alive[boot].lag)
             self._deadlines[boot] = time.monotonic() + BEAT * MISSING
             self._gone.pop(boot, None)
         return is_new
+
+    def answered(self, boot: bytes, lag: float) -> None:
+        """It answered a question that was asked so many seconds ago."""
+        with self._lock:
+            if (node := self._alive.get(boot)) is not None:
+                self._alive[boot] = replace(node, lag=lag)
 
     def leave(self, boot: bytes) -> Node | None:
         """A process said goodbye, or is known to have ended; as it was, if it was alive until now."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._bus.backplane import Backplane
-from .envelope import Envelope, Kind
+from .envelope import HEAD, Envelope, Kind
 from .numbers import Outgoing
 
 #: Seconds between two tries to tell of losses, while the queue of the bus is full.
@@ -56,12 +56,29 @@ class Outward:
             self.dropped += 1
             return False
 
-    def say(self, kind: Kind, channel: str, extra: dict[str, Any] | None = None, *, marks: bool = False) -> bool:
-        """Queue a message that has no number of its own. marks: it tells the last number that was used."""
+    @property
+    def most(self) -> int:
+        """How many bytes the target, extra and body of a message may have."""
+        return self._backplane.max_message - HEAD
+
+    def say(
+        self,
+        kind: Kind,
+        channel: str,
+        extra: dict[str, Any] | None = None,
+        *,
+        target: str = "",
+        body: bytes = b"",
+        marks: bool = False,
+    ) -> bool:
+        """Queue a message that has no number of its own, so that nobody misses it, and copies do no harm.
+
+        It is small enough for the bus. marks: it tells the last number that was used.
+        """
         numbers = self._numbers
         with numbers.lock:
             number = numbers.last(channel) if marks else 0
-            return self._backplane.publish(channel, Envelope(kind, self._boot, number, extra=extra).encode())
+            return self._backplane.publish(channel, Envelope(kind, self._boot, number, target, extra, body).encode())
 
     def lost(self, counts: Mapping[str, int]) -> None:
         """The backplane had taken so many messages, and will not send them."""

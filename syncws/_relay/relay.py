@@ -34,6 +34,7 @@ from .._base.forks import begin_anew_in_child
 from .._bus.backplane import Backplane
 from .._frames.prepared import PreparedMessage
 from ..errors import BINARY
+from .claims import Claims
 from .envelope import Kind
 from .gaps import Gap, Gaps, say_no_thread, say_raised
 from .health import BackplaneHealth
@@ -45,6 +46,8 @@ from .nodes import BEAT, Node, Nodes, beat_of
 from .numbers import Incoming
 from .outward import Outward
 from .pulse import Pulse
+from .questions import Questions
+from .surveys import Surveys
 
 _logger = logging.getLogger("syncws.relay")
 
@@ -111,6 +114,12 @@ class Relay:
         self.interests = Interests(self.backplane)
         self.outward = Outward(self.backplane, self.boot)
         self._inward = Inward(self._here, self.boot, self)
+        self.questions = Questions(self.outward, self.nodes, self._inward)
+        self.claims = Claims(
+            *(self._inward, self._here, self.boot, self.outward, self.questions, self.deeds),
+            in_one_order=self.backplane.echoes,
+        )
+        self.surveys = Surveys(self._here, self.outward, self.questions, self.claims, self.deeds)
         self._pulse = Pulse(self._look)
         self._beat_at = self._sweep_at = 0.0  # monotonic instants; the pulse's own
         # True once the bus and the thread were started. Guarded by _lock; read without it, as it is one attribute, and
@@ -185,6 +194,27 @@ class Relay:
         with self.interests.pinned(channels, self._join_timeout):
             yield
 
+    @contextlib.contextmanager
+    def claiming(self, id: Hashable, *, rejects: bool) -> Iterator[Callable[[Hashable], None]]:
+        """A member of an id is put in inside the block, and handed to what this gives: others of its id are to go.
+
+        rejects: it is to go itself, as others of its id are there. Then this waits for the answers of the other
+        processes, for at most join_timeout, and raises DuplicateIdError before the block.
+        """
+        if not self._begin():
+            yield lambda member: None
+        elif rejects:
+            with self.claims.requested(id, self._join_timeout):
+                yield lambda member: None
+        else:
+            yield lambda member: self.claims.claim(id, member)
+
+    # Others are asked
+
+    def asking(self) -> Surveys | None:
+        """What asks the other processes; None if there is no thread for the bus."""
+        return self.surveys if self._begin() else None
+
     # Its life
 
     def _begin(self) -> bool:
@@ -219,7 +249,9 @@ class Relay:
             self._pulse.end(timeout)
             self.outward.say(Kind.LEAVE, ALL)
             self.backplane.close(max(0.0, until - time.monotonic()))
+            claims = self.claims
             self._reset()
+            self.claims.take_over(claims)
 
     def end_with_process(self) -> None:
         """The program ends: what was published leaves, and the others hear a goodbye."""
@@ -249,6 +281,8 @@ class Relay:
             self.beat(is_new=is_new)
         for channel, since in self.interests.effective().items():
             self._inward.effective(channel, time.time() - (now - since))
+        if not self._inward.is_lost:
+            self.claims.look()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP
             self._sweep()

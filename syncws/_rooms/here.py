@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+import time
+from collections.abc import Callable, Collection, Hashable, Iterator
 
 from .._frames.prepared import PreparedMessage
 from .member import Member
 from .registry import Registry
+
+#: The close code of a connection whose id was taken by a newer one, and what it is told.
+REPLACED = 4001
+REPLACED_REASON = "replaced by a newer connection"
 
 Post = Callable[[tuple[Member, ...], PreparedMessage], int]
 Close = Callable[[tuple[Member, ...], int, str], int]
@@ -21,6 +26,14 @@ class MembersHere:
         self._post = post
         self._close = close
         self._join = join
+
+    def find(self, id: Hashable) -> tuple[Member, ...]:
+        """The members of an id; a Member stands for itself while it is in."""
+        return self._registry.find(id)
+
+    def has(self, member: Hashable) -> bool:
+        """Whether a member is in."""
+        return bool(self._registry.find(member))
 
     def broadcast(self, room: Hashable, message: PreparedMessage, exclude: Collection[Hashable]) -> int:
         """To the members of a room, None: to all, except for those of these ids; how many took it."""
@@ -37,6 +50,10 @@ class MembersHere:
         """Close the members of an id; how many there were. Raises ValueError for what may not be sent."""
         return self._close(self._registry.find(id), code, reason)
 
+    def replace(self, member: Hashable) -> int:
+        """Close a member, as one of its id is connected to another process."""
+        return self._close(self._registry.find(member), REPLACED, REPLACED_REASON)
+
     def join(self, id: Hashable, room: Hashable) -> bool:
         """Let the members of an id into a room; whether there was one."""
         return self._join(id, room)
@@ -52,6 +69,11 @@ class MembersHere:
     def ids(self, room: Hashable) -> list[Hashable]:
         """The ids of the members of a room, each once; None: of all."""
         return list(dict.fromkeys(member.id for member in self._registry.members(room)))
+
+    def members(self, room: Hashable) -> Iterator[tuple[Hashable, float, float]]:
+        """The members of a room, None: all: (id, seconds since it was registered, seconds since its last message)."""
+        now = time.time()
+        return ((each.id, each.age, max(0.0, now - each.last_seen)) for each in self._registry.members(room))
 
     def rooms(self) -> frozenset[Hashable]:
         """The rooms that somebody is in."""

@@ -65,8 +65,9 @@ from .arguments import (
     given,
     place_of,
 )
+from .everywhere import Everywhere
 from .heartbeat import Heartbeat
-from .here import MembersHere
+from .here import REPLACED, REPLACED_REASON, MembersHere
 from .member import Member, Message, State
 from .registry import DUPLICATE_POLICIES, Predecessors, Registry
 from .settler import Settler
@@ -75,14 +76,11 @@ from .stats import ManagerStats
 _logger = logging.getLogger("syncws.manager")
 tame_tracebacks(_logger)
 
-#: The close code of a connection whose id was taken by a newer one, and of one that came second.
-REPLACED = 4001
+#: The close code of a connection whose id is taken, if the second one is rejected.
 REJECTED = 4002
 
 #: Seconds that a newer connection waits for the callbacks of those whose place it takes, all together.
 _PATIENCE = 10.0
-
-_REPLACED = "replaced by a newer connection"
 
 
 @takes_options
@@ -105,7 +103,9 @@ class Manager:
         duplicate: what happens when an id is there already. "replace": the older connection is taken out and closed
             (4001), and its on_close is over before on_open of the newer begins; only a callback that takes longer than
             ten seconds is not waited for, and the log says so. "reject": the newer one is refused. "many": an id stands
-            for all its connections.
+            for all its connections. With a backplane this holds over all processes, in which an older connection of
+            another process is closed soon after on_open of the newer, which does not wait for it; and "reject" waits
+            for the answers of the other processes, at most join_timeout, and accepts without them.
         overflow, send_queue, send_queue_bytes: the send queue of each member, as in `ConnOptions`; None: as the
             connection has it.
         heartbeat: messages of members in `run` that are heartbeats, and how long one may be silent.
@@ -176,8 +176,7 @@ class Manager:
 
     def _join(self, backplane: Backplane) -> None:
         """Be joined with its like in other processes. Before the first member comes."""
-        here = MembersHere(self._registry, self._post, self._close, self._join_here)
-        self._relay = Relay(backplane, here, **self._relay_options)
+        self._relay = Relay(backplane, self._members_here(), **self._relay_options)
 
     def meet_workers(self, directory: str) -> None:
         """In a new worker of a `Server`, which calls this: join with its like in the other workers.
@@ -265,7 +264,8 @@ class Manager:
             send_queue: messages that may wait for this one, in place of the manager's.
 
         Raises:
-            DuplicateIdError: the id is there, and duplicates are rejected; the connection is as it was.
+            DuplicateIdError: the id is there, with a backplane in any process, and duplicates are rejected; the
+                connection is as it was.
             TypeError, ValueError: an argument is wrong, or the connection is registered already; nothing has changed.
             BaseException: what is no Exception (KeyboardInterrupt, SystemExit) and was raised in this thread. The
                 member is out and has had its on_close; the connection stays open.
@@ -382,6 +382,17 @@ class Manager:
         return self._registry.rooms(id)
 
     # Other processes
+
+    @property
+    def everywhere(self) -> Everywhere:
+        """What asks all processes, and waits for answers: `count`, `ids`, `members`, `send`, `close`, `nodes`.
+
+        Who does not answer in time is ``missing`` from the result. Without a backplane it is about this process alone.
+        """
+        return Everywhere(self._members_here(), self._relay, is_many=self._registry.is_many)
+
+    def _members_here(self) -> MembersHere:
+        return MembersHere(self._registry, self._post, self._close, self._join_here)
 
     def backplane_health(self) -> BackplaneHealth | None:
         """How the bus is, and what was seen of it; None without a backplane."""
@@ -531,7 +542,12 @@ class Manager:
             return self._admit_here(conn, id, rooms, data, in_run=in_run, send_queue=send_queue)
         rooms = check_member(conn, id, rooms)
         with self._relay.joining(rooms, id):
-            return self._admit_here(conn, id, rooms, data, in_run=in_run, send_queue=send_queue)
+            if id is None or self._registry.is_many:
+                return self._admit_here(conn, id, rooms, data, in_run=in_run, send_queue=send_queue)
+            with self._relay.claiming(id, rejects=self._registry.is_exclusive) as claim:
+                admitted = self._admit_here(conn, id, rooms, data, in_run=in_run, send_queue=send_queue)
+                claim(admitted[0])
+                return admitted
 
     def _admit_here(
         self,
@@ -551,7 +567,7 @@ class Manager:
             self._warn_of_workers()
         self._registry.drops.look_again()
         member = Member(self, self._registry.lock, conn.id if id is None else id, conn, in_run=in_run, data=begins_with)
-        predecessors = self._registry.admit(member, rooms, CloseError(REPLACED, _REPLACED))
+        predecessors = self._registry.admit(member, rooms, CloseError(REPLACED, REPLACED_REASON))
         if queue:
             conn.set_send_queue(**queue)
         return member, predecessors
@@ -575,7 +591,7 @@ class Manager:
         """
         until = time.monotonic() + _PATIENCE
         for older in predecessors.replaced:
-            older.conn._end_without_peer(REPLACED, _REPLACED)
+            older.conn._end_without_peer(REPLACED, REPLACED_REASON)
         # After the close, which on_close may look at. Those that this thread replaced, and lost ones before their turn.
         for older in predecessors.leaving:
             self._settle(older)
@@ -640,6 +656,8 @@ class Manager:
         """on_close of a member that is out, unless another thread is to call it, or has called it."""
         if not self._registry.claim(member):
             return
+        if self._relay is not None:
+            self._relay.claims.release(member.id, member)
         # Without the lock: once a member is claimed, only the thread that claimed it changes it.
         try:
             if member._state is State.OUT and self._on_close is not None:

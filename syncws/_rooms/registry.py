@@ -35,6 +35,7 @@ class Registry:
     def __init__(self, duplicate: Literal["replace", "reject", "many"]) -> None:
         self._duplicate = duplicate
         self.is_many = duplicate == "many"  # an id may have several connections
+        self.is_exclusive = duplicate == "reject"  # an id that is there may not come a second time
         self.begin_anew()
         begin_anew_in_child(self)
 

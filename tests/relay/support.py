@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterator
 from typing import Any
 
 from syncws import PreparedMessage
@@ -20,7 +20,17 @@ class Members:
         self.got: list[Any] = []
         self.in_rooms: set[Hashable] = set()
         self.named: set[Hashable] = set()
-        self.members = 0
+        self.connections = 0
+
+    def find(self, id: Hashable) -> list[Hashable]:
+        return [id] if id in self.named else []
+
+    def has(self, member: Hashable) -> bool:
+        return member in self.named
+
+    def replace(self, member: Hashable) -> None:
+        self.named.discard(member)
+        self.got.append(("replaced", member))
 
     def broadcast(self, room: Hashable, message: PreparedMessage, exclude: Collection[Hashable]) -> int:
         self.got.append((room, message.payload, *exclude))
@@ -43,10 +53,13 @@ class Members:
         return True
 
     def count(self, room: Hashable) -> int:
-        return self.members
+        return self.connections
 
     def ids(self, room: Hashable) -> list[Hashable]:
         return sorted(self.named, key=repr)
+
+    def members(self, room: Hashable) -> Iterator[tuple[Hashable, float, float]]:
+        return ((id, 2.0, 1.0) for id in self.ids(room))
 
     def rooms(self) -> set[Hashable]:
         return self.in_rooms
