@@ -43,6 +43,7 @@ CLEAN = "DELETE FROM syncws_bodies WHERE at < now() - interval '1 minute'"
 INSERT = "INSERT INTO syncws_bodies VALUES (%s, %s, now())"
 SELECT = "SELECT body FROM syncws_bodies WHERE id = %s"
 NOTIFY = "SELECT pg_notify(%s, %s)"
+LISTEN, UNLISTEN = sql.SQL("LISTEN {}"), sql.SQL("UNLISTEN {}")
 
 
 class Link:
@@ -282,8 +283,8 @@ class PostgresBackplane:
         with self._changed:
             new, old = self._wanted.keys() - self._heard, self._heard - self._wanted.keys()
             self._heard -= old  # from now on subscribe() waits for them again
-        commands = [("LISTEN {}", name) for name in new] + [("UNLISTEN {}", name) for name in old]
-        if texts := [sql.SQL(text).format(sql.Identifier(name)) for text, name in commands]:
+        commands = [(LISTEN, name) for name in new] + [(UNLISTEN, name) for name in old]
+        if texts := [text.format(sql.Identifier(name)) for text, name in commands]:
             with link.within(self.patience) as connection:
                 connection.execute(sql.SQL(";").join(texts))
         with self._changed:

@@ -13,6 +13,7 @@ from syncws.testing import running
 from tests import typed
 from tests.interop.nodes import need
 from tests.typed import client, mistakes, server
+from tests.typed.tools import BackplaneTests as BackplaneTests
 from tests.typed.tools import EchoTests as EchoTests  # the runner of tests finds it here
 
 #: Import those that are named. Django's settings are a process's, so this one is not the tests' own.

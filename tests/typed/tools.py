@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 import syncws
-from syncws.testing import Frame, LeakChecks, Peer, await_, connect, pair, peer
+from syncws.backplane import Backplane
+from syncws.testing import (
+    BackplaneCases,
+    Frame,
+    LeakChecks,
+    MemoryBackplane,
+    MemoryBus,
+    Peer,
+    await_,
+    connect,
+    pair,
+    peer,
+)
 from syncws.wsgi import websocket
 
 
@@ -13,6 +25,28 @@ def echo(conn: syncws.Conn) -> None:
     conn.send(conn.request.path)
     for message in conn:
         conn.send(message)
+
+
+class BackplaneTests(BackplaneCases, LeakChecks):
+    """The tests of a backplane of one's own."""
+
+    joins_processes = False
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bus = MemoryBus()
+
+    def make(self) -> Backplane:
+        return MemoryBackplane(self.bus)
+
+    def break_bus(self) -> None:
+        self.bus.cut()
+
+    def mend_bus(self) -> None:
+        self.bus.mend()
+
+    def inject(self, channel: str, data: bytes) -> None:
+        self.bus.inject(channel, data)
 
 
 class EchoTests(LeakChecks):
@@ -31,6 +65,16 @@ class EchoTests(LeakChecks):
             conn.send("hello")
             assert_type(raw.receive_frame(), Frame)
             self.assertTrue(await_(lambda: conn.queued == (0, 0)))
+
+    def test_two_managers(self) -> None:
+        """Two managers are joined in one process, and what was published is waited for."""
+        bus = MemoryBus(addressed=False, history=syncws.History(size=10))
+        backplanes: list[Backplane] = [MemoryBackplane(bus), MemoryBackplane(bus)]
+        managers = [syncws.Manager(backplane=each) for each in backplanes]
+        managers[0].broadcast("hello", room="lobby")
+        bus.settle(timeout=10)
+        for manager in managers:
+            manager.end()
 
     def test_limits(self) -> None:
         """What was breached can be asked for, and the one limit of the process set."""
