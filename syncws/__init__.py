@@ -107,6 +107,7 @@ from ._rooms.everywhere import Closed, Count, Everywhere, Ids, MemberRecord, Mem
 from ._rooms.heartbeat import Heartbeat
 from ._rooms.manager import Manager
 from ._rooms.member import Member
+from ._rooms.recall import Recovered
 from ._rooms.stats import ManagerStats
 from ._server.server import Server, serve
 from ._server.upgrader import Upgrader
@@ -185,6 +186,7 @@ __all__ = [
     "ReadTimeout",
     "ReceivedResponse",
     "Reconnector",
+    "Recovered",
     "RedisBackplane",
     "Request",
     "Response",

@@ -219,7 +219,7 @@ class DuplicateIdError(WebSocketError, ValueError):
 class BackplaneError(WebSocketError):
     """The bus that joins processes refuses what was asked of it, or is not there.
 
-    Raised to who asks and waits: `Publisher`, `Manager.join` with ``since``. What does not wait (`Manager.broadcast`,
+    Raised to who asks and waits: `Publisher`, `Manager.position`. What does not wait (`Manager.broadcast`,
     send, close, join, leave) never raises it.
     """
 

@@ -163,7 +163,7 @@ ORDER = {
         "wsgiresponse",
     ],
     "_relay": [
-        *("names", "envelope", "stamp", "numbers", "interests", "gaps", "here", "nodes", "health"),
+        *("names", "envelope", "stamp", "kept", "numbers", "interests", "gaps", "here", "nodes", "health"),
         *("outward", "questions", "claims", "surveys", "inward", "pulse", "relay", "address", "publisher"),
     ],
     "_conn": [
@@ -186,7 +186,18 @@ ORDER = {
         *("environment", "proxy", "cookies", "hops", "redirects", "answer", "dialer"),
         *("backoff", "healing", "outage", "reconnector"),
     ],
-    "_rooms": ["heartbeat", "member", "arguments", "stats", "registry", "settler", "here", "everywhere", "manager"],
+    "_rooms": [
+        "heartbeat",
+        "member",
+        "arguments",
+        "stats",
+        "registry",
+        "settler",
+        "recall",
+        "here",
+        "everywhere",
+        "manager",
+    ],
     "_wsgi": [
         *("taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "guests"),
         *("exchange", "environ", "conversation", "view"),

@@ -13,12 +13,14 @@ from collections.abc import Iterable
 
 from .._base.forks import begin_anew_in_child
 from .._base.options import check_integer
+from .._base.printable import printable_repr
 from .backplane import BusHealth, Sink
-from .history import Archive
+from .history import History
 from .localdirectory import LocalDirectory
 from .localframes import check_size, frame
 from .localmesh import Mesh
 from .localoutlet import LocalOutlet
+from .memoryarchive import MemoryArchive
 
 #: Bytes that max_message may be at most, as on every bus of this library.
 _MOST_MESSAGE = 8 << 20
@@ -45,6 +47,7 @@ class LocalBackplane:
         max_message: bytes that one message may have, at most 8 MiB; the same in all processes.
         queue: messages that may wait for a process that does not keep up.
         queue_bytes: their bytes.
+        history: rooms that remember their last messages, in each process; None: none does.
 
     Raises:
         TypeError, ValueError: an option is wrong; the message names it.
@@ -62,6 +65,7 @@ class LocalBackplane:
         max_message: int = 1 << 20,
         queue: int = 10_000,
         queue_bytes: int = 4 << 20,
+        history: History | None = None,
     ) -> None:
         check_integer("max_message", max_message, 1)
         check_integer("queue", queue, 1)
@@ -70,6 +74,9 @@ class LocalBackplane:
             raise ValueError(f"max_message is at most {_MOST_MESSAGE:,} bytes, not {max_message:,}")
         self.max_message = max_message
         self._queue, self._queue_bytes = queue, queue_bytes
+        if not (history is None or isinstance(history, History)):
+            raise TypeError(f"history is a History, or None, not {printable_repr(history, 80)}")
+        self._archive = None if history is None else MemoryArchive(history)
         self._directory = LocalDirectory(path)
         # A directory that will not do is found here, where its path is written, and not with the first message. It is
         # not made here: a program may become another user first, as gunicorn's workers do.
@@ -96,9 +103,9 @@ class LocalBackplane:
         return self._directory.path
 
     @property
-    def archive(self) -> Archive | None:
-        """None: it keeps no history."""
-        return None
+    def archive(self) -> MemoryArchive | None:
+        """What this process remembers of what it hears, if it was given a history."""
+        return self._archive
 
     def start(self, sink: Sink, node: str) -> None:
         """Listen in the directory, connect to all that are there, and return. See `Backplane.start`.

@@ -155,29 +155,15 @@ class MemoryArchive:
 
         number: of that process on this channel. begins: that process knows of none before it.
         """
-        sender, now = _name(boot), time.monotonic()
         with self._lock:
-            self._tidy(now)  # first: a room that has forgotten does not remember because somebody speaks again
-            log = self._log(channel, now)
-            of = log.senders.get(sender)
-            if of is None:
-                of = self._new_sender(log, sender, 0 if begins else number - 1, now)
-            elif number <= of.last:
-                return None
-            elif number != of.last + 1:
-                of.base, of.base_came = number - 1, self._stamp()
-            of.last, of.heard = number, now
-            self._use(channel, log, now)
-            kept = _Kept(sender, number, self._stamp(), Entry(self._position(channel, log, now), data))
-            log.entries.append(kept)
-            self._filled[channel] = log
-            self._filled.move_to_end(channel)
-            self._bytes += kept.cost
-            if len(log.entries) > self._history.size:
-                self._forget_oldest(channel, log)
-            self._forget_most()
-            self._came.notify_all()
-        return kept.entry.position
+            return self._append(channel, _name(boot), number, data, begins=begins)
+
+    def append_own(self, channel: str, data: bytes) -> str:
+        """Keep a message of this process, where numbers serve nothing else; its position."""
+        with self._lock:
+            log = self._logs.get(channel)
+            of = None if log is None else log.senders.get(self._here)
+            return self._append(channel, self._here, 1 if of is None else of.last + 1, data, begins=True) or ""
 
     def lost(self, channel: str, boot: bytes, number: int) -> None:
         """What a process sent on a channel up to this number has come, or never will."""
@@ -235,12 +221,10 @@ class MemoryArchive:
             now = time.monotonic()
             log = self._log(channel, now)
             self._tidy(now)
-            here = self._position(channel, log, now)
-            covered = None if asked is None else self._covered(log, asked, now)
-            if covered is None:
-                return Past(here, (), False)
-            assert asked is not None
-            return Past(here, tuple(kept.entry for kept in log.entries if _is_missed(kept, asked, covered)), True)
+            if asked is None or (covered := self._covered(log, asked, now)) is None:
+                return Past(self._position(channel, log, now), (), False)
+            missed = [kept for kept in log.entries if _is_missed(kept, asked, covered)]
+            return self._past(channel, self._numbers(log, now), asked, missed)
 
     def is_after(self, position: str, other: str) -> bool:
         """As `Archive.is_after`, for positions that this process has made: it makes each later than the one before."""
@@ -248,6 +232,31 @@ class MemoryArchive:
         return one is None or two is None or one.when > two.when
 
     # Under the lock
+
+    def _append(self, channel: str, sender: str, number: int, data: bytes, *, begins: bool) -> str | None:
+        assert self._lock.locked()
+        now = time.monotonic()
+        self._tidy(now)  # first: a room that has forgotten does not remember because somebody speaks again
+        log = self._log(channel, now)
+        of = log.senders.get(sender)
+        if of is None:
+            of = self._new_sender(log, sender, 0 if begins else number - 1, now)
+        elif number <= of.last:
+            return None
+        elif number != of.last + 1:
+            of.base, of.base_came = number - 1, self._stamp()
+        of.last, of.heard = number, now
+        self._use(channel, log, now)
+        kept = _Kept(sender, number, self._stamp(), Entry(self._position(channel, log, now), data))
+        log.entries.append(kept)
+        self._filled[channel] = log
+        self._filled.move_to_end(channel)
+        self._bytes += kept.cost
+        if len(log.entries) > self._history.size:
+            self._forget_oldest(channel, log)
+        self._forget_most()
+        self._came.notify_all()
+        return kept.entry.position
 
     def _stamp(self) -> int:
         assert self._lock.locked()
@@ -283,8 +292,29 @@ class MemoryArchive:
     def _span(self, ttls: float) -> float:
         return ttls * self._history.ttl + _LEAST * (ttls - _GOOD)
 
+    def _past(self, channel: str, numbers: dict[str, int], asked: _Position, missed: list[_Kept]) -> Past:
+        """What was missed, each with a position that covers what the position covers, and what comes before it here.
+
+        Its own position would not do: it may have come here before something that the position covers.
+        """
+        assert self._lock.locked()
+        for name, told in asked.senders.items():
+            if told.number > numbers.get(name, 0):  # the last of one that is gone, which did not reach this process
+                numbers[name] = told.number
+        for kept in reversed(missed):
+            numbers[kept.sender] = kept.number - 1
+        entries = []
+        for kept in missed:
+            numbers[kept.sender] = kept.number
+            entries.append(Entry(self._format(channel, numbers), kept.entry.data))
+        return Past(self._format(channel, numbers), tuple(entries), True)
+
     def _position(self, channel: str, log: _Log, now: float) -> str:
-        """After all that is here: who is there, who was heard of lately, and who has ended lately."""
+        """After all that is here."""
+        return self._format(channel, self._numbers(log, now))
+
+    def _numbers(self, log: _Log, now: float) -> dict[str, int]:
+        """What is here of each: who is there, who was heard of lately, and who has ended lately."""
         assert self._lock.locked()
         lately = now - self._span(_NAMED)
         last = {name: of.last for name, of in log.senders.items() if of.heard >= lately}
@@ -295,7 +325,10 @@ class MemoryArchive:
         for name, (when, _) in self._gone.items():
             if when >= lately:
                 last.setdefault(name, 0)
-        senders = ".".join([f"{name}{number:x}{self._mark(name)}" for name, number in last.items()])
+        return last
+
+    def _format(self, channel: str, numbers: Mapping[str, int]) -> str:
+        senders = ".".join([f"{name}{number:x}{self._mark(name)}" for name, number in numbers.items()])
         when = self._stamp()
         return f"{_hash(channel)}-{when:x}-{when - self._since:x}-{senders}"
 

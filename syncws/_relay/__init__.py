@@ -5,6 +5,7 @@ Floor 2: imports `_base`, `errors`, `_bus` and `_frames`. It knows no connection
 * `names`: rooms and ids as text, and the channels that they have on a bus.
 * `envelope`: the bytes of one message between processes.
 * `stamp`: the position of a message, put into it.
+* `kept`: a broadcast to a room that remembers, as it was kept.
 * `numbers`: the numbers by which every loss is known.
 * `interests`: the channels that this process listens to.
 * `gaps`: losses, and who is told of them.

@@ -6,13 +6,15 @@ from collections.abc import Collection, Hashable, Iterable
 from typing import Protocol
 
 from .._frames.prepared import PreparedMessage
+from .envelope import Envelope
 
 
 class Here(Protocol):
     """The members of this process. Any thread; nothing of it waits for a peer, or for the bus.
 
     `close`, `replace`, `join` and `leave` may call code of the application, and so are called by a thread that may wait
-    for it. The others call none.
+    for it. The others call none, except for
+    `History.rooms`.
     """
 
     def find(self, id: Hashable) -> Collection[Hashable]:
@@ -23,6 +25,15 @@ class Here(Protocol):
 
     def broadcast(self, room: Hashable, message: PreparedMessage, exclude: Collection[Hashable]) -> int:
         """To the members of a room, None: to all, except for those of these ids; how many took it."""
+
+    def remembers(self, room: Hashable) -> bool:
+        """Whether a room remembers what is broadcast to it."""
+
+    def take(self, room: Hashable, envelope: Envelope, data: bytes, position: str | None, *, own: bool) -> None:
+        """A broadcast to a room that remembers. data: the envelope as it came. position: where the bus has kept it.
+
+        own: this process has sent it. Raises ValueError for what cannot be read.
+        """
 
     def send(self, id: Hashable, message: PreparedMessage) -> int:
         """To the members of an id; how many took it."""

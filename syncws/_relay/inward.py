@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from .._base.advice import advisor
 from .._base.errands import Errands
+from .._bus.memoryarchive import MemoryArchive
 from .claims import Claims
 from .envelope import Envelope, Foreign, Kind, decode, message_of
 from .gaps import Gaps
@@ -38,6 +39,7 @@ class RelayLike(Protocol):
     questions: Questions
     claims: Claims
     surveys: Surveys
+    ledger: MemoryArchive | None
 
     def beat(self, *, is_new: bool = False) -> None: ...
 
@@ -65,6 +67,7 @@ class Inward:
         """The bus is lost: it is told once, until it is back."""
         with self._lock:
             told, self._lost = self._lost is not None, reason
+        self._forget_all()
         if not told:
             self._relay.gaps.bus(False, reason)
 
@@ -75,6 +78,7 @@ class Inward:
             first, self._was_up = not self._was_up, True
         relay = self._relay
         relay.questions.met()
+        self._forget_all()
         # Both, without `or`: after this answer nobody who joined meanwhile is told apart.
         unheard = relay.interests.forgive()
         relay.nodes.listen_again()
@@ -85,6 +89,16 @@ class Inward:
             relay.gaps.report(f"the bus was lost: {reason or 'not connected yet'}", missed=None, since=since)
             relay.claims.repeat()
         relay.beat(is_new=True)
+
+    def _forget_all(self) -> None:
+        """What was sent while the bus was not there did not come: no older position is good here."""
+        if self._relay.ledger is not None:
+            self._relay.ledger.lost_all()
+
+    @property
+    def hears(self) -> bool:
+        """Whether everything that others publish arrives."""
+        return self._was_up and self._lost is None  # without the lock: it is told to others, who get it later anyway
 
     @property
     def is_lost(self) -> bool:
@@ -108,6 +122,20 @@ class Inward:
             "%d messages were not sent to other processes, as the bus was away for too long or its queue was full",
             sum(counts.values()),
         )
+        for channel, count in counts.items():
+            self._tell_members_here(channel, count)
+
+    def _tell_members_here(self, channel: str, count: int) -> None:
+        """Where the bus keeps what rooms remember, their messages reach members here by the bus too, or not at all."""
+        room = name_of(channel[2:]) if channel.startswith("r:") else None
+        if room is not None and self._relay.ledger is None and self._here.remembers(room):
+            self._relay.gaps.report(
+                "messages of this process were not sent",
+                missed=count,
+                since=time.time(),
+                room=room,
+                node=self._boot.hex(),
+            )
 
     def vanished(self, node: str) -> None:
         """A process has ended without a goodbye: what it had not sent is lost."""
@@ -115,6 +143,8 @@ class Inward:
             boot = bytes.fromhex(node)
         except ValueError:
             return
+        if self._relay.ledger is not None:
+            self._relay.ledger.gone(boot, goodbye=False)
         was = self._relay.nodes.leave(boot)
         self._relay.questions.gone(boot)
         if was is not None:
@@ -125,10 +155,10 @@ class Inward:
     def received(self, channel: str, data: bytes, position: str | None = None) -> None:
         """Something came on a channel: it is dropped and counted, or taken."""
         self._relay.questions.brought_by_this_thread()
-        if not self._relay.interests.has(channel):
+        if not self._relay.interests.has(channel) and not (self._relay.ledger and channel.startswith("r:")):
             return  # for others, on a bus where everything arrives; or let go of in this instant
         try:
-            self._take(channel, decode(data), position)
+            self._take(channel, decode(data), data, position)
         except Foreign as error:
             self._count("foreign")
             advisor.warn(
@@ -146,13 +176,18 @@ class Inward:
             self._count("bad")
             _logger.exception("a message from the bus was dropped, as taking it raised")
 
-    def _take(self, channel: str, envelope: Envelope, position: str | None) -> None:
+    def _take(self, channel: str, envelope: Envelope, data: bytes, position: str | None) -> None:
         kind = envelope.kind
-        if envelope.boot == self._boot:
+        if envelope.boot == self._boot and position is None:  # what is kept comes to all members from the bus
             self._count("echoes")
             if kind is Kind.CLAIM and envelope.target:
                 self._relay.claims.came_back(_named(channel, id_channel, envelope), envelope.extra or {})
             return
+        if self._relay.ledger is not None:
+            self._note(self._relay.ledger, channel, envelope)
+            if not self._relay.interests.has(channel):
+                self._keep(channel, envelope, data)
+                return
         if kind is Kind.LOST or kind is Kind.BEAT:
             self._hear_of_losses(channel, envelope)
         elif envelope.number and not self._is_new(channel, envelope):
@@ -161,9 +196,9 @@ class Inward:
         self._count("received")
         match kind:
             case Kind.ROOM:
-                self._broadcast(_named(channel, room_channel, envelope), envelope)
+                self._broadcast(_named(channel, room_channel, envelope), envelope, data, position)
             case Kind.ALL:
-                self._broadcast(None, envelope)
+                self._broadcast(None, envelope, data, None)
             case Kind.ID:
                 self._here.send(_named(channel, id_channel, envelope), message_of(envelope))
             case Kind.BEAT:
@@ -185,7 +220,10 @@ class Inward:
             case Kind.DO:
                 self._do(_named(channel, id_channel, envelope), envelope.extra or {})
 
-    def _broadcast(self, room: Any, envelope: Envelope) -> None:
+    def _broadcast(self, room: Any, envelope: Envelope, data: bytes, position: str | None) -> None:
+        if position is not None or (self._relay.ledger is not None and self._here.remembers(room)):
+            self._here.take(room, envelope, data, position, own=envelope.boot == self._boot)
+            return
         excluded = [name_of_json(each) for each in _list(envelope.extra, "exclude")]
         self._here.broadcast(room, message_of(envelope), excluded)
 
@@ -213,6 +251,24 @@ class Inward:
 
     def _warn_of_deeds(self) -> None:
         advisor.warn(_logger, "deeds", "", "other processes close and move more members here than on_close lets end")
+
+    # What rooms remember, where each process does it by itself
+
+    def _keep(self, channel: str, envelope: Envelope, data: bytes) -> None:
+        """A broadcast to a room that nobody here is in: who comes back may be in it next."""
+        if envelope.kind is Kind.ROOM and envelope.number:
+            room = _named(channel, room_channel, envelope)
+            if self._here.remembers(room):
+                self._here.take(room, envelope, data, None, own=False)
+
+    def _note(self, ledger: MemoryArchive, channel: str, envelope: Envelope) -> None:
+        match envelope.kind:
+            case Kind.LOST if channel.startswith("r:"):
+                ledger.lost(channel, envelope.boot, envelope.number)
+            case Kind.BEAT if (envelope.extra or {}).get("hears") is True:
+                ledger.present(envelope.boot)
+            case Kind.LEAVE:
+                ledger.gone(envelope.boot, goodbye=True)
 
     # Losses
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._bus.backplane import Backplane
 from .envelope import HEAD, Envelope, Kind
@@ -12,6 +12,14 @@ from .numbers import Outgoing
 
 #: Seconds between two tries to tell of losses, while the queue of the bus is full.
 RETRY = 0.05
+
+
+class Published(NamedTuple):
+    """A message that has got its number."""
+
+    envelope: Envelope
+    data: bytes  # the same, as bytes
+    queued: bool  # whether the queue of the bus has taken it
 
 
 class Outward:
@@ -42,19 +50,33 @@ class Outward:
 
         Raises ValueError for a message that is too large for the bus: nothing has changed then.
         """
+        return self.number(kind, channel, target, extra, body, binary=binary, keep=keep).queued
+
+    def number(
+        self,
+        kind: Kind,
+        channel: str,
+        target: str = "",
+        extra: dict[str, Any] | None = None,
+        body: bytes = b"",
+        *,
+        binary: bool = False,
+        keep: bool = False,
+    ) -> Published:
+        """As `publish`, with what was published."""
         envelope = Envelope(kind, self._boot, 0, target, extra, body, binary)
         envelope.check_size(self._backplane.max_message)
         numbers = self._numbers
         with numbers.lock:
             self._tell_of_losses()
             number, begins = numbers.next(channel)
-            data = envelope._replace(number=number, begins=begins).encode()
-            if self._backplane.publish(channel, data, keep=keep):
-                return True
-            # The number is used up: it is how who listens finds out.
-            numbers.owe(channel)
-            self.dropped += 1
-            return False
+            envelope = envelope._replace(number=number, begins=begins)
+            data = envelope.encode()
+            queued = self._backplane.publish(channel, data, keep=keep)
+            if not queued:  # the number is used up: it is how who listens finds out
+                numbers.owe(channel)
+                self.dropped += 1
+        return Published(envelope, data, queued)
 
     @property
     def most(self) -> int:

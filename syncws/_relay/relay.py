@@ -32,6 +32,7 @@ from .._base.endings import end_with_process
 from .._base.errands import Errands
 from .._base.forks import begin_anew_in_child
 from .._bus.backplane import Backplane
+from .._bus.memoryarchive import MemoryArchive
 from .._frames.prepared import PreparedMessage
 from ..errors import BINARY
 from .claims import Claims
@@ -44,7 +45,7 @@ from .inward import Inward
 from .names import ALL, id_channel, node_channel, room_channel, text_of
 from .nodes import BEAT, Node, Nodes, beat_of
 from .numbers import Incoming
-from .outward import Outward
+from .outward import Outward, Published
 from .pulse import Pulse
 from .questions import Questions
 from .surveys import Surveys
@@ -80,6 +81,7 @@ class Relay:
         here: the members of this process.
         on_gap, on_bus: of the application, see `Manager`.
         join_timeout: seconds for which who joins a room that is new to this process waits for the bus.
+        ledger: what this process keeps of what it hears, for rooms that remember; None: nothing.
     """
 
     def __init__(
@@ -90,8 +92,10 @@ class Relay:
         on_gap: Callable[[Gap], object] | None = None,
         on_bus: Callable[[bool, str], object] | None = None,
         join_timeout: float = 1.0,
+        ledger: MemoryArchive | None = None,
     ) -> None:
         self.backplane = backplane
+        self.ledger = ledger
         self._here = here
         self._on_gap = on_gap
         self._on_bus = on_bus
@@ -150,6 +154,32 @@ class Relay:
             return self._send(Kind.ALL, ALL, "", extra, message)
         target = text_of(room)
         return self._send(Kind.ROOM, room_channel(target), target, extra, message, keep=keep)
+
+    def broadcast_kept(
+        self, room: Hashable, message: PreparedMessage, ids: Collection[Hashable], conns: Collection[str]
+    ) -> Published | None:
+        """A broadcast to a room that remembers; None if the bus cannot be begun. Raises as `broadcast`.
+
+        ids: who does not get it. conns: the ids of connections here that do not either.
+        """
+        extra: dict[str, Any] = {"exclude": [text_of(id, "an id") for id in ids]} if ids else {}
+        if conns:
+            extra["conns"] = list(conns)
+        target = text_of(room)
+        if not self._begin():
+            return None
+        binary = message.message_type is BINARY
+        return self.outward.number(
+            Kind.ROOM, room_channel(target), target, extra or None, message.payload, binary=binary, keep=True
+        )
+
+    def hears(self, room: Hashable) -> bool:
+        """Whether what others broadcast to a room arrives from now on."""
+        return self._began and self.backplane.subscribe([room_channel(text_of(room))], 0.0)
+
+    def begin(self) -> bool:
+        """Be on the bus, from now on; whether that is so."""
+        return self._begin()
 
     def send(self, id: Hashable, message: PreparedMessage) -> bool:
         """A message for the members of an id elsewhere; as `broadcast`."""
@@ -225,6 +255,8 @@ class Relay:
             if self._began:
                 return True
             try:
+                if self.ledger is not None:  # first: what is heard is kept
+                    self.ledger.begin(self.boot)
                 self.backplane.start(self._inward, self.node)
                 self.interests.keep(self._own)
                 self._pulse.begin()
@@ -264,7 +296,7 @@ class Relay:
 
         is_new: it listens from now on, and knows nobody: who hears that answers with a beat.
         """
-        said = beat_of(self._here.count(None), len(self._here.rooms()))
+        said = beat_of(self._here.count(None), len(self._here.rooms())) | {"hears": self._inward.hears}
         self.outward.say(Kind.BEAT, ALL, said | {"new": True} if is_new else said, marks=True)
 
     def _look(self, stopped: float) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from .._base.printable import printable_repr
+from .._bus.history import Archive, History
+from .._bus.memoryarchive import MemoryArchive
 from .._conn.conn import Conn
 from .member import Member
 
@@ -57,6 +59,21 @@ def check_join_timeout(join_timeout: float) -> None:
         raise TypeError(f"join_timeout is a number of seconds, not {printable_repr(join_timeout, 50)}")
     if not 0 <= join_timeout < float("inf"):
         raise ValueError(f"join_timeout is a number of seconds from 0 on, not {join_timeout!r}")
+
+
+def check_history(history: History | None, backplane: Any) -> Archive | None:
+    """Where what rooms remember is kept; None: they do not. Raises TypeError or ValueError for what does not fit."""
+    archive: Archive | None = getattr(backplane, "archive", None)
+    if history is None:
+        return archive
+    if not isinstance(history, History):
+        raise TypeError(f"history is a History, or None, not {printable_repr(history, 80)}")
+    if archive is not None:
+        raise ValueError("the backplane has a history already: give the Manager none")
+    if backplane is not None and backplane.addressed:
+        # A process would not hear of rooms that nobody there is in, and so could not tell what was missed.
+        raise ValueError("history goes to the backplane on this bus: RedisBackplane(..., history=History(...))")
+    return MemoryArchive(history)
 
 
 _OF_A_BACKPLANE = ("start", "publish", "subscribe", "unsubscribe", "flush", "health", "close")

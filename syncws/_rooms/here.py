@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Collection, Hashable, Iterator
 
 from .._frames.prepared import PreparedMessage
+from .._relay.envelope import Envelope
 from .member import Member
+from .recall import Recall
 from .registry import Registry
 
 #: The close code of a connection whose id was taken by a newer one, and what it is told.
@@ -21,11 +23,12 @@ Join = Callable[[Hashable, Hashable], bool]
 class MembersHere:
     """The `Here` of a Manager's relay: what the Manager does, without telling the other processes. Any thread."""
 
-    def __init__(self, registry: Registry, post: Post, close: Close, join: Join) -> None:
+    def __init__(self, registry: Registry, post: Post, close: Close, join: Join, recall: Recall | None = None) -> None:
         self._registry = registry
         self._post = post
         self._close = close
         self._join = join
+        self._recall = recall
 
     def find(self, id: Hashable) -> tuple[Member, ...]:
         """The members of an id; a Member stands for itself while it is in."""
@@ -41,6 +44,15 @@ class MembersHere:
         if exclude:
             members = tuple(each for each in members if each.id not in exclude)
         return self._post(members, message)
+
+    def remembers(self, room: Hashable) -> bool:
+        """Whether a room remembers what is broadcast to it."""
+        return self._recall is not None and self._recall.remembers(room)
+
+    def take(self, room: Hashable, envelope: Envelope, data: bytes, position: str | None, *, own: bool) -> None:
+        """A broadcast to a room that remembers, for its members. Raises ValueError for what cannot be read."""
+        if self._recall is not None:
+            self._recall.take(room, envelope, data, position, own=own)
 
     def send(self, id: Hashable, message: PreparedMessage) -> int:
         """To the members of an id; how many took it."""

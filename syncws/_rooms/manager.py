@@ -22,19 +22,23 @@ the on_close of a member that it finds lost is called by the settler's thread.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from types import EllipsisType
+from typing import Any, Literal, overload
 
 from .._base.callables import check_callable, check_done
 from .._base.counters import breaches
 from .._base.options import ConnOptions, Overflow
 from .._base.owners import explains_options, takes_options
+from .._base.printable import printable_repr
 from .._base.tracebacks import tame_tracebacks
 from .._base.worker import in_worker, meet_in_worker, meeting_place
 from .._bus.backplane import Backplane
+from .._bus.history import History
 from .._bus.local import LocalBackplane
 from .._conn.conn import Conn, post_to_all
 from .._conn.farewell import Rest
@@ -58,6 +62,7 @@ from .arguments import (
     check_backplane,
     check_data,
     check_exclude,
+    check_history,
     check_join_timeout,
     check_member,
     check_name,
@@ -69,6 +74,7 @@ from .everywhere import Everywhere
 from .heartbeat import Heartbeat
 from .here import REPLACED, REPLACED_REASON, MembersHere
 from .member import Member, Message, State
+from .recall import Recall, Recovered
 from .registry import DUPLICATE_POLICIES, Predecessors, Registry
 from .settler import Settler
 from .stats import ManagerStats
@@ -120,7 +126,10 @@ class Manager:
             `Gap`. It is the place to have members fetch what they missed.
         on_bus: ``on_bus(up, reason)``, the bus was lost (False), or is back. Both are called by a thread of their own.
         join_timeout: seconds for which who joins a room that is new to this process waits until the bus lets it listen.
-            It goes on without, and a Gap tells when it listens.
+            It goes on without, and a Gap tells when it listens. And those for which `join` with ``since`` waits to read
+            what a room remembers.
+        history: rooms remember their last messages, for members that come back: see `join`. In the memory of each
+            process: of one alone, or over a `LocalBackplane`; RedisBackplane has a ``history`` of its own.
 
     What on_open or on_message raises is logged, and closes that connection (1011); what on_close raises is logged.
 
@@ -144,6 +153,7 @@ class Manager:
         on_gap: Callable[[Gap], object] | None = None,
         on_bus: Callable[[bool, str], object] | None = None,
         join_timeout: float = 1.0,
+        history: History | None = None,
     ) -> None:
         callbacks = {"on_open": on_open, "on_message": on_message, "on_close": on_close}
         for option, callback in {**callbacks, "on_gap": on_gap, "on_bus": on_bus}.items():
@@ -162,12 +172,16 @@ class Manager:
         self._registry = Registry(duplicate)
         self._settler = Settler()
         self._warned_of_workers = False  # guarded by the registry's lock
+        self._join_timeout = join_timeout
         self._relay: Relay | None = None
         self._relay_options: RelayOptions = {"on_gap": on_gap, "on_bus": on_bus, "join_timeout": join_timeout}
         self._name = check_name(name)
         check_join_timeout(join_timeout)
         if backplane is not None:
             check_backplane(backplane)
+        archive = check_history(history, backplane)
+        self._recall = None if archive is None else Recall(archive, self._registry, self._post, self._close)
+        if backplane is not None:
             self._join(backplane)
             return
         self._number = meet_in_worker(self)
@@ -176,7 +190,8 @@ class Manager:
 
     def _join(self, backplane: Backplane) -> None:
         """Be joined with its like in other processes. Before the first member comes."""
-        self._relay = Relay(backplane, self._members_here(), **self._relay_options)
+        ledger = None if self._recall is None else self._recall.ledger
+        self._relay = Relay(backplane, self._members_here(), **self._relay_options, ledger=ledger)
 
     def meet_workers(self, directory: str) -> None:
         """In a new worker of a `Server`, which calls this: join with its like in the other workers.
@@ -344,19 +359,78 @@ class Manager:
 
     # Rooms
 
-    def join(self, id: Hashable, room: Hashable, *, local: bool = False) -> bool:
+    @overload
+    def join(self, id: Hashable, room: Hashable, *, local: bool = False) -> bool: ...
+
+    @overload
+    def join(self, id: Hashable, room: Hashable, *, since: str | None) -> Recovered: ...
+
+    def join(
+        self, id: Hashable, room: Hashable, *, local: bool = False, since: str | EllipsisType | None = ...
+    ) -> bool | Recovered:
         """Let a member, or all of an id, into a room, which is made if it is not there; whether there was a member.
 
         With a backplane members of the id in other processes join it too, soon, unless local is True; then True also
         says that they were told.
 
-        Raises TypeError for None, for what cannot be hashed, and with a backplane for what is not str, int or a tuple
-        of these: nobody has joined then.
+        With ``since``, for a member that comes back to a room that remembers: it is sent what it missed, in order and
+        each message once, then what is broadcast from now on. So the room is not among those that it was registered
+        with: on_open is the place. It waits for the history, at most join_timeout, and for the member's peer to take
+        what it missed.
+
+        Args:
+            id: who; with since a Member, or an id of one connection.
+            room: where to.
+            local: True for this process only.
+            since: the position of the last message that the peer has, which may come from the peer as it is: whatever
+                it is, it is no error. None: it has none, and is only told where the room stands.
+
+        Returns: with since, `Recovered`, which says whether that was all; of nobody if there is no such member.
+
+        Raises:
+            TypeError: room is None, cannot be hashed, or with a backplane or since is not str, int or a tuple of these.
+            ValueError: with since, the member is in the room already, or the room does not remember.
+        In both cases nobody has joined.
         """
         check_room(room)
+        if since is not ...:
+            return self._join_again(id, room, since)
         joined = self._join_here(id, room)
         relay = self._relay_for(id, joined, local)
         return (relay is not None and relay.do("join", id, room=text_of(room))) or joined
+
+    def _join_again(self, id: Hashable, room: Hashable, since: str | None) -> Recovered:
+        text_of(room)
+        if self._recall is None or not self._recall.remembers(room):
+            raise ValueError(
+                f"{printable_repr(room, 80)} does not remember: give the Manager or its backplane a history"
+            )
+        member = self.get(id)
+        if member is None:
+            return Recovered("", (), False)
+        if room in member.rooms:
+            raise ValueError(
+                f"{member!r} is in {printable_repr(room, 80)} already: join it with since alone, in on_open"
+            )
+        joining = contextlib.nullcontext() if self._relay is None else self._relay.joining([room])
+        return self._recall.join(member, room, since, self._join_timeout, joining, self._relay)
+
+    def position(self, room: Hashable) -> str:
+        """Where the history of a room stands: what is broadcast from now on is after that.
+
+        It waits for a history on Redis, at most join_timeout.
+
+        Raises:
+            TypeError, ValueError: as `join` with since.
+            BackplaneError: the history cannot be read; BackplaneTimeout: not in time.
+        """
+        check_room(room)
+        text_of(room)
+        if self._recall is None or not self._recall.remembers(room):
+            raise ValueError(
+                f"{printable_repr(room, 80)} does not remember: give the Manager or its backplane a history"
+            )
+        return self._recall.position(room, self._join_timeout, self._relay)
 
     def _join_here(self, id: Hashable, room: Hashable) -> bool:
         if self._relay is None:
@@ -392,7 +466,7 @@ class Manager:
         return Everywhere(self._members_here(), self._relay, is_many=self._registry.is_many)
 
     def _members_here(self) -> MembersHere:
-        return MembersHere(self._registry, self._post, self._close, self._join_here)
+        return MembersHere(self._registry, self._post, self._close, self._join_here, self._recall)
 
     def backplane_health(self) -> BackplaneHealth | None:
         """How the bus is, and what was seen of it; None without a backplane."""
@@ -460,6 +534,8 @@ class Manager:
         """
         prepared = prepare(message, "broadcast_json", text)
         excluded = check_exclude(exclude)
+        if self._recall is not None and not local and self._recall.remembers(room):
+            return self._recall.broadcast(room, prepared, excluded, self._relay)
         if self._relay is not None and not local:  # first: so members here and elsewhere get it at about the same time
             self._relay.broadcast(room, prepared, [each for each in excluded if not isinstance(each, Member)])
         members = self._registry.members(room)
@@ -665,6 +741,8 @@ class Manager:
         except Exception:
             _logger.exception("%r: on_close raised", member)
         finally:
+            if self._recall is not None:
+                self._recall.forget(member, member.rooms)
             dropped = self._registry.settle(member)
             if dropped:
                 _logger.info("%r: %d messages were dropped", member, dropped)

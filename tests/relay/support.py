@@ -7,6 +7,7 @@ from collections.abc import Collection, Hashable, Iterator
 from typing import Any
 
 from syncws import PreparedMessage
+from syncws._relay.envelope import Envelope
 from syncws._relay.gaps import Gap
 from syncws._relay.relay import Relay
 from syncws.errors import TEXT
@@ -35,6 +36,12 @@ class Members:
     def broadcast(self, room: Hashable, message: PreparedMessage, exclude: Collection[Hashable]) -> int:
         self.got.append((room, message.payload, *exclude))
         return 1
+
+    def remembers(self, room: Hashable) -> bool:
+        return False
+
+    def take(self, room: Hashable, envelope: Envelope, data: bytes, position: str | None, *, own: bool) -> None:
+        self.got.append(("kept", room, envelope.body, position))
 
     def send(self, id: Hashable, message: PreparedMessage) -> int:
         self.got.append(("to", id, message.payload))
