@@ -226,8 +226,11 @@ class ProgramsTests(LeakChecks):
                 program = "\n".join([_ON_LISTENER, *_BLOCK.findall((ROOT / page).read_text())[:blocks]])
                 command = [sys.executable, "-c", program, str(listener.fileno())]
                 with subprocess.Popen(command, pass_fds=[listener.fileno()], cwd=ROOT, stderr=subprocess.PIPE) as run:
-                    self.addCleanup(run.kill)
-                    _ask(listener.getsockname())
+                    try:
+                        _ask(listener.getsockname())
+                    except BaseException:
+                        run.kill()  # here: the end of the block waits for it
+                        raise
                     run.send_signal(signal.SIGINT)
                     _, said = run.communicate(timeout=PATIENCE)
                 self.assertEqual((run.returncode, b"Traceback" in said), (0, False), said.decode())
@@ -313,7 +316,7 @@ class LogLines(unittest.TestCase):
 def _ask(address: Any) -> None:
     """A server answers a WebSocket handshake with a 101, on one of the paths that pages use."""
     for path in ("/ws", "/echo"):
-        with socket.create_connection(address, timeout=5) as client:
+        with socket.create_connection(address, timeout=PATIENCE) as client:
             client.sendall(asking(path, "docs"))
             head = client.recv(4096)
         if head.startswith(b"HTTP/1.1 101 "):
