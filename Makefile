@@ -45,6 +45,20 @@ node: $(NODE)/node_modules/.installed
 # For the tests inside an older gunicorn, which has an eventlet worker; without it, `make test` skips them and says so.
 old-gunicorn: $(OLD_GUNICORN)/.installed
 
+# The tests of RedisBackplane with one version of a client, on one server: make buses CLIENT=valkey-6.2.0 SERVER=valkey. It
+# stands beside the one of the virtual environment, and is taken by PYTHONPATH, as an older gunicorn is.
+CLIENT ?= redis-5.0.8
+SERVER ?= redis
+CLIENTS = build/clients
+
+buses: $(VENV)/.installed-test $(CLIENTS)/$(CLIENT)/.installed
+	PYTHONPATH=$(CLIENTS)/$(CLIENT):. SYNCWS_SERVER=$(SERVER) SYNCWS_CLIENT=$(firstword $(subst -, ,$(CLIENT))) \
+		$(BIN)/python -m tests tests.bus -k redis $(TESTFLAGS)
+
+$(CLIENTS)/%/.installed: | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --upgrade --target $(CLIENTS)/$* $(subst -,==,$*)
+	touch $@
+
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
@@ -74,4 +88,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test test-all coverage lint bench compliance node old-gunicorn clean
+.PHONY: run test test-all coverage lint bench compliance node old-gunicorn buses clean

@@ -110,9 +110,10 @@ class RedisWriter:
 
     def _settle(self) -> None:
         """Wait until this process listens again, and then for a moment: so will the others."""
+        moment = min(_SETTLE, self._link.patience / 2)  # or else everything would be too old by then
         while not self._over.is_set():
             since = self._reader.up_since
-            if since is not None and time.monotonic() >= since + _SETTLE:
+            if since is not None and time.monotonic() >= since + moment:
                 return
             self._expire()
             self._outbox.pause(0.05)

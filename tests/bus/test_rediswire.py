@@ -167,8 +167,10 @@ class DeniedTests(WireCase):
         self.assertEqual(lost.kind, "denied")
         self.assertNotIn("wrong", str(lost))
         wire = self.wire(server.url.replace(":right@", ""))
-        wire.connect()
-        self.assertEqual(self.lost(self.call, wire, "PUBLISH", "c", "x").kind, "denied")
+        with self.assertRaises(WireLost) as caught:
+            wire.connect()  # some versions ask for something there that needs a password
+            self.call(wire, "PUBLISH", "c", "x")
+        self.assertEqual(caught.exception.kind, "denied")
 
     def test_another_database(self) -> None:
         """A user without +select may not choose it: denied, and told."""

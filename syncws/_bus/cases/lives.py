@@ -153,6 +153,8 @@ class LifeCases(Fixture):
         here, there = self.join(self.channel), self.join(self.channel)
         self.send(here, numbered(10))
         self.assert_came(there, numbered(10), "What is published arrives")
+        self.send(there, [b"0"], self.new_channel())
+        self.assertTrue(there.backplane.flush(self.patience), "flush() while the bus is there")  # all is connected now
         second = self.make()
         of_child = self.new_channel()
         child = _Child(lambda line: self._be_child(here.backplane, second, of_child, before, line), self.patience)
