@@ -103,7 +103,8 @@ from ._relay.gaps import Gap
 from ._relay.health import BackplaneHealth
 from ._relay.nodes import Node
 from ._relay.publisher import Publisher
-from ._rooms.everywhere import Closed, Count, Everywhere, Ids, MemberRecord, Members, Sent
+from ._relay.surveys import Count
+from ._rooms.everywhere import Closed, Everywhere, Ids, MemberRecord, Members, Sent
 from ._rooms.heartbeat import Heartbeat
 from ._rooms.manager import Manager
 from ._rooms.member import Member

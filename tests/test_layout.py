@@ -164,7 +164,7 @@ ORDER = {
     ],
     "_relay": [
         *("names", "envelope", "stamp", "kept", "numbers", "interests", "gaps", "here", "nodes", "health"),
-        *("outward", "questions", "claims", "surveys", "inward", "pulse", "relay", "address", "publisher"),
+        *("outward", "questions", "claims", "surveys", "inward", "pulse", "relay", "address", "headcount", "publisher"),
     ],
     "_conn": [
         *(

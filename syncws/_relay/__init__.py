@@ -19,6 +19,7 @@ Floor 2: imports `_base`, `errors`, `_bus` and `_frames`. It knows no connection
 * `inward`: the way in.
 * `pulse`: the thread for what time asks for.
 * `relay`: `Relay`, which has all of these. Begin here.
+* `headcount`: how many connections there are, for who has none.
 * `address`: where a bus is, as one text.
 * `publisher`: `Publisher`, the way out for programs that have no Manager.
 """

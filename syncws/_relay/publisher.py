@@ -1,5 +1,5 @@
 """Messages from outside: a job, a script, a shell tells the members of all processes something, and waits until the bus
-has taken it. No Manager, no server, no thread.
+has taken it. No Manager, no server; no thread, except while it asks for a count.
 
     publisher = syncws.Publisher("redis://cache:6379/0")
     publisher.broadcast("the report is there", room="lobby")
@@ -24,8 +24,10 @@ from .._frames.prepared import PreparedMessage, json_text, prepare
 from ..errors import BINARY, BackplaneTimeout, CloseCode
 from .address import backplane_at
 from .envelope import Envelope, Kind
+from .headcount import headcount
 from .names import ALL, id_channel, room_channel, text_of
 from .numbers import Outgoing
+from .surveys import Count
 
 
 class Publisher:
@@ -167,6 +169,23 @@ class Publisher:
     def _do(self, id: Hashable, deed: dict[str, Any], timeout: float | None) -> None:
         target = text_of(id, "an id")
         self._publish(Kind.DO, id_channel(target), target, deed, timeout=timeout)
+
+    # Who is there
+
+    def count(self, room: Hashable = None, *, timeout: float | None = None) -> Count:
+        """How many connections there are in a room, by default in all, in the processes that answer in time.
+
+        As answers have to be heard, the backplane is started for the length of the call, with its threads: to the
+        others this process is one of them meanwhile. It takes half a second, until all others are known. A
+        part is a result: see `Count`.
+
+        Raises TypeError or ValueError for what is no room, BackplaneTimeout or BackplaneError if the bus is not there.
+        """
+        check_seconds("timeout", timeout, none="that of the Publisher")
+        seconds = self._timeout if timeout is None else timeout
+        until = time.monotonic() + seconds
+        with self._in_turn(seconds):  # one at a time: they start the same backplane
+            return headcount(self._backplane, room, max(0.01, until - time.monotonic()))
 
     # The way out
 

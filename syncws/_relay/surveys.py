@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -32,6 +33,23 @@ MOST_IDS = 100_000
 
 #: Bytes that an answer has beside its list.
 _BESIDE = 200
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many connections there are; immutable.
+
+    Attributes:
+        connections: those of the processes that answered.
+        nodes: how many processes that are; of a Manager, its own included.
+        missing: the names of the processes that did not answer in time: see `Manager.everywhere`.
+        complete: whether none is missing, and the bus was there to ask.
+    """
+
+    connections: int
+    nodes: int = 1
+    missing: tuple[str, ...] = ()
+    complete: bool = True
 
 
 class Listed(NamedTuple):

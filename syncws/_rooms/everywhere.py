@@ -16,27 +16,10 @@ from .._frames.prepared import prepare
 from .._relay.nodes import Node
 from .._relay.questions import Replies
 from .._relay.relay import Relay
-from .._relay.surveys import Surveys
+from .._relay.surveys import Count, Surveys
 from ..errors import CloseCode
 from .here import MembersHere
 from .member import Member, Message
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many connections there are; immutable.
-
-    Attributes:
-        connections: those of the processes that answered.
-        nodes: how many processes that are, this one included.
-        missing: the names of the processes that did not answer in time: see `Manager.everywhere`.
-        complete: whether none is missing, and the bus was there to ask.
-    """
-
-    connections: int
-    nodes: int = 1
-    missing: tuple[str, ...] = ()
-    complete: bool = True
 
 
 @dataclass(frozen=True)
