@@ -1,7 +1,8 @@
 """A server and a client in a process that gevent or eventlet has patched: python -m tests.green gevent
 
 Prints one line for each kind of connection: what the message was, and whether another greenlet went on meanwhile.
-With "busy" after it: whether connections live while their handlers work, and a peer that leaves is noticed.
+With "busy" after it: whether connections live while their handlers work, and a peer that leaves is noticed. With "bus":
+whether processes on a local bus hear each other, in order, also one that does not keep up.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ else:
     eventlet.monkey_patch()
 
 import ssl
+import tempfile
 import threading
 import time
 
@@ -86,7 +88,50 @@ def main_busy() -> None:
         assert server.shutdown(20) == 0
 
 
+class Heard:
+    """What one process on a bus hears, slowly."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+
+    def received(self, channel: str, data: bytes, position: str | None = None) -> None:
+        self.messages.append(data)
+        time.sleep(0.001)
+
+    def up(self, proven: float) -> None: ...
+
+    def down(self, reason: str) -> None: ...
+
+    def dropped(self, counts: object) -> None: ...
+
+    def vanished(self, node: str) -> None: ...
+
+
+def main_bus() -> None:
+    with tempfile.TemporaryDirectory(prefix="bus", dir="/tmp") as folder:
+        joined = [syncws.LocalBackplane(f"{folder}/bus") for _ in range(3)]
+        heard = [Heard() for _ in joined]
+        for number, backplane in enumerate(joined):
+            backplane.start(heard[number], f"{number:016x}")
+        settled = all(backplane.subscribe([], 20) for backplane in joined)
+        for number in range(200):
+            joined[0].publish("x", b"%d" % number + b"x" * 10_000)
+        outlet = joined[0].outlet()
+        outlet.send([("x", b"last")], 20)
+        outlet.close()
+        until = time.monotonic() + 20
+        while time.monotonic() < until and any(len(each.messages) < 201 for each in heard[1:]):
+            time.sleep(0.01)
+        for each in heard[1:]:
+            numbers = [int(data.partition(b"x")[0]) for data in each.messages if data != b"last"]
+            print(settled, "in order" if numbers == list(range(200)) else numbers, b"last" in each.messages)
+        for backplane in joined:
+            backplane.close(20)
+
+
 if sys.argv[2:] == ["busy"]:
     main_busy()
+elif sys.argv[2:] == ["bus"]:
+    main_bus()
 else:
     main()

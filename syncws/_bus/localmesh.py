@@ -319,13 +319,15 @@ class Mesh:
         assert self._listener is not None
         while True:
             try:
-                connection, _ = self._listener.accept()
+                accepted, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
             except OSError as error:  # no descriptor: they wait to be accepted
                 advisor.warn(_logger, "local bus accept", "", "the local bus accepts nobody for now: %s", error)
                 self._next_accept = time.monotonic() + _PAUSE
                 return
+            # With eventlet accept() of a socket that does not block gives a socket that would stop every greenlet.
+            connection = socket.socket(accepted.family, accepted.type, fileno=accepted.detach())
             try:
                 check_user(connection)
                 self._read(connection)

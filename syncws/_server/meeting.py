@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -32,6 +33,15 @@ class MeetingPlace:
             except OSError as failure:
                 error = failure
         _log.warning("no directory in which workers could meet (%s): a broadcast reaches those of one worker", error)
+
+    def leave(self) -> None:
+        """In a worker whose parent is gone, and removes nothing any more: remove it, if nobody else is left in it."""
+        if self.path is None:
+            return
+        with contextlib.suppress(OSError):  # the last one succeeds
+            for manager in os.listdir(self.path):
+                os.rmdir(os.path.join(self.path, manager))
+            os.rmdir(self.path)
 
     def remove(self) -> None:
         """Remove it, with all that workers that were killed have left in it. Idempotent; never raises."""

@@ -195,6 +195,8 @@ class Workers:
         finally:
             try:
                 end_all()
+                if parent.is_gone:
+                    self._meeting.leave()
                 logging.shutdown()
                 _flush()
             finally:
@@ -301,6 +303,11 @@ class Parent:
         #: The instant of time.monotonic() by which this worker is to have ended, if the parent has said so.
         self.deadline: float | None = None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the parent has ended."""
+        return os.getppid() != self._pid
+
     def listen(self) -> None:
         """From now on this process gets SIGTERM when the parent wants it to end, and when the parent is gone."""
         self._lifeline.settimeout(_LOOK)
@@ -320,7 +327,7 @@ class Parent:
 
     def _hear(self) -> bytes:
         """What the parent wrote; b"" if it is gone."""
-        while os.getppid() == self._pid:  # another process may hold the other end open
+        while not self.is_gone:  # another process may hold the other end open
             try:
                 return self._lifeline.recv(_ORDER.size)
             except TimeoutError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from syncws._bus.localframes import frame, greeting
 from syncws.testing import await_
 from tests.bus.locals import LocalCase
 from tests.bus.sinks import Told
+from tests.partners import need
 from tests.tasks import PATIENCE, Task
 
 
@@ -258,6 +260,24 @@ class ForkTests(LocalCase):
         with backplane._turn, mesh._lock:
             backplane.begin_anew()
         self.assertIn("closed", repr(backplane))
+
+
+class GreenTests(LocalCase):
+    """In a process that gevent or eventlet has patched."""
+
+    def check(self, kind: str) -> None:
+        need(importlib.util.find_spec(kind) is not None, f"{kind} is not installed")
+        command = [sys.executable, "-W", "ignore", "-m", "tests.green", kind, "bus"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.stdout, "True in order True\n" * 2, done.stderr)
+
+    def test_gevent(self) -> None:
+        """Patched by gevent, all hear each other, in order, also those that do not keep up; so they do an outlet."""
+        self.check("gevent")
+
+    def test_eventlet(self) -> None:
+        """Patched by eventlet, the same."""
+        self.check("eventlet")
 
 
 if __name__ == "__main__":

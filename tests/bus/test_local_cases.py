@@ -19,6 +19,7 @@ class LocalTests(BackplaneCases, LeakChecks):
     def setUp(self) -> None:
         skip_without_unix_sockets()
         self.directory = os.path.join(self.enterContext(tempfile.TemporaryDirectory(prefix="bus")), "bus")
+        LocalDirectory(self.directory).prepare()  # where it is not there an outlet says so: see test_localoutlet
         super().setUp()
 
     def make(self) -> LocalBackplane:

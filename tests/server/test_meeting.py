@@ -32,6 +32,22 @@ class MeetingTests(unittest.TestCase):
         self.assertFalse(path.exists())
         place.remove()
 
+    def test_the_last_one_leaves(self) -> None:
+        """Where the parent cannot remove it any more, the last worker does: not while another one is in it."""
+        place = self.made()
+        assert place.path is not None
+        path = Path(place.path)
+        (path / "1").mkdir()
+        other = path / "1" / "1-00c0ffee00c0ffee.sock"
+        other.touch()
+        place.leave()
+        self.assertTrue(other.exists())
+        other.unlink()
+        place.leave()
+        self.assertFalse(path.exists())
+        place.leave()
+        MeetingPlace().leave()
+
     def test_temporary_files_with_a_long_path(self) -> None:
         """Where the paths of sockets would be too long it is made elsewhere: the longest has room for a Manager."""
         with tempfile.TemporaryDirectory(prefix="x" * 40) as long, mock.patch("tempfile.gettempdir", return_value=long):
