@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -25,21 +24,15 @@ class StartsInItsConstructor(Saboteur):
 class ConnectsInItsConstructor(Saboteur):
     """It has a descriptor before it is started."""
 
-    caught = ("test_nothing_before_the_start", "test_fork")
+    caught = ("test_nothing_before_the_start", "test_outlet_leaves_nothing", "test_fork")
 
     def __init__(self, bus):
         super().__init__(bus)
-        self.fd = os.open(os.devnull, os.O_RDONLY)
+        self.open_another()
 
     def close(self, timeout):
         super().close(timeout)
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.fd = -1
-
-    def __del__(self):
-        if self.fd >= 0:
-            os.close(self.fd)
+        self.close_all()
 
 
 class LeavesAThread(Saboteur):
@@ -57,15 +50,10 @@ class LeavesADescriptor(Saboteur):
     """A descriptor stays open after close()."""
 
     caught = ("test_nothing_after_the_close", "test_fork")
-    fds = ()
 
     def start(self, sink, node):
-        self.fds = (*self.fds, *os.pipe())
+        self.open_another()
         super().start(sink, node)
-
-    def __del__(self):
-        for fd in self.fds:
-            os.close(fd)
 
 
 class SaysGoodbye(Saboteur):
@@ -192,18 +180,15 @@ class LeavesDescriptorsToTheChild(Saboteur):
     """In the child of a fork the parent's descriptors stay open."""
 
     caught = ("test_fork",)
-    fd = -1
 
     def start(self, sink, node):
         super().start(sink, node)
-        if self.fd < 0:
-            self.fd = os.open(os.devnull, os.O_RDONLY)
+        if not self.fds:
+            self.open_another()
 
     def close(self, timeout):
         super().close(timeout)
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.fd = -1
+        self.close_all()
 
 
 class LifeTests(SaboteurChecks):
