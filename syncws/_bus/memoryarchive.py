@@ -342,7 +342,8 @@ class MemoryArchive:
         assert self._lock.locked()
         log = self._logs.get(channel)
         for name, told in asked.senders.items():
-            if name in self._there and not told.is_final:
+            # One of this process too: it may have reached another one, and is just being kept here.
+            if (name in self._there or name == self._here) and not told.is_final:
                 of = None if log is None else log.senders.get(name)
                 if told.number > (0 if of is None else of.last):
                     return True

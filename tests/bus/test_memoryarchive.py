@@ -505,6 +505,16 @@ class TwoProcessesTests(unittest.TestCase):
         self.assertEqual((past.recovered, past.entries), (True, ()))
         self.assertFalse(self.here.read(ROOM, sent(self.there, self.boots[1], 2)[0], 0.01).recovered)
 
+    def test_a_message_of_this_process_that_is_just_being_kept(self) -> None:
+        """Another process may have heard it before it is kept here: who comes back from there waits for that."""
+        self.meet()
+        position = sent(self.there, self.boots[0], 1)[0]
+        reading = Task(self.here.read, ROOM, position, PATIENCE)
+        while not self.here._came._waiters:  # type: ignore[attr-defined]
+            self.assertFalse(reading.done)
+        sent(self.here, self.boots[0], 1)
+        self.assertEqual((reading.result().recovered, reading.result().entries), (True, ()))
+
     def test_an_end(self) -> None:
         """After a goodbye nothing is missing; without, what has reached others may, unless they say that it is all."""
         for goodbye in (True, False):

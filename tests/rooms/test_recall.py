@@ -435,6 +435,7 @@ class StreamTests(RecallCase):
         managers = self.managers()
         since = managers[0].position("lobby")
         stream = ConstantStream(managers, self.pause)
+        self.addCleanup(stream.stop)
         seen: list[int] = []
         for turn in range(self.joins):
             seen += self.visit(managers[turn % len(managers)], since, turn % 4)
