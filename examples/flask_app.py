@@ -9,7 +9,7 @@ Flask's own server serve it too, pages and WebSockets on one port:
     gunicorn --chdir examples -k gthread --threads 4 flask_app:app
     flask --app examples/flask_app.py run
 
-Each process knows only its own members. With several workers each has rooms of its own.
+Its rooms are those of one process. A backplane joins several workers: see docs/scaling.md.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from tests import log_lines
 from tests.handshakes import asking
 from tests.tasks import PATIENCE
 
+from .page_buses import own_buses
 from .source import Defined, locks, threads
 from .test_layout import FLOORS
 
@@ -268,9 +269,9 @@ class BlocksTests(LeakChecks):
             mock.patch("syncws._client.dialer.connect_tcp", connect_there),
             mock.patch.object(syncws.Server, "__init__", bind_anywhere),
             mock.patch.object(syncws.Server, "serve_forever", serve_elsewhere),
+            own_buses(text := page.read_text()),
         ):
             namespace: dict[str, Any] = {"__name__": "a_page"}  # what no file or folder is called: Flask looks for it
-            text = page.read_text()
             try:
                 for block in _BLOCK.finditer(text):
                     line = text.count("\n", 0, block.start()) + 1
