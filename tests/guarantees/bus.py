@@ -30,8 +30,10 @@ CALL = 0.2
 class Node:
     """A process with a Manager on a bus. Any thread, one at a time."""
 
-    def __init__(self, bus: tuple[str, str], *, members: int = 1, room: str = "lobby", **options: Any) -> None:
-        spec = {"bus": bus, "members": members, "room": room, "options": options}
+    def __init__(
+        self, bus: tuple[str, str], *, members: int = 1, room: str = "lobby", duplicate: str = "replace", **options: Any
+    ) -> None:
+        spec = {"bus": bus, "members": members, "room": room, "duplicate": duplicate, "options": options}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.guarantees.bus_node", json.dumps(spec)],
             cwd=ROOT,

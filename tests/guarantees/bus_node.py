@@ -129,7 +129,11 @@ class Process:
         self.story: list[tuple[float, bool, str]] = []
         self.backplane = backplane(spec["bus"], spec.get("options", {}))
         self.manager = syncws.Manager(
-            backplane=self.backplane, on_gap=self._on_gap, on_bus=self._on_bus, send_queue=4096
+            backplane=self.backplane,
+            on_gap=self._on_gap,
+            on_bus=self._on_bus,
+            send_queue=4096,
+            duplicate=spec.get("duplicate", "replace"),
         )
         self.room = spec.get("room", "lobby")
         self.members = Members(self.manager, spec.get("members", 1), self.room)
@@ -200,6 +204,34 @@ class Process:
         with open("/proc/self/clear_refs", "w") as peak:
             peak.write("5")
         return {**told, "names": threads(), "descriptors": descriptors()}
+
+    def ask(self, timeout: float) -> dict[str, Any]:
+        """Ask all processes how many members there are; what was told, and how long it took."""
+        began = time.monotonic()
+        told = self.manager.everywhere.count(timeout=timeout)
+        took = time.monotonic() - began
+        names = [each.name for each in self.manager.everywhere.nodes()]
+        return {"connections": told.connections, "missing": told.missing, "took": took, "nodes": names}
+
+    def register(self, count: int, at: float, every: float) -> dict[str, Any]:
+        """Register ids, "0" and so on, the first at an instant of time.monotonic(), each other so much later."""
+        options = syncws.ConnOptions(ping_interval=None)
+        pairs = [socket.socketpair() for _ in range(count)]
+        self.peers = [theirs for _, theirs in pairs]
+        accepted = 0
+        for number, (ours, _) in enumerate(pairs):
+            time.sleep(max(0.0, at + number * every - time.monotonic()))
+            conn = Conn(Transport(ours), client=False, options=options)
+            try:
+                self.manager.register(conn, str(number))
+                accepted += 1
+            except syncws.DuplicateIdError:
+                conn.close(timeout=0)
+        return {"accepted": accepted, "ended": time.monotonic()}
+
+    def ids(self) -> dict[str, Any]:
+        """The ids that are here."""
+        return {"ids": [id for id in self.manager.ids() if len(str(id)) < 8], "at": time.monotonic()}
 
     def unsubscribe(self) -> dict[str, Any]:
         """Have the server of Redis forget what this process listens to, with no word about it to the backplane."""
