@@ -55,6 +55,7 @@ class Inward:
         self._here = here
         self._boot = boot
         self._relay = relay
+        self._thread = threading.local()  # of each thread: whether it has brought a message
         self._lock = threading.Lock()
         # Guarded by _lock:
         self.counts = Counts()
@@ -99,6 +100,11 @@ class Inward:
     def hears(self) -> bool:
         """Whether everything that others publish arrives."""
         return self._was_up and self._lost is None  # without the lock: it is told to others, who get it later anyway
+
+    @property
+    def is_in_its_thread(self) -> bool:
+        """Whether the thread that asks is one of the bus: it must not wait for what only it can bring."""
+        return getattr(self._thread, "brings", False)
 
     @property
     def is_lost(self) -> bool:
@@ -154,9 +160,9 @@ class Inward:
 
     def received(self, channel: str, data: bytes, position: str | None = None) -> None:
         """Something came on a channel: it is dropped and counted, or taken."""
-        self._relay.questions.brought_by_this_thread()
         if not self._relay.interests.has(channel) and not (self._relay.ledger and channel.startswith("r:")):
             return  # for others, on a bus where everything arrives; or let go of in this instant
+        self._thread.brings = True
         try:
             self._take(channel, decode(data), data, position)
         except Foreign as error:

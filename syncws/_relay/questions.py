@@ -33,6 +33,8 @@ class Bus(Protocol):
 
     @property
     def is_lost(self) -> bool: ...
+    @property
+    def is_in_its_thread(self) -> bool: ...
 
 
 class Replies(NamedTuple, Generic[T]):
@@ -69,7 +71,6 @@ class Questions:
         self._nodes = nodes
         self._bus = bus
         self._numbers = itertools.count(1)
-        self._of_bus = threading.local()  # what the threads of the bus have: they must not wait for what they bring
         self._met = threading.Event()  # the bus was there
         self._met_at = 0.0  # when; written before the event is set
         self._lock = threading.Lock()
@@ -81,10 +82,6 @@ class Questions:
         if not self._met.is_set():
             self._met_at = time.monotonic()
             self._met.set()
-
-    def brought_by_this_thread(self) -> None:
-        """The thread that calls this is one of the bus's."""
-        self._of_bus.it = True
 
     def ask(
         self,
@@ -134,7 +131,7 @@ class Questions:
         return Replies({boot.hex(): answer for boot, answer in question.answers.items()}, missing, not missing)
 
     def _may_ask(self, until: float) -> bool:
-        if getattr(self._of_bus, "it", False) or self._bus.is_lost:
+        if self._bus.is_lost or self._bus.is_in_its_thread:
             return False
         if not self._met.wait(max(0.0, until - time.monotonic())):
             return False

@@ -121,6 +121,7 @@ class AskTests(QuestionCase):
         self.assertEqual(self.count(one), Replies({}, (), False))
         with mock.patch.object(type(one.relay._inward), "is_lost", False):  # as before it is noticed
             self.assertEqual(self.count(one, 0.05), Replies({}, (), False))
+        self.bus.mend()
 
     def test_the_first_question_of_a_process(self) -> None:
         """A process that asks at its very start has been told of the others before."""
@@ -128,7 +129,7 @@ class AskTests(QuestionCase):
         other.join()
         other.here.connections = 3
         one = self.process()
-        with mock.patch.object(questions, "GREETING", 3.0):  # on a machine that has much else to do
+        with mock.patch.object(questions, "GREETING", 1.5):  # on a machine that has much else to do
             self.assertEqual(self.count(one), Replies({other.relay.node: 3}, (), True))
 
     def test_a_full_queue(self) -> None:

@@ -96,7 +96,7 @@ class RaceTests(EverywhereCase):
     """Several processes register one id at the same time: at the end one member is left, everywhere."""
 
     processes = 2
-    rounds = 50
+    rounds = 200
 
     def test_replace(self) -> None:
         """The last one stays."""
@@ -144,7 +144,7 @@ class FourTests(RaceTests):
     """Four processes."""
 
     processes = 4
-    rounds = 25
+    rounds = 100
 
 
 class LocalFourTests(FourTests):
