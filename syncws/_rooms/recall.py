@@ -319,7 +319,7 @@ class Recall:
                     self._post((member,), message)
             spoiled = hold.state is _State.SPOILED
             hold.held.clear()
-            is_over = self.ledger is not None or not past.recovered or not past.entries
+            is_over = self.ledger is not None or not past.recovered
             hold.state, hold.floor = (_State.OVER if is_over else _State.AFTER), past.position
         if is_over:
             self._forget(room, member, hold)  # last: who finds no hold sends at once

@@ -13,6 +13,8 @@ from unittest import mock
 from syncws import BackplaneError, Conn, ConnectionClosed, History, Manager, Recovered
 from syncws._bus.history import Past
 from syncws._bus.memoryarchive import MemoryArchive
+from syncws._frames.prepared import prepare
+from syncws._relay.kept import Kept
 from syncws._rooms import recall
 from syncws.testing import MemoryBackplane, MemoryBus, await_
 from tests.tasks import PATIENCE, Task
@@ -244,6 +246,41 @@ class OrderTests(RecallCase):
         tasks[0].result()
         manager.broadcast_json({"n": 3}, room="lobby")
         self.assertEqual([client.receive_json(PATIENCE)["n"] for _ in range(3)], [1, 2, 3])
+
+    def test_the_bus_is_slower_than_the_history(self) -> None:
+        """What a page has, or was sent, may still be on its way on the bus: it is not sent once more."""
+        for missed in (0, 2):
+            with self.subTest(missed=missed):
+                manager = self.manager()
+                positions = self.positions(manager, 3)
+                member, client = self.join(manager)
+                rec = manager._recall
+                assert rec is not None
+                with mock.patch.object(rec, "ledger", None):  # as if the bus had kept it
+                    recovered = manager.join(member, "lobby", since=positions[2 - missed])
+                    late = Kept(prepare('{"n":"late"}'), frozenset(), frozenset())
+                    for position in (*positions, recovered.position):
+                        rec._deliver("lobby", late, position, own=False)
+                    self.assertTrue(rec._holds)
+                    manager.broadcast_json({"n": "local"}, room="lobby", local=True)
+                    after = manager._recall._archive.read('r:"lobby"', None, 0).position  # type: ignore[union-attr]
+                    rec._deliver("lobby", late, after, own=False)
+                self.assertFalse(rec._holds)
+                got = [client.receive_json(PATIENCE)["n"] for _ in range(missed + 2)]
+                self.assertEqual(got, [*range(3 - missed, 3), "local", "late"])
+
+    def test_holds_end_with_their_members(self) -> None:
+        """A member that is gone before the bus has brought the next message leaves nothing behind."""
+        manager = self.manager()
+        position = self.positions(manager, 1)[0]
+        member, _ = self.join(manager)
+        rec = manager._recall
+        assert rec is not None
+        with mock.patch.object(rec, "ledger", None):
+            manager.join(member, "lobby", since=position)
+        self.assertTrue(rec._holds)
+        manager.unregister(member)
+        self.assertFalse(rec._holds)
 
     def test_the_history_cannot_be_read(self) -> None:
         """Then the member is in the room all the same, gets what came meanwhile, and is told that it may be missing."""
