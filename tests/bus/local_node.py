@@ -1,10 +1,11 @@
 """A process on a local bus, for tests: python -m tests.bus.local_node DIRECTORY [INSTANT]
 
-It starts at an instant of time.monotonic(), or at once, says so, and then does what each line of its input says:
+It starts at an instant of time.monotonic(), or at once, says so once it hears the others, and then does what each line
+of its input says:
 
     publish COUNT RATE CHANNEL    publish numbered messages, so many a second (0: as fast as it can)
     report                        what has come since the last report, by channel, and how late; CPU seconds in all
-    see COUNT                     publish one message for each other process, and wait for one of each of so many
+    see COUNT                     publish one message, and wait for one of each of so many others
     end                           close and end
 
 It answers each with a line of JSON. It never looks into the directory a second time, if it is given an instant.
@@ -86,14 +87,14 @@ def publish(backplane: LocalBackplane, count: int, rate: float, channel: str, si
     return {"cpu": time.process_time() - cpu, "worst": worst}
 
 
-def see(backplane: LocalBackplane, node: Node, others: int, began: float) -> dict[str, float]:
-    """Settle, say so, and wait for as many others to do so; seconds since the start."""
-    backplane.subscribe([], 30)
-    settled = time.monotonic()
+def see(backplane: LocalBackplane, node: Node, others: int) -> dict[str, float]:
+    """Say that it is there, and wait for as many others to do so."""
     backplane.publish("seen", MESSAGE.pack(time.monotonic(), 0))
     with node.changed:
         node.changed.wait_for(lambda: len(node.numbers.get("seen", ())) >= others, 30)
-    return {"seen": len(node.numbers.get("seen", ())), "settled": settled - began, "seconds": time.monotonic() - began}
+    return {
+        "seen": len(node.numbers.get("seen", ())),
+    }
 
 
 def main() -> None:
@@ -104,7 +105,8 @@ def main() -> None:
         time.sleep(max(0.0, float(instant[0]) - time.monotonic()))
     began = time.monotonic()
     backplane.start(node, f"{time.time_ns() & 0xFFFFFFFFFFFF:012x}{id(node) & 0xFFFF:04x}")
-    say({"began": began})
+    backplane.subscribe([], 30)
+    say({"began": began, "settled": time.monotonic() - began})
     for line in sys.stdin:
         match line.split():
             case ["publish", count, rate, channel]:
@@ -112,7 +114,7 @@ def main() -> None:
             case ["report"]:
                 say(node.report())
             case ["see", others]:
-                say(see(backplane, node, int(others), began))
+                say(see(backplane, node, int(others)))
             case _:
                 break
     backplane.close(10)
