@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 from . import arithmetic, machine, page, report, run, serving
-from .cores import choose_cores
+from .cores import choose_cores, on_core
 from .job import LoadError
 from .processes import ended
 from .sink import Sink
@@ -137,7 +137,9 @@ def _lacks(setting: Setting, side: str) -> str:
 def measure_nodes(setting: Setting, side: str, shape: Shape) -> Reading:
     """Microseconds of processor time for each message, and how late it was."""
     on_nodes = (sum(shape.members),) if side == "none" else shape.members
+    node_core, own_core = setting.cores
     with contextlib.ExitStack() as stack:
+        stack.enter_context(on_core(own_core))  # Redis as well, and the other ends of the members
         where, server = "-", None
         if side == "local":
             where = str(setting.folder / f"bus{time.monotonic_ns()}")
@@ -146,7 +148,10 @@ def measure_nodes(setting: Setting, side: str, shape: Shape) -> Reading:
             where = f"redis://127.0.0.1:{port}/0"
         sink = Sink()
         stack.callback(sink.close)
-        nodes = [stack.enter_context(node(side, where, sink, n, count, shape)) for n, count in enumerate(on_nodes)]
+        nodes = [
+            stack.enter_context(node((side, where, sink.port, members, shape.rooms), sink, number, node_core))
+            for number, members in enumerate(on_nodes)
+        ]
         _await_all(nodes)
         count = max(50, round(shape.rate * setting.seconds))
         _send(nodes[0], sink, max(20, count // 4), shape)
@@ -165,20 +170,11 @@ def measure_nodes(setting: Setting, side: str, shape: Shape) -> Reading:
 
 
 @contextlib.contextmanager
-def node(side: str, where: str, sink: Sink, number: int, members: int, shape: Shape) -> Iterator[Process]:
-    """A process of `cluster_node`, with its members. Raises LoadError."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.cluster_node",
-        side,
-        where,
-        str(sink.port),
-        str(members),
-        str(shape.rooms),
-    ]
-    with ended(command, None) as (process, complaints):
-        sink.accept(number, members)
+def node(words: tuple[object, ...], sink: Sink, number: int, core: int | None) -> Iterator[Process]:
+    """A process of `cluster_node` that is called with these words, with its members. Raises LoadError."""
+    command = [sys.executable, "-m", "benchmarks.cluster_node", *map(str, words)]
+    with ended(command, core) as (process, complaints):
+        sink.accept(number, int(str(words[3])))
         if _hear(process) != "ready":
             complaints.seek(0)
             raise LoadError(complaints.read().decode(errors="replace").strip().splitlines()[-1])
