@@ -85,6 +85,7 @@ from ._bus.backplane import Backplane
 from ._bus.history import History
 from ._bus.local import LocalBackplane
 from ._bus.redis import RedisBackplane
+from ._bus.ring import RingBackplane
 from ._client.dialer import Dialer, dial
 from ._client.environment import proxy_from_environment
 from ._client.reconnector import Reconnector, reconnect
@@ -191,6 +192,7 @@ __all__ = [
     "RedisBackplane",
     "Request",
     "Response",
+    "RingBackplane",
     "Sent",
     "Server",
     "TLSTransport",

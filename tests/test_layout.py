@@ -118,6 +118,7 @@ ORDER = {
     "_bus": [
         *("history", "redisarchive", "memoryarchive", "backplane"),
         *("localdirectory", "localframes", "localpeer", "localreader", "localmesh", "localoutlet", "local"),
+        "ring",
         *("busarchive", "memory", "recorder", "cases"),
         *("outbox", "subscriptions", "watchdog", "trouble", "backoff"),
         *("redisurl", "rediswire", "redislink", "redisreader", "rediswriter", "redisoutlet", "redis"),

@@ -13,6 +13,7 @@ Floor 1: imports `_base` and `errors`. A bus knows no message, no member and no 
 * `localmesh`: all of them, and the thread that minds them; how they find each other, and what is told of losses.
 * `localoutlet`: a way out for programs that only publish.
 * `local`: `LocalBackplane`: options, and what happens in a fork.
+* `ring`: `RingBackplane`: several buses as one, for more messages than one server carries.
 * `busarchive`: what the bus for tests remembers.
 * `memory`: a bus inside one process, for tests, with a lever for each thing that goes wrong.
 * `recorder`: a `Sink` for tests, which keeps what it is told.
