@@ -13,7 +13,8 @@ claim is lost closes its member; so at the end one is left.
 
 After a gap claims may have been missed. Then each process repeats its own, as `again`, and the younger ones win,
 whatever the bus. They go to everybody, 500 in one message: on the channels of the ids ten thousand of them would fill
-the queue of the bus. A claim that has not come back is not repeated but made anew: it still has a place in the order.
+the queue of the bus. One that hears a claim of another while its own, repeated, is under way goes by time too, as the
+other one will. A claim that has not come back is not repeated but made anew: it still has a place in the order.
 
 **"reject"**: who registers an id asks all whether it is taken, and waits. Of two that ask at the same time the earlier
 one tells the later one that it is, and the later one tells the earlier one that it is free.
@@ -45,6 +46,9 @@ _logger = logging.getLogger("syncws.relay")
 #: Claims in one message.
 MOST_IN_ONE = 500
 
+#: Bytes that such a message has beside the claims.
+_BESIDE = 40
+
 #: Seconds after which a claim that has not come back is made anew; twice as many the next time.
 RETRY = 3.0
 
@@ -55,13 +59,14 @@ MOST_RETRY = 60.0
 class _Claim:
     """That a member here has an id. The lock of `Claims` guards its fields."""
 
-    __slots__ = ("at", "is_back", "number", "owner", "patience", "retry_at")
+    __slots__ = ("at", "is_back", "number", "owner", "patience", "repeated", "retry_at")
 
     def __init__(self, owner: Hashable, at: float, is_back: bool) -> None:
         self.owner = owner
         self.at = at  # time.time() of the claim
         self.is_back = is_back  # its place in the order is past: the claims of others that come are later ones
         self.number = 0  # by which it is known when it comes back
+        self.repeated = 0  # the number by which it was repeated, until that has come back
         self.patience = RETRY
         self.retry_at = 0.0
 
@@ -146,9 +151,21 @@ class Claims:
         """A claim of this process came back: from now on claims of others are later than it."""
         with self._lock:
             claim = self._claims.get(id)
+            if claim is not None and said.get("again"):
+                claim.repeated = 0 if claim.repeated == said.get("n") else claim.repeated
+                return
             # An older one of this id was replaced here, or was made anew since: its place in the order is not this one.
             if claim is not None and claim.number == said.get("n"):
                 claim.is_back = True
+
+    def many_came_back(self, envelope: Envelope) -> None:
+        """Claims that this process repeated came back: who claims an id after them has heard of them before."""
+        number = (envelope.extra or {}).get("n")
+        with self._lock:
+            for id, _ in _claims_of(envelope.body):
+                claim = self._claims.get(id)
+                if claim is not None and claim.repeated == number:
+                    claim.repeated = 0
 
     def heard(self, id: Hashable, boot: bytes, said: Mapping[str, Any]) -> None:
         """A process claims an id. Raises ValueError for what is no claim."""
@@ -165,7 +182,8 @@ class Claims:
             # One that is still to come back wins: the other process has yet to hear it, and gives way then.
             if claim is None or not claim.is_back:
                 return
-            by_time = again or not self._in_one_order
+            # While a repeated claim is under way the other one has its own back when it hears that, and goes by time.
+            by_time = again or claim.repeated or not self._in_one_order
             if by_time and (claim.at, self._boot) > (at, boot):
                 self._say_again(id, claim)
                 return
@@ -179,7 +197,9 @@ class Claims:
     def _say_again(self, id: Hashable, claim: _Claim) -> None:
         assert self._lock.locked()
         text = text_of(id, "an id")
-        if not self._outward.say(Kind.CLAIM, id_channel(text), {"at": claim.at, "again": True}, target=text):
+        claim.repeated = next(self._numbers)
+        extra = {"at": claim.at, "again": True, "n": claim.repeated}
+        if not self._outward.say(Kind.CLAIM, id_channel(text), extra, target=text):
             self._is_due = True
 
     def take_over(self, before: Claims) -> None:
@@ -207,14 +227,18 @@ class Claims:
             back = []
             for id, claim in self._claims.items():
                 if claim.is_back:
-                    back.append((text_of(id, "an id"), claim.at))
+                    back.append((text_of(id, "an id"), claim))
                 elif due or claim.retry_at < now:
                     self._make(id, claim)
             if due and not self._repeat(back):
                 self._is_due = True
 
-    def _repeat(self, claims: list[tuple[str, float]]) -> bool:
-        return all(self._outward.say(Kind.CLAIM, ALL, body=body) for body in _batches(claims, self._outward.most))
+    def _repeat(self, claims: list[tuple[str, _Claim]]) -> bool:
+        number = next(self._numbers)
+        for _, claim in claims:
+            claim.repeated = number
+        bodies = _batches(((text, claim.at) for text, claim in claims), self._outward.most - _BESIDE)
+        return all(self._outward.say(Kind.CLAIM, ALL, {"n": number}, body=body) for body in bodies)
 
     # "reject"
 

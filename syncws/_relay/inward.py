@@ -186,7 +186,9 @@ class Inward:
         kind = envelope.kind
         if envelope.boot == self._boot and position is None:  # what is kept comes to all members from the bus
             self._count("echoes")
-            if kind is Kind.CLAIM and envelope.target:
+            if kind is Kind.CLAIM and not envelope.target:
+                self._relay.claims.many_came_back(envelope)
+            elif kind is Kind.CLAIM:
                 self._relay.claims.came_back(_named(channel, id_channel, envelope), envelope.extra or {})
             return
         if self._relay.ledger is not None:

@@ -259,13 +259,13 @@ class Relay:
                     self.ledger.begin(self.boot)
                 self.backplane.start(self._inward, self.node)
                 self.interests.keep(self._own)
-                self._pulse.begin()
+                with self.interests.pinned(self._needed(), 0.0):  # of members who were here before `end`
+                    pass
+                self._pulse.begin()  # after that: it repeats claims, whose answers come on channels of ids
             except RuntimeError as error:
                 self.backplane.close(0.0)
                 _logger.error("no thread for the bus (%s); trying again with the next message", error)
                 return False
-            with self.interests.pinned(self._needed(), 0.0):  # of members who were here before `end`
-                pass
             self._began = True
         return True
 

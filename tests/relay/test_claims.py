@@ -216,6 +216,32 @@ class GapTests(ClaimCase):
         other.relay.do("join", "ann", room='"x"')  # which has the next number on that channel
         self.assertTrue(await_(lambda: self.owners(one, other) == [other]))
 
+    def test_a_repeated_claim_that_crosses_a_new_one(self) -> None:
+        """Who hears a claim while its own, repeated, is under way goes by time, as the other one will: one is left."""
+        for younger_is_repeated in (True, False):
+            with self.subTest(younger_is_repeated=younger_is_repeated):
+                self.bus = MemoryBus()
+                one, _ = self.two()
+                self.register(one)
+                self.settle(one)
+                one.backplane.hold()
+                self.come({"at": 5.0 if younger_is_repeated else 2**40, "n": 1})
+                one.relay.claims.repeat()
+                one.relay.claims.look()
+                one.backplane.release()
+                self.assertEqual(self.owners(one), [one] if younger_is_repeated else [])
+
+    def test_a_new_claim_after_a_repeated_one(self) -> None:
+        """One that comes after the repeated one wins: whoever made it had yet to hear its own then."""
+        one, _ = self.two()
+        self.register(one)
+        self.settle(one)
+        one.relay.claims.repeat()
+        one.relay.claims.look()
+        self.settle(one)
+        self.come({"at": 5.0, "n": 1})
+        self.assertEqual(self.owners(one), [])
+
     def test_many_in_one_message(self) -> None:
         """Five hundred ids are repeated in one message, and those of long ids in as many as the bus asks for."""
         one, other = self.two()
