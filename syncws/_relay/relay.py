@@ -23,7 +23,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import Any, TypedDict
@@ -31,6 +30,7 @@ from typing import Any, TypedDict
 from .._base.endings import end_with_process
 from .._base.errands import Errands
 from .._base.forks import begin_anew_in_child
+from .._base.latelock import LateLock
 from .._bus.backplane import Backplane
 from .._bus.memoryarchive import MemoryArchive
 from .._frames.prepared import PreparedMessage
@@ -100,16 +100,15 @@ class Relay:
         self._on_gap = on_gap
         self._on_bus = on_bus
         self._join_timeout = join_timeout
+        # Made at its first use: threads begin and are waited for under it, and a lock from before gevent patched this
+        # process would then stop every greenlet.
+        self._lock = LateLock()
         self.begin_anew()
         begin_anew_in_child(self)
         end_with_process(self)
 
     def begin_anew(self) -> None:
         """Nothing was said or heard, as in the child of a fork: it is a process of its own, with a boot of its own."""
-        self._lock = threading.Lock()
-        self._reset()
-
-    def _reset(self) -> None:
         self.boot = os.urandom(8)
         self.gaps = Gaps(self._on_gap, self._on_bus, "syncws-on-gap")
         self.deeds = Errands("syncws-deeds", say_no_thread, say_raised, MOST_DEEDS)
@@ -282,7 +281,7 @@ class Relay:
             self.outward.say(Kind.LEAVE, ALL)
             self.backplane.close(max(0.0, until - time.monotonic()))
             claims = self.claims
-            self._reset()
+            self.begin_anew()
             self.claims.take_over(claims)
 
     def end_with_process(self) -> None:
