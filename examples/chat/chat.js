@@ -27,6 +27,8 @@ let retry = null;   // the timer until the next attempt
 let beat = null;    // the timer of heartbeats
 let heard = true;   // something came since the last heartbeat
 let again = null;   // the timer until we ask again for our name
+let position = null;  // of the last message that we have of the room: what came after it can be had
+let missing = false;  // we were away, or the server was not told of something
 let flood = null;   // the one under way
 
 function connect() {
@@ -44,8 +46,15 @@ function opened() {
   heard = true;
   beat = setInterval(heartbeat, HEARTBEAT);
   show("open");
-  send({join: wanted.room});
+  enter(wanted.room);
   if (wanted.name !== null) send({name: wanted.name});
+}
+
+// Go to a room, or back to it: the server sends what was said there since then, and says whether that is all.
+function enter(where) {
+  const since = where === wanted.room ? position : null;
+  position = null;
+  send({join: where, since});
 }
 
 // A browser can neither send the protocol's pings nor see those of the server, so a connection that died silently
@@ -67,7 +76,10 @@ function lost(why) {
   const delay = Math.min(FIRST_DELAY * 2 ** failures, LAST_DELAY) * (0.5 + Math.random() / 2);
   failures += 1;
   retry = setTimeout(connect, delay);
-  if (room !== null) note(`Disconnected: ${why}`);  // once, not for each attempt that fails
+  if (room !== null) {  // once, not for each attempt that fails
+    note(`Disconnected: ${why}`);
+    missing = true;
+  }
   me = room = flood = null;
   showOnline([]);
   show("closed", `${why}; trying again in ${(delay / 1000).toFixed(1)} s`);
@@ -92,6 +104,8 @@ function receive(data) {
   else if ("online" in object) showOnline(object.online);
   else if ("say" in object) said(object);
   else if ("private" in object) saidPrivately(object);
+  else if ("recovered" in object) recovered(object);
+  else if ("gap" in object) missed();
   else if ("error" in object) refused(object.error);
 }
 
@@ -125,13 +139,27 @@ function remember(key, value) {
   sessionStorage.setItem(key, value);
 }
 
-function said({say, from}) {
+function said({say, from, position: at}) {
+  if (room === null) return;  // before the answer to our first command: it is among what we are about to ask for
+  position = at ?? position;
   write({kind: from === me ? "own" : "", who: from, text: say});
   if (flood !== null && from === me && say === flood.last) {
     const took = performance.now() - flood.since;
     element("flooded").textContent = `${flood.count} messages there and back in ${took.toFixed(0)} ms`;
     flood = null;
   }
+}
+
+// The server lost messages of its other processes: ask for what came since the last one that we have.
+function missed() {
+  missing = true;
+  setTimeout(() => room !== null && enter(room), Math.random() * FIRST_DELAY);  // not all pages at once
+}
+
+function recovered({recovered: all, position: at}) {
+  position ??= at;
+  if (missing && !all) note("Messages may be missing here: the server does not know any more what was said");
+  missing = false;
 }
 
 function saidPrivately({private: text, from, to}) {
@@ -224,7 +252,7 @@ function onSubmit(form, action) {
 }
 
 onSubmit("name-form", () => send({name: element("name").value.trim()}));
-onSubmit("join-form", () => send({join: element("join").value.trim()}));
+onSubmit("join-form", () => enter(element("join").value.trim()));
 onSubmit("say-form", () => {
   const to = element("to").value;
   const text = element("text").value;

@@ -1,7 +1,9 @@
 """A chat with rooms, names and private messages: one `syncws.Manager`, and a page to talk on.
 
     python examples/chat/server.py
-    python examples/chat/server.py --host 0.0.0.0 --port 8000
+    python examples/chat/server.py --host 0.0.0.0 --port 8000 --workers 4
+    CHAT_BUS=/tmp/chat gunicorn --chdir examples/chat -k gthread -w 4 "server:make_app()"
+    CHAT_BUS=redis://localhost:6379/0 python examples/chat/server.py
 
 Open the address it prints in two windows. The README beside this file walks through it, and lists the commands.
 """
@@ -17,8 +19,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,12 @@ LOBBY = "lobby"  # where everybody begins
 
 LABEL_LENGTH = 24  # characters of a name, of a room
 TEXT_LENGTH = 4000  # characters of what somebody with a name says; the page knows it as well
+
+#: Each room remembers what was said there, for pages that come back. Its name is a str, that of no other room is.
+HISTORY = syncws.History(size=100, ttl=300, rooms=lambda room: isinstance(room, str))
+
+#: Seconds to wait for what other processes answer: one that is stopped says nothing.
+PATIENCE = 0.5
 
 #: The page runs its own script and no other, and talks to nobody but this server: a text that somebody sends can do
 #: nothing, even if the script once took it for HTML. The icon is in the page itself, as a data: URL.
@@ -63,25 +72,35 @@ class Refused(Exception):
 
 
 class Chat:
-    """Who is here, under which name, in which room.
+    """Who is here, under which name, in which room: in this process, and in all that are on the same bus.
+
+    Two managers. `_manager` has every connection, in the rooms "garden" and ("raw", "garden"): what is said there is
+    remembered, raw messages are not. `_people` has those who have a name, once more. Their id there is (since when, the
+    name), so that any process can ask all others for the names in a room, in the order in which they came. They are in
+    the rooms "garden" and ("called", key), which is how a name is found.
 
     A member's messages are handled in that member's own thread, several members' at the same time. `_lock` keeps two of
-    them from taking one name. It is held while the lists of who is online are sent, so that they arrive in the order
-    they were made in, and the last one is true. That is no risk: the manager waits for nobody when it sends, and calls
-    no callback then.
+    this process from taking one name. It is held while the lists of who is online are sent, so that they arrive in the
+    order they were made in, and the last one is true. That is no risk: a send waits for nobody, and a question to other
+    processes for half a second.
 
-    A member's ``data`` holds its "name", None at first, and its "room". Only its own thread changes them.
+    A member's ``data`` holds its "person", its Member of `_people`, None at first, and its "room". Only its own thread
+    changes them.
     """
 
     def __init__(self) -> None:
         # A member who only listens may be silent for ever, so a heartbeat is answered but not required. A connection
         # that is dead is found without it: by the pings of the protocol.
-        self._manager = syncws.Manager(
+        self._manager = make_manager(
+            "visitors",
+            HISTORY,
             on_open=self._on_open,
             on_message=self._on_message,
             on_close=self._on_close,
+            on_gap=self._on_gap,
             heartbeat=syncws.Heartbeat(timeout=None),
         )
+        self._people = make_manager("people", None, duplicate="many", on_gap=self._on_gap_of_people)
         self._commands: dict[str, Callable[[syncws.Member, dict[str, Any]], None]] = {
             "name": self._name,
             "join": self._join,
@@ -90,32 +109,42 @@ class Chat:
             "who": self._who,
         }
         self._lock = threading.Lock()
-        self._named: dict[str, syncws.Member] = {}  # by the key of their names; guarded by _lock
 
     def talk(self, conn: syncws.Conn) -> None:
         """Serve one connection until its end."""
-        self._manager.run(conn, rooms=[LOBBY])
+        self._manager.run(conn, rooms=[LOBBY, raw(LOBBY)])
 
-    # What the manager calls
+    # What the managers call
 
     def _on_open(self, member: syncws.Member) -> None:
-        member.data.update(name=None, room=LOBBY)
+        member.data.update(person=None, room=LOBBY)
 
     def _on_message(self, member: syncws.Member, message: str | bytes) -> None:
         try:
             command = parse(message)
             if command is None:
-                self._manager.broadcast(message, room=member.data["room"])
+                self._manager.broadcast(message, room=raw(member.data["room"]))
             else:
                 self._obey(member, command)
         except Refused as refused:
             member.send_json({"error": str(refused)})
 
     def _on_close(self, member: syncws.Member, error: BaseException | None) -> None:
-        if member.data["name"] is not None:
+        if member.data["person"] is not None:
             with self._lock:
-                del self._named[key(member.data["name"])]
+                self._call(member, None)
                 self._tell_who_is_online(member.data["room"])
+
+    def _on_gap(self, gap: syncws.Gap) -> None:
+        """Messages of other processes were lost: the pages here ask for them."""
+        self._manager.broadcast_json({"gap": True}, room=gap.room, local=True)
+
+    def _on_gap_of_people(self, gap: syncws.Gap) -> None:
+        """Lists of who is online were lost, or the process in which some of them were: make them anew."""
+        with self._lock:
+            for room in self._people.rooms():
+                if isinstance(room, str):
+                    self._people.broadcast_json(self._online(room), room=room, local=True)
 
     # Commands, each from a JSON object
 
@@ -127,34 +156,44 @@ class Chat:
 
     def _name(self, member: syncws.Member, command: dict[str, Any]) -> None:
         """Take a name, or another one."""
-        name, before = label("name", command["name"]), member.data["name"]
+        name, before = label("name", command["name"]), name_of(member)
         with self._lock:
-            if self._named.setdefault(key(name), member) is not member:
+            if (before is None or key(before) != key(name)) and self._count(name):
                 raise Refused(f"the name {name} is taken")
-            if before is not None and key(before) != key(name):
-                del self._named[key(before)]
-            member.data["name"] = name
+            self._call(member, name)
+            if self._count(name) > 1:  # in another process somebody took it in the same instant: nobody gets it
+                self._call(member, before)
+                raise Refused(f"the name {name} is taken")
             self._tell_where(member)
-            member.join(audience(member.data["room"]))
             self._tell_who_is_online(member.data["room"])
 
     def _join(self, member: syncws.Member, command: dict[str, Any]) -> None:
-        """Go to another room."""
-        room, before = label("room", command["join"]), member.data["room"]
-        with self._lock:
-            if room == before:
-                self._tell_where(member)
-                return
-            # The answer comes before any message of the new room.
-            member.leave(before)
-            member.leave(audience(before))
-            member.data["room"] = room
+        """Go to another room; or come back to one, with the position of the last message that one has of it."""
+        room, before, person = label("room", command["join"]), member.data["room"], member.data["person"]
+        if room == before and "since" not in command:
             self._tell_where(member)
+            return
+        # The answer comes before any message of the new room.
+        for each in (before, raw(before)):
+            member.leave(each)
+        member.data["room"] = room
+        self._tell_where(member)
+        member.join(raw(room))
+        if "since" in command:
+            self._recover(member, room, command["since"])
+        else:
             member.join(room)
-            if member.data["name"] is not None:
-                member.join(audience(room))
+        if person is not None and room != before:
+            with self._lock:
+                person.leave(before)
+                person.join(room)
                 self._tell_who_is_online(before)
                 self._tell_who_is_online(room)
+
+    def _recover(self, member: syncws.Member, room: str, since: object) -> None:
+        """Let a member into a room, and send it what was said there since then; tell whether that was all."""
+        recovered = self._manager.join(member, room, since=since if isinstance(since, str) else None)
+        member.send_json({"recovered": recovered.recovered, "position": recovered.position})
 
     def _say(self, member: syncws.Member, command: dict[str, Any]) -> None:
         """Say something to the room."""
@@ -162,15 +201,15 @@ class Chat:
         self._manager.broadcast_json(said, room=member.data["room"])
 
     def _private(self, member: syncws.Member, command: dict[str, Any]) -> None:
-        """Say something to one member, in whatever room; the sender gets it as well, as a receipt."""
+        """Say something to one person, in whatever room; the sender gets it as well, as a receipt."""
         words, name = text(command.get("text")), own_name(member)
         to = label("name", command["private"])
-        with self._lock:
-            receiver = self._named.get(key(to))
-        message = {"private": words, "from": name, "to": to if receiver is None else receiver.data["name"]}
-        if receiver is None or not receiver.send_json(message):
+        found = self._people.everywhere.ids(called(to), timeout=PATIENCE).ids
+        if not found:
             raise Refused(f"{to} is not here")
-        if receiver is not member:
+        message = {"private": words, "from": name, "to": found[0][1]}
+        self._people.broadcast_json(message, room=called(to))
+        if key(to) != key(name):
             member.send_json(message)
 
     def _who(self, member: syncws.Member, command: dict[str, Any]) -> None:
@@ -178,22 +217,69 @@ class Chat:
         with self._lock:
             member.send_json(self._online(member.data["room"]))
 
+    # Names
+
+    def _call(self, member: syncws.Member, name: str | None) -> None:
+        """Have a member found by a name, in place of the one before; None: by no name."""
+        before = member.data["person"]
+        since = before.id[0] if before is not None else time.time_ns() // 1000
+        if before is not None:
+            self._people.unregister(before)
+        member.data["person"] = None
+        if name is not None:
+            rooms = [member.data["room"], called(name)]
+            member.data["person"] = self._people.register(member.conn, id=(since, name), rooms=rooms)
+
+    def _count(self, name: str) -> int:
+        """How many have a name, or one that looks like it."""
+        return self._people.everywhere.count(called(name), timeout=PATIENCE).connections
+
     # What members are told
 
     def _tell_where(self, member: syncws.Member) -> None:
-        member.send_json({"you": member.data["name"], "room": member.data["room"]})
+        member.send_json({"you": name_of(member), "room": member.data["room"]})
 
     def _tell_who_is_online(self, room: str) -> None:
-        self._manager.broadcast_json(self._online(room), room=audience(room))
+        """Tell those in a room who have a name, and once more if the list has changed meanwhile.
+
+        Two processes may make their lists in one order, and send them in the other. The last one is true: who has sent
+        a list looks again.
+        """
+        told = None
+        for _ in range(3):
+            online = self._online(room)
+            if online == told:
+                return
+            self._people.broadcast_json(online, room=room)
+            told = online
 
     def _online(self, room: str) -> dict[str, Any]:
         assert self._lock.locked()
-        return {"online": [member.data["name"] for member in self._manager.members(audience(room))], "room": room}
+        people = self._people.everywhere.ids(room, timeout=PATIENCE).ids
+        return {"online": [name for _, name in sorted(people)], "room": room}
 
 
-def audience(room: str) -> tuple[str, str]:
-    """The manager's room for the members of a room who have a name. It is a tuple, which is no label."""
-    return ("named", room)
+def make_manager(name: str, history: syncws.History | None, **options: Any) -> syncws.Manager:
+    """A manager that is joined with that of the same name in other processes, on the bus that CHAT_BUS names.
+
+    Without one the workers of this server are joined by themselves.
+    """
+    bus = os.environ.get("CHAT_BUS", "")
+    if "://" in bus:
+        redis = syncws.RedisBackplane(bus, prefix=f"chat-{name}", history=history)
+        return syncws.Manager(backplane=redis, **options)
+    local = syncws.LocalBackplane(f"{bus}-{name}") if bus else None
+    return syncws.Manager(backplane=local, history=history, **options)
+
+
+def raw(room: str) -> tuple[str, str]:
+    """The manager's room for messages that are no commands. It is a tuple, which is no label."""
+    return ("raw", room)
+
+
+def called(name: str) -> tuple[str, str]:
+    """The room of the one who has a name."""
+    return ("called", key(name))
 
 
 def parse(message: str | bytes) -> dict[str, Any] | None:
@@ -264,8 +350,14 @@ def text(value: object) -> str:
     return value
 
 
+def name_of(member: syncws.Member) -> str | None:
+    """The name that a member has taken."""
+    person = member.data["person"]
+    return None if person is None else person.id[1]
+
+
 def own_name(member: syncws.Member) -> str:
-    name: str | None = member.data["name"]
+    name = name_of(member)
     if name is None:
         raise Refused("take a name first")
     return name
@@ -298,16 +390,34 @@ def make_handler(chat: Chat, page: dict[str, syncws.Response]) -> Callable[[sync
     return handler
 
 
+def make_app() -> Callable[..., Iterable[bytes]]:
+    """The same as a WSGI application, for gunicorn; CHAT_BUS joins its workers."""
+    chat, page, upgrader = Chat(), load_page(), syncws.Upgrader()
+
+    def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/ws":
+            return upgrader.serve(environ, chat.talk)(environ, start_response)
+        response = page.get(environ["PATH_INFO"]) or syncws.Response("not found\n", 404)
+        start_response(
+            f"{response.status} {response.reason}", [*response.headers, ("Content-Length", str(len(response.body)))]
+        )
+        return [response.body]
+
+    return app
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="A chat with rooms, names and private messages, and its page.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=port, default=8080, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--workers", type=workers, default=1, help="how many processes serve (default: %(default)s)")
     options = parser.parse_args()
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
         hosts = LOOPBACK if options.host in LOOPBACK else None
-        server = syncws.Server(make_handler(Chat(), load_page()), options.host, options.port, allowed_hosts=hosts)
+        handler = make_handler(Chat(), load_page())
+        server = syncws.Server(handler, options.host, options.port, allowed_hosts=hosts, workers=options.workers)
     except OSError as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
         print(f"Cannot listen on {options.host} port {options.port}: {reason}", file=sys.stderr)
@@ -339,6 +449,12 @@ def port(given: str) -> int:
     if not 0 <= value <= 0xFFFF:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {given!r}")
     return value
+
+
+def workers(given: str) -> int:
+    if not given.isdecimal() or int(given) < 1:
+        raise argparse.ArgumentTypeError(f"the number of workers is 1 or more, not {given!r}")
+    return int(given)
 
 
 if __name__ == "__main__":

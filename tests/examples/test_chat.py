@@ -45,13 +45,19 @@ class Visitor:
 
     def __init__(self, url: str) -> None:
         self.conn = syncws.dial(url, proxy=None)
+        self.position: str | None = None  # of the last message that somebody said
         self.conn.send("ping")  # the handshake is over before the server has let us into the lobby
         if (answer := self.hear()) != "pong":
             raise AssertionError(f"expected a pong, got {answer!r}")
 
     def hear(self) -> Any:
         message = self.conn.receive(timeout=PATIENCE)
-        return json.loads(message) if isinstance(message, str) and message.startswith("{") else message
+        if not (isinstance(message, str) and message.startswith("{")):
+            return message
+        heard = json.loads(message)
+        if "say" in heard:  # what is said is remembered, and has its place
+            self.position = heard.pop("position")
+        return heard
 
     def tell(self, **command: Any) -> None:
         self.conn.send_json(command)
