@@ -28,10 +28,11 @@ class RecipeCase(LeakChecks):
     """A recipe, in two processes that are one."""
 
     name: str
+    history: syncws.History | None = None
 
     def setUp(self) -> None:
         super().setUp()
-        self.bus = MemoryBus()
+        self.bus = MemoryBus(history=self.history)
 
     def run_recipe(self) -> tuple[dict[str, Any], syncws.Manager]:
         """Run the recipe on the bus of this test; what it has defined, and its Manager."""
@@ -44,10 +45,12 @@ class RecipeCase(LeakChecks):
         self.addCleanup(manager.end)
         return space, manager
 
-    def member(self, manager: syncws.Manager, name: str, rooms: tuple[str, ...] = ("lobby",)) -> syncws.Conn:
+    def member(
+        self, manager: syncws.Manager, name: str, rooms: tuple[str, ...] = ("lobby",), **data: Any
+    ) -> syncws.Conn:
         """The peer's end of a new member."""
         near, far = self.enterContext(pair())
-        manager.register(near, id=name, rooms=rooms)
+        manager.register(near, id=name, rooms=rooms, data=data)
         return far
 
     def hear(self, conn: syncws.Conn) -> Any:
@@ -80,6 +83,37 @@ class CloseTests(RecipeCase):
             with self.assertRaises(syncws.CloseError) as caught:
                 conn.receive(PATIENCE)
             self.assertEqual(caught.exception.code, 1012)
+
+
+class PresenceTests(RecipeCase):
+    name = "tell_who_is_online"
+
+    def test_who_comes_and_goes(self) -> None:
+        """Everybody in every process is told who is online when one comes, leaves, or something was lost."""
+        (_, one), (_, other) = self.run_recipe(), self.run_recipe()
+        ann = self.member(one, "ann")
+        self.assertEqual(self.hear(ann), {"online": ["ann"], "complete": True})
+        bob = self.member(other, "bob")
+        for each in (ann, bob):
+            self.assertEqual(self.hear(each)["online"], ["ann", "bob"])
+        one.unregister("ann")
+        self.assertEqual(self.hear(bob), {"online": ["bob"], "complete": True})
+        self.lose_something()
+        self.assertEqual(self.hear(bob)["online"], ["bob"])
+
+
+class HistoryTests(RecipeCase):
+    name = "come_back"
+    history = syncws.History()
+
+    def test_what_was_missed(self) -> None:
+        """Who comes back, to another process, gets what was said since the position that it has, and is told so."""
+        (_, one), (_, other) = self.run_recipe(), self.run_recipe()
+        first = self.hear(self.member(one, "ann", (), since=None))
+        one.broadcast_json({"text": "hi"}, room="lobby")
+        back = self.member(other, "bob", (), since=first["position"])
+        self.assertEqual(self.hear(back)["text"], "hi")
+        self.assertTrue(self.hear(back)["recovered"])
 
 
 class UnreadTests(RecipeCase):
