@@ -146,8 +146,9 @@ class RedisReader:
     def _reconcile(self) -> None:
         """Ask for what is wanted since the last time, and let go of what is no more."""
         add, remove = self._subscriptions.changes()
-        self._ask("UNSUBSCRIBE", remove)
-        self._ask("SUBSCRIBE", add)
+        if add or remove:  # else this is one more message
+            self._ask("UNSUBSCRIBE", remove)
+            self._ask("SUBSCRIBE", add)
 
     def _ask(self, command: str, channels: Sequence[str]) -> None:
         if channels:

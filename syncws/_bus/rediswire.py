@@ -109,7 +109,7 @@ class RedisWire:
         """Send commands; their answers come by `read`, in order."""
         connection = self._connection
         try:
-            self._socket.settimeout(timeout)
+            self._set_timeout(timeout)
             pieces, size = [], 0
             for command in commands:
                 for piece in connection.pack_command(*command):
@@ -138,7 +138,7 @@ class RedisWire:
         """
         try:
             if timeout is not None:
-                self._socket.settimeout(timeout)
+                self._set_timeout(timeout)
             return self._connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except Exception as error:
             if _is(error, "TimeoutError"):
@@ -146,6 +146,11 @@ class RedisWire:
             if _is(error, "ResponseError") or _is(error, "BusyLoadingError"):
                 raise Refusal(_code(error), _words(error)) from None
             raise self._lost(error, "broken") from None
+
+    def _set_timeout(self, timeout: float) -> None:
+        sock = self._socket
+        if sock.gettimeout() != timeout:  # setting it is a call of the system's
+            sock.settimeout(timeout)
 
     def fileno(self) -> int:
         """The descriptor, for a selector."""
