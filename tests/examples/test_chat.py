@@ -642,6 +642,35 @@ class ChatPageTests(ChatCase):
         ann.enter("#text", "we are back")
         bob.wait_for_line("we are back")
 
+    def test_what_was_missed(self) -> None:
+        """A page that was cut off gets what was said meanwhile; when the server has forgotten it, the page says so."""
+        server, ann, bob = self.meet()
+        ann.enter("#text", "one")
+        bob.wait_for_line("one")
+        bob.ask("evaluate", "socket.close(), null")
+        bob.wait_for("#state[data-state=closed]")
+        bob.ask("evaluate", "clearTimeout(retry), null")
+        ann.enter("#text", "two")
+        ann.wait_for_line("two")
+        bob.do("click", "#retry")
+        bob.wait_for_line("two")
+        self.assertEqual(bob.lines(), ["ann: one", "ann: two"])
+        self.assertNotIn("may be missing", bob.text("#log"))
+        self.assertEqual(server.end(), 0)
+        self.serve("--port", str(server.port))
+        bob.wait_for('#log li.note:has-text("Messages may be missing here")')
+
+    def test_gap(self) -> None:
+        """A page that is told of a loss between processes asks for what it missed, and shows nothing twice."""
+        _, ann, bob = self.meet()
+        ann.enter("#text", "one")
+        bob.wait_for_line("one")
+        bob.ask("evaluate", """receive('{"gap": true}')""")
+        self.assertTrue(await_(lambda: bob.ask("evaluate", "missing") is False, PATIENCE))
+        ann.enter("#text", "two")
+        bob.wait_for_line("two")
+        self.assertEqual(bob.lines(), ["ann: one", "ann: two"])
+
     def test_backoff(self) -> None:
         """The delay doubles from one second to thirty, and each is shortened at random by up to a half."""
         _, ann, _ = self.meet()
