@@ -45,6 +45,9 @@ from .history import Entry, History, Past
 _GOOD, _SILENT, _NAMED, _KEPT = 2.0, 2.5, 3.0, 6.0
 _LEAST = 10.0  # seconds that are added to what is named and kept
 
+#: A number that is below the last one by more is no copy: the last one was forged, and the sender is here.
+_FAR = 10_000_000
+
 #: Bytes that a message takes beside its own and those of its position.
 _COST = 400
 
@@ -241,6 +244,9 @@ class MemoryArchive:
         of = log.senders.get(sender)
         if of is None:
             of = self._new_sender(log, sender, 0 if begins else number - 1, now)
+        elif of.last - number > _FAR:
+            self._forget_all(channel, log)  # whose numbers are above
+            of = self._new_sender(log, sender, number - 1, now)
         elif number <= of.last:
             return None
         elif number != of.last + 1:

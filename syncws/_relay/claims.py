@@ -227,7 +227,8 @@ class Claims:
             back = []
             for id, claim in self._claims.items():
                 if claim.is_back:
-                    back.append((text_of(id, "an id"), claim))
+                    if due:  # else it is not asked for: there may be a hundred thousand, each second
+                        back.append((text_of(id, "an id"), claim))
                 elif due or claim.retry_at < now:
                     self._make(id, claim)
             if due and not self._repeat(back):

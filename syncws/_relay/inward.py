@@ -296,7 +296,7 @@ class Inward:
                 return
             missed = self._missed_from_the_first(channel, envelope)
         if missed != 0:
-            self._report(channel, envelope.boot, missed)
+            self._report(channel, envelope.boot, None if missed is None or missed > JUMP else missed)
 
     def _missed_from_the_first(self, channel: str, mark: Envelope) -> int | None:
         """All that was sent on a channel is lost, if it was listened to before the first of it; else nobody knows."""

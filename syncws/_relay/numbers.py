@@ -2,6 +2,8 @@
 
 A process numbers its messages on each channel, from 1 on. Who listens remembers the last number of each channel and
 process: a message whose number is not above it is a copy, one that is higher by more than one comes after a loss.
+A number that is far away, above or below, is neither: it is where the sender stands, and nobody knows what is missing.
+So a number that somebody has forged does not make copies of all that comes after it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import NamedTuple
 #: Channels whose numbers a sender remembers: some 10 MB. A private message to one user is a channel.
 MOST_CHANNELS = 65_536
 
-#: A jump by more is no loss, but a new start.
+#: A jump by more, up or down, is neither a loss nor a copy, but a new start.
 JUMP = 10_000_000
 
 
@@ -104,12 +106,14 @@ class Incoming:
         with self._lock:
             numbers = self._last.setdefault(channel, {})
             last = numbers.get(boot)
-            if last is not None and number <= last:
+            if last is not None and number <= last and last - number <= JUMP:
                 return _COPY
             numbers[boot] = number
-        if last is None or begins or number == last + 1:
+        if last is None or number == last + 1:
             return _NEW
-        return Came(True, number - last - 1) if number - last <= JUMP else _ANEW
+        if abs(number - last) > JUMP:
+            return _NEW if begins and number > last else _ANEW
+        return _NEW if begins else Came(True, number - last - 1)
 
     def lost(self, channel: str, boot: bytes, number: int) -> int | None:
         """All up to this number have been sent or are lost: how many are missing. None: no number is known yet."""

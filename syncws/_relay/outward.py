@@ -83,6 +83,10 @@ class Outward:
         """How many bytes the target, extra and body of a message may have."""
         return self._backplane.max_message - HEAD
 
+    def check_size(self, kind: Kind, extra: dict[str, Any], body: bytes) -> None:
+        """Raise ValueError for a message that is too large for the bus."""
+        Envelope(kind, self._boot, 0, "", extra, body).check_size(self._backplane.max_message)
+
     def say(
         self,
         kind: Kind,

@@ -126,9 +126,10 @@ class Questions:
         finally:
             with self._lock:
                 del self._open[number]
-        # Without the lock: nobody finds it any more.
-        missing = tuple(sorted(boot.hex() for boot in question.waiting))
-        return Replies({boot.hex(): answer for boot, answer in question.answers.items()}, missing, not missing)
+        with self._lock:  # a thread of the bus that has found it before may be bringing an answer
+            missing = tuple(sorted(boot.hex() for boot in question.waiting))
+            answers = {boot.hex(): answer for boot, answer in question.answers.items()}
+        return Replies(answers, missing, not missing)
 
     def _may_ask(self, until: float) -> bool:
         if self._bus.is_lost or self._bus.is_in_its_thread:

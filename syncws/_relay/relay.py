@@ -261,12 +261,15 @@ class Relay:
                 with self.interests.pinned(self._needed(), 0.0):  # of members who were here before `end`
                     pass
                 self._pulse.begin()  # after that: it repeats claims, whose answers come on channels of ids
-            except RuntimeError as error:
+            except (RuntimeError, OSError) as error:  # no thread; no descriptor
                 self.backplane.close(0.0)
-                _logger.error("no thread for the bus (%s); trying again with the next message", error)
-                return False
-            self._began = True
-        return True
+                failure = error
+            else:
+                self._began = True
+                return True
+        # Without the lock: a handler of the log may broadcast.
+        _logger.error("no thread or descriptor for the bus (%s); trying again with the next message", failure)
+        return False
 
     def end(self, timeout: float) -> None:
         """Have the bus take what was published, at most timeout seconds; say goodbye, and let go of all threads.

@@ -31,6 +31,9 @@ from .questions import Questions, Replies
 #: Ids that one process answers with, at most.
 MOST_IDS = 100_000
 
+#: Counts, and numbers of questions, are whole in every reader of JSON.
+_MOST_COUNT = 2**53 - 1
+
 #: Bytes that an answer has beside its list.
 _BESIDE = 200
 
@@ -87,9 +90,13 @@ class Surveys:
 
     def send(self, id: Hashable, message: PreparedMessage, timeout: float) -> Replies[int]:
         """Send to the members of an id elsewhere; how many took it."""
-        what = {"ask": "send", "id": text_of(id, "an id")}
+        what = _to_send(id)
         binary = message.message_type is BINARY
         return self._questions.ask(what, _number, timeout, body=message.payload, binary=binary)
+
+    def check_send(self, id: Hashable, message: PreparedMessage) -> None:
+        """Raise ValueError for a message that `send` could not publish, as it is too large for the bus."""
+        self._outward.check_size(Kind.ASK, {**_to_send(id), "q": _MOST_COUNT}, message.payload)
 
     def close(self, id: Hashable, code: int, reason: str, timeout: float) -> Replies[int]:
         """Close the members of an id elsewhere; how many there were."""
@@ -160,6 +167,10 @@ def _named(room: object) -> Hashable:
     return name_of(room)
 
 
+def _to_send(id: Hashable) -> dict[str, Any]:
+    return {"ask": "send", "id": text_of(id, "an id")}
+
+
 # To read answers
 
 
@@ -168,7 +179,7 @@ def _number(answer: Envelope) -> int:
 
 
 def _count(number: object) -> int:
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**53:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST_COUNT:
         raise ValueError("not a count")
     return number
 

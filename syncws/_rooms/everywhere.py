@@ -186,6 +186,8 @@ class Everywhere:
         prepared = prepare(message, text=text)
         members = self._here.find(id)
         surveys = self._asking_for(id, members)
+        if surveys is not None:
+            surveys.check_send(id, prepared)  # before anybody here gets it
         taken = sum(self._here.send(each, prepared) for each in members)
         replies = self._nobody_for(id, members) if surveys is None else surveys.send(id, prepared, timeout)
         return Sent(taken + sum(replies.answers.values()), *_of(replies))

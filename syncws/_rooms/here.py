@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Hashable, Iterator
 
+from .._frames.payloads import format_close_message
 from .._frames.prepared import PreparedMessage
 from .._relay.envelope import Envelope
 from .member import Member
@@ -60,6 +61,7 @@ class MembersHere:
 
     def close(self, id: Hashable, code: int, reason: str) -> int:
         """Close the members of an id; how many there were. Raises ValueError for what may not be sent."""
+        format_close_message(code, reason)  # first: who is taken out is closed
         return self._close(self._registry.find(id), code, reason)
 
     def replace(self, member: Hashable) -> int:

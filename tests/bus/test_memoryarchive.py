@@ -436,6 +436,16 @@ class ReasonTests(unittest.TestCase):
         self.assertEqual(sent(archive, self.other, 2, 3), ["", ""])
         self.assertEqual(numbers(archive.read(ROOM, origin, 0)), [1, 2, 3])
 
+    def test_a_number_that_is_far_too_high(self) -> None:
+        """A forged one makes no copies of what its sender sends next: that is kept, and no past is called recovered."""
+        archive = self.archive()
+        origin = archive.read(ROOM, None, 0).position
+        self.assertTrue(all(sent(archive, self.other, 1, 2**64 - 1, 2, 3)))
+        self.assert_unknown(archive, origin)
+        after = archive.read(ROOM, None, 0).position
+        sent(archive, self.other, 4)
+        self.assertEqual(numbers(archive.read(ROOM, after, 0)), [4])
+
     def test_a_sender_that_begins_late(self) -> None:
         """A sender whose numbers on a channel begin above 1 may say that there is none before: nothing is missing."""
         for begins in (True, False):

@@ -278,6 +278,14 @@ class GapTests(ClaimCase):
         one.relay.claims.look()
         self.assertFalse(one.relay.claims._is_due)
 
+    def test_nothing_to_repeat(self) -> None:
+        """A look at claims of which none is to be repeated writes none of them down: there may be many."""
+        process = self.process()
+        process.join(id="ann")
+        process.relay.claims._claims["ann"] = claims_module._Claim("ann", 1.0, True)
+        with mock.patch.object(claims_module, "text_of", side_effect=AssertionError):
+            process.relay.claims.look()
+
     def test_under_another_name(self) -> None:
         """A process that ends its bus and begins again still claims what is here."""
         one, other = self.two()

@@ -72,6 +72,15 @@ class InwardTests(RelayCase):
         self.come('r:"lobby"', kind=Kind.LOST, number=5, extra={"first": 2, "age": 1e9})
         self.assertEqual([gap.missed for gap in self.process_.gaps], [4, None])
 
+    def test_a_mark_that_is_far_too_high(self) -> None:
+        """A forged one is a gap of unknown size, and what its process sends from then on comes as before."""
+        self.come("*", kind=Kind.ALL, number=1, body=b"one")
+        self.come("*", kind=Kind.BEAT, number=2**64 - 1, extra={"host": "h", "pid": 1, "connections": 0, "rooms": 0})
+        self.come("*", kind=Kind.ALL, number=2, body=b"two")
+        self.come("*", kind=Kind.ALL, number=3, body=b"three")
+        self.assertEqual(self.process_.texts, ["one", "two", "three"])
+        self.assertEqual([gap.missed for gap in self.process_.gaps], [None, None])
+
     def test_vanished_by_a_name_that_is_none(self) -> None:
         """A backplane that invents names does no harm."""
         sink = self.process_.relay._inward

@@ -62,6 +62,16 @@ class IncomingTests(unittest.TestCase):
         self.theirs.came("a", ANN, 1, True)
         self.assertEqual(self.theirs.came("a", ANN, 2 + JUMP, False), Came(True, None))
 
+    def test_a_number_that_is_far_too_high(self) -> None:
+        """Who has forged one does not make copies of all that its sender sends: the next one is a new start."""
+        self.theirs.came("a", ANN, 1, True)
+        self.assertEqual(self.theirs.came("a", ANN, 2**64 - 1, True), Came(True, 0))
+        self.assertEqual(
+            [self.theirs.came("a", ANN, each, False) for each in (2, 3)], [Came(True, None), Came(True, 0)]
+        )
+        self.theirs.lost("a", ANN, 2**64 - 1)
+        self.assertEqual(self.theirs.came("a", ANN, 4, True), Came(True, None))
+
     def test_marks(self) -> None:
         """A mark says up to which number all was sent; that of a process that was never heard is not known."""
         self.assertIsNone(self.theirs.lost("a", ANN, 3))

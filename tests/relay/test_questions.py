@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import unittest
 from typing import Any
@@ -62,6 +63,24 @@ class AskTests(QuestionCase):
         other.backplane.release()
         self.settle(one, other)
         self.assertEqual((one.relay.questions._open, one.relay.health().bad), ({}, 0))
+
+    def test_an_answer_that_comes_at_the_end(self) -> None:
+        """An answer that a thread of the bus is just bringing does not change what the asker is just reading."""
+        one, _ = self.two()
+        questions_ = one.relay.questions
+        held: list[bool] = []
+
+        class Answers(dict[bytes, Any]):
+            def items(self) -> Any:
+                held.append(questions_._lock.locked())
+                return super().items()
+
+        with mock.patch.object(questions._Question, "__init__", autospec=True) as init:
+            init.side_effect = lambda self, read, is_enough, asked: self.__dict__.update(
+                read=read, is_enough=is_enough, at=0.0, waiting=set(asked), answers=Answers(), over=threading.Event()
+            )
+            self.count(one)
+        self.assertEqual(held, [True])
 
     def test_one_that_says_goodbye_while_it_is_asked(self) -> None:
         """It is not waited for any longer, and it is not missing: it is not there."""

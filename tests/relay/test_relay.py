@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import sys
 import threading
@@ -369,6 +371,25 @@ class LifeTests(RelayCase):
                 self.assertFalse(process.relay.broadcast("lobby", text("x")))
             with self.assertLogs("syncws.relay", "ERROR"), process.relay.joining(["lobby"]):
                 pass
+        self.assertTrue(process.relay.broadcast("lobby", text("x")))
+
+    def test_no_descriptor_to_be_had(self) -> None:
+        """Neither is one that the bus needs and does not get; a handler of the log that broadcasts does not hang."""
+        process = self.process()
+
+        class Tells(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if not said:
+                    said.append(record.getMessage())
+                    process.relay.broadcast("lobby", text(record.getMessage()))
+
+        said: list[str] = []
+        logger, handler = logging.getLogger("syncws.relay"), Tells()
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+        with mock.patch.object(process.backplane, "start", side_effect=OSError(errno.EMFILE, "too many")):
+            self.assertFalse(Task(process.relay.broadcast, "lobby", text("x")).result())
+        self.assertIn("too many", said[0])
         self.assertTrue(process.relay.broadcast("lobby", text("x")))
 
 

@@ -51,6 +51,15 @@ class AskTests(EverywhereCase):
         self.assertEqual(ask("lobby", 1, timeout=PATIENCE), Ids(["ann"], True, 2, (), True))
         self.assertEqual(ask("nobody", timeout=PATIENCE), Ids([], False, 2, (), True))
 
+    def test_a_message_that_is_too_large(self) -> None:
+        """It is refused before anybody gets it, here too."""
+        one = self.manager(duplicate="many")
+        _, ann = self.join(one, "ann")
+        with self.assertRaisesRegex(ValueError, "too large"):
+            one.everywhere.send("ann", "x" * one._relay.backplane.max_message)  # type: ignore[union-attr]
+        one.send("ann", "next")
+        self.assertEqual(ann.receive(5), "next")
+
     def test_members(self) -> None:
         """Each connection: its id, where it is, and since when."""
         one, other = self.managers(2, duplicate="many")

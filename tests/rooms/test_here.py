@@ -20,6 +20,18 @@ class HereTests(ManagerCase):
         self.assertEqual((here.names(), here.count("lobby"), here.count(None)), (["ann"], 3, 3))
         self.assertEqual((len(here.ids("lobby")), here.rooms()), (2, {"lobby"}))
 
+    def test_a_close_that_may_not_be_sent(self) -> None:
+        """What comes from the bus with a code that RFC 6455 reserves closes nobody: nobody is out without an end."""
+        closed: list[object] = []
+        manager = Manager(on_close=lambda member, error: closed.append(error))
+        member, peer = self.join(manager, "ann")
+        for code, reason in ((1006, ""), (2**64, ""), (1000, "x" * 124), (1000, "\ud800")):
+            with self.assertRaises(ValueError):
+                manager._members_here().close("ann", code, reason)
+        self.assertEqual((manager.get("ann"), closed), (member, []))
+        manager.send("ann", "hi")
+        self.assertEqual(peer.receive(5), "hi")
+
 
 if __name__ == "__main__":
     unittest.main()
