@@ -14,6 +14,9 @@ from .._base.forks import begin_anew_in_child
 
 _logger = logging.getLogger("syncws.relay")
 
+#: Gaps that wait for a callback that takes its time; all others become one, of any room and any process.
+MOST_PENDING = 10_000
+
 
 def say_no_thread(error: RuntimeError) -> None:
     """Of `Errands` for what came from the bus."""
@@ -53,8 +56,8 @@ class Gap:
 class Gaps:
     """Tells the application of losses and of the state of the bus, in a thread of its own.
 
-    Any thread may report. While a callback takes its time, the gaps of one room and process become one. `_lock` guards
-    the fields that say so and is a leaf.
+    Any thread may report. While a callback takes its time, the gaps of one room and process become one, and too many
+    become one of all. `_lock` guards the fields that say so and is a leaf.
     """
 
     def __init__(
@@ -83,6 +86,8 @@ class Gaps:
         with self._lock:
             self.count += 1
             self.missed += missed or 0
+            if len(self._pending) >= MOST_PENDING and key not in self._pending:
+                key, gap = (None, None), replace(gap, room=None, node=None)
             before = self._pending.get(key)
             self._pending[key] = gap if before is None else before._with(gap)
         if before is None:

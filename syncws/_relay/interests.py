@@ -94,12 +94,13 @@ class Interests:
             late, self._late = self._late, {}
         return bool(late)
 
-    def sweep(self, needed: Callable[[], set[str]]) -> list[str]:
+    def sweep(self, needed: Callable[[], set[str]], forget: Callable[[list[str]], object]) -> list[str]:
         """Let go of channels that nobody has needed for a while, and return them.
 
         Args:
             needed: tells the channels that members here are in now. It is called under the lock, after the pins were
                 looked at: a member is in its room before its pin is gone.
+            forget: is told the channels, under the lock too: what comes once somebody has joined again stays.
         """
         with self._lock:
             idle_since = time.monotonic() - LINGER
@@ -116,6 +117,7 @@ class Interests:
                     del self._used[channel], self._since[channel]
                     self._late.pop(channel, None)
                     gone.append(channel)
+            forget(gone)
             self._backplane.unsubscribe(gone)
         return gone
 

@@ -17,7 +17,7 @@ from .gaps import Gaps
 from .health import Counts
 from .here import Here
 from .interests import Interests
-from .names import id_channel, name_of, room_channel
+from .names import ALL, id_channel, name_of, room_channel
 from .nodes import Nodes
 from .numbers import JUMP, Incoming
 from .outward import Outward
@@ -310,6 +310,8 @@ class Inward:
         room = name_of(channel[2:]) if channel.startswith("r:") else None
         node = self._relay.nodes.alive().get(boot)
         self._relay.claims.repeat()  # one may have been among them
+        if missed is None and channel == ALL:  # it may have been anything, in any room that remembers too
+            self._forget_all()
         self._relay.gaps.report(
             "messages of another process were lost on the bus",
             missed=missed,

@@ -91,9 +91,10 @@ class Nodes:
     def leave(self, boot: bytes) -> Node | None:
         """A process said goodbye, or is known to have ended; as it was, if it was alive until now."""
         with self._lock:
-            self._gone[boot] = time.monotonic()
             self._deadlines.pop(boot, None)
-            return self._alive.pop(boot, None)
+            if (was := self._alive.pop(boot, None)) is not None:  # else it is not heard of here, or anybody's invention
+                self._gone[boot] = time.monotonic()
+            return was
 
     def alive(self) -> dict[bytes, Node]:
         """Those that are alive, by boot."""

@@ -14,8 +14,13 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .names import ALL
+
 #: Channels whose numbers a sender remembers: some 10 MB. A private message to one user is a channel.
 MOST_CHANNELS = 65_536
+
+#: Processes whose numbers on one channel are remembered: who writes to the bus could invent any number.
+MOST_SENDERS = 65_536
 
 #: A jump by more, up or down, is neither a loss nor a copy, but a new start.
 JUMP = 10_000_000
@@ -74,8 +79,19 @@ class Outgoing:
         """
         assert self.lock.locked()
         known = self._channels.get(channel)
-        if known is not None:
+        if known is None:
+            return
+        if len(self.owed) < MOST_CHANNELS or channel in self.owed:
             self.owed[channel] = known
+        else:  # who is sent to may be anybody's choice: what is owed is bounded
+            self.owe_anything(ALL)
+
+    def owe_anything(self, channel: str) -> None:
+        """Nobody knows how many messages on a channel were not sent; on that of everybody: on any channel."""
+        assert self.lock.locked()
+        self.next(channel)
+        self._channels[channel].last += JUMP
+        self.owed[channel] = self._channels[channel]
 
 
 class Came(NamedTuple):
@@ -94,7 +110,8 @@ class Incoming:
     """The last number of every other process on each channel that is listened to.
 
     Any thread. `_lock` guards everything here and is a leaf. A channel is forgotten when nobody listens to it any more,
-    and a process when it is gone, so it holds as many numbers as there are channels here times processes.
+    and a process when it is gone, so it holds as many numbers as there are channels here times processes. A channel of
+    too many processes forgets all of them, which is a loss of unknown size.
     """
 
     def __init__(self) -> None:
@@ -108,6 +125,10 @@ class Incoming:
             last = numbers.get(boot)
             if last is not None and number <= last and last - number <= JUMP:
                 return _COPY
+            if last is None and len(numbers) >= MOST_SENDERS:
+                numbers.clear()
+                numbers[boot] = number
+                return _ANEW
             numbers[boot] = number
         if last is None or number == last + 1:
             return _NEW
@@ -116,12 +137,19 @@ class Incoming:
         return _NEW if begins else Came(True, number - last - 1)
 
     def lost(self, channel: str, boot: bytes, number: int) -> int | None:
-        """All up to this number have been sent or are lost: how many are missing. None: no number is known yet."""
+        """All up to this number have been sent or are lost: how many are missing; more than JUMP: nobody knows.
+
+        None: no number is known yet.
+        """
         with self._lock:
             numbers = self._last.setdefault(channel, {})
             last = numbers.get(boot)
             if last is not None and number <= last:
                 return 0
+            if last is None and len(numbers) >= MOST_SENDERS:
+                numbers.clear()
+                numbers[boot] = number
+                return JUMP + 1
             numbers[boot] = number
         return None if last is None else number - last
 

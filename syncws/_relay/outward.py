@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .._bus.backplane import Backplane
@@ -34,6 +34,7 @@ class Outward:
         self._numbers = Outgoing()
         self._retry_at = 0.0  # guarded by the numbers' lock
         self.dropped = 0  # messages that were not sent; guarded by the numbers' lock
+        self._successor: Outward | None = None  # under the next name of this process; guarded by the numbers' lock
 
     def publish(
         self,
@@ -76,6 +77,8 @@ class Outward:
             if not queued:  # the number is used up: it is how who listens finds out
                 numbers.owe(channel)
                 self.dropped += 1
+                if self._successor is not None:
+                    self._successor.miss([channel])
         return Published(envelope, data, queued)
 
     @property
@@ -115,6 +118,22 @@ class Outward:
                 self.dropped += count
             self._retry_at = 0.0
             self._tell_of_losses()
+
+    def take_over(self, before: Outward) -> None:
+        """This process has left the bus, and comes back under another name: what was not sent by then is told under it.
+
+        So is what threads do not send that are just at it under the old name.
+        """
+        with before._numbers.lock:
+            before._successor = self
+            owed = list(before._numbers.owed)
+        self.miss(owed)
+
+    def miss(self, channels: Iterable[str]) -> None:
+        """Messages on these channels were not sent, under another name: who listens is told, once there is a bus."""
+        with self._numbers.lock:
+            for channel in channels:
+                self._numbers.owe_anything(channel)
 
     def tell_of_losses(self) -> bool:
         """Tell who listens of what was not sent, as far as there is room; whether there is more to tell."""

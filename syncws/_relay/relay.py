@@ -283,9 +283,10 @@ class Relay:
             self._pulse.end(timeout)
             self.outward.say(Kind.LEAVE, ALL)
             self.backplane.close(max(0.0, until - time.monotonic()))
-            claims = self.claims
+            claims, outward = self.claims, self.outward
             self.begin_anew()
             self.claims.take_over(claims)
+            self.outward.take_over(outward)
 
     def end_with_process(self) -> None:
         """The program ends: what was published leaves, and the others hear a goodbye."""
@@ -325,7 +326,7 @@ class Relay:
         return self.outward.tell_of_losses()
 
     def _sweep(self) -> None:
-        self.incoming.forget_channels(self.interests.sweep(self._needed))
+        self.interests.sweep(self._needed, self.incoming.forget_channels)
         for boot in self.nodes.forgettable(self.incoming.boots()):
             self.incoming.forget_boot(boot)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import unittest
 from typing import Any
+from unittest import mock
 
 from syncws._base.advice import advisor
+from syncws._relay import gaps
 from syncws._relay.gaps import Gap, Gaps
 from syncws.testing import LeakChecks, await_
+from tests.tasks import PATIENCE
 
 
 class GapTests(LeakChecks):
@@ -27,17 +31,38 @@ class GapTests(LeakChecks):
 
     def test_nobody_to_be_told(self) -> None:
         """Without on_gap the log says it, once a minute for each reason, and what to do."""
-        gaps = Gaps(None, None, "test")
+        told_of = Gaps(None, None, "test")
         with self.assertLogs("syncws.relay", "WARNING") as log:
             for missed in (3, None):
-                gaps.report(f"why {missed}", missed=missed, since=time.time())
-                self.settle(gaps)
-            gaps.report("why 3", missed=1, since=time.time())
-            self.settle(gaps)
+                told_of.report(f"why {missed}", missed=missed, since=time.time())
+                self.settle(told_of)
+            told_of.report("why 3", missed=1, since=time.time())
+            self.settle(told_of)
         self.assertEqual(len(log.records), 2)
         self.assertIn("are missing, 3 of them (why 3): give the Manager on_gap", log.output[0])
         self.assertIn("may be missing (why None)", log.output[1])
-        self.assertEqual((gaps.count, gaps.missed), (3, 4))
+        self.assertEqual((told_of.count, told_of.missed), (3, 4))
+
+    def test_too_many(self) -> None:
+        """While on_gap takes its time, gaps of too many rooms and processes become one of all."""
+        told: list[Gap] = []
+        go_on, began = threading.Event(), threading.Event()
+
+        def on_gap(gap: Gap) -> None:
+            told.append(gap)
+            began.set()
+            go_on.wait(PATIENCE)
+
+        told_of = Gaps(on_gap, None, "test")
+        with mock.patch.object(gaps, "MOST_PENDING", 3):
+            told_of.report("why", missed=1, since=0.0)
+            began.wait(PATIENCE)
+            for number in (1, 2, 3, 4, 5, 2):
+                told_of.report("why", missed=1, since=0.0, room="a", node=str(number))
+        go_on.set()
+        self.settle(told_of)
+        rest = [(gap.room, gap.node, gap.missed) for gap in told[1:]]
+        self.assertEqual(rest, [("a", "1", 1), ("a", "2", 2), ("a", "3", 1), (None, None, 2)])
 
     def test_callbacks_that_raise(self) -> None:
         """What on_gap or on_bus raises is logged; the next one is called."""
@@ -51,12 +76,12 @@ class GapTests(LeakChecks):
             told.append(up)
             raise RuntimeError
 
-        gaps = Gaps(on_gap, on_bus, "test")
+        told_of = Gaps(on_gap, on_bus, "test")
         with self.assertLogs("syncws.relay", "ERROR") as log:
-            gaps.bus(False, "gone")
-            gaps.report("why", missed=1, since=0.0)
-            gaps.bus(True, "back")
-            self.settle(gaps)
+            told_of.bus(False, "gone")
+            told_of.report("why", missed=1, since=0.0)
+            told_of.bus(True, "back")
+            self.settle(told_of)
         self.assertEqual(told, [False, 1, True])
         self.assertEqual(len(log.records), 4)  # the bus is lost, and three tracebacks
 

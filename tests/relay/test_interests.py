@@ -21,7 +21,7 @@ class InterestTests(LeakChecks):
 
     def sweep(self, *needed: str) -> list[str]:
         with mock.patch.object(interests, "LINGER", -1.0):
-            return self.mine.sweep(lambda: set(needed))
+            return self.mine.sweep(lambda: set(needed), len)
 
     def test_pins(self) -> None:
         """A channel that two are about to join is let go only after both, if nobody is in it then."""
@@ -34,11 +34,20 @@ class InterestTests(LeakChecks):
         self.assertEqual(self.sweep(), ["a"])
         self.assertEqual((self.mine.has("a"), len(self.mine), self.bus._channels), (False, 0, set()))
 
+    def test_its_numbers_are_forgotten_first(self) -> None:
+        """Before the channel is let go: what comes once it is taken again is not forgotten with what came before."""
+        with self.mine.pinned(["a"], 1.0):
+            pass
+        seen: list[object] = []
+        with mock.patch.object(interests, "LINGER", -1.0):
+            self.mine.sweep(set, lambda gone: seen.append((gone, self.mine._lock.locked(), set(self.bus._channels))))
+        self.assertEqual(seen, [(["a"], True, {"a"})])
+
     def test_it_lingers(self) -> None:
         """A channel is kept for a while after its last member: rooms of few come and go."""
         with self.mine.pinned(["a"], 1.0):
             pass
-        self.assertEqual(self.mine.sweep(set), [])
+        self.assertEqual(self.mine.sweep(set, len), [])
         self.assertTrue(self.mine.has("a"))
 
     def test_what_is_late(self) -> None:

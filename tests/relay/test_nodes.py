@@ -57,6 +57,12 @@ class NodeTests(unittest.TestCase):
             self.assertIsNone(self.nodes.leave(ANN))
             self.assertEqual(self.nodes.late(), [BOB])
 
+    def test_goodbyes_of_nobody(self) -> None:
+        """Of a process that was never heard of nothing is remembered: who writes to the bus could invent any number."""
+        for number in range(10):
+            self.assertIsNone(self.nodes.leave(bytes([number])))
+        self.assertEqual(self.nodes._gone, {})
+
     def test_whose_numbers_are_forgotten(self) -> None:
         """Those of a process that has been gone for ten minutes, or was never heard of in that time."""
         clock: Any = 100.0

@@ -39,6 +39,17 @@ class OutgoingTests(unittest.TestCase):
                 mine.next(channel)
             self.assertEqual(mine.owed["a"].last, 1)
 
+    def test_too_many_losses_to_be_told(self) -> None:
+        """What is owed on more channels than it remembers is one loss of unknown size, on the channel of everybody."""
+        mine, theirs = Outgoing(), Incoming()
+        with mock.patch.object(numbers, "MOST_CHANNELS", 2), mine.lock:
+            theirs.came("*", ANN, *mine.next("*"))
+            for channel in "abcd":
+                mine.next(channel)
+                mine.owe(channel)
+            self.assertEqual(set(mine.owed), {"a", "b", "*"})
+        self.assertGreater(theirs.lost("*", ANN, mine.owed["*"].last) or 0, JUMP)
+
     def test_what_has_no_number_is_not_owed(self) -> None:
         """A bus may give up beats too: nobody misses them."""
         mine = Outgoing()
@@ -71,6 +82,16 @@ class IncomingTests(unittest.TestCase):
         )
         self.theirs.lost("a", ANN, 2**64 - 1)
         self.assertEqual(self.theirs.came("a", ANN, 4, True), Came(True, None))
+
+    def test_too_many_senders(self) -> None:
+        """A channel on which more have sent than there are forgets all of them, which is a loss of unknown size."""
+        with mock.patch.object(numbers, "MOST_SENDERS", 2):
+            for number in range(2):
+                self.theirs.came("a", bytes([number]), 1, True)
+            self.assertEqual(self.theirs.came("a", ANN, 1, True), Came(True, None))
+            self.assertEqual(self.theirs.came("a", BOB, 1, True), Came(True, 0))
+            self.assertGreater(self.theirs.lost("a", b"another!", 1) or 0, JUMP)
+        self.assertEqual(self.theirs.boots(), {b"another!"})
 
     def test_marks(self) -> None:
         """A mark says up to which number all was sent; that of a process that was never heard is not known."""

@@ -61,6 +61,19 @@ class OutwardTests(unittest.TestCase):
         self.assertEqual(self.numbers(), [(Kind.ROOM, 1), (Kind.ROOM, 2), (Kind.LOST, 5), (Kind.ALL, 1)])
         self.assertEqual(self.bus.queued[2][1].extra, {"first": 1, "age": self.bus.queued[2][1].extra["age"]})  # type: ignore[index]
 
+    def test_under_another_name(self) -> None:
+        """What was not sent under an old name is told under the next one, also of a thread that still has the old."""
+        self.bus.room = 1
+        for channel in "aab":
+            self.outward.publish(Kind.ROOM, channel)
+        after = Outward(self.bus, b"next one")  # type: ignore[arg-type]
+        after.take_over(self.outward)
+        self.outward.publish(Kind.ROOM, "c")
+        self.bus.room = 100
+        self.assertFalse(after.tell_of_losses())
+        told = [(channel, each.kind, each.boot) for channel, each in self.bus.queued[1:]]
+        self.assertEqual(told, [(channel, Kind.LOST, b"next one") for channel in "abc"])
+
     def test_what_has_no_number(self) -> None:
         """A beat tells the last number that was used on its channel, and uses none."""
         for marks in (True, False):

@@ -373,6 +373,22 @@ class LifeTests(RelayCase):
                 pass
         self.assertTrue(process.relay.broadcast("lobby", text("x")))
 
+    def test_an_end_while_others_publish(self) -> None:
+        """What a thread publishes while the bus is ended is not sent, and the others are told once there is a bus."""
+        one, other = self.two()
+        close = one.backplane.close
+
+        def close_and_publish(timeout: float) -> None:
+            close(timeout)
+            self.assertFalse(one.relay.broadcast("lobby", text("too late")))
+
+        with mock.patch.object(one.backplane, "close", close_and_publish):
+            one.relay.end(5.0)
+        one.relay.broadcast("lobby", text("after"))
+        self.settle(one, other)
+        self.assertEqual(other.texts, ["after"])
+        self.assertEqual([(gap.room, gap.missed, gap.node) for gap in other.gaps], [("lobby", None, one.relay.node)])
+
     def test_no_descriptor_to_be_had(self) -> None:
         """Neither is one that the bus needs and does not get; a handler of the log that broadcasts does not hang."""
         process = self.process()
