@@ -8,8 +8,8 @@ position says of each sender up to which number its messages are covered; whoeve
 `channel` is a hash of the channel's name; `when` is in microseconds of time.monotonic(), which is one clock for all
 processes of a host, and `span` is for how many of them the process that made it has heard everything; a sender is 8
 characters of its name; numbers are hexadecimal. "!" says that the sender is gone and that nothing more of it is to
-come, "~" that it may not be there: it was heard, and that is all. Every process that is there is named, also one that
-has said nothing.
+come, "~" that it may not be there: it was heard, or it beats, and that is all. Every process that is there is named,
+also one that has said nothing.
 
 **What is recovered** is all that was published after a position, or it is not called so. It takes that
 
@@ -17,6 +17,8 @@ has said nothing.
 * of each sender everything after its number is here: `_Sender.base` is the last number that is not, as it was
   forgotten, or never came. A sender that has no number said nothing in that span, and what came before is covered;
 * nothing that the position covers is still on its way here: that is waited for;
+* the position names everybody who began before this process heard everything: such a one may have spoken before it
+  knew of this process, and who does not name it may have heard that later;
 * no sender has ended without a goodbye, and taken with it what had reached others.
 
 **When a process is there.** It beats once everything that others publish reaches it. For who hears that it is there
@@ -133,9 +135,11 @@ class MemoryArchive:
     def _reset(self, here: str) -> None:
         # Guarded by _lock:
         self._here = here  # this process; "": it has no name yet
-        self._since = self._stamped = 0  # microseconds: from when on everything was heard; the newest position
+        # Microseconds: when it got its name; from when on everything was heard; the newest position.
+        self._began = self._since = self._stamped = 0
         self._there: dict[str, set[str]] = {}  # the others, each with those that are to beat before it is named
         self._gone: dict[str, tuple[float, bool]] = {}  # when one ended, and whether it said goodbye
+        self._elders: set[str] = set()  # who began before this process heard everything
         self._logs: OrderedDict[str, _Log] = OrderedDict()  # the one that was used longest ago first
         self._filled: OrderedDict[str, _Log] = OrderedDict()  # those with entries, in the same order
         self._bytes = 0
@@ -151,7 +155,12 @@ class MemoryArchive:
         with self._lock:
             if self._here != (name := _name(boot)):
                 self._reset(name)
-                self._since = self._stamp()
+                self._began = self._since = self._stamp()
+
+    @property
+    def began(self) -> int:
+        """When this process began, for the others: microseconds."""
+        return self._began  # without the lock: set before this process is on the bus
 
     def append(self, channel: str, boot: bytes, number: int, data: bytes, *, begins: bool = False) -> str | None:
         """Keep a message of a process; its position, or None for a copy of one that came before.
@@ -189,10 +198,16 @@ class MemoryArchive:
             self._bytes = 0
             self._came.notify_all()
 
-    def present(self, boot: bytes) -> None:
-        """Another process beats: everything reaches it."""
+    def met(self, boot: bytes, began: object = None) -> None:
+        """Another process beats, whether everything reaches it or not. began: what its `began` says, as it came."""
+        with self._lock:
+            self._meet(_name(boot), began)
+
+    def present(self, boot: bytes, began: object = None) -> None:
+        """Another process beats: everything reaches it. began: as in `met`."""
         name = _name(boot)
         with self._lock:
+            self._meet(name, began)
             if name not in self._there:
                 self._there[name] = self._there.keys() - {name}
             self._gone.pop(name, None)
@@ -289,6 +304,11 @@ class MemoryArchive:
         of = log.senders[name] = _Sender(base, now, self._stamp())
         return of
 
+    def _meet(self, name: str, began: object) -> None:
+        assert self._lock.locked()
+        if isinstance(began, int) and began <= self._since:
+            self._elders.add(name)
+
     def _heard_out(self, name: str) -> None:
         """What this process published until now has come: it says so, or it is gone."""
         assert self._lock.locked()
@@ -325,9 +345,8 @@ class MemoryArchive:
         lately = now - self._span(_NAMED)
         last = {name: of.last for name, of in log.senders.items() if of.heard >= lately}
         last.setdefault(self._here, 0)
-        for name, others in self._there.items():
-            if not others:
-                last.setdefault(name, 0)
+        for name in self._there:
+            last.setdefault(name, 0)
         for name, (when, _) in self._gone.items():
             if when >= lately:
                 last.setdefault(name, 0)
@@ -375,6 +394,9 @@ class MemoryArchive:
             known = log.senders.get(name)
             if told.number > (0 if known is None else known.last) and not told.is_final:
                 return None
+        for name in self._elders - told_of.keys():
+            if name not in self._gone or self._gone[name][0] >= silent:
+                return None
         for name, (when, goodbye) in self._gone.items():
             if not goodbye and when >= silent and not told_of.get(name, _NOTHING).is_final:
                 return None
@@ -391,7 +413,9 @@ class MemoryArchive:
             self._forget_all(channel, log)
             del self._logs[channel]
         if self._gone:
-            self._gone = {name: end for name, end in self._gone.items() if end[0] >= forgotten}
+            for name in [name for name, end in self._gone.items() if end[0] < forgotten]:
+                del self._gone[name]
+                self._elders.discard(name)
         while self._filled:
             channel, log = next(iter(self._filled.items()))
             if log.used < now - self._history.ttl:

@@ -274,7 +274,9 @@ class Inward:
             case Kind.LOST if channel.startswith("r:"):
                 ledger.lost(channel, envelope.boot, envelope.number)
             case Kind.BEAT if (envelope.extra or {}).get("hears") is True:
-                ledger.present(envelope.boot)
+                ledger.present(envelope.boot, (envelope.extra or {}).get("began"))
+            case Kind.BEAT:
+                ledger.met(envelope.boot, (envelope.extra or {}).get("began"))
             case Kind.LEAVE:
                 ledger.gone(envelope.boot, goodbye=True)
 

@@ -300,6 +300,8 @@ class Relay:
         is_new: it listens from now on, and knows nobody: who hears that answers with a beat.
         """
         said = beat_of(self._here.count(None), len(self._here.rooms())) | {"hears": self._inward.hears}
+        if self.ledger is not None:
+            said["began"] = self.ledger.began
         self.outward.say(Kind.BEAT, ALL, said | {"new": True} if is_new else said, marks=True)
 
     def _look(self, stopped: float) -> bool:

@@ -543,6 +543,34 @@ class TwoProcessesTests(unittest.TestCase):
                 position = self.there.read(ROOM, None, 0).position
                 self.assertTrue(self.here.read(ROOM, position, 0).recovered)
 
+    def test_three_that_begin_at_once(self) -> None:
+        """One that began before another heard everything may have spoken before it knew of that one: a position of a
+        third one is good there once it names it, or where it began later."""
+        for way in ("present", "met"):
+            with self.subTest(way):
+                speaker, boot = os.urandom(8), os.urandom(8)
+                reader, third = (MemoryArchive(History()) for _ in range(2))
+                reader.begin(boot)
+                third.begin(os.urandom(8))
+                third.present(boot)
+                position = third.read(ROOM, None, 0).position
+                getattr(reader, way)(os.urandom(8), reader.began + 3_600_000_000)
+                self.assertTrue(reader.read(ROOM, position, 0).recovered)
+                getattr(reader, way)(speaker, reader.began)
+                third.append(ROOM, speaker, 1, b"first", begins=True)  # which never reaches the reader
+                self.assertFalse(reader.read(ROOM, position, 0).recovered)
+
+    def test_who_beats_is_named_at_once(self) -> None:
+        """What it said before has come; the mark says that it may not hear everything."""
+        speaker, boot = os.urandom(8), os.urandom(8)
+        reader, third = (MemoryArchive(History()) for _ in range(2))
+        reader.begin(boot)
+        third.begin(os.urandom(8))
+        third.present(boot)
+        third.present(speaker, third.began)  # before the first beat of the reader since
+        reader.present(speaker, reader.began)
+        self.assertTrue(reader.read(ROOM, third.read(ROOM, None, 0).position, 0).recovered)
+
     def test_named_once_the_others_have_beaten(self) -> None:
         """A process that is new is named once what others published before it came has come."""
         third = os.urandom(8)
