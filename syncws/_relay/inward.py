@@ -42,6 +42,7 @@ class RelayLike(Protocol):
     ledger: MemoryArchive | None
 
     def beat(self, *, is_new: bool = False) -> None: ...
+    def greet(self) -> None: ...
 
 
 class Inward:
@@ -129,7 +130,10 @@ class Inward:
             sum(counts.values()),
         )
         for channel, count in counts.items():
-            self._tell_members_here(channel, count)
+            try:
+                self._tell_members_here(channel, count)
+            except Exception:  # of `History.rooms`; the thread of the bus goes on
+                _logger.exception("whether a room remembers is not known, as asking for it raised")
 
     def _tell_members_here(self, channel: str, count: int) -> None:
         """Where the bus keeps what rooms remember, their messages reach members here by the bus too, or not at all."""
@@ -212,7 +216,7 @@ class Inward:
             case Kind.BEAT:
                 said = envelope.extra or {}
                 if self._relay.nodes.beat(envelope.boot, said) or said.get("new") is True:
-                    self._relay.beat()  # so that the new one knows of this process at once
+                    self._relay.greet()  # so that the new one knows of this process at once
             case Kind.LEAVE:
                 self._relay.nodes.leave(envelope.boot)
                 self._relay.questions.gone(envelope.boot)

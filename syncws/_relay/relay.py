@@ -46,7 +46,7 @@ from .names import ALL, id_channel, node_channel, room_channel, text_of
 from .nodes import BEAT, Node, Nodes, beat_of
 from .numbers import Incoming
 from .outward import Outward, Published
-from .pulse import Pulse
+from .pulse import SOON, Pulse
 from .questions import Questions
 from .surveys import Surveys
 
@@ -125,6 +125,8 @@ class Relay:
         self.surveys = Surveys(self._here, self.outward, self.questions, self.claims, self.deeds)
         self._pulse = Pulse(self._look)
         self._beat_at = self._sweep_at = 0.0  # monotonic instants; the pulse's own
+        # Written by the pulse and by the threads of the bus; without a lock, as a beat too many does no harm.
+        self._greeted_at, self._owes_greeting = 0.0, False
         # True once the bus and the thread were started. Guarded by _lock; read without it, as it is one attribute, and
         # who reads an old False takes the lock to look again. Last: what it stands for was made before.
         self._began = False
@@ -304,6 +306,19 @@ class Relay:
             said["began"] = self.ledger.began
         self.outward.say(Kind.BEAT, ALL, said | {"new": True} if is_new else said, marks=True)
 
+    def greet(self) -> None:
+        """Tell one that is new of this process: at once, or soon, with all that are new in the same moment.
+
+        Where the bus comes back all of n processes are new to all others, and each beat goes to n.
+        """
+        now = time.monotonic()
+        if now < self._greeted_at + SOON:
+            self._owes_greeting = True
+            self._pulse.wake()
+            return
+        self._greeted_at = now
+        self.beat()
+
     def _look(self, stopped: float) -> bool:
         now = time.monotonic()
         if stopped:
@@ -316,6 +331,10 @@ class Relay:
             if is_new:  # once the answers can be heard
                 self.backplane.subscribe(self._own, self._join_timeout)
             self.beat(is_new=is_new)
+        if self._owes_greeting and now >= self._greeted_at + SOON:
+            self._owes_greeting = False  # before the beat: one that is new only now is owed another one
+            self._greeted_at = now
+            self.beat()
         for channel, since in self.interests.effective().items():
             self._inward.effective(channel, time.time() - (now - since))
         if not self._inward.is_lost:
@@ -325,7 +344,7 @@ class Relay:
             self._sweep()
         for boot in self.nodes.late():
             self._inward.vanished(boot.hex())
-        return self.outward.tell_of_losses()
+        return self.outward.tell_of_losses() or self._owes_greeting
 
     def _sweep(self) -> None:
         self.interests.sweep(self._needed, self.incoming.forget_channels)

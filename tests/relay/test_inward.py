@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import unittest
 from typing import Any
+from unittest import mock
 
 from syncws._relay.envelope import Envelope, Kind
+from syncws._relay.pulse import SOON
 from syncws.testing import await_
 
 from .support import RelayCase
@@ -80,6 +83,28 @@ class InwardTests(RelayCase):
         self.come("*", kind=Kind.ALL, number=3, body=b"three")
         self.assertEqual(self.process_.texts, ["one", "two", "three"])
         self.assertEqual([gap.missed for gap in self.process_.gaps], [None, None])
+
+    def test_history_that_raises(self) -> None:
+        """What `History.rooms` raises while what was not sent is told does not end the thread of the bus."""
+        with (
+            mock.patch.object(self.process_.here, "remembers", side_effect=ZeroDivisionError),
+            self.assertLogs("syncws.relay", "ERROR"),
+        ):
+            self.process_.relay._inward.dropped({'r:"lobby"': 1})
+
+    def test_many_that_are_new(self) -> None:
+        """The first is told of this process at once, all that come in the same moment by one beat."""
+        relay = self.process_.relay
+        said = {"host": "h", "pid": 1, "connections": 0, "rooms": 0, "new": True}
+        self.assertTrue(await_(lambda: time.monotonic() > relay._greeted_at + SOON))
+        with mock.patch.object(relay, "beat") as beat:
+            for number in range(100):
+                boot = b"theirs%02d" % number
+                self.bus.inject("*", Envelope(Kind.BEAT, boot, extra=said).encode())
+            self.bus.settle()
+            self.assertGreaterEqual(beat.call_count, 1)
+            self.assertTrue(await_(lambda: beat.call_count > 1 and not relay._owes_greeting))
+            self.assertLess(beat.call_count, 50)
 
     def test_vanished_by_a_name_that_is_none(self) -> None:
         """A backplane that invents names does no harm."""
