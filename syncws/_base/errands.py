@@ -45,13 +45,19 @@ class Errands:
     def run(self, errand: Callable[[], object]) -> bool:
         """Have it called, soon; False if too many wait."""
         with self._lock:
-            if self._most is not None and len(self._waiting) >= self._most:
-                return False
-            self._waiting.append(errand)
-            begin, self._running = not self._running, True
-        if begin:
-            self._begin()
-        return True
+            is_full = self._most is not None and len(self._waiting) >= self._most
+            if not is_full:
+                self._waiting.append(errand)
+        self.go_on()
+        return not is_full
+
+    def go_on(self) -> None:
+        """Where no thread could be started for what waits, try again."""
+        with self._lock:
+            if self._running or not self._waiting:
+                return
+            self._running = True
+        self._begin()
 
     def _begin(self) -> None:
         try:

@@ -92,6 +92,8 @@ class Gaps:
             self._pending[key] = gap if before is None else before._with(gap)
         if before is None:
             self._errands.run(lambda: self._tell(key))
+        else:
+            self._errands.go_on()
 
     def _tell(self, key: tuple[Hashable, str | None]) -> None:
         with self._lock:

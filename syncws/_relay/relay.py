@@ -46,7 +46,7 @@ from .names import ALL, id_channel, node_channel, room_channel, text_of
 from .nodes import BEAT, Node, Nodes, beat_of
 from .numbers import Incoming
 from .outward import Outward, Published
-from .pulse import SOON, Pulse
+from .pulse import LATE, SOON, Pulse
 from .questions import Questions
 from .surveys import Surveys
 
@@ -342,6 +342,9 @@ class Relay:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP
             self._sweep()
+        held_up = time.monotonic() - now
+        if held_up > LATE:  # stopped in the midst of this, or made to wait by the bus
+            self.nodes.postpone(held_up)
         for boot in self.nodes.late():
             self._inward.vanished(boot.hex())
         return self.outward.tell_of_losses() or self._owes_greeting

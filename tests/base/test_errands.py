@@ -60,6 +60,16 @@ class ErrandTests(LeakChecks):
         self.wait()
         self.assertEqual(done, [1, 2])
 
+    def test_no_thread_and_no_room(self) -> None:
+        """Where so much waits that nothing more is taken, a thread is tried for all the same."""
+        done: list[int] = []
+        with mock.patch("threading.Thread.start", side_effect=RuntimeError("none")):
+            for number in range(3):
+                self.errands.run(lambda number=number: done.append(number))  # type: ignore[misc]
+        self.assertFalse(self.errands.run(int))
+        self.wait()
+        self.assertEqual(done, [0, 1, 2])
+
 
 if __name__ == "__main__":
     unittest.main()

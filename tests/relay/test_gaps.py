@@ -64,6 +64,16 @@ class GapTests(LeakChecks):
         rest = [(gap.room, gap.node, gap.missed) for gap in told[1:]]
         self.assertEqual(rest, [("a", "1", 1), ("a", "2", 2), ("a", "3", 1), (None, None, 2)])
 
+    def test_no_thread(self) -> None:
+        """Where no thread could be started, the next gap of the same kind has on_gap called for both."""
+        told: list[int | None] = []
+        told_of = Gaps(lambda gap: told.append(gap.missed), None, "test")
+        with self.assertLogs("syncws.relay", "ERROR"), mock.patch("threading.Thread.start", side_effect=RuntimeError):
+            told_of.report("why", missed=1, since=0.0)
+        told_of.report("why", missed=2, since=0.0)
+        self.settle(told_of)
+        self.assertEqual(told, [3])
+
     def test_callbacks_that_raise(self) -> None:
         """What on_gap or on_bus raises is logged; the next one is called."""
         told: list[Any] = []

@@ -310,6 +310,20 @@ class LifeTests(RelayCase):
         self.assertEqual((one.gaps[0].reason, one.gaps[0].node), ("node vanished", other.relay.node))
         self.assertEqual(len(one.relay.known_nodes()), 1)
 
+    def test_a_process_that_is_stopped_while_it_looks(self) -> None:
+        """It takes nobody for dead either."""
+        one, other = self.two()
+        one.relay._pulse.end(5.0)
+        began = time.monotonic()
+        later = iter([began])
+        with (
+            mock.patch("syncws._relay.relay.time.monotonic", lambda: next(later, began + 30.0)),
+            mock.patch.object(one.relay.nodes, "late", wraps=one.relay.nodes.late) as late,
+        ):
+            one.relay._look(0.0)
+        late.assert_called_once()
+        self.assertEqual(list(one.relay.nodes.alive()), [other.relay.boot])
+
     def test_a_stopped_process_takes_nobody_for_dead(self) -> None:
         """After it was stopped itself, the beats of the others are still to be read."""
         one, other = self.two()
