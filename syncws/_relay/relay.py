@@ -158,8 +158,8 @@ class Relay:
 
     def broadcast_kept(
         self, room: Hashable, message: PreparedMessage, ids: Collection[Hashable], conns: Collection[str]
-    ) -> Published | None:
-        """A broadcast to a room that remembers; None if the bus cannot be begun. Raises as `broadcast`.
+    ) -> Published:
+        """A broadcast to a room that remembers, after `begin`: it waits for no start and no end. Raises as `broadcast`.
 
         ids: who does not get it. conns: the ids of connections here that do not either.
         """
@@ -167,8 +167,6 @@ class Relay:
         if conns:
             extra["conns"] = list(conns)
         target = text_of(room)
-        if not self._begin():
-            return None
         binary = message.message_type is BINARY
         return self.outward.number(
             Kind.ROOM, room_channel(target), target, extra or None, message.payload, binary=binary, keep=True

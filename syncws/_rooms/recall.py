@@ -67,7 +67,7 @@ class RelayLike(Protocol):
 
     def broadcast_kept(
         self, room: Hashable, message: PreparedMessage, ids: Collection[Hashable], conns: Collection[str]
-    ) -> Published | None: ...
+    ) -> Published: ...
     def begin(self) -> bool: ...
     def hears(self, room: Hashable) -> bool: ...
 
@@ -162,14 +162,17 @@ class Recall:
         """
         ids = frozenset(each for each in excluded if not isinstance(each, Member))
         conns = frozenset(each.conn.id for each in excluded if isinstance(each, Member))
+        text = text_of(room)
+        # Before its turn: it waits for an end, which waits for the threads of the bus, and they wait for their turn.
+        is_begun = relay is not None and relay.begin()
         if self.ledger is None:
             assert relay is not None
-            published = relay.broadcast_kept(room, message, ids, conns)
-            queued = published is not None and published.queued
+            queued = is_begun and relay.broadcast_kept(room, message, ids, conns).queued
             return len(self._members(room, Kept(message, ids, conns), own=True)) if queued else 0
-        channel = room_channel(text_of(room))
+        channel = room_channel(text)
         with self._turn(channel):
-            position = self._keep(channel, room, message, ids, conns, relay)
+            may_be_kept = relay is None or is_begun
+            position = self._keep(channel, room, message, ids, conns, relay) if may_be_kept else None
             return self._deliver(room, Kept(message, ids, conns), position, own=True)
 
     def _keep(
@@ -181,13 +184,11 @@ class Recall:
         conns: Collection[str],
         relay: RelayLike | None,
     ) -> str | None:
-        """Publish a message and keep it; its position, or None if the bus cannot be begun."""
+        """Publish a message and keep it; its position."""
         ledger = self.ledger
         assert ledger is not None
         if relay is not None:
             published = relay.broadcast_kept(room, message, ids, conns)
-            if published is None:
-                return None
             envelope = published.envelope
             return ledger.append(channel, envelope.boot, envelope.number, published.data, begins=envelope.begins)
         self._begin(None)

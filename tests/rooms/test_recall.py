@@ -352,6 +352,18 @@ class ProcessesCase(RecallCase):
 
 
 class ProcessesTests(ProcessesCase):
+    def test_an_end_that_a_broadcast_waits_for(self) -> None:
+        """It waits before its turn, which a thread of the bus may need that the end waits for."""
+        bus = MemoryBus(addressed=False, echoes=False)
+        manager = Manager(backplane=MemoryBackplane(bus), history=History())
+        self.addCleanup(manager.end)
+        relay, recall_ = manager._relay, manager._recall
+        assert relay is not None and recall_ is not None
+        with relay._lock:  # as `Relay.end` holds it
+            task = Task(manager.broadcast, "hi", room="lobby")
+            self.assertFalse(await_(lambda: any(turn.locked() for turn in recall_._turns), 0.2))
+        self.assertEqual(task.result(), 0)
+
     def test_a_page_comes_back_to_another_process(self) -> None:
         """It gets what was broadcast in both, although nobody was in the room there."""
         one, other = self.two()
