@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit
 
 from .._base.extras import needs
 from .._base.printable import printable
@@ -167,15 +167,26 @@ def _parsed(url: str, package: str, plain: str) -> RedisSettings:
     return RedisSettings(package, connection_class, _taken(options))
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # its text may show the password
+        scheme = printable(url.partition(":")[0], 80)
+        raise ValueError(
+            f"this {scheme} URL cannot be read: write other characters of user and password than letters and digits as "
+            f"%XX (urllib.parse.quote), and an IPv6 address in brackets; give {_FORMS}"
+        ) from None
+
+
 def _check_unix(url: str) -> None:
-    parts = urlsplit(url)
+    parts = _split(url)
     if (parts.netloc and not parts.netloc.endswith("@")) or len(parts.path) < 2:
         raise ValueError(f"{_shown(url)} has no path of a socket: give unix:///path/to.sock, with three slashes")
     _check_db(url, parse_qs(parts.query).get("db", ["0"])[0])
 
 
 def _check_host(url: str) -> None:
-    parts = urlsplit(url)
+    parts = _split(url)
     try:
         port = parts.port
     except ValueError:
@@ -197,7 +208,7 @@ def _check_db(url: str, text: str) -> int:
 
 
 def _from_sentinel_url(url: str, package: str, *, secure: bool) -> RedisSettings:
-    parts = urlsplit(url)
+    parts = _split(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
     name, _, database = parts.path.strip("/").partition("/")
     form = f"{parts.scheme}://host:{_SENTINEL_PORT},host:{_SENTINEL_PORT}/name/0"
