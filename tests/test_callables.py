@@ -126,7 +126,9 @@ GIVEN: dict[str, Give] = {
 }
 
 #: Parameters that take one and are not for users.
-INTERNAL = {"MessageReader.next_piece", "Reconnector.headers", "Reconnector.url", "Reconnector.give_up"}
+INTERNAL = {"MessageReader.next_piece", "Reconnector.headers", "Reconnector.url", "Reconnector.give_up"} | {
+    f"testing.BackplaneCases.{name}" for name in ("in_time.call", "wait.condition")
+}
 
 #: Those whose result is iterated over, so that a generator function does its work.
 ITERATED = {"Server.wsgi_app", "testing.connect.app", "reconnect.headers"}

@@ -125,8 +125,8 @@ class Backplane(Protocol):
     def subscribe(self, channels: Iterable[str], timeout: float) -> bool:
         """Have what is published on these channels arrive. True: it does from now on; False: not yet, but it will.
 
-        Waits at most timeout seconds for it, and not at all while the bus is known to be lost. Known channels are no
-        error.
+        Waits at most timeout seconds for it, and not at all while the bus is known to be lost; in the first second of
+        that it may wait for its return. Known channels are no error.
         """
 
     def unsubscribe(self, channels: Iterable[str]) -> None:

@@ -19,6 +19,9 @@ from .subscriptions import Subscriptions
 
 _log = logging.getLogger("syncws.backplane")
 
+#: Seconds for which the return of a connection is waited for by who subscribes.
+_MOMENT = 1.0
+
 #: Channels in one command: between two of them the server serves others.
 _AT_ONCE = 500
 
@@ -41,7 +44,7 @@ class RedisReader:
         self._backoff = Backoff()
         self._over = threading.Event()
         self._wrong: str | None = None  # why another thread says that the connection is worth nothing
-        self._known_down = False
+        self._lost_at: float | None = None  # of time.monotonic(): the sink was told that the bus is lost
         self._was_up = False
         self.up_since: float | None = None  # of time.monotonic(): every subscription is acknowledged since then
         self.received = 0
@@ -55,7 +58,10 @@ class RedisReader:
         if not missing:
             return True
         self._waker.wake()
-        return not self._known_down and self._subscriptions.wait(missing, timeout)
+        lost_at = self._lost_at
+        if lost_at is not None:  # a connection is often back at once; in a long outage nobody waits any more
+            timeout = min(timeout, lost_at + _MOMENT - time.monotonic())
+        return timeout > 0 and self._subscriptions.wait(missing, timeout)
 
     def unsubscribe(self, channels: Iterable[str]) -> None:
         """As `Backplane.unsubscribe`."""
@@ -200,7 +206,7 @@ class RedisReader:
         self._link.watchdog.subscribed()
         self._backoff.reset()
         self._link.trouble.over()
-        self._known_down = False
+        self._lost_at = None
         self.reconnects += self._was_up
         self._was_up = True
         self.up_since = time.monotonic()
@@ -211,8 +217,8 @@ class RedisReader:
         if self._over.is_set():
             return
         self._link.trouble.begins("reader", reason, denied=denied)
-        if not self._known_down:
-            self._known_down = True  # before the sink: what subscribes from there does not wait
+        if self._lost_at is None:
+            self._lost_at = time.monotonic()  # before the sink: who subscribes from now on looks at it
             self.up_since = None
             self._link.watchdog.wanted = True  # the writer looks at once whether its connection is over, too
             self._link.outbox.wake()
