@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from .._base.printable import printable_repr
+from .._base.printable import printable, printable_repr
 from .backoff import Backoff
 from .outbox import Waiting
 from .redisarchive import pack
@@ -167,7 +167,11 @@ class RedisWriter:
         except Refusal as refusal:
             self._raise_if_wrong_server(refusal)
             if not message.keep:
-                raise WireLost(str(refusal), "denied") from None
+                if refusal.code != "NOPERM" or not self._next_beat:
+                    raise WireLost(str(refusal), "denied") from None
+                # This connection's beat was taken, so it is this channel alone: the others' messages do not wait.
+                self._link.trouble.tell(f"a message on the channel {printable(message.channel, 100)}: {refusal}")
+                return False
             if refusal.code == "NOSCRIPT":  # somebody had the server forget it: a new connection brings it again
                 raise WireLost(str(refusal), "timeout") from None
             self._link.trouble.tell(f"a message that is to be kept: {refusal}")

@@ -181,6 +181,22 @@ class WrongServerTests(ResendCase):
         server.call("ACL", "SETUSER", "app", "+publish")
         node.wait_for("a", 1)
 
+    def test_one_channel_that_may_not_be_published_on(self) -> None:
+        """Where one channel is forbidden, its message is given up and told; those on others do not wait."""
+        server = self.server(acl=["user default on nopass ~* &* +@all", "user app on >pw ~* &* +@all"])
+        node = self.node(server.url.replace("//", "//app:pw@"))
+        node.subscribe("a")
+        node.publish("a", 1)
+        node.wait_for("a", 1)
+        names = [f"&{node.backplane._prefix}{channel}" for channel in ("a", "w:*")]
+        server.call("ACL", "SETUSER", "app", "resetchannels", *names)
+        with self.assertLogs("syncws.backplane", "ERROR") as log:
+            node.publish("b", 2)
+            node.publish("a", 3)
+            node.wait_for("a", 1, 3)
+        self.assertIn("a message on the channel b: ", log.output[0])
+        self.assertEqual(node.backplane.health().dropped_out, 1)
+
     def test_a_defect_does_not_end_the_thread(self) -> None:
         """What no test has foreseen costs a connection and a line of the log, not the bus."""
         server = self.server()
