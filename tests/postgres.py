@@ -16,6 +16,7 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -53,6 +54,14 @@ def _user() -> pwd.struct_passwd | None:
         return pwd.getpwnam("nobody")
 
 
+def _place(user: pwd.struct_passwd | None) -> str | None:
+    """Where its directory may be: another user must come through to it. None: where temporary files are."""
+    folder = Path(tempfile.gettempdir()).resolve()
+    if user is None or all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents)):
+        return None
+    return "/tmp"
+
+
 class PostgresServer:
     """A server on a free port of the loopback interface, without durability. Use it as a context manager."""
 
@@ -61,7 +70,7 @@ class PostgresServer:
     def __enter__(self) -> Self:
         need_postgres()
         self._user = _user()
-        self.directory = tempfile.mkdtemp(prefix="syncws-postgres-")
+        self.directory = tempfile.mkdtemp(prefix="syncws-postgres-", dir=_place(self._user))
         try:
             if self._user is not None:
                 os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
