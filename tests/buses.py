@@ -29,7 +29,7 @@ from typing import Any, BinaryIO, Literal, Self
 
 from tests import certificates
 from tests.partners import need
-from tests.tasks import PATIENCE
+from tests.tasks import PATIENCE, stop_process
 
 Kind = Literal["redis", "valkey"]
 
@@ -266,7 +266,8 @@ class RedisServer:
 
     def stop(self) -> None:
         """Stop it (SIGSTOP): it keeps its connections and says nothing."""
-        self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        stop_process(self._process.pid)
 
     def go_on(self) -> None:
         """Have it go on after `stop`."""

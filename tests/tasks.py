@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 import time
 import unittest
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 from unittest import mock
 
@@ -31,6 +33,24 @@ def written(log: IO[str]) -> str:
     It does not seek: the process shares the position in the file, and would go on writing there.
     """
     return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode()
+
+
+def stop_process(pid: int) -> None:
+    """Stop a process (SIGSTOP), and return once each of its threads stands still: it may go on for a moment."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    deadline = time.monotonic() + PATIENCE
+    while tasks.exists() and not all(_state(each) in "Tt" for each in tasks.iterdir()):
+        assert time.monotonic() < deadline, "the process does not stand still"
+        time.sleep(0.001)
+
+
+def _state(task: Path) -> str:
+    """The letter that Linux has for the state of a thread; that of a stopped one, if it has ended meanwhile."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "T"
 
 
 def assert_same_end(test: unittest.TestCase, one: BaseException | None, other: BaseException | None) -> None:

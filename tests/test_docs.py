@@ -11,6 +11,7 @@ import logging
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -279,6 +280,9 @@ class BlocksTests(LeakChecks):
             finally:
                 for server in servers:
                     self.assertEqual(server.shutdown(5), 0)
+                for each in namespace.values():
+                    if isinstance(each, sqlite3.Connection):
+                        each.close()
         for thread in threading.enumerate():
             if thread not in self._threads_before and thread.name != "syncws-drain":
                 thread.join(5)

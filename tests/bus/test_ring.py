@@ -107,8 +107,9 @@ class RingTests(LeakChecks):
         (here, _), (there, sink) = self.join(), self.join()
         self.assertTrue(sink.wait(lambda: sink.story == ["up"], PATIENCE))
         began = sink.proofs[0]
-        for bus in self.buses:
-            bus.cut("away")
+        self.buses[0].cut("away")
+        self.assertTrue(sink.wait(lambda: sink.story == ["up", "down"], PATIENCE))
+        self.buses[1].cut("away")
         self.buses[1].mend()
         here.publish(self.on[1], b"meanwhile")
         self.assertTrue(sink.wait(lambda: sink.on(self.on[1]) == [b"meanwhile"], PATIENCE))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.tasks import PATIENCE, Task
+from tests.tasks import PATIENCE, Task, stop_process
 
 from .support import GuaranteeTestCase
 
@@ -89,7 +89,7 @@ class Node:
 
     def stop(self) -> None:
         """Stop the process (SIGSTOP)."""
-        self.process.send_signal(signal.SIGSTOP)
+        stop_process(self.process.pid)
 
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)

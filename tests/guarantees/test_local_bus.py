@@ -19,7 +19,7 @@ from tests.bus.local_node import Node as Sink
 from tests.bus.local_node import publish
 from tests.bus.locals import skip_without_unix_sockets
 from tests.guarantees.support import GuaranteeTestCase, note, size
-from tests.tasks import PATIENCE, Task
+from tests.tasks import PATIENCE, Task, stop_process
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,7 +96,7 @@ class LocalBusTests(GuaranteeTestCase):
         count = size(200, 1000)
         publish(backplane, count, 200, "before")
         before = [node.ask("report")["p50"] for node in nodes]
-        os.kill(nodes[2].process.pid, signal.SIGSTOP)
+        stop_process(nodes[2].process.pid)
         worst = publish(backplane, count, 200, "stopped")["worst"]
         during = [node.ask("report") for node in nodes[:2]]
         os.kill(nodes[2].process.pid, signal.SIGCONT)

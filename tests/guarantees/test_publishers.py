@@ -20,7 +20,7 @@ from syncws.testing import pair
 from tests.bus.locals import skip_without_unix_sockets
 from tests.buses import Kind, RedisServer, need_client
 from tests.guarantees.support import GuaranteeTestCase, note, size
-from tests.tasks import PATIENCE, Task
+from tests.tasks import PATIENCE, Task, stop_process
 
 #: Seconds for which the bus is stopped; a little more than the default of clients that give up.
 STOPPED = size(1.5, 4.0)
@@ -135,7 +135,7 @@ class LocalTests(GuaranteeTestCase):
 
     def test_delivered_later(self) -> None:
         """What its socket has room for is taken at once, and delivered when it goes on: once."""
-        self.node.send_signal(signal.SIGSTOP)
+        stop_process(self.node.pid)
         for number in range(3):
             self.publisher.broadcast(str(number), room="lobby", timeout=1)
         self.node.send_signal(signal.SIGCONT)
@@ -144,7 +144,7 @@ class LocalTests(GuaranteeTestCase):
 
     def test_timeout(self) -> None:
         """What its socket has no room for is BackplaneTimeout in time, and is not delivered twice."""
-        self.node.send_signal(signal.SIGSTOP)
+        stop_process(self.node.pid)
         began = time.monotonic()
         with self.assertRaisesRegex(BackplaneTimeout, "it may be delivered yet"):
             self.publisher.broadcast("x" * 1_000_000, room="lobby", timeout=1)

@@ -10,7 +10,7 @@ from syncws._relay.headcount import Nobody, headcount
 from syncws.testing import MemoryBackplane, MemoryBus, await_
 from tests.tasks import PATIENCE, Task
 
-from .support import RelayCase
+from .support import RelayCase, text
 
 
 class HeadcountTests(RelayCase):
@@ -28,6 +28,14 @@ class HeadcountTests(RelayCase):
         self.settle(one, other)
         self.assertEqual((one.texts, one.gaps), (["after"], []))
         self.assertTrue(await_(lambda: len(one.relay.nodes.alive()) == 1))
+
+    def test_others_act_on_it(self) -> None:
+        """What others send, close and move while it asks finds nobody, and nothing is said of it."""
+        nobody = Nobody()
+        self.assertEqual((nobody.send("ann", text("x")), nobody.close("ann", 1000, "")), (0, 0))
+        self.assertFalse(nobody.join("ann", "lobby") or nobody.leave("ann", "lobby") or nobody.has("ann"))
+        self.assertFalse(nobody.find("ann") or nobody.members(None) or nobody.ids(None) or nobody.remembers("lobby"))
+        nobody.replace("ann")
 
     def test_nobody_else(self) -> None:
         """Without another process it is nobody, and that is all."""

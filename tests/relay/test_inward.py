@@ -7,6 +7,7 @@ import unittest
 from typing import Any
 from unittest import mock
 
+from syncws._base.advice import advisor
 from syncws._relay.envelope import Envelope, Kind
 from syncws._relay.pulse import SOON
 from syncws.testing import await_
@@ -58,6 +59,26 @@ class InwardTests(RelayCase):
                 self.come(channel, **envelope)
                 self.assertEqual(self.bad(), before + 1)
         self.assertEqual(self.process_.here.got, [])
+
+    def test_members_that_raise(self) -> None:
+        """A defect where members get a message is logged once, counted, and ends no thread of the bus."""
+        with mock.patch.object(self.process_.here, "broadcast", side_effect=RuntimeError("defect")):
+            with self.assertLogs("syncws.relay", "ERROR") as log:
+                self.come("*", kind=Kind.ALL, body=b"hi")
+        self.assertIn("taking it raised", log.output[0])
+        self.assertEqual(self.bad(), 1)
+        self.come("*", kind=Kind.ALL, body=b"hi")
+        self.assertEqual(self.process_.texts, ["hi"])
+
+    def test_more_than_can_be_done(self) -> None:
+        """Closes and moves that find no place any more are dropped, and an operator is told."""
+        advisor.begin_anew()
+        self.process_.here.find = lambda id: [id]  # type: ignore[method-assign, assignment]
+        with mock.patch.object(self.process_.relay.deeds, "run", return_value=False):
+            with self.assertLogs("syncws.relay", "WARNING") as log:
+                extra = {"do": "close", "code": 1000, "reason": ""}
+                self.come('i:"ann"', kind=Kind.DO, target='"ann"', extra=extra)
+        self.assertIn("than on_close lets end", log.output[0])
 
     def test_a_close_that_may_not_be_sent(self) -> None:
         """A code that RFC 6455 reserves ends in a line of the log where it was to be done, and in nothing else."""
