@@ -1,4 +1,4 @@
-# make run: a virtual environment, the library in it, and the echo server. make test: the same for the tests, three to four
+# make run: a virtual environment, the library in it, and the echo server. make test: the same for the tests, five to six
 # minutes on two idle cores; make test-all: all of them.
 PYTHON ?= python3
 VENV ?= .venv
