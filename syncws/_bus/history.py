@@ -49,6 +49,10 @@ class History:
         if not (self.stamp is None or isinstance(self.stamp, str)):
             raise TypeError(f"stamp is the key of a JSON object, or None, not {self.stamp!r}")
 
+    def remembers(self, room: Hashable) -> bool:
+        """Whether a room does. What ``rooms`` raises is raised."""
+        return self.rooms is None or bool(self.rooms(room))
+
 
 class Entry(NamedTuple):
     """A message that was kept, and where it stands."""

@@ -45,13 +45,12 @@ class Outward:
         body: bytes = b"",
         *,
         binary: bool = False,
-        keep: bool = False,
     ) -> bool:
         """Number a message and queue it; False if the queue is full: then who listens is told, once there is room.
 
         Raises ValueError for a message that is too large for the bus: nothing has changed then.
         """
-        return self.number(kind, channel, target, extra, body, binary=binary, keep=keep).queued
+        return self.number(kind, channel, target, extra, body, binary=binary).queued
 
     def number(
         self,

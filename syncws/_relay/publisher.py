@@ -191,10 +191,7 @@ class Publisher:
 
     def _kept(self, room: Hashable) -> bool:
         archive = self._backplane.archive
-        if archive is None:
-            return False
-        rooms = archive.history.rooms
-        return rooms is None or bool(rooms(room))
+        return archive is not None and archive.history.remembers(room)
 
     def _publish(
         self,

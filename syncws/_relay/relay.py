@@ -143,9 +143,7 @@ class Relay:
 
     # To others
 
-    def broadcast(
-        self, room: Hashable, message: PreparedMessage, exclude: Collection[Hashable] = (), *, keep: bool = False
-    ) -> bool:
+    def broadcast(self, room: Hashable, message: PreparedMessage, exclude: Collection[Hashable] = ()) -> bool:
         """A broadcast for the members elsewhere; whether the queue of the bus took it.
 
         exclude: ids. Raises TypeError for a room or id that has no text, ValueError for a message that is too large.
@@ -154,7 +152,7 @@ class Relay:
         if room is None:
             return self._send(Kind.ALL, ALL, "", extra, message)
         target = text_of(room)
-        return self._send(Kind.ROOM, room_channel(target), target, extra, message, keep=keep)
+        return self._send(Kind.ROOM, room_channel(target), target, extra, message)
 
     def broadcast_kept(
         self, room: Hashable, message: PreparedMessage, ids: Collection[Hashable], conns: Collection[str]
@@ -176,10 +174,6 @@ class Relay:
         """Whether what others broadcast to a room arrives from now on."""
         return self._began and self.backplane.subscribe([room_channel(text_of(room))], 0.0)
 
-    def begin(self) -> bool:
-        """Be on the bus, from now on; whether that is so."""
-        return self._begin()
-
     def send(self, id: Hashable, message: PreparedMessage) -> bool:
         """A message for the members of an id elsewhere; as `broadcast`."""
         target = text_of(id, "an id")
@@ -188,22 +182,13 @@ class Relay:
     def do(self, deed: str, id: Hashable, **details: Any) -> bool:
         """Have the members of an id elsewhere closed, or moved; as `broadcast`."""
         target = text_of(id, "an id")
-        return self._begin() and self.outward.publish(Kind.DO, id_channel(target), target, {"do": deed, **details})
+        return self.begin() and self.outward.publish(Kind.DO, id_channel(target), target, {"do": deed, **details})
 
     def _send(
-        self,
-        kind: Kind,
-        channel: str,
-        target: str,
-        extra: dict[str, Any] | None,
-        message: PreparedMessage,
-        *,
-        keep: bool = False,
+        self, kind: Kind, channel: str, target: str, extra: dict[str, Any] | None, message: PreparedMessage
     ) -> bool:
         binary = message.message_type is BINARY
-        return self._begin() and self.outward.publish(
-            kind, channel, target, extra, message.payload, binary=binary, keep=keep
-        )
+        return self.begin() and self.outward.publish(kind, channel, target, extra, message.payload, binary=binary)
 
     # Members come
 
@@ -217,7 +202,7 @@ class Relay:
         channels = [room_channel(text_of(room)) for room in rooms]
         if id is not None:
             channels.append(id_channel(text_of(id, "an id")))
-        if not self._begin():
+        if not self.begin():
             yield
             return
         with self.interests.pinned(channels, self._join_timeout):
@@ -230,7 +215,7 @@ class Relay:
         rejects: it is to go itself, as others of its id are there. Then this waits for the answers of the other
         processes, for at most join_timeout, and raises DuplicateIdError before the block.
         """
-        if not self._begin():
+        if not self.begin():
             yield lambda member: None
         elif rejects:
             with self.claims.requested(id, self._join_timeout):
@@ -242,11 +227,11 @@ class Relay:
 
     def asking(self) -> Surveys | None:
         """What asks the other processes; None if there is no thread for the bus."""
-        return self.surveys if self._begin() else None
+        return self.surveys if self.begin() else None
 
     # Its life
 
-    def _begin(self) -> bool:
+    def begin(self) -> bool:
         """Start the bus and the pulse, at the first use in this process; False if there is no thread for them."""
         if self._began:
             return True

@@ -134,7 +134,6 @@ class Recall:
         self._close = close
         #: The archive, if it is this process that fills it.
         self.ledger = archive if isinstance(archive, MemoryArchive) else None
-        self._rooms = archive.history.rooms
         self._key = archive.history.stamp
         self.begin_anew()
         begin_anew_in_child(self)
@@ -149,7 +148,7 @@ class Recall:
 
     def remembers(self, room: Hashable) -> bool:
         """Whether a room remembers. What the application's `History.rooms` raises is raised."""
-        return room is not None and (self._rooms is None or bool(self._rooms(room)))
+        return room is not None and self._archive.history.remembers(room)
 
     # Out
 
