@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Raises SystemExit for arguments that argparse refuses (2), and for --help and --version (0).
     """
-    parser = argparse.ArgumentParser(prog="python -m syncws", description="Synchronous WebSocket for Python.")
+    parser = argparse.ArgumentParser(prog="syncws", description="Synchronous WebSocket for Python.")
     parser.add_argument("--version", action="version", version=f"syncws {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
     add_serve(commands)
