@@ -65,7 +65,7 @@ USES = {
     "_rooms": {"_base", "errors", "_bus", "_frames", "_relay", "_conn"},
     "_wsgi": {"_base", "errors", "_net", "_http", "_conn"},
     "_server": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_wsgi"},
-    "_cli": {"_base", "errors", "_bus", "_http", "_relay", "_server"},
+    "_cli": {"_base", "errors", "_bus", "_client", "_http", "_relay", "_server"},
     "backplane": {"_bus"},
     "wsgi": {"_base", "errors", "_frames", "_http", "_conn", "_wsgi", "_server"},
     "bottle": {"_base", "_conn", "_wsgi", "_server"},
@@ -224,7 +224,7 @@ ORDER = {
         "acceptor",
         "server",
     ],
-    "_cli": ["command", "publish", "serve", "main"],
+    "_cli": ["command", "dialing", "publish", "serve", "main"],
 }
 
 # Tests that may bound a time from above: what must hold, and what other people's servers do.

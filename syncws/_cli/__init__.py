@@ -3,6 +3,7 @@
 Floor 6: imports the folders of floors 0 to 5.
 
 * `command`: what the commands have in common.
+* `dialing`: the options of the commands that are clients.
 * `publish`: messages to the members of all processes, from a shell.
 * `serve`: a WSGI application, with its WebSocket views, on our server.
 * `main`: which command is asked for. Begin here.

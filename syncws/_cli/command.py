@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ssl
 from typing import TypeAlias
 
 #: Where a command adds itself; a class that cannot be asked for its parts at run time.
@@ -26,3 +27,25 @@ def number(text: str, rule: str, least: int, most: int) -> int:
     if not least <= value <= most:
         raise argparse.ArgumentTypeError(f"{rule}, not {text!r}")
     return value
+
+
+def seconds(text: str) -> float:
+    """An argument that is a time, in seconds. Raises ArgumentTypeError for what is not above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
+    return value
+
+
+def load_certificate(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+    """Load our own certificate, and the key that may be in the same file. Raises CommandError."""
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        reason = "not PEM, or the key is not of this certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise CommandError(
+            f"cannot load the certificate {certificate} with the key {key or certificate}: {reason}"
+        ) from None

@@ -21,7 +21,7 @@ from .._relay.address import backplane_at
 from .._relay.names import parse_name
 from .._relay.publisher import Publisher
 from ..errors import BackplaneError, BackplaneTimeout
-from .command import CommandError, Commands
+from .command import CommandError, Commands, seconds
 
 #: The exit status when the bus did not answer in time: it may have been delivered.
 NOT_IN_TIME = 3
@@ -78,7 +78,7 @@ def add_publish(commands: Commands) -> None:
         help="the room remembers: as size and ttl of the application's History, such as 100:300",
     )
     publish.add_argument(
-        "--timeout", type=_seconds, default=2.0, metavar="SECONDS", help="for each message (default: %(default)g)"
+        "--timeout", type=seconds, default=2.0, metavar="SECONDS", help="for each message (default: %(default)g)"
     )
     publish.set_defaults(run=_publish)
 
@@ -172,13 +172,3 @@ def _history(text: str) -> History:
         return History(size=int(size), ttl=float(ttl))
     except ValueError:
         raise argparse.ArgumentTypeError(f"a history is SIZE:SECONDS, such as 100:300, not {text!r}") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
-    return value

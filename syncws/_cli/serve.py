@@ -31,7 +31,7 @@ from typing import Any
 from .._base.callables import is_async
 from .._http.hosts import AllowedHosts
 from .._server.server import Server
-from .command import CommandError, Commands, number
+from .command import CommandError, Commands, load_certificate, number
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -230,13 +230,7 @@ def _ssl_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | 
             raise CommandError("--keyfile needs --certfile")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certfile, keyfile)
-    except OSError as exc:
-        reason = "not PEM, or the key is not of this certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise CommandError(
-            f"cannot load the certificate {certfile} with the key {keyfile or certfile}: {reason}"
-        ) from None
+    load_certificate(context, certfile, keyfile)
     return context
 
 
