@@ -35,6 +35,15 @@ coverage: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCHFLAGS)
 
+# The site, from docs/ and the docstrings, into build/docs: a warning is an error, a link that leads nowhere on the site too.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --jobs auto -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+# Whether the links that lead elsewhere still do; for this the network is asked.
+linkcheck: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --fresh-env --quiet -b linkcheck -d build/doctrees docs build/linkcheck
+
 # Both sides through the Autobahn|Testsuite: `tests/compliance` says what for; FULL=1 runs every case.
 compliance: $(VENV)/.installed-test
 	$(BIN)/python -m tests.compliance $(COMPLIANCEFLAGS)
@@ -92,4 +101,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test test-all coverage lint bench compliance node old-gunicorn buses clean
+.PHONY: run test test-all coverage lint bench docs linkcheck compliance node old-gunicorn buses clean

@@ -40,6 +40,7 @@ ALL_PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs" / "project").glob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
 

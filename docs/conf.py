@@ -1,0 +1,56 @@
+"""The site: Sphinx reads the pages of this folder, and the docstrings. `make docs` builds it into build/docs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(HERE / "_site")]
+
+from syncws._base.version import __version__  # noqa: E402
+
+project = "syncws"
+author = "the authors of syncws"
+copyright = author
+version = release = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx_copybutton",
+    "links",  # these stand in _site
+    "landing",
+]
+exclude_patterns = ["_site"]
+root_doc = "index"
+nitpicky = True
+suppress_warnings = ["myst.header"]  # a page may leave out a level of headings, as GitHub lets it
+
+# Markdown as GitHub reads it: a heading has GitHub's anchor.
+myst_heading_anchors = 6
+myst_enable_extensions = ["strikethrough", "tasklist"]
+
+html_theme = "furo"
+html_title = f"syncws {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+html_copy_source = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0f6e84", "color-brand-content": "#0f6e84"},
+    "dark_css_variables": {"color-brand-primary": "#5cc8dc", "color-brand-content": "#5cc8dc"},
+}
+pygments_style = "tango"
+pygments_dark_style = "monokai"
+
+# What a reader copies is the code, without the prompts of a shell or of Python.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+
+def setup(app: Any) -> None:
+    from pygments.lexers.special import TextLexer
+
+    app.add_lexer("acl", TextLexer)  # a fence that GitHub shows as it is
