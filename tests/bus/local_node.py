@@ -5,6 +5,7 @@ of its input says:
 
     publish COUNT RATE CHANNEL    publish numbered messages, so many a second (0: as fast as it can)
     report                        what has come since the last report, by channel, and how late; CPU seconds in all
+    report COUNT CHANNEL          the same, once so many have come of that channel
     see COUNT                     publish one message, and wait for one of each of so many others
     end                           close and end
 
@@ -59,8 +60,9 @@ class Node:
     def vanished(self, node: str) -> None:
         self.story.append("vanished")
 
-    def report(self) -> dict[str, Any]:
+    def report(self, count: int = 0, channel: str = "") -> dict[str, Any]:
         with self.changed:
+            self.changed.wait_for(lambda: len(self.numbers.get(channel, ())) >= count, 30)
             late, self.late = self.late, []
             numbers, self.numbers = self.numbers, {}
             return {
@@ -113,6 +115,8 @@ def main() -> None:
                 say(publish(backplane, int(count), float(rate), channel))
             case ["report"]:
                 say(node.report())
+            case ["report", count, channel]:
+                say(node.report(int(count), channel))
             case ["see", others]:
                 say(see(backplane, node, int(others)))
             case _:

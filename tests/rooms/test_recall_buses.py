@@ -59,9 +59,6 @@ class LocalStreamTests(LocalCase, StreamTests):
     def managers(self) -> list[Manager]:
         return self.two(size=5_000)
 
-    def settle(self) -> None:
-        pass  # who comes back is in both processes in turn, and the last time waits for what is on its way
-
 
 class RedisCase(BusCase):
     kind: Kind = "redis"
@@ -85,9 +82,6 @@ class RedisStreamTests(RedisCase, StreamTests):
 
     def managers(self) -> list[Manager]:
         return self.two(size=5_000)
-
-    def settle(self) -> None:
-        pass
 
 
 class ValkeyStreamTests(RedisStreamTests):
