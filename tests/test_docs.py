@@ -208,12 +208,12 @@ class PagesTests(unittest.TestCase):
 
 class BlocksOfAKindTests(unittest.TestCase):
     def test_they_run_elsewhere(self) -> None:
-        """A block that needs a framework says so behind its fence, and is on a page that tests/databases or
-        tests/test_redis_protocol.py runs."""
+        """A block that needs a framework, or files of its own, says so behind its fence, and is on a page that
+        tests/databases, tests/test_redis_protocol.py or tests/examples/test_tutorial.py runs."""
         kinds = {kind for page in ALL_PAGES for kind in re.findall(r"^```python (.*)$", page.read_text(), re.MULTILINE)}
-        self.assertEqual(kinds, {"flask", "flask-tests", "django", "django-tests", "redis"})
+        self.assertEqual(kinds, {"flask", "flask-tests", "django", "django-tests", "redis", "tutorial"})
         for page in ALL_PAGES:
-            if page.name not in ("databases.md", "redis-protocol.md"):
+            if page.name not in ("databases.md", "redis-protocol.md", "tutorial.md"):
                 self.assertNotIn("\n```python ", page.read_text(), page.name)
 
 
