@@ -19,9 +19,12 @@ version = release = __version__
 
 extensions = [
     "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "links",  # these stand in _site
     "landing",
+    "reference",
 ]
 exclude_patterns = ["_site"]
 root_doc = "index"
@@ -32,8 +35,23 @@ suppress_warnings = ["myst.header"]  # a page may leave out a level of headings,
 myst_heading_anchors = 6
 myst_enable_extensions = ["strikethrough", "tasklist"]
 
+# Docstrings are reStructuredText with Google's sections; `one` in single backticks is a name.
+default_role = "py:obj"
+add_module_names = False
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 100
+autodoc_member_order = "bysource"
+autodoc_class_signature = "mixed"
+autodoc_typehints = "both"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
 html_theme = "furo"
 html_title = f"syncws {__version__}"
+html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False

@@ -13,7 +13,7 @@ DOCS = ROOT / "docs"
 INDEX = DOCS / "index.md"
 
 
-def _load(name: str) -> ModuleType:
+def load(name: str) -> ModuleType:
     """A module of docs/_site, which Sphinx finds by a path of its own."""
     spec = importlib.util.spec_from_file_location(f"site_{name}", DOCS / "_site" / f"{name}.py")
     assert spec is not None and spec.loader is not None
@@ -22,8 +22,8 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-landing = _load("landing")
-links = _load("links")
+landing = load("landing")
+links = load("links")
 
 
 class NavigationTests(unittest.TestCase):

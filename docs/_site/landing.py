@@ -41,7 +41,7 @@ def setup(app: Any) -> dict[str, Any]:
         for cards in document.findall(nodes.bullet_list):
             cards["classes"].append("cards")
             for line in cards.findall(nodes.paragraph):
-                words = str(line.children[1]).removeprefix(": ")
+                words = line.children[1].astext().removeprefix(": ")
                 line.children[1] = nodes.Text(words[:1].upper() + words[1:])
 
     app.connect("source-read", read, priority=600)  # after the links are turned

@@ -37,7 +37,7 @@ class _Message(NamedTuple):
 
 
 class MemoryBus:
-    """What `MemoryBackplane`s of one process share. Any thread.
+    """What every `MemoryBackplane` of one process shares. Any thread may call any method.
 
     Args:
         addressed, echoes: what the attributes of its backplanes say, and what it does (see `Backplane`).
