@@ -57,7 +57,6 @@ import contextlib
 import contextvars
 import functools
 import io
-import logging
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -65,6 +64,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Concatenate, NamedTuple, TypeVar
 
 from ._base.extras import needs
+from ._base.logs import logger
 from ._base.options import check_count, check_detach
 from ._base.owners import explains_options
 from ._base.printable import printable
@@ -90,7 +90,7 @@ with needs("flask", "flask"):
 
 __all__ = ["Sock"]
 
-_log = logging.getLogger("syncws.wsgi")
+_log = logger("syncws.wsgi")
 
 Handler = TypeVar("Handler", bound=Callable[Concatenate[Conn, ...], object])
 
@@ -333,6 +333,7 @@ def _reject_late_response(conn: Conn, result: HTTPException | Response) -> None:
         printable(conn.request.path),
         printable(status),
         exc_info=raised,
+        extra={"about": conn},
     )
     with contextlib.suppress(WebSocketError):
         conn.close(CloseCode.POLICY_VIOLATION, status[:60])  # Latin-1, so at most 120 bytes

@@ -107,6 +107,7 @@ ORDER = {
             "worker",
             "printable",
             "tracebacks",
+            "logs",
             "latelock",
             "counters",
             "advice",
@@ -169,6 +170,7 @@ ORDER = {
     ],
     "_conn": [
         *(
+            "subject",
             "states",
             "queue",
             "wire",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 
 from .latelock import LateLock
 
@@ -32,12 +33,13 @@ class Advisor:
         message: str,
         *args: object,
         repeat: int = logging.DEBUG,
+        extra: Mapping[str, object] | None = None,
     ) -> None:
         """Log a WARNING that says what to change; within a minute of the same one, the same line at the level repeat.
 
         cause is one of a few names of ours. detail tells apart what has to be changed for each, such as the origin that
-        was refused; a peer may have chosen it. message and args are a log record's; what a peer wrote in them has
-        passed `printable`.
+        was refused; a peer may have chosen it. message, args and extra are a log record's; what a peer wrote in them
+        has passed `printable`.
         """
         now = time.monotonic()
         with self._lock:
@@ -52,12 +54,12 @@ class Advisor:
             else:
                 since.unsaid += 1
         if not is_news:
-            logger.log(repeat, message, *args)
+            logger.log(repeat, message, *args, extra=extra)
         elif unsaid:
             told = f"{message} (and %d more like this before, at {logging.getLevelName(repeat)})"
-            logger.warning(told, *args, unsaid)
+            logger.warning(told, *args, unsaid, extra=extra)
         else:
-            logger.warning(message, *args)
+            logger.warning(message, *args, extra=extra)
 
     def begin_anew(self) -> None:
         """Forget what was said: for a test, which hears each advice as if it were the first."""

@@ -18,13 +18,13 @@ second, and tells its sink `up`, `down` and `dropped`.
 
 from __future__ import annotations
 
-import logging
 import selectors
 import socket
 import threading
 import time
 
 from .._base.advice import advisor
+from .._base.logs import logger
 from .._base.waker import Waker
 from .backplane import BusHealth, Sink
 from .localdirectory import LocalDirectory, check_user, is_for_later, node_of, pid_of
@@ -32,7 +32,7 @@ from .localframes import goodbye, greeting
 from .localpeer import Peer
 from .localreader import Reader
 
-_logger = logging.getLogger("syncws.backplane")
+_logger = logger("syncws.backplane")
 
 #: Seconds between two looks into the directory.
 _LOOK = 1.0

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import threading
 from collections.abc import Iterator
 from typing import Protocol
 
 from .._base.advice import advisor
+from .._base.logs import logger
 from .._base.printable import printable
 from .localdirectory import is_name
 from .localframes import GOODBYE, Frames, name_in
 
-_logger = logging.getLogger("syncws.backplane")
+_logger = logger("syncws.backplane")
 
 #: Seconds in which whoever has connected says who it is.
 _PATIENCE = 10.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import selectors
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .._base.logs import logger
 from .._base.printable import printable_repr
 from .._base.waker import Waker
 from .backoff import Backoff
@@ -17,7 +17,7 @@ from .redislink import RedisLink
 from .rediswire import RedisWire, Refusal, WireLost
 from .subscriptions import Subscriptions
 
-_log = logging.getLogger("syncws.backplane")
+_log = logger("syncws.backplane")
 
 #: Seconds for which the return of a connection is waited for by who subscribes.
 _MOMENT = 1.0

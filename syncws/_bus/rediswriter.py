@@ -6,13 +6,13 @@ of its messages arrived: the same batch is sent again, whole and in order, and w
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from .._base.logs import logger
 from .._base.printable import printable, printable_repr
 from .backoff import Backoff
 from .outbox import Waiting
@@ -21,7 +21,7 @@ from .redislink import RedisLink
 from .redisreader import RedisReader
 from .rediswire import NO_KEYS, WRONG_SERVER, RedisWire, Refusal, WireLost
 
-_log = logging.getLogger("syncws.backplane")
+_log = logger("syncws.backplane")
 
 #: Seconds for which nothing is sent again once the server had gone: all who listen were cut off at the same moment, and
 #: what is sent before they are back is lost to them.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 
-_log = logging.getLogger("syncws.backplane")
+from .._base.logs import logger
+
+_log = logger("syncws.backplane")
 
 #: Seconds between two lines of the log.
 _TELL_EVERY = 60.0

@@ -250,7 +250,7 @@ class Dialer(HandshakeOptions):
         try:
             subprotocol, agreement = check_answer(server, request, response, compression=self.enable_compression)
         except BadHandshakeError:
-            _trace_heads(str(server), server, request, response)
+            _trace_heads(str(server), server, request, response, "remote_address")
             raise
         conn = Conn(
             transport,
@@ -385,11 +385,13 @@ class Dialer(HandshakeOptions):
         return inner, b""
 
 
-def _trace_heads(who: str, server: ServerURL, request: Headers, response: ReceivedResponse) -> None:
-    """Tell the wire trace of a handshake, if there is one."""
+def _trace_heads(
+    who: str, server: ServerURL, request: Headers, response: ReceivedResponse, field: str = "connection_id"
+) -> None:
+    """Tell the wire trace of a handshake, if there is one. `who` is the id of the connection, or what `field` says."""
     if wiretrace.is_on():
-        wiretrace.tell_head(who, ">", f"GET {server.target.partition('?')[0]} HTTP/1.1", request)
-        wiretrace.tell_head(who, "<", f"HTTP/{response.http_version} {response}", response.headers)
+        wiretrace.tell_head(who, ">", f"GET {server.target.partition('?')[0]} HTTP/1.1", request, field)
+        wiretrace.tell_head(who, "<", f"HTTP/{response.http_version} {response}", response.headers, field)
 
 
 class DialerKeywords(HandshakeKeywords, total=False):

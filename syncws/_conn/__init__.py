@@ -2,6 +2,7 @@
 
 Floor 3: imports the folders of floors 0 to 2; for every folder above.
 
+* `subject`: what lines of the log say a connection is.
 * `states`: where a connection stands, from open to released, and what its reads and writes raise: a table.
 * `queue`: the send queue: what waits for a slow peer, and what happens when it is full.
 * `wire`: who may write, in which order frames leave, and what waits. The six rules stand at its top.

@@ -14,13 +14,14 @@ import logging
 import time
 from typing import Any
 
+from .._base.logs import logger
 from .._base.printable import printable
 from .._http.request import Request
 from .._net.address import say_peer
 from .._net.transport import Transport
 from ..errors import CloseCode, ConnectionClosed
 
-_log = logging.getLogger("syncws.access")
+_log = logger("syncws.access")
 
 
 def is_on() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -11,11 +10,12 @@ from collections.abc import Callable, Iterable
 
 from .._base.callables import check_done
 from .._base.latelock import LateLock
+from .._base.logs import logger
 from .._net.drain import drain
 from ..errors import ConnectionClosed
 from .states import End
 
-_logger = logging.getLogger("syncws.conn")
+_logger = logger("syncws.conn")
 
 #: Called with the end of a connection.
 EndCallback = Callable[[ConnectionClosed], object]

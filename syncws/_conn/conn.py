@@ -13,21 +13,19 @@ This is the surface: what a program calls. Behind it are
 from __future__ import annotations
 
 import json
-import logging
 import math
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
 from .._base.callables import check_callable
+from .._base.logs import logger
 from .._base.options import ConnOptions, Overflow, check_call_timeout
 from .._base.printable import printable
-from .._base.tracebacks import tame_tracebacks
 from .._frames.deflate import Agreement, check_level
 from .._frames.payloads import format_close_message, message_as, message_payload, wrong_text
 from .._frames.prepared import Compression, PreparedMessage, json_text, prepare
@@ -47,10 +45,10 @@ from .ending import Ending
 from .inbound import CloseHandler, Inbound, PingHandler, ignore
 from .outbound import Outbound
 from .states import Life, State
+from .subject import Subject
 from .wire import Wire, post_to_wires
 
-_logger = logging.getLogger("syncws.conn")
-tame_tracebacks(_logger)
+_logger = logger("syncws.conn")
 
 Data = str | bytes | bytearray | memoryview
 
@@ -87,13 +85,13 @@ class Conn:
         "_attendant",
         "_client",
         "_ending",
-        "_id",
         "_inbound",
         "_life",
         "_options",
         "_outbound",
         "_request",
         "_response",
+        "_subject",
         "_transport",
         "_visit",
         "_wire",
@@ -118,14 +116,14 @@ class Conn:
         self._transport = transport
         self._client = client
         self._agreement = agreement
-        self._id: str | None = None
+        self._subject = subject = Subject(request, transport.remote_address)
         self._visit: Visit | None = None  # what the access log is to say; the state lock guards that it is said once
         self.subprotocol = subprotocol
         self._request = request
         self._response = response
 
         read_turn = threading.Lock()
-        self._life = life = Life()
+        self._life = life = Life(subject)
         self._wire = wire = Wire(transport, life, options, client=client)
         self._ending = ending = Ending(transport, life, wire, read_turn)
         protocol = Protocol(
@@ -164,11 +162,12 @@ class Conn:
 
     @property
     def id(self) -> str:
-        """A random id (32 hex digits), made on first use."""
-        if self._id is None:
-            with self._life.lock:
-                self._id = self._id or uuid.uuid4().hex
-        return self._id
+        """A random id (32 hex digits)."""
+        return self._subject.id
+
+    def log_fields(self) -> dict[str, object]:
+        """What records of the log say of it: `connection_id`, `path` and `remote_address`. Any thread."""
+        return self._subject.log_fields()
 
     @property
     def request(self) -> Request:

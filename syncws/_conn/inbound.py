@@ -22,7 +22,6 @@ A control frame is counted and answered by `controls`; the application's handler
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from typing import Any
 
 from .._base.callables import check_done
 from .._base.copies import copy_of
+from .._base.logs import logger
 from .._base.options import ConnOptions, check_call_timeout
 from .._base.printable import printable
 from .._frames.protocol import Protocol
@@ -57,7 +57,7 @@ from .states import Life
 from .turnstile import turnstile
 from .wire import Wire, acquire_until
 
-_logger = logging.getLogger("syncws.conn")
+_logger = logger("syncws.conn")
 
 PingHandler = Callable[[bytes], object]
 CloseHandler = Callable[[int, str], object]
@@ -328,7 +328,9 @@ class Inbound:
                     continue  # the end, the deadline, or a handler that writes although this side has closed
                 # Of a handler, and kept for the next read, if there is one.
                 _logger.exception(
-                    "%s: a handler failed while this side closed", printable(self._transport.remote_address)
+                    "%s: a handler failed while this side closed",
+                    printable(self._transport.remote_address),
+                    extra={"about": self._life.about},
                 )
 
     # The turn's holder

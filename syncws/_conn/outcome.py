@@ -32,28 +32,28 @@ def end_handled(conn: Conn, raised: Exception | None, who: object, log: logging.
     if raised is not None:
         code = _code_after_error(conn, raised, who, log)
     elif result is not None:
-        code = _code_after_result(result, who, log)
+        code = _code_after_result(conn, result, who, log)
     else:
         code = CloseCode.NORMAL_CLOSURE
     try:
         conn.close(code)
     except WebSocketError as exc:
-        log.debug("closing failed: %s", exc)
+        log.debug("closing failed: %s", exc, extra={"about": conn})
 
 
 def _code_after_error(conn: Conn, raised: Exception, who: object, log: logging.Logger) -> CloseCode:
     """Log the exception by which a handler left its connection; the code to close with."""
     if not conn._is_own(raised):
-        log.error("%s: the handler raised", who, exc_info=raised)
+        log.error("%s: the handler raised", who, exc_info=raised, extra={"about": conn})
     elif isinstance(raised, ConnectionClosed):
-        log.log(log_level(raised), "%s: %s", who, raised)
+        log.log(log_level(raised), "%s: %s", who, raised, extra={"about": conn})
         return CloseCode.NORMAL_CLOSURE
     else:  # a timeout: the peer was too slow for the handler
-        log.info("%s: closing with 1011, as the handler let a timeout escape: %s", who, raised)
+        log.info("%s: closing with 1011, as the handler let a timeout escape: %s", who, raised, extra={"about": conn})
     return CloseCode.INTERNAL_SERVER_ERROR
 
 
-def _code_after_result(result: object, who: object, log: logging.Logger) -> CloseCode:
+def _code_after_result(conn: Conn, result: object, who: object, log: logging.Logger) -> CloseCode:
     """Log what a handler returned that nobody gets; the code to close with."""
     if (kind := unfinished(result)) is not None:
         log.error(
@@ -61,6 +61,7 @@ def _code_after_result(result: object, who: object, log: logging.Logger) -> Clos
             "def, that does the work",
             who,
             kind,
+            extra={"about": conn},
         )
         return CloseCode.INTERNAL_SERVER_ERROR
     log.error(
@@ -68,5 +69,6 @@ def _code_after_result(result: object, who: object, log: logging.Logger) -> Clos
         "request, such as a check of who is logged in, has to run before the handler",
         who,
         printable_repr(result),
+        extra={"about": conn},
     )
     return CloseCode.POLICY_VIOLATION

@@ -34,6 +34,7 @@ from enum import IntEnum
 from typing import Generic, NoReturn, TypeVar
 
 from .._base.copies import copy_of
+from .._base.logs import Told
 from ..errors import (
     CloseCode,
     CloseError,
@@ -117,9 +118,10 @@ class Life:
     or lock at the latest. That holds without the GIL too.
     """
 
-    __slots__ = ("_owner", "closings", "end", "lock", "refusal", "state")
+    __slots__ = ("_owner", "about", "closings", "end", "lock", "refusal", "state")
 
-    def __init__(self) -> None:
+    def __init__(self, about: Told | None = None) -> None:
+        self.about = about  #: whose life it is, for the log; it never changes
         self.lock = threading.Lock()
         self.state = State.OPEN
         #: What reads raise; None before OVER.

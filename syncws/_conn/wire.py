@@ -34,13 +34,13 @@ and then sees the flag.
 from __future__ import annotations
 
 import errno
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from .._base.counters import breaches
+from .._base.logs import logger
 from .._base.options import ConnOptions
 from .._frames.frame import FIN, encode
 from .._frames.payloads import parse_close_payload
@@ -50,7 +50,7 @@ from ..errors import CloseCode, CloseError, Closing, ConnectionClosed, MessageTy
 from .queue import SendQueue
 from .states import End, Life, State
 
-_logger = logging.getLogger("syncws.conn")
+_logger = logger("syncws.conn")
 
 _PING = FIN | MessageType.PING
 _PONG = FIN | MessageType.PONG
@@ -504,7 +504,10 @@ class Wire:
                 self._look_again = True
             dropped, overflow = queue.dropped, queue.overflow
         if dropped.bit_length() != dropped_before.bit_length():  # 1, 2, 4, 8...: a full queue must not flood the log
-            _logger.info("the send queue is full (overflow=%s): %d messages dropped so far", overflow, dropped)
+            about = {"about": self._life.about}
+            _logger.info(
+                "the send queue is full (overflow=%s): %d messages dropped so far", overflow, dropped, extra=about
+            )
         if taken:
             self.flush_soon()
         elif overflow == "close":

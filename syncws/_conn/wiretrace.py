@@ -16,6 +16,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from .._base.logs import logger
 from .._base.printable import printable
 from .._frames.frame import FIN, MASKED, RSV1
 from .._http.handshake import say_subprotocol
@@ -23,7 +24,7 @@ from .._http.headers import shown
 from .._net.transport import Buffer, Transport
 from ..errors import MessageType
 
-_log = logging.getLogger("syncws.wire")
+_log = logger("syncws.wire")
 
 #: Bytes of a payload that are shown.
 MOST = 64
@@ -39,10 +40,13 @@ def is_on() -> bool:
     return _log.isEnabledFor(logging.DEBUG)
 
 
-def tell_head(who: str, arrow: str, first_line: str, headers: Iterable[tuple[str, str]]) -> None:
-    """Log a head. Values that may be secrets are left out; the first line must have no query."""
+def tell_head(
+    who: str, arrow: str, first_line: str, headers: Iterable[tuple[str, str]], field: str = "connection_id"
+) -> None:
+    """Log a head. Values that may be secrets are left out; the first line must have no query. `who` is the id of the
+    connection, or else what `field` says."""
     fields = (f"{name}: {_say_value(name, value)}" for name, value in headers)
-    _log.debug("%s %s %s", who, arrow, printable("; ".join((first_line, *fields)), MOST_OF_A_HEAD))
+    _log.debug("%s %s %s", who, arrow, printable("; ".join((first_line, *fields)), MOST_OF_A_HEAD), extra={field: who})
 
 
 def _say_value(name: str, value: str) -> str:
@@ -167,7 +171,16 @@ class _Frames:
         said = f"{kind} ({', '.join(notes)})" if notes else kind
         dots = "..." if length > MOST else ""
         shown = _say_payload(first, self._unmasked())
-        _log.debug("%s %s %s %d bytes: %s%s", self._who, self._arrow, said, length, shown, dots)
+        _log.debug(
+            "%s %s %s %d bytes: %s%s",
+            self._who,
+            self._arrow,
+            said,
+            length,
+            shown,
+            dots,
+            extra={"connection_id": self._who},
+        )
         if not length:
             self._head.clear()
 

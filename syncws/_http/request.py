@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from .._base.printable import printable
-from .._net.address import Address
+from .._net.address import Address, say_peer
 from .._net.transport import Transport
 from ..errors import HandshakeError
 from .cookies import parse_cookies
@@ -120,6 +120,10 @@ class Request:
         self._data: dict[str, Any] | None = None
         if not _HOST.fullmatch(self.host):
             raise ValueError("the Host header is not a host")
+
+    def log_fields(self) -> dict[str, object]:
+        """What records of the log say of it: `path` and `remote_address`, escaped."""
+        return {"path": printable(self.raw_path), "remote_address": say_peer(self.remote_address)}
 
     @property
     def host(self) -> str:

@@ -17,7 +17,6 @@ connection, no timer, no thread.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import threading
 import time
@@ -25,10 +24,11 @@ import weakref
 from typing import Protocol
 
 from .._base.latelock import LateLock
+from .._base.logs import logger
 from .drain import Timer, drain
 from .waits import readable
 
-_logger = logging.getLogger("syncws.conn")
+_logger = logger("syncws.conn")
 
 #: Seconds between two looks at most. A peer that waits five seconds for its pong is no rarity (aiohttp, heartbeat=10).
 LONGEST = 1.0

@@ -32,7 +32,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
-import logging
 import os
 import selectors
 import socket
@@ -40,7 +39,9 @@ import threading
 import time
 from collections.abc import Callable
 
-_logger = logging.getLogger("syncws.conn")
+from .._base.logs import logger
+
+_logger = logger("syncws.conn")
 
 #: Seconds without work after which the thread ends.
 IDLE = 1.0

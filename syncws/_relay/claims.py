@@ -25,7 +25,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import logging
 import threading
 import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -33,6 +32,7 @@ from typing import Any
 
 from .._base.advice import advisor
 from .._base.errands import Errands
+from .._base.logs import logger
 from .._base.printable import printable_repr
 from ..errors import DuplicateIdError
 from .envelope import Envelope, Kind
@@ -41,7 +41,7 @@ from .names import ALL, id_channel, name_of, text_of
 from .outward import Outward
 from .questions import Bus, Questions
 
-_logger = logging.getLogger("syncws.relay")
+_logger = logger("syncws.relay")
 
 #: Claims in one message.
 MOST_IN_ONE = 500

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -11,8 +10,9 @@ from dataclasses import dataclass, replace
 from .._base.advice import advisor
 from .._base.errands import Errands
 from .._base.forks import begin_anew_in_child
+from .._base.logs import logger
 
-_logger = logging.getLogger("syncws.relay")
+_logger = logger("syncws.relay")
 
 #: Gaps that wait for a callback that takes its time; all others become one, of any room and any process.
 MOST_PENDING = 10_000

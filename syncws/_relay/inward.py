@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 from .._base.advice import advisor
 from .._base.errands import Errands
+from .._base.logs import logger
 from .._bus.memoryarchive import MemoryArchive
 from .claims import Claims
 from .envelope import Envelope, Foreign, Kind, decode, message_of
@@ -24,7 +24,7 @@ from .outward import Outward
 from .questions import Questions
 from .surveys import Surveys
 
-_logger = logging.getLogger("syncws.relay")
+_logger = logger("syncws.relay")
 
 
 class RelayLike(Protocol):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
-_logger = logging.getLogger("syncws.relay")
+from .._base.logs import logger
+
+_logger = logger("syncws.relay")
 
 #: Seconds between two looks while something is due soon.
 SOON = 0.1

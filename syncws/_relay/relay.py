@@ -21,7 +21,6 @@ because it may run code of the application, runs in short-lived threads, one thi
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
@@ -31,6 +30,7 @@ from .._base.endings import end_with_process
 from .._base.errands import Errands
 from .._base.forks import begin_anew_in_child
 from .._base.latelock import LateLock
+from .._base.logs import logger
 from .._bus.backplane import Backplane
 from .._bus.memoryarchive import MemoryArchive
 from .._frames.prepared import PreparedMessage
@@ -50,7 +50,7 @@ from .pulse import LATE, SOON, Pulse
 from .questions import Questions
 from .surveys import Surveys
 
-_logger = logging.getLogger("syncws.relay")
+_logger = logger("syncws.relay")
 
 #: Seconds for which a program that ends waits for the bus to take what was published.
 AT_EXIT = 1.0

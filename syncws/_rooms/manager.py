@@ -23,7 +23,6 @@ the on_close of a member that it finds lost is called by the settler's thread.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -32,10 +31,10 @@ from typing import Any, Literal, overload
 
 from .._base.callables import check_callable, check_done
 from .._base.counters import breaches
+from .._base.logs import logger
 from .._base.options import ConnOptions, Overflow
 from .._base.owners import explains_options, takes_options
 from .._base.printable import printable_repr
-from .._base.tracebacks import tame_tracebacks
 from .._base.worker import in_worker, meet_in_worker, meeting_place
 from .._bus.backplane import Backplane
 from .._bus.history import History
@@ -79,8 +78,7 @@ from .registry import DUPLICATE_POLICIES, Predecessors, Registry
 from .settler import Settler
 from .stats import ManagerStats
 
-_logger = logging.getLogger("syncws.manager")
-tame_tracebacks(_logger)
+_logger = logger("syncws.manager")
 
 #: The close code of a connection whose id is taken, if the second one is rejected.
 REJECTED = 4002

@@ -167,6 +167,10 @@ class Member:
         """`Manager.close`, of this connection alone; whether it was a member until then."""
         return self._manager.close(self, code, reason) > 0
 
+    def log_fields(self) -> dict[str, object]:
+        """What records of the log say of it: those of its connection. Any thread."""
+        return self.conn.log_fields()
+
     def __repr__(self) -> str:
         return f"<syncws.Member {printable_repr(self.id)} {self._state.value} {self.conn!r}>"
 

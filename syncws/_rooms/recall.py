@@ -15,7 +15,6 @@ keeping a message and delivering it one step, so that members get a room's messa
 from __future__ import annotations
 
 import enum
-import logging
 import os
 import threading
 from collections.abc import Callable, Collection, Hashable
@@ -25,6 +24,7 @@ from typing import Any, Protocol
 
 from .._base.advice import advisor
 from .._base.forks import begin_anew_in_child
+from .._base.logs import logger
 from .._bus.history import Archive, Past
 from .._bus.memoryarchive import MemoryArchive
 from .._frames.prepared import PreparedMessage
@@ -36,7 +36,7 @@ from ..errors import BINARY, TEXT, BackplaneError, CloseCode, ConnectionClosed, 
 from .member import Member
 from .registry import Registry
 
-_logger = logging.getLogger("syncws.manager")
+_logger = logger("syncws.manager")
 
 #: What may wait for a member while it is sent what it missed: as much as may wait for the bus.
 _MOST_HELD, _MOST_HELD_BYTES = 10_000, 16 << 20

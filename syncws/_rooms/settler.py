@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from .._base.errands import Errands
+from .._base.logs import logger
 from .member import Member
 
-_logger = logging.getLogger("syncws.manager")
+_logger = logger("syncws.manager")
 
 
 class Settler:

@@ -12,7 +12,6 @@ a refusal is made at once.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import os
 import selectors
@@ -25,6 +24,7 @@ from typing import Literal
 
 from .._base.advice import Advisor
 from .._base.counters import breaches
+from .._base.logs import logger
 from .._base.waker import Waker
 from .._net.address import Address, as_address, network_of
 from .._net.descriptors import MOST_RESERVED, in_use, raise_limit, reserve
@@ -36,7 +36,7 @@ from .health import RETRY_AFTER, Health
 from .options import ServerOptions
 from .roster import Roster
 
-_log = logging.getLogger("syncws.server")
+_log = logger("syncws.server")
 
 #: How long the loop rests when the process or the system is out of something (trio and Thousand Island: 100 ms).
 _ACCEPT_PAUSE = 0.1

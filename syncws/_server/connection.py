@@ -18,7 +18,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -26,8 +26,8 @@ from .._base.advice import advisor
 from .._base.callables import check_done, unfinished
 from .._base.copies import forget_frames
 from .._base.counters import breaches
+from .._base.logs import logger
 from .._base.printable import printable, printable_repr
-from .._base.tracebacks import tame_tracebacks
 from .._conn import access
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
@@ -45,8 +45,7 @@ from .health import Health, no_room
 from .options import ServerOptions
 from .roster import Roster
 
-_log = logging.getLogger("syncws.server")
-tame_tracebacks(_log)
+_log = logger("syncws.server")
 
 #: Seconds that one plain HTTP response may take to leave.
 _RESPONSE_TIMEOUT = 60.0
@@ -124,6 +123,12 @@ class Connection:
     def conn(self) -> Conn | None:
         """Its WebSocket, once it is one."""
         return self._conn
+
+    def log_fields(self) -> Mapping[str, object]:
+        """What records of the log say of it: its WebSocket's fields, or else its request's, or its peer's address."""
+        if (about := self._conn or self._request) is not None:
+            return about.log_fields()
+        return {"remote_address": say_peer(self._transport.remote_address)} if self._transport else {}
 
     def __str__(self) -> str:
         peer = say_peer(self._transport.remote_address) if self._transport else "?"

@@ -23,7 +23,6 @@ Four rules:
 from __future__ import annotations
 
 import io
-import logging
 import math
 import sys
 import time
@@ -35,6 +34,7 @@ from wsgiref.util import FileWrapper
 from .._base.callables import check_done
 from .._base.copies import forget_frames
 from .._base.counters import breaches
+from .._base.logs import logger
 from .._base.printable import printable
 from .._base.version import __version__
 from .._base.worker import in_worker
@@ -46,7 +46,7 @@ from ..errors import HandshakeError
 from .wsgi_answer import Answer, WSGIViolation
 from .wsgi_input import DROPPABLE, BodyError, Input
 
-_log = logging.getLogger("syncws.server")
+_log = logger("syncws.server")
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]

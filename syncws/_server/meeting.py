@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import tempfile
 
-_log = logging.getLogger("syncws.server")
+from .._base.logs import logger
+
+_log = logger("syncws.server")
 
 #: Bytes that the path of the directory of temporary files may have: the paths of Unix sockets are short, and those of
 #: workers have the directories of a server and of a Manager in them.

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from .._base.advice import advisor
+from .._base.logs import logger
 from .._http.request import Request
 from .._http.response import Response
 from .._net.address import say_peer
 
-_log = logging.getLogger("syncws.server")
+_log = logger("syncws.server")
 
 
 class Refused(Exception):
@@ -60,11 +61,13 @@ def log_refusal(request: Request, refused: Refused) -> None:
     advice = f"; {refused.advice}" if refused.advice else ""
     line = "%s: %s is refused with %d: %s%s"
     told = (say_peer(request.remote_address), request, int(refused.status), refused.message, advice)
+    fields = {"code": int(refused.status)}
     if refused.cause is not None:
-        advisor.warn(_log, *refused.cause, line, *told, repeat=logging.INFO)
+        advisor.warn(_log, *refused.cause, line, *told, repeat=logging.INFO, extra=fields)
         return
     short = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
-    _log.log(logging.WARNING if short else logging.ERROR if refused.status >= 500 else logging.INFO, line, *told)
+    level = logging.WARNING if short else logging.ERROR if refused.status >= 500 else logging.INFO
+    _log.log(level, line, *told, extra=fields)
 
 
 def default_response(refused: Refused) -> Response:

@@ -11,7 +11,6 @@ With workers=N the process in which serve_forever is called accepts nothing: it 
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -25,6 +24,7 @@ from types import FrameType, TracebackType
 from typing import Self, Unpack
 
 from .._base.callables import check_callable, check_done
+from .._base.logs import logger
 from .._base.options import check_wait
 from .._base.owners import takes_options
 from .._base.waker import Waker
@@ -42,7 +42,7 @@ from .upgrader import Upgrader
 from .views import chosen_upgrader
 from .workers import ENDING, Parent, Share, Workers
 
-_log = logging.getLogger("syncws.server")
+_log = logger("syncws.server")
 
 #: Seconds more that the process of a worker gets to end, on a machine that is busy, before it is killed.
 _WORKER_GRACE = 2.0

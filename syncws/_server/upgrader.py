@@ -14,7 +14,6 @@ fails decides the status. Who is told what of it is in `refusal`.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from .._base.advice import advisor
 from .._base.callables import check_callable, check_done, check_plain, undecided, unfinished
 from .._base.copies import forget_frames
 from .._base.counters import breaches
+from .._base.logs import logger
 from .._base.options import check_count, check_detach
 from .._base.owners import explains_options, takes_options
 from .._base.printable import printable, printable_repr
@@ -53,7 +53,7 @@ from ..errors import HandshakeError
 from .checks import check_handshake, checked_key
 from .refusal import Refused, application_error, default_response, log_refusal, with_upgrade_header
 
-_log = logging.getLogger("syncws.server")
+_log = logger("syncws.server")
 
 Arguments = TypeVarTuple("Arguments")
 
@@ -347,7 +347,9 @@ class Upgrader(HandshakeOptions):
             if not mistake and answer:
                 return
             if mistake:
-                _log.error("check_origin decides nothing, so the request is refused: %s", mistake)
+                _log.error(
+                    "check_origin decides nothing, so the request is refused: %s", mistake, extra={"about": request}
+                )
             setting = "check_origin decides nothing" if mistake else "check_origin returned False"
         elif is_same_origin(request) or self._origins.allow(request):
             return
@@ -427,7 +429,8 @@ class Upgrader(HandshakeOptions):
                 raise
             if isinstance(exc, TimeoutError):
                 breaches.add("handshake_timeout")
-            _log.info("%s: the 101 could not be sent: %s", say_peer(request.remote_address), printable(exc))
+            peer = say_peer(request.remote_address)
+            _log.info("%s: the 101 could not be sent: %s", peer, printable(exc), extra={"about": request})
             failure = HandshakeError(f"the 101 could not be sent: {printable(exc)}", HTTPStatus.INTERNAL_SERVER_ERROR)
             request.refusal = failure
             raise failure from exc
@@ -437,7 +440,7 @@ class Upgrader(HandshakeOptions):
         log_refusal(request, refused)
         if wiretrace.is_on():
             first_line = f"{request} HTTP/{request.http_version}"
-            wiretrace.tell_head(say_peer(request.remote_address), "<", first_line, request.headers)
+            wiretrace.tell_head(say_peer(request.remote_address), "<", first_line, request.headers, "remote_address")
         reason = HandshakeError(refused.message, int(refused.status))
         reason.response = self._response(request, refused, reason)
         request.refusal = reason

@@ -44,12 +44,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from .._base.endings import end_all
+from .._base.logs import logger
 from .._base.options import check_integer
 from .._base.waker import Waker
 from .._base.worker import become_worker
 from .meeting import MeetingPlace
 
-_log = logging.getLogger("syncws.server")
+_log = logger("syncws.server")
 
 #: A worker that dies within so many seconds has a fault that the next one will probably have too. Its place then stays
 #: empty for as long, so that the fault does not cost a whole core.

@@ -7,7 +7,6 @@ answer that looks whole and is not.
 from __future__ import annotations
 
 import errno
-import logging
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from wsgiref.util import is_hop_by_hop
 
 from .._base.counters import breaches
 from .._base.forks import this_process
+from .._base.logs import logger
 from .._base.printable import printable, printable_repr
 from .._http.headers import Headers, checked_headers
 from .._http.http11 import HTTPConnection
@@ -24,7 +24,7 @@ from .._http.request import Request
 from .._net.waits import Pace
 from .wsgi_input import DROPPABLE, MIN_RATE, Input
 
-_log = logging.getLogger("syncws.server")
+_log = logger("syncws.server")
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from .._base.copies import forget_frames
+from .._base.logs import logger
 from .._base.printable import printable
-from .._base.tracebacks import tame_tracebacks
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
 from .._http.request import Request
@@ -15,8 +14,7 @@ from .._net.address import say_peer
 from .._net.transport import Transport
 from ..errors import HandshakeError
 
-_log = logging.getLogger("syncws.wsgi")
-tame_tracebacks(_log)
+_log = logger("syncws.wsgi")
 
 #: Sends the 101 on a transport, which is its own from then on: `Upgrader.open`.
 Open = Callable[[Transport, bytes], Conn]

@@ -21,7 +21,6 @@ compares the process's id.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import time
@@ -29,12 +28,13 @@ import weakref
 from collections.abc import Callable
 
 from .._base.counters import breaches
+from .._base.logs import logger
 from .._conn.conn import Conn
 from .._conn.farewell import farewell
 from ..errors import CloseCode
 from .taken import Taken
 
-_log = logging.getLogger("syncws.wsgi")
+_log = logger("syncws.wsgi")
 
 #: How many guests a process may have, where it is not said otherwise.
 MAX_CONNECTIONS = 10_000

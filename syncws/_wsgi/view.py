@@ -18,10 +18,10 @@ the client has gone, which is nothing to any of them, and its access log says 10
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 
+from .._base.logs import logger
 from .._base.printable import printable
 from .._http.http11 import HTTPConnection
 from .._http.request import Request
@@ -33,7 +33,7 @@ from .exchange import HeldConnection, check_patched, why_borrowed
 from .guests import Full, Seat
 from .taken import Taken, Untakeable
 
-_log = logging.getLogger("syncws.wsgi")
+_log = logger("syncws.wsgi")
 
 #: Hands a connection over to the thread that was started for it; None where it could not be moved.
 _Moved = queue.SimpleQueue[tuple[Transport, bytes] | None]
@@ -154,6 +154,6 @@ def _run_detached(path: str, conversation: Conversation, moved: _Moved, seat: Se
         if connection is not None:
             conversation.run(*connection)
     except SystemExit:  # of the handler: it ends the thread, as in any thread
-        _log.debug("%s: the handler exited", path)
+        _log.debug("%s: the handler exited", path, extra={"path": path})
     finally:
         seat.leave()

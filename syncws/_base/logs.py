@@ -1,0 +1,53 @@
+"""The loggers of the package: every record says what it is about, in fields for programs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from .tracebacks import tame_tracebacks
+
+#: Attributes of every record, None where they are not known or do not apply. What a peer chose in them is escaped.
+#: `code` is that of a close (RFC 6455 section 7.4), or the status of an answer.
+FIELDS = ("connection_id", "path", "remote_address", "code")
+
+
+class Told(Protocol):
+    """Something that lines are about: a connection, a member, a request."""
+
+    def log_fields(self) -> Mapping[str, object]:
+        """Some of `FIELDS`. It raises nothing and takes no lock: a line may be logged anywhere."""
+        ...
+
+
+def logger(name: str) -> logging.Logger:
+    """The logger of this name, whose records have `FIELDS` and whose tracebacks are tame.
+
+    The fields come from what a line names: its arguments, or ``extra={"about": ...}`` where it names them by a text
+    only. What a call gives by ``extra`` itself stays as it is.
+    """
+    log = logging.getLogger(name)
+    tame_tracebacks(log)
+    log.addFilter(_add_fields)
+    return log
+
+
+def _add_fields(record: logging.LogRecord) -> bool:
+    fields = record.__dict__
+    about = fields.pop("about", None)
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    found: dict[str, object] = dict.fromkeys(FIELDS)
+    for each in (*arguments, about):
+        found |= _fields_of(each)
+    for name, value in found.items():
+        fields.setdefault(name, value)
+    return True
+
+
+def _fields_of(about: object) -> dict[str, object]:
+    if isinstance(about, Exception):
+        code = getattr(about, "code", getattr(about, "status", None))
+        return {"code": int(code)} if isinstance(code, int) else {}
+    tell = getattr(about, "log_fields", None)
+    return {} if tell is None else {name: value for name, value in tell().items() if value is not None}
