@@ -70,7 +70,7 @@ requests of the same origin only; at most 10,000 connections.
 **Timeouts.** `timeout=` is a number of seconds. Deadlines are instants of `time.monotonic()`, as gorilla's are instants
 of Go's clock. A read that times out leaves the connection usable: the next read goes on where it stopped.
 
-`syncws.testing` has what tests need: a pair of connections, a raw peer, leak checks.
+`syncws.testing` has what tests need: a server for one test, a pair of connections, a raw peer, leak checks.
 """
 
 from dataclasses import fields, is_dataclass

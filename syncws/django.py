@@ -44,8 +44,8 @@ read: it calls `release_connections` when it has done its queries. So does a han
 middlewares, ``request_started`` and ``request_finished``. Its language, time zone and script prefix are the view's, and
 all of its database connections and caches are closed when it ends.
 
-**Tests.** It sees only what is committed, so test it in a TransactionTestCase (pytest-django:
-``django_db(transaction=True)``), with `syncws.testing.connect`; see docs/databases.md.
+**Tests.** It sees only what is committed, so test it in a WebSocketTestCase of `syncws.testing.django`, or in another
+TransactionTestCase (pytest-django: ``django_db(transaction=True)``); see docs/testing.md.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class Defined:
             if files and path.as_posix() not in files:
                 continue
             self._members.setdefault(path.parent.name, set()).add(path.stem)
+            self._members.setdefault(path.parent.parent.name, set()).add(path.parent.name)
             self._add_body(path.parent.name if path.stem == "__init__" else path.stem, module)
             for node in ast.walk(module):
                 if isinstance(node, ast.ClassDef):

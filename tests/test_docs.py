@@ -14,7 +14,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import unittest
 from pathlib import Path
 from typing import Any
@@ -209,11 +208,12 @@ class PagesTests(unittest.TestCase):
 class BlocksOfAKindTests(unittest.TestCase):
     def test_they_run_elsewhere(self) -> None:
         """A block that needs a framework, or files of its own, says so behind its fence, and is on a page that
-        tests/databases, tests/test_redis_protocol.py or tests/examples/test_tutorial.py runs."""
+        tests/databases, tests/test_redis_protocol.py, tests/testing/test_page.py or tests/examples/test_tutorial.py
+        runs."""
         kinds = {kind for page in ALL_PAGES for kind in re.findall(r"^```python (.*)$", page.read_text(), re.MULTILINE)}
-        self.assertEqual(kinds, {"flask", "flask-tests", "django", "django-tests", "redis", "tutorial"})
+        self.assertEqual(kinds, {"flask", "flask-tests", "django", "django-tests", "redis", "tutorial", "pytest"})
         for page in ALL_PAGES:
-            if page.name not in ("databases.md", "redis-protocol.md", "tutorial.md"):
+            if page.name not in ("databases.md", "redis-protocol.md", "testing.md", "tutorial.md"):
                 self.assertNotIn("\n```python ", page.read_text(), page.name)
 
 
@@ -284,8 +284,8 @@ class BlocksTests(LeakChecks):
                 for each in namespace.values():
                     if isinstance(each, sqlite3.Connection):
                         each.close()
-        for thread in threading.enumerate():
-            if thread not in self._threads_before and thread.name != "syncws-drain":
+        for thread in self._left_threads():
+            if thread.name != "syncws-drain":
                 thread.join(5)
 
 

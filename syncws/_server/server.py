@@ -433,15 +433,20 @@ def serve(
         OSError: the address cannot be bound.
         ValueError, TypeError: an option is wrong.
     """
-    check_callable("on_connection", on_connection, "must be a callable that takes a Conn")
-    chosen = chosen_upgrader(upgrader)
     for name in options.keys() & (Upgrader.names() - {"handshake_timeout", "allowed_hosts"}):  # which a Server has too
         raise TypeError(f"{name} is an Upgrader's: serve(..., upgrader=Upgrader({name}=...))")
+    with Server(upgrading(on_connection, upgrader), host, port, **options) as server:
+        server.serve_forever()
+
+
+def upgrading(on_connection: Callable[[Conn], object], upgrader: Upgrader | None = None) -> Handler:
+    """The handler of a `Server` that upgrades every request, and calls on_connection with the connection."""
+    check_callable("on_connection", on_connection, "must be a callable that takes a Conn")
+    chosen = chosen_upgrader(upgrader)
 
     def handler(request: Request) -> Response | None:
         result = on_connection(chosen.upgrade(request))
         check_done("on_connection", result)
         return result if isinstance(result, Response) else None  # that comes too late, which the connection tells
 
-    with Server(handler, host, port, **options) as server:
-        server.serve_forever()
+    return handler

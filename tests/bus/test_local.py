@@ -67,7 +67,7 @@ class OptionTests(LocalCase):
         self.assertEqual((backplane.health().up, backplane.health().error), (False, "not started"))
         backplane.unsubscribe(["x"])
         backplane.close(PATIENCE)
-        self.assertEqual(threading.active_count(), len(self._threads_before))
+        self.assertEqual(self._left_threads(), [])
 
     def test_what_it_is(self) -> None:
         """What a Relay asks of it."""
@@ -92,7 +92,7 @@ class LifeTests(LocalCase):
         """What was closed has no thread and no file, and can be started again, under another name."""
         backplane, _ = self.started()
         backplane.close(1)
-        self.assertEqual((self.files(), threading.active_count()), ([], len(self._threads_before)))
+        self.assertEqual((self.files(), self._left_threads()), ([], []))
         told = Told()
         backplane.start(told, self.node())
         other, _ = self.started()

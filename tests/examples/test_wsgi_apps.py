@@ -163,3 +163,10 @@ class DjangoExampleTests(ExampleCase):
                 self.check_end(second, 1003)
                 self.assertEqual(self.ask(f"{example.url}/login", "POST", body="name=ann").status, 403)
                 self.check_orderly_end(example)
+
+    def test_its_own_tests(self) -> None:
+        """django_app.py is tested as a project tests itself: with a test database, and browsers that have logged in."""
+        need(find_spec("django") is not None, "django is not installed")
+        command = [sys.executable, "-W", "error::ResourceWarning", "-m", "tests.examples.in_django_app"]
+        done = subprocess.run(command, cwd=EXAMPLES.parent, capture_output=True, text=True, timeout=2 * PATIENCE)
+        self.assertEqual(done.returncode, 0, done.stderr)
