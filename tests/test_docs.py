@@ -207,13 +207,14 @@ class PagesTests(unittest.TestCase):
 
 class BlocksOfAKindTests(unittest.TestCase):
     def test_they_run_elsewhere(self) -> None:
-        """A block that needs a framework, or files of its own, says so behind its fence, and is on a page that
-        tests/databases, tests/test_redis_protocol.py, tests/testing/test_page.py or tests/examples/test_tutorial.py
-        runs."""
+        """A block that needs a framework, files or a process of its own says so behind its fence, and is on a page that
+        tests/databases, test_redis_protocol, testing/test_page, examples/test_tutorial or test_coming_from runs."""
         kinds = {kind for page in ALL_PAGES for kind in re.findall(r"^```python (.*)$", page.read_text(), re.MULTILINE)}
-        self.assertEqual(kinds, {"flask", "flask-tests", "django", "django-tests", "redis", "tutorial", "pytest"})
+        run_elsewhere = {"flask", "flask-tests", "django", "django-tests", "redis", "tutorial", "pytest", "program"}
+        self.assertEqual(kinds, run_elsewhere)
+        elsewhere = {"databases.md", "redis-protocol.md", "testing.md", "tutorial.md"}
         for page in ALL_PAGES:
-            if page.name not in ("databases.md", "redis-protocol.md", "testing.md", "tutorial.md"):
+            if page.name not in elsewhere and not page.name.startswith("from-"):
                 self.assertNotIn("\n```python ", page.read_text(), page.name)
 
 
