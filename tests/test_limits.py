@@ -53,6 +53,7 @@ NO_LIMITS = {
     "Dialer.compression_threshold": "what is worth compressing",
     "Server.port": "where it listens",
     "Server.workers": "how many processes there are",
+    "Server.drain_seconds": "how long a restart takes",
     "Manager.join_timeout": "after it nothing is refused: a join goes on",
     "Manager.send_queue": "of its members, in place of ConnOptions.send_queue",
     "Manager.send_queue_bytes": "of its members, in place of ConnOptions.send_queue_bytes",

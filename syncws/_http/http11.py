@@ -114,6 +114,10 @@ class HTTPConnection:
         self._is_head = event.method == b"HEAD"
         return self._make_request(event)
 
+    def make_last(self) -> None:
+        """No request follows the one that was read last: its answer says so."""
+        self._last = True
+
     @property
     def has_begun(self) -> bool:
         """Whether a part of a head has come that is not complete yet."""

@@ -8,11 +8,13 @@ Floor 5: imports the folders of floors 0 to 4.
 * `views`: what the decorators of WebSocket views share, whatever the framework.
 * `meeting`: the directory in which the workers of a server meet.
 * `workers`: processes that are forked, watched and ended.
+* `signals`: SIGTERM and SIGINT, noted for the loop of a server.
 * `wsgi_input`: what a WSGI application reads of a request.
 * `wsgi_answer`: what it answers.
 * `gateway`: one call of a WSGI application (PEP 3333).
 * `options`: what can be set on a `Server`.
 * `capacity`: how many connections there may be, of one address, and before their first request.
+* `retreat`: who is told to go, and when, while the server drains.
 * `roster`: who is connected, and whether the server is closing.
 * `health`: the health checks that a server answers by itself.
 * `connection`: one connection, in its own thread.

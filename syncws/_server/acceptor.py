@@ -89,6 +89,9 @@ class Acceptor:
         # Nobody else accepts on the listener: neither other workers, nor whoever gave it to the server.
         self._is_own = options.listener is None and options.workers == 1
         self._has_run_in: int | None = None  # the process whose accept loop it was
+        self._has_left = False  # it drains: nobody new is wanted. For the thread of `run`
+        #: Whether all workers drain, not only this one. Set before the roster drains.
+        self.all_drain = False
         if options.listener is not None:
             self._listener = options.listener
         elif options.unix_path is not None:
@@ -147,19 +150,53 @@ class Acceptor:
             )
 
     def run(self, over: Callable[[], bool]) -> None:
-        """Accept until it is over; whoever makes it so wakes the waker afterwards. OSError: the listener failed."""
+        """Accept until it is over; whoever makes it so wakes the waker afterwards. OSError: the listener failed.
+
+        Once the roster drains it accepts what has come, and then nobody, or who asks for health checks.
+        """
         self._has_run_in = os.getpid()
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._waker, selectors.EVENT_READ)
             while not over():
+                if self._roster.draining and not self._has_left:
+                    self._leave(selector)
                 for key, _events in selector.select():
                     if key.fileobj is self._waker:
                         self._waker.wait(0)  # takes the byte, else the next select returns at once
                     elif not over():
                         self._accept_one()
 
-    def _accept_one(self) -> None:
+    def _leave(self, selector: selectors.BaseSelector) -> None:
+        """Accept nobody new from now on; let the listener go, except where health checks are to be answered."""
+        if self._is_last:  # who waits in its queue would be reset when it is closed
+            while self._accept_one():
+                pass
+        self._has_left = True
+        if not self.stays:
+            selector.unregister(self._listener)
+            self.stop_listening()
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether nobody may be left to accept what waits for this listener."""
+        if self._options.listener is None:
+            return True
+        with suppress(AttributeError, OSError):  # not every system has it, and not every family of sockets
+            return bool(self._listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))  # it has a queue of its own
+        return False
+
+    @property
+    def stays(self) -> bool:
+        """Whether the listener is kept while the server drains: nobody else answers health checks there.
+
+        One that was given to the server is others' to accept on, and one worker's is its siblings'.
+        """
+        is_own = self._options.listener is None and (self._options.workers == 1 or self.all_drain)
+        return is_own and self._health.is_asked
+
+    def _accept_one(self) -> bool:
+        """Take the next connection; whether there may be another one."""
         if self._roster.should_hesitate:
             self._waker.wait(_HESITATION)  # for another worker to take it
         try:
@@ -171,7 +208,7 @@ class Acceptor:
             if verdict == "pause":
                 self._say_crowded("accepting no connections for now: %s", exc)
                 self._waker.wait(_ACCEPT_PAUSE)  # which shutdown cuts short
-            return
+            return False
         timeout = self._options.handshake_timeout
         remote = as_address(address)
         self._admit(
@@ -188,9 +225,13 @@ class Acceptor:
             ),
             remote,
         )
+        return True
 
     def _admit(self, connection: Connection, remote: Address) -> None:
         """Start a connection's thread; whatever is in the way of that costs this connection only."""
+        if self._has_left:
+            self._send_away(connection, remote)
+            return
         if connection.sock.fileno() >= self._first_reserved:
             self._refuse(connection, remote, "descriptors")
             return
@@ -206,6 +247,9 @@ class Acceptor:
     def _refuse(self, connection: Connection, remote: Address, obstacle: Obstacle | Literal["descriptors"]) -> None:
         """There is no room: answer 503, at once, or after its request was heard if that may be a health check."""
         self._say_refused(obstacle, remote)
+        self._send_away(connection, remote)
+
+    def _send_away(self, connection: Connection, remote: Address) -> None:
         if self._health.is_asked and self._roster.enter_beyond(connection, network_of(remote)):
             connection.go_beyond(time.monotonic() + _HEARING)
             self._start(connection)

@@ -39,7 +39,7 @@ from .._net.address import Address, network_of_host, say_peer
 from .._net.strangers import TLS, Stranger, recognised, say_stranger
 from .._net.tls import TLSTransport
 from .._net.transport import Transport
-from ..errors import BadHandshakeError, CloseCode, HandshakeError, ProxyError
+from ..errors import BadHandshakeError, HandshakeError, ProxyError
 from .gateway import Gateway
 from .health import Health, no_room
 from .options import ServerOptions
@@ -253,6 +253,8 @@ class Connection:
             # From here on a shutdown lets the handler finish. A request that arrives after it began was cut already.
             self._request = request
             self._roster.has_asked(self)
+            if self._roster.draining:
+                http.make_last()
             return None if self._roster.closing else request
 
     def _count_if_late(self, deadline: float | None) -> None:
@@ -303,9 +305,9 @@ class Connection:
         """An Upgrader has made a Conn of the request."""
         with self._roster.changed:
             self._conn = conn
-            closing = self._roster.closing
-        if closing:  # everybody was told, and this one was not there yet
-            self.start_close(CloseCode.GOING_AWAY, "")
+            code = self._roster.has_upgraded(self)
+        if code is not None:  # everybody was told, and this one was not there yet
+            self.start_close(code, "")
 
     def _answer(self, http: HTTPConnection, request: Request) -> None:
         """Run the handler; then end its WebSocket connection, or send its response."""
@@ -368,7 +370,7 @@ class Connection:
     def start_close(self, code: int, reason: str) -> None:
         """Ask it to end, without waiting. A request under way is left alone, and no further one is read.
 
-        Only once the roster is closed.
+        Of one that is no WebSocket only once the roster is closed.
         """
         if self._conn is not None:
             try:

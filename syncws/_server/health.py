@@ -45,6 +45,8 @@ class Health:
             return _answer(200, "alive")
         if self._roster.closing:
             return _answer(503, "shutting down")
+        if self._roster.draining:
+            return _answer(503, "draining")
         return _answer(503, "full") if self._roster.is_full else _answer(200, "ready")
 
 

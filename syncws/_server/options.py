@@ -46,6 +46,7 @@ class ServerOptions:
     max_headers: int
     allowed_hosts: Sequence[str] | None
     shutdown_timeout: float
+    drain_seconds: float | None
     workers: int
     pin: bool | None
     wsgi_app: Application | None
@@ -71,6 +72,8 @@ class ServerOptions:
         check_integer("max_headers", self.max_headers, 1)
         object.__setattr__(self, "allowed_hosts", self.hosts.entries)
         check_wait("shutdown_timeout", self.shutdown_timeout)
+        if self.drain_seconds is not None:
+            check_wait("drain_seconds", self.drain_seconds)
         check_workers(self.workers, self.pin)
         check_integer("max_body_size", self.max_body_size, 0, none="no limit")
         check_timeout("body_timeout", self.body_timeout)
@@ -100,6 +103,7 @@ class ServeKeywords(TypedDict, total=False):
     max_headers: int
     allowed_hosts: Sequence[str] | None
     shutdown_timeout: float
+    drain_seconds: float | None
     workers: int
     pin: bool | None
 

@@ -6,17 +6,22 @@ tell it nor wait for it.
 
 Once the roster is closed nothing enters. Whoever brings something in later (a request, a Conn) looks at `closing`
 under the same lock, and tells it himself.
+
+Before it is closed it may be *draining*: the WebSockets are told one after another, and the rest goes on (`Retreat`).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
 from typing import Literal
 
 from .._base.forks import begin_anew_in_child
 from .._conn.farewell import Leaving, Rest, farewell, rest_of
+from ..errors import CloseCode
 from .capacity import Capacity, Obstacle
+from .retreat import Retreat
 from .workers import Share
 
 
@@ -35,6 +40,8 @@ class Roster:
         self._capacity = Capacity(limit, of_one, handshakes)
         self._connections: set[Leaving]
         self._closing = False  # never goes back
+        self._code: int = CloseCode.GOING_AWAY  # what the peers are told once it is closed; set with `_closing`
+        self._retreat: Retreat | None = None  # once it drains; never goes back
         self._share: Share | None = None  # in one of several workers, while it accepts
         self.begin_anew()
         begin_anew_in_child(self)
@@ -56,6 +63,16 @@ class Roster:
     def closing(self) -> bool:
         """Whether nothing enters any more. May be read without the lock: it never goes back to False."""
         return self._closing
+
+    @property
+    def code(self) -> int:
+        """What peers are told, once the roster is closed. Read after `closing`, without the lock: it was set before."""
+        return self._code
+
+    @property
+    def draining(self) -> bool:
+        """Whether nobody new is wanted. May be read without the lock: it never goes back to False."""
+        return self._retreat is not None
 
     def fit(self, most: int) -> None:
         """There is room for so many at most, whatever the limit says."""
@@ -114,13 +131,67 @@ class Roster:
             if connection in self._connections:
                 self._connections.discard(connection)
                 self._capacity.remove(connection)
+                if self._retreat is not None:
+                    self._retreat.discard(connection)
             self._note_share()
             self.changed.notify_all()
 
-    def close(self) -> None:
-        """From here on nothing enters."""
+    def drain(self, end: float) -> int:
+        """From here on nobody new is wanted, and by an instant of time.monotonic() all WebSockets are told to go.
+
+        How many there are to be told. Again: the sooner end counts.
+        """
         with self.changed:
-            self._closing = True
+            if self._retreat is None:
+                self._retreat = Retreat((each for each in self._connections if each.conn is not None), end)
+            self._retreat.hasten(end)
+            self.changed.notify_all()
+            return len(self._retreat)
+
+    def has_upgraded(self, connection: Leaving) -> int | None:
+        """A connection has become a WebSocket: under the lock. With which code it is told to go, if it is told now."""
+        if self._closing:
+            return self._code
+        if self._retreat is not None:
+            self._retreat.add(connection)
+            self.changed.notify_all()
+        return None
+
+    def tell_in_turn(self, tell: Callable[[Leaving], object]) -> None:
+        """Tell the WebSockets of a roster that drains, each in its turn, until nobody is left, or it is over.
+
+        It is over at the end that `drain` was given, or when the roster is closed. Several threads may be in here: each
+        connection is told by one of them, at its time.
+        """
+        while (each := self._next_to_tell()) is not None:
+            tell(each)
+
+    def _next_to_tell(self) -> Leaving | None:
+        """Wait until somebody is to be told; None once it is over."""
+        own = threading.get_ident()
+        with self.changed:
+            assert self._retreat is not None
+            while not self._closing and (now := time.monotonic()) < self._retreat.end:
+                # One at most is this thread's own, if a handler has called: then it waits for no other.
+                if not self._connections or (len(self._connections) == 1 and self._is_own(own)):
+                    return None
+                due = self._retreat.next_due(now)
+                if not isinstance(due, float):
+                    return due
+                self.changed.wait(due)
+        return None
+
+    def _is_own(self, thread: int) -> bool:
+        return any(each.thread == thread for each in self._connections)
+
+    def close(self, code: int = CloseCode.GOING_AWAY) -> int:
+        """From here on nothing enters, and peers are told this code; which one, if it was closed with another."""
+        with self.changed:
+            if not self._closing:
+                self._code = code  # first: who finds it closed reads the code
+                self._closing = True
+            self.changed.notify_all()
+            return self._code
 
     def announce(self, code: int, reason: str) -> Rest:
         """Have all connections ready to be told, once the roster is closed: their readers rest until they are."""

@@ -4,6 +4,7 @@
       Acceptor.run            accepts; enters each connection into the roster, and starts its thread
         Connection.run        serves it there, from the TLS handshake to its end
     Server.shutdown           stop accepting, then Roster.farewell: 1001 to everybody, wait, cut
+    Server.drain              before that, Roster.tell_in_turn: 1012 to one after another
 
 With workers=N the process in which serve_forever is called accepts nothing: it forks N others that do all of the above
 (`_work`), and ends them.
@@ -17,10 +18,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self, Unpack
 
 from .._base.callables import check_callable, check_done
@@ -38,9 +38,10 @@ from .acceptor import Acceptor
 from .gateway import Application, Gateway
 from .options import Handler, ServeKeywords, ServerOptions
 from .roster import Roster
+from .signals import noting_signals
 from .upgrader import Upgrader
 from .views import chosen_upgrader
-from .workers import ENDING, Parent, Share, Workers
+from .workers import Parent, Share, Workers
 
 _log = logger("syncws.server")
 
@@ -90,6 +91,8 @@ class Server:
             at health_path and ready_path. None for any. It is for servers that only their place in the network
             protects, against DNS rebinding.
         shutdown_timeout: seconds that `shutdown` waits for handlers if it is not told otherwise.
+        drain_seconds: seconds over which the first SIGTERM has `serve_forever` `drain`; the second one ends that at
+            once. None: the first one is a `shutdown`. SIGINT always is.
         workers: processes that serve (POSIX). If there are to be several, `serve_forever` forks them, and replaces
             those that die. Each has connections of its own, up to max_connections. They share what was made before,
             such as this object. A Manager that was made before reaches the members of all of them, by a directory of
@@ -132,6 +135,7 @@ class Server:
         max_headers: int = 128,
         allowed_hosts: Sequence[str] | None = None,
         shutdown_timeout: float = 10.0,
+        drain_seconds: float | None = None,
         workers: int = 1,
         pin: bool | None = None,
         wsgi_app: Application | None = None,
@@ -156,6 +160,7 @@ class Server:
             max_headers=max_headers,
             allowed_hosts=allowed_hosts,
             shutdown_timeout=shutdown_timeout,
+            drain_seconds=drain_seconds,
             workers=workers,
             pin=pin,
             wsgi_app=wsgi_app,
@@ -175,6 +180,11 @@ class Server:
         self._process: int | None = None  # in which it serves, or has served; set with `_serving`
         self._serving: threading.Thread | None = None  # who runs the accept loop; guarded by Roster.changed
         self._workers = Workers(workers, self._work, pin=pin) if workers > 1 else None
+        # For the thread of `serve_forever`, after a signal or an order of the parent:
+        self._ending_signal: signal.Signals | None = None  # it ended the loop
+        self._has_heeded = False  # the first SIGTERM has begun a drain
+        self._drainer: threading.Thread | None = None  # it drains
+        self._drain_deadline: float | None = None  # of a parent whose workers drain: it waits no longer for them
         self._waker = Waker()
         try:
             self._acceptor = Acceptor(host, port, self._options, self._roster, gateway, self._waker)
@@ -197,8 +207,12 @@ class Server:
 
     def __repr__(self) -> str:
         with self._roster.changed:
-            state = "closed" if self._roster.closing else "serving" if self._serving else "bound"
-            return f"<Server {say_peer(self.address)} {state}, {len(self._roster)} connections>"
+            return f"<Server {say_peer(self.address)} {self._state()}, {len(self._roster)} connections>"
+
+    def _state(self) -> str:
+        if self._roster.closing:
+            return "closed"
+        return "draining" if self._roster.draining else "serving" if self._serving else "bound"
 
     def __enter__(self) -> Self:
         return self
@@ -211,11 +225,12 @@ class Server:
     # Serving
 
     def serve_forever(self) -> None:
-        """Serve until `shutdown`, which SIGTERM and SIGINT call if this is the main thread.
+        """Serve until `shutdown`, which SIGTERM and SIGINT call if this is the main thread, or `drain` is over.
 
         After a signal it returns once the shutdown is complete. The signals' previous handlers are back before the
-        shutdown waits for anybody, so a second Ctrl-C interrupts the wait as it would any other. After a shutdown it
-        returns at once: a server does not start again.
+        shutdown waits for anybody, so a second Ctrl-C interrupts the wait as it would any other. While it drains, after
+        a SIGTERM and with drain_seconds, another signal is a shutdown. After a shutdown it returns at once: a server
+        does not start again.
 
         With workers they serve, and this process watches over them. It should have no other threads when they are
         forked.
@@ -227,30 +242,95 @@ class Server:
         if not self._begin_serving(threading.current_thread()):
             return
         self._acceptor.prepare_descriptors()
-        run = self._acceptor.run if self._workers is None else partial(self._workers.run, self._waker)
+        run = self._acceptor.run if self._workers is None else partial(self._run_workers, self._workers)
 
         def loop(over: Callable[[], bool]) -> None:
             self._say_listening()  # a signal from here on is an orderly end
             run(over)
 
         try:
-            if signalled := self._serve_noting_signals(loop):
-                _log.info("%s: shutting down", signalled[0].name)
+            signalled = self._serve_noting_signals(loop)
+            if self._ending_signal is not None:
+                _log.info("%s: shutting down", self._ending_signal.name)
+            if signalled or self._roster.draining:
                 self.shutdown()
+            self._join_drainer()
         except BaseException:  # a second Ctrl-C, or what another signal's handler raises: as if this were all there is
             if self._workers is not None:
                 self._workers.stop(deadline=0.0, grace=0.0)
             raise
 
-    def _serve_noting_signals(self, loop: Callable[[Callable[[], bool]], None]) -> list[signal.Signals]:
+    def _serve_noting_signals(
+        self, loop: Callable[[Callable[[], bool]], None], parent: Parent | None = None
+    ) -> list[signal.Signals]:
         """Run a loop until it is over, by a shutdown or by the signals that this returns."""
         signalled: list[signal.Signals] = []
         try:
-            with self._noting_signals(signalled):
-                loop(lambda: self._roster.closing or bool(signalled))
+            with noting_signals(self._waker, signalled):
+                loop(lambda: self._roster.closing or self._must_end(signalled, parent))
         finally:
             self._end_serving()
         return signalled
+
+    def _must_end(self, signalled: list[signal.Signals], parent: Parent | None) -> bool:
+        """Whether signals end the loop. Where drain_seconds are given the first SIGTERM does not: it drains.
+
+        Neither does an order to drain of a worker's parent. Asked by the loop itself, outside the signals' handlers.
+        """
+        if parent is not None and (end := parent.drain_end) is not None:
+            parent.drain_end = None
+            self._acceptor.all_drain = True
+            if not self._drain_beside(end):
+                return True
+        if not signalled:
+            return False
+        seconds = self._options.drain_seconds
+        is_ordered_to_end = parent is not None and parent.deadline is not None
+        if seconds is None or signalled != [signal.SIGTERM] or is_ordered_to_end:
+            self._ending_signal = signalled[-1]
+            return True
+        if not self._has_heeded:
+            self._has_heeded = True
+            _log.info("SIGTERM: draining for %g s", seconds)
+            return not self._drain_beside(time.monotonic() + seconds)
+        return self._drain_deadline is not None and time.monotonic() >= self._drain_deadline
+
+    def _drain_beside(self, end: float) -> bool:
+        """Drain by an instant, beside the loop whose thread calls this; False if that cannot be.
+
+        The parent of workers has no thread for it, as it may be about to fork: its loop watches over them, and sees
+        when all have ended, or `_drain_deadline` has come.
+        """
+        if self._workers is not None:
+            self._drain_deadline = end + self._options.shutdown_timeout
+            self._workers.drain(end, self._waker)
+            return True
+        if self._roster.draining:
+            self._roster.drain(end)
+            return True
+        drainer = threading.Thread(target=self._drain_until, args=(end,), name="syncws-drainer", daemon=True)
+        self._roster.drain(end)  # here: the loop is to know it at once
+        try:
+            drainer.start()
+        except RuntimeError as exc:
+            _log.error("no thread to drain with (%s): shutting down", exc)
+            return False
+        self._drainer = drainer
+        return True
+
+    def _join_drainer(self) -> None:
+        if self._drainer is not None:
+            self._drainer.join()
+
+    def _run_workers(self, workers: Workers, over: Callable[[], bool]) -> None:
+        """Watch over the workers until it is over. When they drain, the listener is theirs to keep or to let go."""
+
+        def let_go() -> None:
+            self._acceptor.all_drain = True
+            if not self._acceptor.stays:
+                self._acceptor.stop_listening()
+
+        workers.run(self._waker, over, let_go)
 
     def _work(self, parent: Parent, share: Share) -> None:
         """A worker, from its fork on: serve, until a signal or a shutdown."""
@@ -264,14 +344,16 @@ class Server:
 
         def loop(over: Callable[[], bool]) -> None:
             parent.let_signals_come()
+            parent.wake = self._waker.wake  # an order that came before is found by the loop's first look
             self._acceptor.run(over)
 
         try:
-            self._serve_noting_signals(loop)
+            self._serve_noting_signals(loop, parent)
         finally:  # also when the listener failed for good: its connections are told
             self._roster.end_sharing()
             deadline = parent.deadline
             self.shutdown(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            self._join_drainer()
 
     def start(self) -> None:
         """Serve from a thread of its own, and return; the thread ends with `shutdown`. Does nothing after one.
@@ -330,33 +412,55 @@ class Server:
             self._serving = None
             self._roster.changed.notify_all()
 
-    @contextmanager
-    def _noting_signals(self, signalled: list[signal.Signals]) -> Iterator[None]:
-        """While this lasts, SIGTERM and SIGINT are noted in the list, and wake the accept loop; main thread only.
-
-        The handler does no more than that: it may run between any two bytecodes of the main thread. The wake-up
-        descriptor is for a signal that another thread receives: it interrupts no wait of the main thread, which has
-        to be awake for the handler to run.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, _frame: FrameType | None) -> None:
-            signalled.append(signal.Signals(number))
-            self._waker.wake()
-
-        wakeup_fd = signal.set_wakeup_fd(self._waker.write_fd, warn_on_full_buffer=False)
-        previous = {number: signal.signal(number, note) for number in ENDING}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                # None: installed from C, which Python can neither see nor bring back
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
-            signal.set_wakeup_fd(wakeup_fd)
-
     # The end
+
+    def drain(self, seconds: float, timeout: float | None = None) -> int:
+        """Let the server run empty, for a restart: peers are told 1012 one after another, evenly over some seconds.
+
+        From its beginning ready_path answers 503, and nobody new is served: a listener that was given to the server is
+        closed, as another process has it, too; so is its own, unless it has a health_path or ready_path. Then it is
+        kept for these, and all else gets 503. What is open goes on: WebSockets until each is told to go, at an instant
+        drawn at random in its part of the time, and requests until they are answered. It returns when nobody is left.
+        Those that are left after the seconds, and a timeout for their handlers, are cut, as by `shutdown`; as after
+        that, the server is closed.
+
+        For any thread, any number of them: the soonest end counts, and each returns once all is over. A `shutdown`
+        meanwhile ends it at once, with 1001 for whom was not told. After a shutdown it is one. Called by a handler, it
+        does not wait for that handler. In a worker it is the end of that worker, and another takes its place; in the
+        parent it is for all workers, and none is replaced.
+
+        Args:
+            seconds: over which the peers are told; 0: all at once.
+            timeout: seconds to wait for handlers after that; None for the server's shutdown_timeout.
+
+        Returns:
+            As `shutdown`.
+        """
+        timeout = self._options.shutdown_timeout if timeout is None else timeout
+        check_wait("seconds", seconds)
+        check_wait("timeout", timeout)
+        return self._drain_until(time.monotonic() + seconds, timeout)
+
+    def _drain_until(self, end: float, timeout: float | None = None) -> int:
+        timeout = self._options.shutdown_timeout if timeout is None else timeout
+        if not self._is_inherited:
+            if self._workers is not None:
+                self._workers.drain(end, self._waker)
+                self._wait_for_loop(end + timeout)
+            else:
+                count = self._roster.drain(end)
+                _log.info("draining: %d WebSockets are told to go within %.1f s", count, end - time.monotonic())
+                self._waker.wake()
+                self._roster.tell_in_turn(lambda each: each.start_close(CloseCode.SERVICE_RESTART, ""))
+        return self._shut_down(timeout, CloseCode.SERVICE_RESTART)
+
+    def _wait_for_loop(self, deadline: float) -> None:
+        """Wait until the parent's loop is over, which it is when its workers have ended, or until a deadline."""
+        with self._roster.changed:
+            if self._serving is not threading.current_thread():
+                self._roster.changed.wait_for(
+                    lambda: self._serving is None or self._roster.closing, max(0.0, deadline - time.monotonic())
+                )
 
     def shutdown(self, timeout: float | None = None) -> int:
         """Stop accepting, tell every WebSocket peer 1001, wait for the handlers, then cut what is left.
@@ -378,18 +482,22 @@ class Server:
         """
         timeout = self._options.shutdown_timeout if timeout is None else timeout
         check_wait("timeout", timeout)
+        return self._shut_down(timeout, CloseCode.GOING_AWAY)
+
+    def _shut_down(self, timeout: float, code: int) -> int:
+        """`shutdown`, whose peers are told this code; or another, if that was said before."""
         if self._is_inherited:
             self._acceptor.let_go()
             return 0
         deadline = time.monotonic() + timeout
-        self._roster.close()  # first: a connection that enters after the peers were told would not be told
+        code = self._roster.close(code)  # first: who enters after the peers were told would not be told
         # Then, without a system call: under a flood each of those that follow may take a second.
-        rest = self._roster.announce(CloseCode.GOING_AWAY, "")
+        rest = self._roster.announce(code, "")
         try:
             self._stop_listening()
             if self._workers is not None:
                 return self._workers.stop(deadline, CUT_GRACE + _WORKER_GRACE)
-            return self._roster.farewell(CloseCode.GOING_AWAY, "", deadline, rest)
+            return self._roster.farewell(code, "", deadline, rest)
         finally:
             rest.end()
 

@@ -8,9 +8,10 @@
 What the processes share is made before the first fork: the socket that listens. A connection waits in its queue until
 some worker accepts it, so a worker that dies loses only the connections that it had accepted.
 
-A worker and the parent hold one end each of a *lifeline*, a pair of sockets. The parent writes to it once: by when the
-worker is to have ended. The system closes an end when its process is gone, however it ended. A worker that died is
-replaced. A worker whose parent died ends in order, so that no server is left that nobody can stop.
+A worker and the parent hold one end each of a *lifeline*, a pair of sockets. The parent writes to it by when the worker
+is to have ended; and maybe, before that, by when its peers are to be told to go. The system closes an end when its
+process is gone, however it ended. A worker that died is replaced, unless all of them drain. A worker whose parent died
+ends in order, so that no server is left that nobody can stop.
 
 They also know a directory in which they meet (`meeting`), so that a Manager of one worker finds its like in the others.
 
@@ -66,8 +67,10 @@ _SOON = 0.01
 #: What a worker that accepts no connections has in the table, in place of their number.
 _NOBODY = -1
 
-#: What the parent writes to a lifeline: an instant of time.monotonic(), which is the same in every process.
-_ORDER = struct.Struct("d")
+#: What the parent writes to a lifeline: what is to be done, and by which instant of time.monotonic(), which is the same
+#: in every process.
+_ORDER = struct.Struct("cd")
+_DRAIN, _END = b"d", b"e"
 
 #: The signals that end a server.
 ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -78,9 +81,9 @@ class Workers:
 
     A worker ends when work returns, with status 0; with 1 if it raises.
 
-    Concurrency: `run` is for one thread, which should have no others beside it. `stop` is for any thread when `run` is
-    over, and for a signal's handler in the thread of `run`. `_lock` is for several of them at once; it is reentrant, as
-    a handler may find its own thread in `stop`.
+    Concurrency: `run` is for one thread, which should have no others beside it. `drain` is for any thread. `stop` is
+    for any thread when `run` is over, and for a signal's handler in the thread of `run`. `_lock` is for several of them
+    at once; it is reentrant, as a handler may find its own thread in `stop`.
     """
 
     def __init__(self, count: int, work: Callable[[Parent, Share], None], *, pin: bool | None = None) -> None:
@@ -91,19 +94,48 @@ class Workers:
         self._workers = [_Worker(number, Share(shares, number)) for number in range(count)]
         self._meeting = MeetingPlace()
         self._warned = False  # that threads are running
+        # By when the peers are to be told to go; None while nobody asked for that. Without a lock: one reference, which
+        # `run` looks at each time that it is woken.
+        self._drain_end: float | None = None
 
-    def run(self, waker: Waker, over: Callable[[], bool]) -> None:
-        """Keep all workers running until it is over: whoever ends it wakes the waker. `stop` ends the workers."""
+    def run(self, waker: Waker, over: Callable[[], bool], on_drain: Callable[[], object] | None = None) -> None:
+        """Keep all workers running until it is over: whoever ends it wakes the waker. `stop` ends the workers.
+
+        After `drain` it is also over once all workers have ended. on_drain is called when they have been told.
+        """
         self._meeting.make()  # before the first fork: all workers are to know it
+        told = None
         with _blocking(_handled_signals()) as mask:
             while not over():
-                for worker in self._workers:
-                    if worker.pid is None and worker.due <= time.monotonic():
-                        self._start(worker, mask)
+                if (end := self._drain_end) is not None and end != told:
+                    for worker in self._workers:
+                        worker.order(_DRAIN, end)
+                    if told is None and on_drain is not None:
+                        on_drain()
+                    told = end
+                if told is None:
+                    self._fill(mask)
+                elif all(worker.pid is None for worker in self._workers):
+                    return
                 self._wait(waker, mask)
                 for worker in self._workers:
                     if not over():
-                        worker.look()
+                        worker.look(is_last=self._drain_end is not None)
+
+    def _fill(self, mask: Collection[int]) -> None:
+        """Start a worker for each place that is due."""
+        for worker in self._workers:
+            if worker.pid is None and worker.due <= time.monotonic():
+                self._start(worker, mask)
+
+    def drain(self, end: float, waker: Waker) -> None:
+        """Have every worker tell its peers to go, by an instant of time.monotonic(), and end; none is replaced.
+
+        Again: the sooner end counts.
+        """
+        # Two threads that ask at once may leave the later end: both ask for the end of all, and one of them gets it.
+        self._drain_end = end if self._drain_end is None else min(end, self._drain_end)
+        waker.wake()
 
     def stop(self, deadline: float, grace: float) -> int:
         """End all workers: in order until an instant of time.monotonic(), by force so many seconds later.
@@ -153,7 +185,8 @@ class Workers:
         """Seconds until there is something to look at."""
         now = time.monotonic()
         waits = [_SOON if worker.leaving else _LOOK for worker in self._workers]
-        waits += [max(0.0, worker.due - now) for worker in self._workers if worker.pid is None]
+        if self._drain_end is None:
+            waits += [max(0.0, worker.due - now) for worker in self._workers if worker.pid is None]
         return min(waits)
 
     def _start(self, worker: _Worker, mask: Collection[int]) -> None:
@@ -235,15 +268,19 @@ class _Worker:
         self.leaving = False  # the worker's end of the lifeline is closed
         self.due = 0.0  # when the process was started, or is to be started
 
-    def look(self) -> None:
-        """See whether the process has ended. If so, the place is due again."""
+    def look(self, *, is_last: bool = False) -> None:
+        """See whether the process has ended. If so, the place is due again, unless it is the last that has it."""
         pid = self.pid
         how = self.reap()
-        if how is not None:
-            lived = time.monotonic() - self.due
-            level = logging.INFO if how == "ended" else logging.WARNING
+        if how is None:
+            return
+        lived = time.monotonic() - self.due
+        level = logging.INFO if how == "ended" else logging.WARNING
+        if not is_last:
             _log.log(level, "worker %d (process %s) %s; another takes its place", self.number, pid, how)
-            self.let_go(0.0 if lived >= _PAUSE else _PAUSE)
+        elif how != "ended":
+            _log.warning("worker %d (process %s) %s while it drained", self.number, pid, how)
+        self.let_go(0.0 if lived >= _PAUSE else _PAUSE)
 
     def reap(self) -> str | None:
         """How the process has ended; None while it runs, and once that was said."""
@@ -266,10 +303,14 @@ class _Worker:
 
     def end(self, deadline: float) -> None:
         """Tell the process to end by an instant of time.monotonic()."""
+        self.order(_END, deadline)
+
+    def order(self, what: bytes, instant: float) -> None:
+        """Tell the process to do something by an instant of time.monotonic()."""
         if self.pid is None or self.lifeline is None:
             return
         try:
-            self.lifeline.send(_ORDER.pack(deadline), getattr(socket, "MSG_NOSIGNAL", 0))
+            self.lifeline.send(_ORDER.pack(what, instant), getattr(socket, "MSG_NOSIGNAL", 0))
         except OSError:  # it has ended, or a handler has closed a descriptor that it did not know
             self._signal(signal.SIGTERM)
 
@@ -303,6 +344,10 @@ class Parent:
         self._mask = mask
         #: The instant of time.monotonic() by which this worker is to have ended, if the parent has said so.
         self.deadline: float | None = None
+        #: The one by which its peers are to be told to go, if the parent has said so.
+        self.drain_end: float | None = None
+        #: Called by the thread that listens, when the parent has said so: by then `drain_end` is set.
+        self.wake: Callable[[], object] = _nothing
 
     @property
     def is_gone(self) -> bool:
@@ -319,9 +364,13 @@ class Parent:
         signal.pthread_sigmask(signal.SIG_SETMASK, set(self._mask) - set(ENDING))
 
     def _listen(self) -> None:
-        order = self._hear()
-        if len(order) == _ORDER.size:
-            (self.deadline,) = _ORDER.unpack(order)
+        while len(order := self._hear()) == _ORDER.size:
+            what, instant = _ORDER.unpack(order)
+            if what == _END:
+                self.deadline = instant
+                break
+            self.drain_end = instant
+            self.wake()
         else:
             _log.warning("the parent process is gone: this worker ends")
         os.kill(os.getpid(), signal.SIGTERM)
@@ -381,6 +430,10 @@ def _flush() -> None:
 
 
 def _ignore(number: int, frame: object) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass
 
 

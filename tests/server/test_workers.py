@@ -375,7 +375,7 @@ class ParentTests(LeakChecks):
         """The parent says by when the worker is to have ended; the worker then sends itself SIGTERM."""
         self.parent.listen()
         self.assertFalse(self.killed.is_set())
-        self.lifeline.send(workers._ORDER.pack(12.5))
+        self.lifeline.send(workers._ORDER.pack(workers._END, 12.5))
         self.assertTrue(self.killed.wait(PATIENCE))
         self.assertEqual(self.parent.deadline, 12.5)
         os.kill.assert_called_once_with(os.getpid(), signal.SIGTERM)  # type: ignore[attr-defined]
