@@ -232,7 +232,9 @@ def breaches() -> dict[str, int]:
 
 
 def set_unfinished_limit(limit: int | None) -> None:
-    """How many bytes the unfinished messages of all connections of this process may take together; None: any number.
+    """Limit how many bytes the unfinished messages of all connections of this process may take together.
+
+    A limit of None is any number.
 
     256 MiB by default. Over it the connection with the largest is closed with 1009, and its reads raise ReadLimitError;
     the others go on. A message that has begun to come is unfinished, and whole or handed out in pieces it is no more:

@@ -149,7 +149,10 @@ class WebSocketResource:
         self._serve = serving(upgrader, detach=detach, max_connections=max_connections)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, **fields: Any) -> None:
-        """Falcon calls this for a GET: it runs ``before``, and then `serve`."""
+        """Falcon calls this for a GET, with req, resp and the fields of the URI template: ``before``, and then `serve`.
+
+        Raises TypeError if ``before`` returns what is no refusal here.
+        """
         refusal = ask_before(self._before, req, resp, **fields)
         if resp.complete or (refusal is None and is_refusal(self._before, resp.status_code)):
             return

@@ -56,7 +56,13 @@ class Sink(Protocol):
     """
 
     def received(self, channel: str, data: bytes, position: str | None = None) -> None:
-        """Something came on a channel. position: where it stands in the channel's history, if it was kept there."""
+        """Something came on a channel.
+
+        Args:
+            channel: the channel, as it was published on.
+            data: the message.
+            position: where it stands in the channel's history, if it was kept there.
+        """
 
     def down(self, reason: str) -> None:
         """The bus is lost: what others publish from now on may be missed. reason: one line that may stand in a log."""
@@ -68,10 +74,10 @@ class Sink(Protocol):
         """
 
     def dropped(self, counts: Mapping[str, int]) -> None:
-        """Messages that `Backplane.publish` had taken will not be sent: how many, by channel."""
+        """Messages that `Backplane.publish` had taken will not be sent: counts says how many, by channel."""
 
     def vanished(self, node: str) -> None:
-        """The process of that name ended without a goodbye. Only from a bus that sees its processes by itself."""
+        """The process of the name node ended without a goodbye. Only from a bus that sees its processes by itself."""
 
 
 class Backplane(Protocol):
@@ -109,7 +115,7 @@ class Backplane(Protocol):
         """
 
     def publish(self, channel: str, data: bytes, *, keep: bool = False) -> bool:
-        """Queue a message for a channel; False if the queue is full: it is not sent, and `dropped` is not told.
+        """Queue a message for a channel; whether it is: if the queue is full it is not sent, and `dropped` is not told.
 
         Never waits. What is queued is sent in order, and kept until the bus has taken it, at most for a patience of
         the backplane's; what a lost connection may have swallowed is sent again, so it may arrive twice.
@@ -155,10 +161,15 @@ class Outlet(Protocol):
     """
 
     def send(self, messages: Sequence[tuple[str, bytes]], timeout: float, *, keep: bool = False) -> None:
-        """Send (channel, data) pairs, in order; returns once the bus has taken all.
+        """Send messages in order; returns once the bus has taken all.
 
         Connects at first use. After a failure it connects anew and sends all once more: who listens drops what comes
         twice, by its number.
+
+        Args:
+            messages: (channel, data) pairs.
+            timeout: seconds that it may take.
+            keep: put them into the histories of their channels too; only with an archive.
 
         Raises:
             BackplaneTimeout: not in timeout seconds; it may have been delivered all the same.

@@ -55,10 +55,15 @@ class History:
 
 
 class Entry(NamedTuple):
-    """A message that was kept, and where it stands."""
+    """A message that was kept, and where it stands.
+
+    Attributes:
+        position: where it stands in the history of its channel.
+        data: the message as it was published.
+    """
 
     position: str
-    data: bytes  # as it was published
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -77,20 +82,27 @@ class Past:
 
 
 class Archive(Protocol):
-    """Where the history of channels is kept. Any thread.
+    """Where the history of channels is kept. Any thread may call any method.
 
     A position is opaque text, which comes from here, goes to clients, and may come back altered: what cannot be read
     is a position that is not known.
     """
 
     @property
-    def history(self) -> History: ...
+    def history(self) -> History:
+        """What is remembered, and for how long."""
+        ...
 
     def read(self, channel: str, since: str | None, timeout: float) -> Past:
-        """What was kept on a channel after a position; since=None: no entries, only where it stands.
+        """What was kept on a channel after a position.
+
+        Args:
+            channel: the channel, as it was published on.
+            since: the position; None: no entries, only where the channel stands.
+            timeout: seconds that it may take.
 
         Raises BackplaneTimeout after timeout seconds, BackplaneError if the store refuses.
         """
 
     def is_after(self, position: str, other: str) -> bool:
-        """Whether a message at a position is not covered by another position, of the same channel."""
+        """Whether a message at position is not covered by the position other, of the same channel."""

@@ -128,7 +128,7 @@ class LocalBackplane:
             self._mesh = mesh
 
     def publish(self, channel: str, data: bytes, *, keep: bool = False) -> bool:
-        """Send to all other processes, in order, or let it wait for those that do not keep up. Never waits.
+        """Send to all other processes, in order, or let it wait for those that do not keep up. See `Backplane.publish`.
 
         False if it is not started, or if no process can find this one: nobody gets it. Raises ValueError for data that
         is longer than max_message.
@@ -138,12 +138,15 @@ class LocalBackplane:
         return mesh is not None and mesh.publish(channel, frame(channel, data))
 
     def subscribe(self, channels: Iterable[str], timeout: float) -> bool:
-        """Wait until all that were there at the start are connected: everything arrives then, on any channel."""
+        """Wait until all that were there at the start are connected: everything arrives then, on any channel.
+
+        Otherwise see `Backplane.subscribe`.
+        """
         mesh = self._mesh
         return mesh is not None and mesh.settle(timeout)
 
     def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Nothing: what nobody here asks for is dropped by its receiver."""
+        """Nothing: what nobody here asks for is dropped by its receiver. See `Backplane.unsubscribe`."""
 
     def flush(self, timeout: float) -> bool:
         """Wait until the sockets of all processes have taken what was published; see `Backplane.flush`."""

@@ -90,7 +90,7 @@ class MemoryBus:
                 raise AssertionError(f"not delivered after {timeout:g} s: {', '.join(map(repr, self._busy()))}")
 
     def cut(self, reason: str = _REASON) -> None:
-        """Be gone, for every backplane: each tells its sink `down`, and keeps what it publishes."""
+        """Be gone, for every backplane: each tells its sink `down` and the reason, and keeps what it publishes."""
         with self._changed:
             self._reason = reason
             for node in self._nodes:
@@ -123,7 +123,7 @@ class MemoryBus:
             self._changed.notify_all()
 
     def inject(self, channel: str, data: bytes) -> None:
-        """Deliver something that none of the backplanes published."""
+        """Deliver data on a channel that none of the backplanes published."""
         with self._changed:
             self._take(None, _Message(channel, data))
 
@@ -186,18 +186,22 @@ class MemoryBackplane:
 
     @property
     def addressed(self) -> bool:
+        """As its bus."""
         return self.bus.addressed
 
     @property
     def echoes(self) -> bool:
+        """As its bus."""
         return self.bus.echoes
 
     @property
     def max_message(self) -> int:
+        """Bytes that one message may have on its bus."""
         return self.bus.max_message
 
     @property
     def archive(self) -> Archive | None:
+        """What its bus remembers."""
         return self.bus.archive
 
     def start(self, sink: Sink, node: str) -> None:
@@ -291,17 +295,20 @@ class MemoryBackplane:
     # The levers:
 
     def lose(self, count: int = 1) -> None:
-        """Let the next messages that are on their way to here vanish, and tell nobody."""
+        """Let the next messages that are on their way to here, count of them, vanish, and tell nobody."""
         with self.bus._changed:
             self._to_lose += count
 
     def drop_out(self, count: int = 1) -> None:
-        """Take the next messages that are published here, send none of them, and tell `Sink.dropped`."""
+        """Take the next messages that are published here, count of them, send none, and tell `Sink.dropped`."""
         with self.bus._changed:
             self._to_drop += count
 
     def twice(self, count: int = _SENT) -> None:
-        """Send the last messages once more, in their order, as is done when a connection broke and they may be lost."""
+        """Send the last messages, count of them, once more, in their order.
+
+        That is done when a connection broke and they may be lost.
+        """
         with self.bus._changed:
             for message, position in list(self._sent)[-count:]:
                 self.bus._deliver(self, message, position)
@@ -333,7 +340,10 @@ class MemoryBackplane:
             self.bus._changed.notify_all()
 
     def cut(self, reason: str = _REASON) -> None:
-        """Lose the bus, this one alone: what the others publish is missed, what is published here is kept."""
+        """Lose the bus, this one alone: what the others publish is missed, what is published here is kept.
+
+        reason: why, for `Sink.down`.
+        """
         with self.bus._changed:
             self._lose_bus(reason)
 

@@ -131,7 +131,7 @@ class RingBackplane:
         return all(part.subscribe(names, max(0.0, until - time.monotonic())) for part, names in missing)
 
     def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Let go of each on its bus."""
+        """Let go of channels, each on its bus; see `Backplane.unsubscribe`."""
         for part, names in self._by_part(channels):
             part.unsubscribe(names)
 
@@ -141,7 +141,7 @@ class RingBackplane:
         return all(each.flush(max(0.0, until - time.monotonic())) for each in self._parts)
 
     def health(self) -> BusHealth:
-        """That of all as one: up if all are, the oldest proof, the longest lag, and the sums."""
+        """The health of all as one: up if all are, the oldest proof, the longest lag, and the sums."""
         all_healths = [each.health() for each in self._parts]
         sums = {
             name: sum(getattr(each, name) for each in all_healths)

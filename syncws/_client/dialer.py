@@ -195,7 +195,7 @@ class Dialer(HandshakeOptions):
         return self.dial_within(Attempt(self.handshake_timeout if timeout is None else timeout), url, headers)
 
     def dial_within(self, attempt: Attempt, url: str, headers: HeaderSource | None = None) -> Conn:
-        """`dial`, as an attempt that another thread may stop. Raises Stopped once it has been stopped."""
+        """`dial` of url and headers, as an attempt that another thread may stop. Raises Stopped once it was stopped."""
         server = parse_server_url(url)
         route = Route(
             server,
@@ -291,7 +291,7 @@ class Dialer(HandshakeOptions):
         return Headers(fields)
 
     def check_headers(self, source: HeaderSource | None) -> Headers:
-        """The headers that `dial` was given.
+        """The headers that `dial` was given as source.
 
         Raises ValueError or TypeError if one is invalid, or is set by the library. Names are compared without regard
         to case; gorilla notices only its own spelling.
@@ -414,10 +414,18 @@ class DialerKeywords(HandshakeKeywords, total=False):
 def dial(
     url: str, headers: HeaderSource | None = None, *, timeout: float | None = None, **options: Unpack[DialerKeywords]
 ) -> Conn:
-    """Connect to a WebSocket server: `Dialer.dial`, of a Dialer with these options.
+    """Connect to a WebSocket server, and return the connection: `Dialer.dial`, of a Dialer with these options.
 
-    ``syncws.dial("wss://example.com/feed", subprotocols=["v1"])``; arguments, options and errors are those of `Dialer`
-    and its `Dialer.dial`. For several connections with the same options make one Dialer.
+    ``syncws.dial("wss://example.com/feed", subprotocols=["v1"])``. For several connections with the same options make
+    one Dialer.
+
+    Args:
+        url: as of `Dialer.dial`.
+        headers: as of `Dialer.dial`.
+        timeout: seconds, as of `Dialer.dial`.
+        options: those of `Dialer`.
+
+    Raises what `Dialer.dial` raises, and ValueError or TypeError for an option that is wrong.
     """
     return Dialer(**options).dial(url, headers, timeout=timeout)
 

@@ -25,7 +25,7 @@ _ITEM = re.compile(
 
 
 def proxy_from_environment(url: str) -> str | None:
-    """The URL of the proxy for a ws or wss URL, or None: connect directly (gorilla's http.ProxyFromEnvironment).
+    """The URL of the proxy for url, a ws or wss URL, or None: connect directly (gorilla's http.ProxyFromEnvironment).
 
     ``http_proxy`` is for ws, ``https_proxy`` for wss, and ``all_proxy`` for what has none of its own; the names may be
     in upper case, and "socks:" means socks5. Where no such variable is set, macOS and Windows are asked for their

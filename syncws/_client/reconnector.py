@@ -44,7 +44,7 @@ _FAILURES = (OSError, HandshakeError)
 
 
 class Reconnector:
-    """Gives a fresh connection in each turn of a loop; made by `reconnect`.
+    """Gives a fresh connection in each turn of a loop; made by `reconnect`, which has the arguments.
 
     A turn begins by closing the connection of the turn before (1000), if it is still open. So ``continue`` closes it;
     ``break``, or an exception that leaves the loop, leaves it open, for the caller to close. A further loop over the

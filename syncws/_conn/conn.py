@@ -394,9 +394,9 @@ class Conn:
     def set_read_deadline(self, deadline: float | None) -> None:
         """When reads give up: an instant of time.monotonic(), or None for never.
 
-        Looked at before every wait, so a pong handler that moves it takes effect at once; a read that already waits
-        in another thread does not see it before its wait ends. Raises ValueError for what is plainly a duration or a
-        time of day.
+        Looked at before every wait, so a pong handler that moves the deadline takes effect at once; a read that already
+        waits in another thread does not see it before its wait ends. Raises TypeError for what is no number, and
+        ValueError for what is plainly a duration or a time of day: the deadline is as it was then.
         """
         self._inbound.deadline = _check_deadline(deadline)
 
@@ -451,10 +451,20 @@ class Conn:
     def write_message(self, message_type: MessageType | int, data: Data, timeout: float | None = None) -> None:
         """Send one message as one frame (gorilla's WriteMessage): TEXT takes str, BINARY bytes.
 
-        A control type is sent as by `write_control`. Waits for other threads' messages and for the kernel to take
-        it, until the write deadline or timeout seconds: WriteTimeout then, sticky only once part of the message is on
-        the wire. Raises TypeError or ValueError, before anything is written, for what cannot be sent; ConcurrencyError
-        inside one's own open `next_writer`; CloseSentError after this side closed; the stored end once it is over.
+        Waits for other threads' messages and for the kernel to take it.
+
+        Args:
+            message_type: TEXT or BINARY; a control type is sent as by `write_control`.
+            data: str for TEXT, bytes for the others.
+            timeout: seconds that it may wait, if the write deadline does not come before; None: until that deadline.
+
+        Raises:
+            WriteTimeout: it could not be sent in time. Only once part of it is on the wire does every later write raise
+                this, too.
+            TypeError, ValueError: it cannot be sent; nothing has been written.
+            ConcurrencyError: this thread has a `next_writer` open.
+            CloseSentError: this side has closed the connection; reads go on.
+            ConnectionClosed: the stored end, once the connection is over.
         """
         deadline = self._outbound.deadline
         if timeout is not None:
@@ -487,7 +497,10 @@ class Conn:
         self.write_message(TEXT, json_text(value), timeout)
 
     def write_prepared(self, prepared: PreparedMessage, timeout: float | None = None) -> None:
-        """Send a message that was encoded before (gorilla's WritePreparedMessage). Raises as `write_message`."""
+        """Send a prepared message, one that was encoded before (gorilla's WritePreparedMessage).
+
+        Raises TypeError for what is none, and otherwise as `write_message`, which says what timeout is.
+        """
         if not isinstance(prepared, PreparedMessage):
             raise TypeError(f"write_prepared takes a PreparedMessage, not {type(prepared).__name__}: see send")
         deadline = _earliest(self._outbound.deadline, timeout)
@@ -499,10 +512,18 @@ class Conn:
     def write_control(self, message_type: MessageType | int, data: Data = b"", deadline: float | None = None) -> None:
         """Send a ping, pong or close frame, between the fragments of a message if need be (gorilla's WriteControl).
 
-        Waits until deadline, an instant of time.monotonic(), or as long as it takes: for another thread's frame, and
-        for what waits before it. Raises WriteTimeout as `write_message` does, and the other errors too; the write
-        deadline plays no part. A deadline that is plainly no instant is a ValueError. Sending a close this way does
-        not wait for the peer's: see `close`.
+        It waits for another thread's frame, and for what waits before it. Sending a close this way does not wait for
+        the peer's: see `close`.
+
+        Args:
+            message_type: PING, PONG or CLOSE.
+            data: at most 125 bytes; of a close what `format_close_message` gives.
+            deadline: an instant of time.monotonic() until which it may wait; None: as long as it takes. The write
+                deadline plays no part.
+
+        Raises:
+            ValueError: no control type, too much data, or a deadline that is plainly no instant; nothing was sent.
+            WriteTimeout, TypeError, CloseSentError, ConnectionClosed: as of `write_message`.
         """
         if message_type not in (CLOSE, PING, PONG):
             raise ValueError(f"a control frame is CLOSE, PING or PONG, not {message_type!r}: see write_message")
@@ -517,9 +538,14 @@ class Conn:
         """Write one message piece by piece (gorilla's NextWriter); use the writer in a `with` block.
 
         Other threads' messages wait until it is closed, control frames pass; a close ends it: what is written then
-        raises as `write_message`, and nobody waits for it any longer. Raises ValueError for an unknown type,
-        ConcurrencyError when this thread has one open already, WriteTimeout when another thread's message does not
-        end before the write deadline or timeout seconds.
+        raises as `write_message`, and nobody waits for it any longer.
+
+        Args:
+            message_type: TEXT or BINARY.
+            timeout: seconds to wait for another thread's message, if the write deadline does not come before.
+
+        Raises ValueError for an unknown type, ConcurrencyError when this thread has one open already, WriteTimeout when
+        another thread's message does not end in time: nothing has been written then.
         """
         return self._outbound.writer(MessageType(message_type), _earliest(self._outbound.deadline, timeout))
 
@@ -534,12 +560,16 @@ class Conn:
     def ping(self, data: bytes = b"") -> None:
         """Send a ping as soon as the wire allows; never waits. `latency` tells the round trip when a pong is read.
 
-        A ping that still waits is replaced. Raises ValueError for over 125 bytes, CloseSentError, the stored end.
+        A ping that still waits is replaced. data is what the pong brings back, at most 125 bytes: ValueError for more,
+        TypeError for what is no bytes. Raises CloseSentError, and the stored end, as `write_message`.
         """
         self._wire.ping(message_payload(PING, data))
 
     def set_write_deadline(self, deadline: float | None) -> None:
-        """When data writes give up: an instant of time.monotonic(), or None for never. ValueError as for reads."""
+        """When writes of data give up: an instant of time.monotonic(), or None for never.
+
+        A write that waits already keeps the deadline it began with. Raises as `set_read_deadline`.
+        """
         self._outbound.deadline = _check_deadline(deadline)
 
     def set_send_queue(
@@ -559,7 +589,7 @@ class Conn:
         self._wire.set_queue(options)
 
     def enable_write_compression(self, enable: bool) -> None:
-        """Whether the messages from now on are compressed, where compression was agreed on."""
+        """Compress the messages from now on, where that was agreed on, or leave them plain: enable says which."""
         self._outbound.compress = bool(enable)
 
     def set_compression_level(self, level: int) -> None:
@@ -572,13 +602,20 @@ class Conn:
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "", timeout: float | None = None) -> None:
         """The closing handshake (RFC 6455 section 7): send a close, wait for the peer's, end the connection.
 
-        Idempotent, from any thread; what was posted before leaves first. Waits for timeout seconds at most
-        (close_timeout by default) and then cuts the connection, which wakes every thread that is stuck in it. 0 starts
-        the close and returns; it is cut at close_timeout if nobody has read the peer's answer. From inside a handler of
-        control frames it sends and returns; the read under way raises the end. An open `next_writer` is ended. Raises
-        ValueError or TypeError for a code or reason that may not be sent; never an error of the connection.
+        Idempotent, from any thread; what was posted before leaves first. If the peer's close does not come in time, the
+        connection is cut, which wakes every thread that is stuck in it. From inside a handler of control frames it
+        sends and returns; the read under way raises the end. An open `next_writer` is ended.
 
         In the child of a fork it closes the child's copy of the socket: the connection is the parent's, and goes on.
+
+        Args:
+            code: the close code, one that may be sent (RFC 6455 section 7.4).
+            reason: said to the peer; 123 bytes of UTF-8 at most.
+            timeout: seconds to wait for the peer; None: close_timeout. 0 starts the close and returns; the connection
+                is cut at close_timeout if nobody has read the peer's answer.
+
+        Raises ValueError or TypeError for a code or reason that may not be sent, or a timeout that is no number: the
+        connection is as it was then. Never an error of the connection.
         """
         if self._transport.is_inherited:
             self._transport.let_go()

@@ -19,8 +19,14 @@ class PreparedMessage:
     """One message of any type, ready to be sent on any number of connections with `Conn.write_prepared`.
 
     It is compressed at most once for each level and window size in use, whatever the number of connections. The data
-    is copied: the caller may change its buffer afterwards. Raises TypeError or ValueError for data that no connection
-    could send: TEXT that is not str, a control payload over 125 bytes, a close code that may not be sent.
+    is copied: the caller may change its buffer afterwards.
+
+    Args:
+        message_type: TEXT, BINARY, or the type of a control frame.
+        data: str for TEXT, bytes for the others.
+
+    Raises TypeError or ValueError for data that no connection could send: TEXT that is not str, a control payload over
+    125 bytes, a close code that may not be sent.
 
     Concurrency: immutable to its users; for any thread. `_lock` guards the cache and is a leaf.
     """
@@ -45,12 +51,12 @@ class PreparedMessage:
         return self.message_type >= MessageType.CLOSE
 
     def encoded(self, compression: Compression) -> tuple[int, bytes]:
-        """(first byte, payload) of the frame, for a client: its frames need a new mask each time."""
+        """(first byte, payload) of the frame under a compression, for a client: each of its frames has a new mask."""
         with self._lock:
             return self._encoded(compression)
 
     def frame(self, compression: Compression) -> bytes:
-        """The whole frame as a server sends it."""
+        """The whole frame as a server sends it under a compression."""
         with self._lock:
             frame = self._frames.get(compression)
             if frame is None:

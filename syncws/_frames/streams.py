@@ -17,7 +17,7 @@ Bytes = bytes | bytearray | memoryview
 
 
 class MessageReader(io.RawIOBase):
-    """The bytes of one message, as they arrive (gorilla's io.Reader of NextReader).
+    """The bytes of one message, as they arrive (gorilla's io.Reader of NextReader); made by `Conn.next_reader`.
 
     A raw stream: `read(n)` returns what is there, `read()` all of it, b"" is the end of the message. TEXT is given as
     UTF-8, already checked; `io.TextIOWrapper(reader)` decodes it. Closing the reader discards the rest. Reads raise
@@ -49,7 +49,7 @@ class MessageReader(io.RawIOBase):
             """As io.RawIOBase has it; but never None, as this waits."""
 
     def readinto(self, buffer: Any, /) -> int:  # a buffer that can be written to has no name before Python 3.12
-        """Fill the buffer with what is there, waiting for a byte at least; 0 at the end of the message."""
+        """Fill the buffer with what is there, waiting for a byte at least; returns how many, 0 at the message's end."""
         target = memoryview(buffer).cast("B")
         if not target or not self._has_piece():
             return 0
@@ -71,7 +71,7 @@ class MessageReader(io.RawIOBase):
         return bytes(data)
 
     def supply(self, piece: bytes, complete: bool) -> None:
-        """For the connection: a piece of the message, and whether it was the last."""
+        """For the connection: a piece of the message, complete if it was the last."""
         self._piece = memoryview(piece)
         self.complete = complete
 
@@ -111,11 +111,12 @@ class MessageSink(Protocol):
 
 
 class MessageWriter:
-    """One message, written piece by piece (gorilla's io.WriteCloser of NextWriter). Use it as a context manager.
+    """One message, written piece by piece (gorilla's io.WriteCloser of NextWriter); made by `Conn.next_writer`.
 
-    Pieces are collected up to write_buffer_size bytes and then leave as fragments; leaving the block sends the last.
-    Leaving it by an exception, and a fragment that could not be sent, end the message there: if nothing had left, it is
-    dropped, else the connection is failed with 1011, since a cut message must not look whole.
+    Use it as a context manager. Pieces are collected up to write_buffer_size bytes and then leave as fragments; leaving
+    the block sends the last. Leaving it by an exception, and a fragment that could not be sent, end the message there:
+    if nothing had left, it is dropped, else the connection is failed with 1011, since a cut message must not look
+    whole.
 
     `io.TextIOWrapper(writer, "utf-8", write_through=True)` writes text to it, for what wants a file: print, csv, json.
     Its `detach()` or `flush()` comes before the end of the block: the wrapper may hold back what was written last.
@@ -137,7 +138,7 @@ class MessageWriter:
         return f"<syncws.MessageWriter {self.message_type.name} {'closed' if self._closed else 'open'}>"
 
     def write(self, data: str | Bytes) -> int:
-        """Add to the message: str for TEXT, bytes for any type (for TEXT they must be UTF-8).
+        """Add data to the message: str for TEXT, bytes for any type (for TEXT they must be UTF-8).
 
         Returns the number of bytes added. Raises ValueError for a closed writer or invalid UTF-8, TypeError for str
         in a binary message: nothing is added then. Raises what `Conn.write_message` raises when a fragment has to
@@ -269,7 +270,7 @@ class _Readable(Protocol):
 
 
 def join_messages(conn: _Readable, term: bytes = b"") -> Iterator[bytes]:
-    """All messages of a connection as one stream of bytes, term after each (gorilla's JoinMessages).
+    """All messages of a connection, conn, as one stream of bytes, term after each (gorilla's JoinMessages).
 
     Yields pieces as they arrive and ends by raising what the connection ended with, a normal close too.
     """

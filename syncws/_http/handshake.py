@@ -177,7 +177,7 @@ def is_websocket_upgrade(request: Request) -> bool:
 
 
 def subprotocols(request: Request) -> list[str]:
-    """The subprotocols a client offers, of all lines, in its order of preference (gorilla's Subprotocols)."""
+    """The subprotocols that a client offers in a request, in its order of preference (gorilla's Subprotocols)."""
     return parse_tokens(request.headers.get_all("Sec-WebSocket-Protocol"))
 
 

@@ -41,6 +41,11 @@ class Headers:
 
     A name may occur several times. ``get`` and ``[]`` give its first value, ``get_all`` every one; iteration gives the
     pairs, so ``dict(headers)`` and ``list(headers)`` do what they say. Immutable, so any thread may use it.
+
+    Args:
+        source: a dict, a list of (name, value), or other Headers; None: no fields.
+
+    Raises TypeError for what is neither.
     """
 
     __slots__ = ("_pairs",)

@@ -17,9 +17,15 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 class Response:
     """An HTTP response with its whole body.
 
-    A str body is sent as UTF-8, and as text/plain unless content_type or the headers say otherwise; bytes as
-    application/octet-stream. The library writes Content-Length, Transfer-Encoding, Connection, Keep-Alive and Date
-    itself. ``status``, ``headers``, ``body`` (bytes) and ``reason`` can be read.
+    The library writes Content-Length, Transfer-Encoding, Connection, Keep-Alive and Date itself. ``status``,
+    ``headers``, ``body`` (bytes) and ``reason`` can be read. Nothing changes it, so any thread may use it.
+
+    Args:
+        body: str, which is sent as UTF-8, or bytes.
+        status: from 200 to 999.
+        headers: further headers.
+        content_type: the type of the body; None: as the headers say, or text/plain for str, and
+            application/octet-stream for bytes.
 
     Raises ValueError that names the header for a name or value that may not be sent, for a header that the library
     writes, for a second Content-Type, and for a status outside 200 to 999; TypeError for a wrong type.
@@ -50,7 +56,10 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, status: int = 200, headers: HeaderSource | None = None) -> Response:
-        """A response with the value as JSON. Raises what json.dumps and the constructor raise."""
+        """A response with the value as JSON; status and headers are those of `Response`.
+
+        Raises what json.dumps and the constructor raise.
+        """
         return cls(json.dumps(value), status, headers, "application/json")
 
     @property

@@ -25,6 +25,8 @@ class Closable(Protocol):
 class WSGIResponse:
     """What a view returns: a WSGI application, and the parts that a framework's own response is made of.
 
+    It is made by `Upgrader.serve` and by `Conn.wsgi_response`. One thread uses it, that of the view.
+
     ``status`` (an int), ``reason``, ``headers`` (pairs), ``body`` (bytes). A 101 yields nothing at all: some servers'
     debuggers stumble over an empty string.
     """

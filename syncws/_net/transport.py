@@ -130,7 +130,11 @@ class Transport:
         return self.socket.fileno()
 
     def handshake(self, deadline: float | None, stall: float | None = None) -> None:
-        """Agree on TLS where there is any. Raises TimeoutError, OSError (ssl.SSLError is one)."""
+        """Agree on TLS where there is any, before deadline, an instant of time.monotonic().
+
+        stall is how many seconds may pass without any progress; None: any. Raises TimeoutError, and OSError, which
+        ssl.SSLError is.
+        """
 
     # Reading
 
@@ -161,7 +165,7 @@ class Transport:
         return has_hung_up(self.socket) if ended is None else ended
 
     def receive_into(self, view: memoryview, wait: float | None) -> int | None:
-        """As `receive`, into a buffer: the number of bytes, 0 at the end of the stream."""
+        """As `receive`, into a view of a buffer: the number of bytes, 0 at the end of the stream."""
         if wait != self._tick:
             self._set_tick(wait)
         try:
@@ -205,8 +209,13 @@ class Transport:
     def send(self, head: Buffer, body: Buffer = b"", deadline: float | None = None, stall: float | None = None) -> None:
         """Send the rest and then head and body, all of it, waiting as long as it takes.
 
-        deadline is an instant of time.monotonic(); stall is how many seconds may pass without any progress. Raises
-        WriteTimeout, and OSError (of errno ETIMEDOUT for a stall). After a failure `torn` tells whether part of
+        Args:
+            head: bytes of a frame.
+            body: those after it.
+            deadline: an instant of time.monotonic(); None: none.
+            stall: seconds that may pass without any progress; None: any.
+
+        Raises WriteTimeout, and OSError (of errno ETIMEDOUT for a stall). After a failure `torn` tells whether part of
         them is on the wire; where it is not, nothing of them has left and a later call may succeed.
         """
         if self.rest:
@@ -245,7 +254,7 @@ class Transport:
             raise
 
     def try_send(self, frame: bytes) -> bool:
-        """Send a frame without waiting. False: nothing was taken. True: it was, though its rest may be `pending`."""
+        """Send a frame without waiting; whether it was taken, though its rest may be `pending`."""
         if self.rest and not self.flush():
             return False
         try:
@@ -269,7 +278,7 @@ class Transport:
         self._offer(frame)
 
     def flush(self) -> bool:
-        """Try to send the rest without waiting; True when none is left. Raises OSError."""
+        """Try to send the rest without waiting; whether none is left. Raises OSError."""
         while self.rest:
             try:
                 taken = self.socket.send(self.rest, self._send_flags)

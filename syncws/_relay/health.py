@@ -66,7 +66,16 @@ class BackplaneHealth:
     def of(
         cls, bus: BusHealth, *, nodes: int, gaps: int, missed: int, not_queued: int, counts: Counts
     ) -> BackplaneHealth:
-        """Both records as one."""
+        """What the bus says of itself and what was seen of it, as one record.
+
+        Args:
+            bus: what it says.
+            nodes: processes that are alive.
+            gaps: losses that were found.
+            missed: messages in them.
+            not_queued: messages that were not sent.
+            counts: what came from it.
+        """
         of_bus = {field.name: getattr(bus, field.name) for field in fields(bus)}
         of_relay = {field.name: getattr(counts, field.name) for field in fields(counts)}
         of_bus["dropped_out"] = not_queued

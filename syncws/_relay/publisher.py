@@ -134,11 +134,17 @@ class Publisher:
     def broadcast_json(
         self, value: Any, *, room: Hashable = None, exclude: Iterable[Hashable] = (), timeout: float | None = None
     ) -> None:
-        """`broadcast`, of a value as JSON text. Raises TypeError or ValueError too for what JSON cannot hold."""
+        """`broadcast`, of a value as JSON text; room, exclude and timeout as there.
+
+        Raises as `broadcast`, and TypeError or ValueError for what JSON cannot hold.
+        """
         self.broadcast(json_text(value), room=room, exclude=exclude, timeout=timeout)
 
     def send_json(self, id: Hashable, value: Any, *, timeout: float | None = None) -> None:
-        """`send`, of a value as JSON text. Raises TypeError or ValueError too for what JSON cannot hold."""
+        """`send`, of a value as JSON text, to an id; timeout as there.
+
+        Raises as `broadcast`, and TypeError or ValueError for what JSON cannot hold.
+        """
         self.send(id, json_text(value), timeout=timeout)
 
     # Members
@@ -173,7 +179,8 @@ class Publisher:
     # Who is there
 
     def count(self, room: Hashable = None, *, timeout: float | None = None) -> Count:
-        """How many connections there are in a room, by default in all, in the processes that answer in time.
+        """How many connections there are in a room, by default in all, in the processes that answer within timeout
+        seconds, by default the Publisher's.
 
         As answers have to be heard, the backplane is started for the length of the call, with its threads: to the
         others this process is one of them meanwhile. It takes half a second, until all others are known. A

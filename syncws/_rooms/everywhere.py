@@ -112,19 +112,19 @@ class Closed:
 
 
 class Everywhere:
-    """Asks the Managers of all processes on one bus, and waits for their answers: `Manager.everywhere`.
+    """Asks the Managers of all processes on one bus, and waits for their answers; made by `Manager.everywhere`.
 
-    Any thread. A part is a result: who does not answer within timeout seconds is ``missing``, and nothing is raised for
-    it. A process that ends while it is asked is neither waited for nor missing. What is asked is how it is now; nothing
-    is stored, so nobody is there who is not. Without a backplane it answers for this process alone, so that code is the
-    same for one process and for many.
+    Any thread may call any method. A part is a result: who does not answer within timeout seconds is ``missing``, and
+    nothing is raised for it. A process that ends while it is asked is neither waited for nor missing. What is asked is
+    how it is now; nothing is stored, so nobody is there who is not. Without a backplane it answers for this process
+    alone, so that code is the same for one process and for many.
 
     While the bus is lost nobody is asked, and all are missing at once. So it is in a thread of the bus, such as one in
     a handler of the log: it would wait for itself. The very first question of a process waits half a second
     more, until it knows of the others.
 
     Every method raises TypeError or ValueError for an argument that is wrong, and with a backplane for a room or id
-    that is not str, int or a tuple of these; then nothing has been asked or done.
+    that is not str, int or a tuple of these; then nothing has been asked, sent or closed.
     """
 
     def __init__(self, here: MembersHere, relay: Relay | None, *, is_many: bool) -> None:
@@ -133,7 +133,10 @@ class Everywhere:
         self._is_many = is_many  # an id may have several connections
 
     def count(self, room: Hashable = None, timeout: float = 1.0) -> Count:
-        """How many connections there are in a room; by default in all."""
+        """How many connections there are in a room, by default in all.
+
+        Waits for answers at most timeout seconds. Raises as `Everywhere`.
+        """
         check_wait("timeout", timeout)
         surveys = self._asking()
         replies = self._none() if surveys is None else surveys.count(room, timeout)
@@ -146,6 +149,8 @@ class Everywhere:
             room: which room.
             limit: how many ids at most; an answer that one message of the bus cannot hold is truncated too.
             timeout: seconds to wait for the answers.
+
+        Raises as `Everywhere`.
         """
         check_wait("timeout", timeout)
         check_integer("limit", limit, 1)
@@ -160,7 +165,7 @@ class Everywhere:
     def members(self, room: Hashable = None, limit: int = 1000, timeout: float = 1.0) -> Members:
         """Which connections there are in a room, by default all: an id, its process, its age.
 
-        Arguments as of `ids`.
+        The arguments are those of `ids`. Raises as `Everywhere`.
         """
         check_wait("timeout", timeout)
         check_integer("limit", limit, 1)
@@ -181,6 +186,8 @@ class Everywhere:
             message: str as TEXT, bytes as BINARY, or a `PreparedMessage` of either kind.
             text: True to send bytes as TEXT, False to send a str as BINARY: see `Conn.send`.
             timeout: seconds to wait for the other processes to confirm it.
+
+        Raises as `Everywhere`, and for a message that cannot be sent.
         """
         check_wait("timeout", timeout)
         prepared = prepare(message, text=text)
@@ -198,12 +205,15 @@ class Everywhere:
         """Close one id, wherever it is, and say how many connections there were: `Manager.close`, confirmed.
 
         Who answers has called on_close of members that were registered; that of members in `run` may be under way.
+        Returns a `Closed`.
 
         Args:
             id: who is closed.
             code: the close code, one that may be sent (RFC 6455 section 7.4).
             reason: said to the peer; 123 bytes of UTF-8 at most.
             timeout: seconds to wait for the other processes to confirm it.
+
+        Raises as `Everywhere`, and for a code or reason that may not be sent.
         """
         check_wait("timeout", timeout)
         format_close_message(code, reason)

@@ -55,7 +55,10 @@ class Heartbeat:
         return bool(answer)
 
     def answer(self, message: str | bytes) -> str | bytes | None:
-        """The answer to a heartbeat; None: there is none. Raises what the application's callable raises."""
+        """The answer to a message that is a heartbeat; None: there is none.
+
+        Raises what the application's callable raises, and TypeError if that returns a coroutine.
+        """
         if not callable(self.pong):
             return self.pong
         answer = self.pong(message)

@@ -192,7 +192,7 @@ class Manager:
         self._relay = Relay(backplane, self._members_here(), **self._relay_options, ledger=ledger)
 
     def meet_workers(self, directory: str) -> None:
-        """In a new worker of a `Server`, which calls this: join with its like in the other workers.
+        """In a new worker of a `Server`, which calls this: join with its like in the other workers, in a directory.
 
         That is the Manager of the same name, or else the one that was made as the same one before the fork. A guess
         would let private messages reach another Manager.
@@ -352,7 +352,7 @@ class Manager:
         return bool(self._registry.find(id))
 
     def stats(self) -> ManagerStats:
-        """Counts, for a page or a log; taken one after the other while messages may flow."""
+        """The counts, for a page or a log; taken one after the other while messages may flow."""
         return self._registry.stats()
 
     # Rooms
@@ -443,7 +443,14 @@ class Manager:
         """Let a member, or all of an id, out of a room; whether one was in it. The last one out ends the room.
 
         A broadcast to the room that is under way in another thread may still reach it. With a backplane members of the
-        id in other processes leave it too, soon, unless local is True; then True also says that they were told.
+        id in other processes leave it too, soon; then True also says that they were told.
+
+        Args:
+            id: who: an id, or a Member.
+            room: where from.
+            local: True for this process only.
+
+        Raises TypeError for a room that cannot be hashed, or with a backplane is not str, int or a tuple of these.
         """
         left = self._registry.leave(id, room)
         relay = self._relay_for(id, left, local)
@@ -542,13 +549,19 @@ class Manager:
         return self._post(members, prepared)
 
     def send_json(self, id: Hashable, value: Any, *, local: bool = False) -> bool:
-        """`send`, of a value as JSON text. Raises TypeError or ValueError for a value that JSON cannot hold."""
+        """`send`, of a value as JSON text, to an id; local as there.
+
+        Raises TypeError or ValueError for a value that JSON cannot hold: nothing is sent then.
+        """
         return self.send(id, json_text(value), local=local)
 
     def broadcast_json(
         self, value: Any, *, room: Hashable = None, exclude: Iterable[Hashable] = (), local: bool = False
     ) -> int:
-        """`broadcast`, of a value as JSON text. Raises TypeError or ValueError for a value that JSON cannot hold."""
+        """`broadcast`, of a value as JSON text; room, exclude and local as there.
+
+        Raises TypeError or ValueError for a value that JSON cannot hold: nobody gets anything then.
+        """
         return self.broadcast(json_text(value), room=room, exclude=exclude, local=local)
 
     # Closing
@@ -579,7 +592,7 @@ class Manager:
     def close_all(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> int:
         """`close`, of everybody who is here now: all are told before the first on_close is called.
 
-        With a backplane those in other processes stay.
+        With a backplane those in other processes stay. code and reason are as of `close`, and so is what it raises.
         """
         format_close_message(code, reason)
         return self._close(self._registry.members(), code, reason)

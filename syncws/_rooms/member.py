@@ -148,23 +148,23 @@ class Member:
         return time.monotonic() - self._opened
 
     def send(self, message: Message, *, text: bool | None = None) -> bool:
-        """`Manager.send`, to this connection alone."""
+        """`Manager.send`, to this connection alone: of message, and text, as there; whether it took it."""
         return self._manager.send(self, message, text=text)
 
     def send_json(self, value: Any) -> bool:
-        """`Manager.send_json`, to this connection alone."""
+        """`Manager.send_json`, of a value, to this connection alone; whether it took it."""
         return self._manager.send_json(self, value)
 
     def join(self, room: Hashable) -> bool:
-        """`Manager.join`, of this connection alone."""
+        """`Manager.join`, of a room, by this connection alone; whether it was a member."""
         return self._manager.join(self, room)
 
     def leave(self, room: Hashable) -> bool:
-        """`Manager.leave`, of this connection alone."""
+        """`Manager.leave`, of a room, by this connection alone; whether it was in it."""
         return self._manager.leave(self, room)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> bool:
-        """`Manager.close`, of this connection alone; whether it was a member until then."""
+        """`Manager.close`, of this connection alone, with code and reason; whether it was a member until then."""
         return self._manager.close(self, code, reason) > 0
 
     def log_fields(self) -> dict[str, object]:

@@ -477,6 +477,8 @@ class Server:
             is not the connection. Their threads are daemons, so they do not keep the process alive. With workers: how
             many of these had to be killed.
 
+        Raises TypeError or ValueError for a timeout that is no number of seconds: nothing has ended then.
+
         In the child of a fork of the process that serves, the connections and their threads are the parent's: it
         closes the child's copy of the listener, and returns 0.
         """
@@ -529,11 +531,12 @@ def serve(
 ) -> None:
     """Serve WebSocket connections until SIGTERM or SIGINT: every request is upgraded, whatever its path.
 
-    ``on_connection(conn)`` runs in the connection's own thread; the connection is closed when it returns (1000) or
-    raises (1011). What is not a WebSocket request gets the Upgrader's refusal.
+    What is not a WebSocket request gets the Upgrader's refusal.
 
     Args:
-        host, port: see Server.
+        on_connection: ``on_connection(conn)`` runs in the connection's own thread; the connection is closed when it
+            returns (1000) or raises (1011).
+        host, port: see `Server`.
         upgrader: decides who may connect, and how; None for ``Upgrader()``.
         options: Server's, except those of a wsgi_app.
 

@@ -207,6 +207,7 @@ class Upgrader(HandshakeOptions):
         Args:
             environ: as the server gave it to the application.
             handler: gets the Conn, and args; returns None.
+            args: further arguments of the handler.
             response_headers: as for `upgrade`. Headers of the view's own response never reach the client.
             detach: True: refuse where the connection cannot be detached. False: stay in the view.
             max_connections: WebSocket connections of this process; one more is refused with 503. None for no limit. A
@@ -269,8 +270,9 @@ class Upgrader(HandshakeOptions):
         self._refuse(request, refused)
 
     def negotiate(self, request: Request, response_headers: HeaderSource | None = None) -> Accepted:
-        """Check a request and agree on subprotocol and compression, without any I/O: `upgrade`'s first step.
+        """Check a request and agree on subprotocol and compression, without any I/O: the first step of `upgrade`.
 
+        Returns what `open` takes; response_headers are as of `upgrade`.
         Raises HandshakeError as `upgrade` does; it is ``request.refusal`` as well, and logged.
         """
         try:
@@ -280,7 +282,13 @@ class Upgrader(HandshakeOptions):
         return self._refuse(request, refused)  # outside the except: the program is not to see Refused as the cause
 
     def open(self, request: Request, accepted: Accepted, transport: Transport, early_data: bytes = b"") -> Conn:
-        """Send the 101 and make the connection: `upgrade`'s second step, which owns the transport from here on.
+        """Send the 101 and return the connection: the second step of `upgrade`, which owns the transport from here on.
+
+        Args:
+            request: what is upgraded.
+            accepted: what `negotiate` returned for it.
+            transport: what its connection runs over.
+            early_data: what came on it after the request.
 
         Raises HandshakeError if the 101 could not be sent; the transport is closed then.
         """

@@ -16,7 +16,14 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Frame(NamedTuple):
-    """A frame as it was on the wire, with its payload unmasked (RFC 6455 section 5.2)."""
+    """A frame as it was on the wire (RFC 6455 section 5.2).
+
+    Attributes:
+        opcode: its type: a `syncws.MessageType`, or another number.
+        payload: its payload, unmasked.
+        fin: whether it is the last of its message.
+        rsv1: whether it is the first of a compressed message.
+    """
 
     opcode: int
     payload: bytes
@@ -30,8 +37,10 @@ class Peer:
     Every call raises TimeoutError if it has to wait for ten seconds, and OSError if the connection broke. It is the
     peer that your code must survive: frames that are invalid or cut, closes of any code, an end without a word.
 
-    * ``socket``: its end of the connection, for what the methods do not do;
-    * ``masked``: whether it is a client, whose frames are masked.
+    Args:
+        sock: its end of the connection; it is ``socket`` afterwards, for what the methods do not do.
+        masked: whether it is a client, whose frames are masked.
+        received: bytes that came already, which are read first.
 
     Concurrency: for one thread.
     """
@@ -43,7 +52,7 @@ class Peer:
         sock.settimeout(10)  # a test that waits for what never comes fails instead of hanging
 
     def send(self, data: bytes, *, cut: int | None = None) -> None:
-        """Send bytes; with cut, in pieces of that many bytes."""
+        """Send data; with cut, in pieces of that many bytes."""
         for start in range(0, len(data), cut or len(data) or 1):
             self.socket.sendall(data[start : start + (cut or len(data))])
 
@@ -57,7 +66,7 @@ class Peer:
         masked: bool | None = None,
         cut: int | None = None,
     ) -> None:
-        """Send one frame, valid or not: see `frame`. With cut it is sent in pieces of that many bytes."""
+        """Send one frame, valid or not, as `frame` makes it. With cut it is sent in pieces of that many bytes."""
         self.send(self.frame(opcode, payload, fin=fin, rsv1=rsv1, masked=masked), cut=cut)
 
     def frame(
@@ -72,8 +81,13 @@ class Peer:
     ) -> bytes:
         """The bytes of one frame, valid or not.
 
-        A str is encoded as UTF-8. masked overrides this peer's own ``masked``. length is what the header declares, by
-        default the payload's length in bytes.
+        Args:
+            opcode: its type.
+            payload: its payload; a str is encoded as UTF-8.
+            fin: whether it is the last of its message.
+            rsv1: whether it is the first of a compressed message.
+            masked: whether it is masked; None: as this peer's are.
+            length: bytes that its header declares; None: as many as the payload has.
         """
         data = payload.encode() if isinstance(payload, str) else payload
         size = len(data) if length is None else length
@@ -91,7 +105,7 @@ class Peer:
         return head + data
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Send a close frame, whatever the code is; None makes an empty one."""
+        """Send a close frame with a reason, whatever the code is; None makes an empty one."""
         payload = b"" if code is None else code.to_bytes(2) + reason.encode()
         self.send_frame(MessageType.CLOSE, payload)
 

@@ -45,6 +45,7 @@ class LeakChecks(unittest.TestCase):
     _has_frozen = False
 
     def setUp(self) -> None:
+        """Note what is there before the test."""
         super().setUp()
         # The drain thread ends by itself after a second of rest. Shorter, so that no test waits for it.
         self.addCleanup(setattr, drain, "IDLE", drain.IDLE)

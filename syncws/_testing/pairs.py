@@ -90,7 +90,10 @@ def peer(
 
 
 def socketpair(buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
-    """Two connected TCP sockets of the loopback interface, with buffers of about that many bytes. Raises OSError."""
+    """A pair of connected TCP sockets of the loopback interface. Raises OSError.
+
+    buffer is about how many bytes their own buffers have; None: as the system has them.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         if buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)

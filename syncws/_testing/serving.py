@@ -26,9 +26,10 @@ _FAREWELL = 1.0
 
 @contextlib.contextmanager
 def running(server: Server, *, timeout: float = 10) -> Iterator[Server]:
-    """Serve from a thread for the length of the block, then shut the server down.
+    """Serve from a thread for the length of the block, which gets the server, then shut it down.
 
     Args:
+        server: what serves.
         timeout: seconds that handlers have to end, before their connections are cut.
 
     Raises:
@@ -140,6 +141,10 @@ class LiveServer:
 
     def raw(self, path: str = "/", headers: HeaderSource | None = None) -> Peer:
         """A client that has done its handshake, and then sends what it is told: a `Peer`. It is closed at the end.
+
+        Args:
+            path: begins with a slash; a query string may follow.
+            headers: further headers of the request, such as Origin.
 
         Raises AssertionError if the server did not agree to a WebSocket, OSError, and ValueError for a server with TLS.
         """

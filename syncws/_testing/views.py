@@ -36,6 +36,7 @@ def connect(
     socketpair: no port is used. The client is at 127.0.0.1 and asks for ``http://localhost``.
 
     Args:
+        app: the application.
         path: begins with a slash; a query string may follow.
         headers: further headers of the request, such as Cookie or Origin.
         browser: a test client of Flask, of werkzeug or of Django, whose cookies are sent: who has logged in with it is

@@ -56,6 +56,8 @@ class Taken:
         say_alive: called as often as that, for a server that kills whoever it has not heard of for too long.
         is_replaced: tells, when the process ends, whether another one takes its place at once. Peers are told 1012
             (service restart) then, and 1001 otherwise.
+
+    Raises TypeError for what cannot be called.
     """
 
     server: str

@@ -60,7 +60,7 @@ class BackplaneCases(DeliveryCases, BreakCases, LifeCases, OutletCases, ArchiveC
     Each test says in its docstring what a backplane promises, and in its failure what is to be done. ``make`` is all
     that must be written. ``break_bus`` and ``mend_bus`` take the bus away and give it back; ``inject`` puts junk on it;
     without them the tests that need them are skipped. ``patience`` is how long a test waits for what has to come, 30
-    seconds: make it longer than your bus takes to notice that it is lost.
+    seconds: make it longer than your bus takes to notice that it is lost. One thread runs them, as any test.
     """
 
 

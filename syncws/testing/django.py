@@ -95,7 +95,10 @@ class WebSocketTestCase(TransactionTestCase):  # type: ignore[misc, unused-ignor
         return self.live_server.dial(path, headers, browser=browser, **dialer_options)
 
     def raw(self, path: str = "/", headers: HeaderSource | None = None) -> Peer:
-        """A client that has done its handshake, and then misbehaves as it is told; see `LiveServer.raw`."""
+        """A client that has done its handshake, and then misbehaves as it is told.
+
+        path and headers are as of `LiveServer.raw`, and so is what it raises.
+        """
         return self.live_server.raw(path, headers)
 
 
