@@ -71,4 +71,5 @@ copybutton_prompt_is_regexp = True
 def setup(app: Any) -> None:
     from pygments.lexers.special import TextLexer
 
-    app.add_lexer("acl", TextLexer)  # a fence that GitHub shows as it is
+    for name in ("acl", "haproxy"):  # fences that GitHub shows as they are, or colours, and Pygments does not know
+        app.add_lexer(name, TextLexer)

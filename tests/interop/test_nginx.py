@@ -30,6 +30,7 @@ from urllib.parse import quote
 import syncws
 from syncws.testing import LeakChecks, await_, running
 from tests import certificates
+from tests.page_configs import DOCS, blocks, replaced
 from tests.partners import heavy, need
 
 from ..tasks import PATIENCE, Task
@@ -41,7 +42,7 @@ try:
 except ImportError:
     websockets_connect = None  # type: ignore[assignment]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "deployment.md"
+PAGE = DOCS / "deployment.md"
 NAME = "app.example.com"
 
 #: What stands around a site's file: as little as can be, with nothing of the system's.
@@ -66,17 +67,7 @@ http {{
 
 def block(language: str) -> str:
     """The page's first block in a language: the program, the configuration, the unit."""
-    found, *_ = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return found
-
-
-def replaced(text: str, changes: dict[str, str]) -> str:
-    """Replace each key in a text, which must have it exactly once."""
-    for old, new in changes.items():
-        if text.count(old) != 1:
-            raise AssertionError(f"{old!r} is {text.count(old)} times in\n{text}")
-        text = text.replace(old, new)
-    return text
+    return blocks(PAGE.name, language)[0]
 
 
 class Nginx:
