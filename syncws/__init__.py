@@ -90,6 +90,7 @@ from ._client.dialer import Dialer, dial
 from ._client.environment import proxy_from_environment
 from ._client.reconnector import Reconnector, reconnect
 from ._conn.conn import Conn
+from ._conn.stats import ConnStats, RoundTrips, Traffic
 from ._frames.payloads import format_close_message
 from ._frames.prepared import PreparedMessage
 from ._frames.streams import MessageReader, MessageWriter, join_messages
@@ -112,6 +113,7 @@ from ._rooms.member import Member
 from ._rooms.recall import Recovered
 from ._rooms.stats import ManagerStats
 from ._server.server import Server, serve
+from ._server.stats import ServerStats
 from ._server.upgrader import Upgrader
 from .errors import (
     BINARY,
@@ -158,6 +160,7 @@ __all__ = [
     "ConcurrencyError",
     "Conn",
     "ConnOptions",
+    "ConnStats",
     "ConnectionClosed",
     "Count",
     "Dialer",
@@ -193,9 +196,12 @@ __all__ = [
     "Request",
     "Response",
     "RingBackplane",
+    "RoundTrips",
     "Sent",
     "Server",
+    "ServerStats",
     "TLSTransport",
+    "Traffic",
     "Transport",
     "Upgrader",
     "WebSocketError",

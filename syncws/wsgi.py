@@ -33,6 +33,7 @@ from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
 from ._server.views import ServingKeywords, check_handler, serving
 from ._wsgi.guests import MAX_CONNECTIONS, guests
+from ._wsgi.stats import WsgiStats
 from ._wsgi.taken import Environ, Taken, Taker, Untakeable
 from ._wsgi.takers import register_taker
 from .errors import CloseCode
@@ -43,9 +44,12 @@ __all__ = [
     "Taker",
     "Untakeable",
     "WSGIResponse",
+    "WsgiStats",
+    "connections",
     "open_connections",
     "register_taker",
     "shutdown",
+    "stats",
     "websocket",
 ]
 
@@ -99,6 +103,23 @@ def websocket(
 def open_connections() -> int:
     """How many WebSocket connections this process serves inside its WSGI server. For any thread."""
     return len(guests())
+
+
+def stats() -> WsgiStats:
+    """What this process has seen of WebSockets inside its WSGI server. For any thread, at any time; never raises.
+
+    Each process counts for itself: docs/metrics.md says how to see all workers of a server. Those of a `syncws.Server`
+    are left out, which has a `stats` of its own.
+    """
+    return guests().stats()
+
+
+def connections() -> list[Conn]:
+    """The WebSockets that this process serves inside its WSGI server and that are open now, in the order they came.
+
+    The list is the caller's own. For any thread.
+    """
+    return guests().ledger.conns()
 
 
 def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float = 3.0) -> int:

@@ -175,6 +175,7 @@ ORDER = {
             "subject",
             "states",
             "queue",
+            *("stats", "tally"),
             "wire",
             "callbacks",
             "ending",
@@ -185,7 +186,7 @@ ORDER = {
             "access",
             "wiretrace",
         ),
-        *("conn", "outcome", "farewell"),
+        *("conn", "ledger", "outcome", "farewell"),
     ],
     "_client": [
         *("environment", "proxy", "cookies", "hops", "redirects", "answer", "dialer"),
@@ -204,7 +205,7 @@ ORDER = {
         "manager",
     ],
     "_wsgi": [
-        *("taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "guests"),
+        *("taken", "inside", "servers", "takers", "foreign", "borrow", "detach", "detach_tls", "stats", "guests"),
         *("exchange", "environ", "conversation", "view"),
     ],
     "_wsgi.servers": [
@@ -223,6 +224,7 @@ ORDER = {
         "gateway",
         "capacity",
         "retreat",
+        "stats",
         "roster",
         "health",
         "options",

@@ -5,6 +5,8 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `subject`: what lines of the log say a connection is.
 * `states`: where a connection stands, from open to released, and what its reads and writes raise: a table.
 * `queue`: the send queue: what waits for a slow peer, and what happens when it is full.
+* `stats`: what is counted, as it is handed out.
+* `tally`: what is counted of one connection.
 * `wire`: who may write, in which order frames leave, and what waits. The six rules stand at its top.
 * `callbacks`: the thread that tells an application of ends.
 * `ending`: the end is stored, the socket is cut, the file descriptor is closed, and by whom.
@@ -20,6 +22,7 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `access`: the access log: a line for each WebSocket of a server, and for each HTTP request.
 * `wiretrace`: frames and heads in the log, for who asks for them.
 * `conn`: `Conn`: what a program calls, and how the closing handshake goes. Begin here.
+* `ledger`: the sums of what the connections of a server count.
 * `outcome`: what it means how a handler leaves its connection.
 * `farewell`: the end of many connections at once: tell, wait, cut, count.
 """

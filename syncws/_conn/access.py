@@ -19,7 +19,8 @@ from .._base.printable import printable
 from .._http.request import Request
 from .._net.address import say_peer
 from .._net.transport import Transport
-from ..errors import CloseCode, ConnectionClosed
+from ..errors import ConnectionClosed
+from .tally import code_of
 
 _log = logger("syncws.access")
 
@@ -30,19 +31,20 @@ def is_on() -> bool:
 
 
 class Visit:
-    """One WebSocket of a server, from before its 101 to its line. early is how many bytes came with its handshake.
+    """One WebSocket of a server, from before its 101 to its line. before is what the kernel had counted by then.
 
     Concurrency: `open` and then `tell` are called once each, by any thread.
     """
 
     __slots__ = ("_before", "_began", "_fields", "_transport")
 
-    def __init__(self, request: Request, transport: Transport, subprotocol: str | None, early: int) -> None:
+    def __init__(
+        self, request: Request, transport: Transport, subprotocol: str | None, before: tuple[int, int] | None
+    ) -> None:
         self._began = time.monotonic()
         self._transport = transport
         transport.keeps_totals = True  # the line comes when the socket may be closed
-        received, sent = transport.totals() or (0, 0)  # its handshake, and requests before
-        self._before = received - early, sent
+        self._before = before or (0, 0)
         self._fields: dict[str, Any] = {
             "remote_address": say_peer(request.remote_address),
             "path": printable(request.raw_path),
@@ -59,7 +61,7 @@ class Visit:
     def tell(self, end: ConnectionClosed) -> None:
         """Log its line: it is over, for this reason."""
         seconds = time.monotonic() - self._began
-        code = int(getattr(end, "code", CloseCode.ABNORMAL_CLOSURE))
+        code = code_of(end)
         received, sent = _difference(self._transport.totals(), self._before)
         fields = {**self._fields, "code": code, "seconds": seconds, "bytes_in": received, "bytes_out": sent}
         _log.info(

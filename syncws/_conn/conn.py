@@ -45,6 +45,7 @@ from .ending import Ending
 from .inbound import CloseHandler, Inbound, PingHandler, ignore
 from .outbound import Outbound
 from .states import Life, State
+from .stats import ConnStats, RoundTrips
 from .subject import Subject
 from .wire import Wire, post_to_wires
 
@@ -241,6 +242,33 @@ class Conn:
     def dropped(self) -> int:
         """How many messages were dropped from the send queue: by the overflow policy, or by the end."""
         return self._wire.dropped
+
+    def stats(self) -> ConnStats:
+        """What the connection has seen so far. For any thread, also once it is over; never raises.
+
+        A call of the system asks for the bytes, no message pays for them.
+        """
+        tally, (messages, size) = self._wire.tally, self.queued
+        received, sent = tally.bytes(self._transport)
+        return ConnStats(
+            id=self.id,
+            path=None if self._request is None else self._request.raw_path,
+            address=self.remote_address,
+            subprotocol=self.subprotocol,
+            age=tally.age,
+            is_over=self.closed,
+            messages_in=tally.messages_in,
+            messages_out=tally.messages_out,
+            bytes_in=received,
+            bytes_out=sent,
+            queued_messages=messages,
+            queued_bytes=size,
+            dropped=self.dropped,
+            pings=tally.pings,
+            pongs=tally.pongs,
+            latency=self.latency,
+            round_trips=RoundTrips() if tally.trips is None else tally.trips.snapshot(),
+        )
 
     @property
     def wsgi_response(self) -> WSGIResponse:

@@ -75,7 +75,12 @@ class Controls:
 
     def note_pong(self, data: bytes) -> None:
         """A pong has come: maybe the answer to our latest ping."""
-        self.latency = self._wire.round_trip(data) or self.latency
+        tally = self._wire.tally
+        tally.pongs += 1
+        seconds = self._wire.round_trip(data)
+        if seconds is not None:
+            self.latency = seconds
+            tally.round_trip(seconds)
 
     def note_close(self, code: int, reason: str) -> None:
         """The peer has closed: keep it for the story."""

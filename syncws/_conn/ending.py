@@ -171,12 +171,18 @@ class Ending:
     def _close_socket(self) -> None:
         """The one place where the fd is closed. The caller holds the read turn and the frame lock."""
         drain.forget(self._transport.fileno())  # before the fd is closed, and its number another socket's
+        tally = self._wire.tally
+        tally.keep_totals(self._transport)  # which a closed socket no longer tells
         self._transport.close()
         with self._life.lock:
             self._life.release()
+            tally.end(self._life)
         self._wire.drop_callbacks()
         self._on_released()
         self._on_end = self._on_released = _ignore
+        # After the state lock was let go. Whoever leaves the connection takes that lock too before he looks: so either
+        # this finds the ledger, or he finds that the connection is released.
+        tally.tell()
 
 
 def _ignore() -> None:

@@ -106,6 +106,7 @@ class Inbound:
         "_received",
         "_rest",
         "_rested_at",
+        "_tally",
         "_transport",
         "_wire",
         "close_handler",
@@ -137,6 +138,7 @@ class Inbound:
         self._transport = transport
         self._life = life
         self._wire = wire
+        self._tally = wire.tally
         self._ending = ending
         self._options = options
         self.turn = turn
@@ -194,6 +196,7 @@ class Inbound:
                 if data:
                     message = protocol.only(data)
                     if message is not None:
+                        self._tally.messages_in += 1
                         return message
                     protocol.receive(data)
             message = self._advance(protocol.next_event, None)
@@ -282,7 +285,7 @@ class Inbound:
             return piece
         self._reader = reader = MessageReader(piece[0], self._next_piece_of)
         reader.supply(piece[1], piece[2])
-        return piece[0], reader
+        return piece[0], reader, piece[2]
 
     def _next_piece_of(self, reader: MessageReader) -> tuple[bytes, bool]:
         _, data, final = self.read(self.protocol.next_piece, None, reader)
@@ -370,6 +373,7 @@ class Inbound:
                     self._pace.waited = 0.0
                 if len(event) == 2 or event[2]:  # the last of a message
                     self.protocol.strays = 0
+                    self._tally.messages_in += 1
                 return event
             self._handle(kind, event[1])
             controls += 1

@@ -49,6 +49,7 @@ from .._net.transport import Transport
 from ..errors import CloseCode, CloseError, Closing, ConnectionClosed, MessageType, WriteTimeout
 from .queue import SendQueue
 from .states import End, Life, State
+from .tally import Tally
 
 _logger = logger("syncws.conn")
 
@@ -82,6 +83,7 @@ class Wire:
         "_transport",
         "_turned_away",
         "frame_lock",
+        "tally",
     )
 
     _on_stall: Callable[[ConnectionClosed], object]
@@ -103,6 +105,8 @@ class Wire:
         self._ping: bytes | None = None
         self._close: bytes | None = None
         self._queue = SendQueue(options)
+        #: What is counted of the connection; see there who writes which number.
+        self.tally = Tally(self._queue)
         self._ping_left: tuple[bytes, float] | None = None  # our latest ping on its way, and when it left
         #: Whoever lets go of the frame lock has something to do; see the top of this module.
         self._look_again = False
@@ -152,6 +156,10 @@ class Wire:
                 self._transport.send(head, body, deadline, self._stall)
                 if not first & 0x8:  # only now: a first fragment that never left opens no message
                     self._message_open = not first & FIN
+                    if first & FIN:
+                        self.tally.messages_out += 1
+                elif first == _PING:
+                    self.tally.pings += 1
             return True
         except BaseException as error:
             if begun and not isinstance(error, Exception):
@@ -340,7 +348,15 @@ class Wire:
                 return True
             # Whatever the socket takes of it: in the transport it keeps its place, and no deadline cuts it.
             transport.take(frame)
+            self._count(frame[0])
         return False
+
+    def _count(self, first: int) -> None:
+        """A frame that had waited was taken. What waits is never a fragment."""
+        if not first & 0x8:
+            self.tally.messages_out += 1
+        elif first == _PING:
+            self.tally.pings += 1
 
     def _flush_until(self, deadline: float | None) -> None:
         """As `_flush`, waiting for the socket. Raises WriteTimeout, which costs nothing but time, and OSError."""
@@ -434,7 +450,10 @@ class Wire:
         if self._look_again or self._message_open:
             return False
         try:
-            return self._transport.try_send(frame)  # its rest goes to the drain thread when the lock is let go (rule 5)
+            # Its rest goes to the drain thread when the lock is let go (rule 5).
+            if taken := self._transport.try_send(frame):
+                self.tally.messages_out += 1
+            return taken
         except BaseException as error:
             self._raise_failure(error)
 
@@ -530,6 +549,8 @@ def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:
             busy = wire._look_again or wire._message_open or wire._life.refusal is not None
             if busy or not wire._transport.try_send(frame):
                 left.append(number)
+            else:
+                wire.tally.messages_out += 1
         except BaseException as error:
             wire._failure(error)
             if not isinstance(error, OSError):

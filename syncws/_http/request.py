@@ -63,7 +63,7 @@ class Request:
     * ``exchange``: what an Upgrader takes over, None for a request whose connection cannot be;
     * ``environ``: of a request that a WSGI server gave to an application, PEP 3333's; else None;
     * ``conn``, ``refusal``: until the handler returns, the Conn it was upgraded to, or the HandshakeError; else None;
-    * ``on_upgrade``: the server's; called with the Conn;
+    * ``on_upgrade``, ``on_refusal``: the server's; called with the Conn, or with why its handshake was refused;
     * ``then``: what the connection's own thread calls once the WSGI application has returned, or None.
 
     Raises ValueError for a target or a Host that HTTP does not allow. For one thread at a time.
@@ -79,6 +79,7 @@ class Request:
         "http_version",
         "local_address",
         "method",
+        "on_refusal",
         "on_upgrade",
         "path",
         "query_string",
@@ -117,6 +118,7 @@ class Request:
         self.conn: Any = None  # a Conn, which is of a higher floor
         self.refusal: HandshakeError | None = None
         self.on_upgrade: Callable[[Any], object] | None = None
+        self.on_refusal: Callable[[str], object] | None = None
         self._data: dict[str, Any] | None = None
         if not _HOST.fullmatch(self.host):
             raise ValueError("the Host header is not a host")
@@ -173,7 +175,7 @@ class Request:
 
     def _break_circles(self) -> None:
         """Its handler is done: drop what refers back to it, which only the garbage collector could free otherwise."""
-        self.conn = self.refusal = self.on_upgrade = self.then = None
+        self.conn = self.refusal = self.on_upgrade = self.on_refusal = self.then = None
 
     def __str__(self) -> str:
         """Method and path, for a log line. Without the query, which may hold a token."""

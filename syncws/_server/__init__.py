@@ -15,6 +15,7 @@ Floor 5: imports the folders of floors 0 to 4.
 * `options`: what can be set on a `Server`.
 * `capacity`: how many connections there may be, of one address, and before their first request.
 * `retreat`: who is told to go, and when, while the server drains.
+* `stats`: what a server counts, as it is handed out.
 * `roster`: who is connected, and whether the server is closing.
 * `health`: the health checks that a server answers by itself.
 * `connection`: one connection, in its own thread.

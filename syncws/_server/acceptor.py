@@ -258,6 +258,7 @@ class Acceptor:
 
     def _say_refused(self, obstacle: Obstacle | Literal["descriptors"], remote: Address) -> None:
         options = self._options
+        self._roster.ledger.refused(obstacle)
         match obstacle:
             case "full":
                 breaches.add("max_connections")

@@ -42,6 +42,7 @@ def _check_connection(request: Request) -> None:
             "this is a WebSocket endpoint, and the request's Connection header does not say 'Upgrade'",
             advice=_PROXY_ADVICE,
             cause=_lost_by_a_proxy(request),
+            reason="no upgrade",
         )
 
 
@@ -73,6 +74,7 @@ def _check_http_version(request: Request) -> None:
             "nginx in front needs: proxy_http_version 1.1",
             advice=_PROXY_ADVICE,
             cause=_lost_by_a_proxy(request),
+            reason="version",
         )
 
 
@@ -84,7 +86,11 @@ def _check_no_body(request: Request) -> None:
 
 def _check_version(request: Request) -> None:
     if not handshake.has_token(request.headers, "Sec-WebSocket-Version", "13"):
-        raise Refused(HTTPStatus.BAD_REQUEST, "this server speaks version 13 of WebSocket: Sec-WebSocket-Version: 13")
+        raise Refused(
+            HTTPStatus.BAD_REQUEST,
+            "this server speaks version 13 of WebSocket: Sec-WebSocket-Version: 13",
+            reason="version",
+        )
 
 
 def _lost_by_a_proxy(request: Request) -> tuple[str, str] | None:

@@ -31,6 +31,8 @@ from .._base.printable import printable, printable_repr
 from .._conn import access
 from .._conn.conn import Conn
 from .._conn.outcome import end_handled
+from .._conn.tally import Tally
+from .._http.handshake import switches_to_websocket
 from .._http.hosts import MOST_SHOWN
 from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest, Request
@@ -77,6 +79,7 @@ class Connection:
         "_options",
         "_request",
         "_roster",
+        "_tally",
         "_transport",
         "number",
         "sock",
@@ -113,6 +116,7 @@ class Connection:
         # made it.
         self._request: Request | None = None  # while a handler has it
         self._conn: Conn | None = None  # once upgraded
+        self._tally: Tally | None = None  # what is counted of that
 
     def go_beyond(self, deadline: float) -> None:
         """There is no room for it: its request is answered by the server itself. Before its thread is started."""
@@ -129,6 +133,11 @@ class Connection:
         if (about := self._conn or self._request) is not None:
             return about.log_fields()
         return {"remote_address": say_peer(self._transport.remote_address)} if self._transport else {}
+
+    @property
+    def is_handled(self) -> bool:
+        """Whether a request is being handled, that of a WebSocket included. A hint, for any thread."""
+        return self._request is not None
 
     def __str__(self) -> str:
         peer = say_peer(self._transport.remote_address) if self._transport else "?"
@@ -177,14 +186,28 @@ class Connection:
         try:
             if (answer := self._own_answer(request)) is not None:
                 _send(http, answer)
-            elif self._gateway is not None:
+            else:
+                self._have_answered(http, request)
+        finally:
+            if http.status and not http.taken_over:
+                self._roster.ledger.answered(http.status)
+                seconds = time.monotonic() - began
+                access.tell_request(request, http.status, seconds, http.transport.bytes_sent - sent, self.number)
+
+    def _have_answered(self, http: HTTPConnection, request: Request) -> None:
+        """A request to its end, by the handler or the application; a handshake that these refuse is counted."""
+        refusals: list[str] = []
+        request.on_refusal = refusals.append
+        try:
+            if self._gateway is not None:
                 self._gateway.serve(http, request, self)
             else:
                 self._answer(http, request)
         finally:
-            if http.status and not http.taken_over:
-                seconds = time.monotonic() - began
-                access.tell_request(request, http.status, seconds, http.transport.bytes_sent - sent, self.number)
+            if not refusals and http.status and not http.taken_over and switches_to_websocket(request.headers):
+                refusals.append("handler")
+            for reason in refusals:
+                self._roster.ledger.refused(reason)
 
     def _open(self) -> Transport:
         local, remote = self._addresses
@@ -243,6 +266,7 @@ class Connection:
                 self._count_if_late(deadline)
             if not self._roster.closing:  # else it is the shutdown that has cut it short
                 _send(http, self._refused(exc))
+                self._roster.ledger.answered(exc.status)
             return None
         if request is None:
             if deadline == self._deadline:  # a kept connection may end without a further request
@@ -279,6 +303,7 @@ class Connection:
 
     def _wrong_host(self, request: Request) -> Response:
         breaches.add("allowed_hosts")
+        self._roster.ledger.refused("host")
         host = printable(request.host, MOST_SHOWN)
         advice = self._options.hosts.advice(request.host, "allowed_hosts of the Server")
         advisor.warn(_log, "allowed_hosts", host, "%s: its Host is '%s'; %s; answering 421", self, host, advice)
@@ -293,16 +318,19 @@ class Connection:
                 raise TypeError(f"client_address must return a str or None, not {client!r}")
         except Exception:  # a limit that cannot be judged lets nobody in
             _log.exception("%s: client_address raised", self)
+            self._roster.ledger.refused("application")
             return _server_error()
         if self._roster.move(self, network_of_host(client) if client else None):
             return None
         breaches.add("max_connections_per_address")
+        self._roster.ledger.refused("address")
         limit, shown = self._options.max_connections_per_address, printable(client)
         advisor.warn(_log, "max_connections_per_address", shown, GREEDY, shown, limit)
         return no_room("all connections of this address are taken")
 
     def _on_upgrade(self, conn: Conn) -> None:
         """An Upgrader has made a Conn of the request."""
+        self._tally = self._roster.ledger.opened(conn)
         with self._roster.changed:
             self._conn = conn
             code = self._roster.has_upgraded(self)
@@ -396,6 +424,7 @@ class Connection:
         if self._conn is not None:
             self._conn.close_now()
             self._conn._tell_end()
+            self._roster.ledger.left(self._tally)
         elif self._transport is not None:
             self._transport.close()
         else:

@@ -18,12 +18,25 @@ from .._net.address import say_peer
 
 _log = logger("syncws.server")
 
+#: What a refusal is counted as, by its status; some have a name of their own.
+REASONS = {
+    HTTPStatus.BAD_REQUEST: "bad request",
+    HTTPStatus.FORBIDDEN: "origin",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method",
+    HTTPStatus.MISDIRECTED_REQUEST: "host",
+    HTTPStatus.UPGRADE_REQUIRED: "no upgrade",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "application",
+    HTTPStatus.NOT_IMPLEMENTED: "unsupported",
+    HTTPStatus.SERVICE_UNAVAILABLE: "full",
+}
+
 
 class Refused(Exception):
     """A check failed.
 
     ``message`` is for the program; ``body`` for the client, by default the message; ``advice`` for the log. ``cause``
-    and its detail are those of `Advisor.warn`, if the operator has to act.
+    and its detail are those of `Advisor.warn`, if the operator has to act. ``reason`` is what it is counted as, by
+    default what its status stands for.
     """
 
     def __init__(
@@ -35,6 +48,7 @@ class Refused(Exception):
         body: str | None = None,
         headers: Sequence[tuple[str, str]] = (),
         cause: tuple[str, str] | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -43,6 +57,7 @@ class Refused(Exception):
         self.body = message if body is None else body
         self.headers = headers
         self.cause = cause
+        self.reason = reason or REASONS[HTTPStatus(status)]
 
 
 def application_error(message: str) -> Refused:

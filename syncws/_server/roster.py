@@ -19,6 +19,7 @@ from typing import Literal
 
 from .._base.forks import begin_anew_in_child
 from .._conn.farewell import Leaving, Rest, farewell, rest_of
+from .._conn.ledger import Ledger
 from ..errors import CloseCode
 from .capacity import Capacity, Obstacle
 from .retreat import Retreat
@@ -43,6 +44,8 @@ class Roster:
         self._code: int = CloseCode.GOING_AWAY  # what the peers are told once it is closed; set with `_closing`
         self._retreat: Retreat | None = None  # once it drains; never goes back
         self._share: Share | None = None  # in one of several workers, while it accepts
+        #: What is counted; it has a lock of its own, and begins anew by itself.
+        self.ledger = Ledger()
         self.begin_anew()
         begin_anew_in_child(self)
 
@@ -136,6 +139,11 @@ class Roster:
             self._note_share()
             self.changed.notify_all()
 
+    def everybody(self) -> list[Leaving]:
+        """Those who are here now."""
+        with self.changed:
+            return list(self._connections)
+
     def drain(self, end: float) -> int:
         """From here on nobody new is wanted, and by an instant of time.monotonic() all WebSockets are told to go.
 
@@ -195,9 +203,7 @@ class Roster:
 
     def announce(self, code: int, reason: str) -> Rest:
         """Have all connections ready to be told, once the roster is closed: their readers rest until they are."""
-        with self.changed:
-            everybody = list(self._connections)
-        return rest_of(everybody, code, reason)
+        return rest_of(self.everybody(), code, reason)
 
     def farewell(self, code: int, reason: str, deadline: float, rest: Rest | None = None) -> int:
         """End all connections, once the roster is closed; how many handlers are still running. See `farewell`."""

@@ -35,10 +35,12 @@ from .._http.response import Response
 from .._net.address import Address, say_peer
 from ..errors import CloseCode, ConcurrencyError
 from .acceptor import Acceptor
+from .connection import Connection
 from .gateway import Application, Gateway
 from .options import Handler, ServeKeywords, ServerOptions
 from .roster import Roster
 from .signals import noting_signals
+from .stats import ServerStats
 from .upgrader import Upgrader
 from .views import chosen_upgrader
 from .workers import Parent, Share, Workers
@@ -221,6 +223,30 @@ class Server:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
+
+    # What is known of it
+
+    def stats(self) -> ServerStats:
+        """What it has seen so far, in this process. For any thread, at any time; never raises.
+
+        Each of several workers counts for itself, and their parent nothing: docs/metrics.md says how to see all of
+        them. No message pays for it, except for one addition: the connections are asked now, one after the other, while
+        messages may flow, with a call of the system for the bytes of each.
+        """
+        connections = self._roster.everybody()
+        return ServerStats(
+            **self._roster.ledger.traffic(),
+            connections=len(connections),
+            handlers=sum(isinstance(each, Connection) and each.is_handled for each in connections),
+            requests=self._roster.ledger.requests(),
+        )
+
+    def connections(self) -> list[Conn]:
+        """The WebSockets that are open now, in the order they came; `Conn.stats` tells what each has seen.
+
+        In this process, as `stats`. The list is the caller's own. For any thread.
+        """
+        return self._roster.ledger.conns()
 
     # Serving
 

@@ -46,7 +46,7 @@ from .._net.address import say_peer
 from .._net.transport import Transport
 from .._wsgi import view
 from .._wsgi.environ import request_of
-from .._wsgi.guests import MAX_CONNECTIONS, Full
+from .._wsgi.guests import MAX_CONNECTIONS, Full, guests
 from .._wsgi.servers.refused import check_http2
 from .._wsgi.taken import Environ, Untakeable
 from ..errors import HandshakeError
@@ -248,7 +248,9 @@ class Upgrader(HandshakeOptions):
         try:
             request = request_of(environ)
         except ValueError as exc:
-            return self._refuse(Request("GET", "/"), Refused(HTTPStatus.BAD_REQUEST, str(exc)))
+            unknown = Request("GET", "/")
+            unknown.on_refusal = guests().ledger.refused
+            return self._refuse(unknown, Refused(HTTPStatus.BAD_REQUEST, str(exc)))
         with self._refusing(request):
             check_http2(environ)
         return request
@@ -292,7 +294,8 @@ class Upgrader(HandshakeOptions):
 
         Raises HandshakeError if the 101 could not be sent; the transport is closed then.
         """
-        visit = self._visit(request, accepted, transport, len(early_data)) if access.is_on() else None
+        before = _counted(transport, len(early_data))
+        visit = self._visit(request, accepted, transport, before) if access.is_on() else None
         self._send_head(request, accepted.head, transport)
         conn = Conn(
             transport,
@@ -305,6 +308,7 @@ class Upgrader(HandshakeOptions):
             subprotocol=accepted.subprotocol,
             request=request,
         )
+        conn._wire.tally.begin(before)
         if wiretrace.is_on():
             wiretrace.tell_head(conn.id, "<", f"{request} HTTP/{request.http_version}", request.headers)
             wiretrace.tell_answer(conn.id, ">", accepted.head)
@@ -316,10 +320,12 @@ class Upgrader(HandshakeOptions):
             request.on_upgrade(conn)
         return conn
 
-    def _visit(self, request: Request, accepted: Accepted, transport: Transport, early: int) -> access.Visit:
+    def _visit(
+        self, request: Request, accepted: Accepted, transport: Transport, before: tuple[int, int] | None
+    ) -> access.Visit:
         """What the access log is to say, of which only a name that is one of ours is shown: another may be a token."""
         subprotocol = accepted.subprotocol if isinstance(self.subprotocols, tuple) else None
-        return access.Visit(request, transport, subprotocol, early)
+        return access.Visit(request, transport, subprotocol, before)
 
     def _negotiate(self, request: Request, response_headers: HeaderSource | None) -> Accepted:
         check_handshake(request)
@@ -444,8 +450,10 @@ class Upgrader(HandshakeOptions):
             raise failure from exc
 
     def _refuse(self, request: Request, refused: Refused) -> NoReturn:
-        """Log a refusal, make its response, and raise it."""
+        """Log and count a refusal, make its response, and raise it."""
         log_refusal(request, refused)
+        if request.on_refusal is not None:
+            request.on_refusal(refused.reason)
         if wiretrace.is_on():
             first_line = f"{request} HTTP/{request.http_version}"
             wiretrace.tell_head(say_peer(request.remote_address), "<", first_line, request.headers, "remote_address")
@@ -474,6 +482,15 @@ def _valid_response_headers(source: HeaderSource | None) -> Headers:
         if name.lower() in _RESERVED:
             raise application_error(f"response_headers: {name} is the handshake's own and cannot be set")
     return extra
+
+
+def _counted(transport: Transport, early: int) -> tuple[int, int] | None:
+    """Bytes (in, out) that the kernel has counted of a handshake, and requests before it; not those that came early.
+
+    None where it does not count.
+    """
+    totals = transport.totals()
+    return None if totals is None else (totals[0] - early, totals[1])
 
 
 def _no_connection() -> Refused:

@@ -10,6 +10,7 @@ Floor 4: imports the folders of floors 0 to 3. `_client` and `_rooms` are on the
 * `borrow`: a server's own socket, used as it is while the view lasts.
 * `detach`: a connection that leaves its server.
 * `detach_tls`: the same, together with the TLS that the server began.
+* `stats`: what is counted of them, as it is handed out.
 * `guests`: the connections of this process inside other servers: how many there may be, and their end.
 * `exchange`: the connection of a request while its server holds it, and how it is taken over.
 * `environ`: from an environ to a request.

@@ -10,6 +10,7 @@ from .._base.worker import note_workers
 from .._http.headers import Headers
 from .._http.request import Request
 from .exchange import HeldConnection
+from .guests import guests
 from .taken import Environ
 from .takers import http_version
 
@@ -65,6 +66,7 @@ def _new_request(environ: Environ) -> Request:
         environ=environ,
     )
     request.on_upgrade = connection.note_upgrade
+    request.on_refusal = guests().ledger.refused
     return request
 
 

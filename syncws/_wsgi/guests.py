@@ -25,13 +25,17 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 
 from .._base.counters import breaches
 from .._base.logs import logger
 from .._conn.conn import Conn
 from .._conn.farewell import farewell
+from .._conn.ledger import Ledger
+from .._conn.tally import Tally
 from ..errors import CloseCode
+from .stats import WsgiStats
 from .taken import Taken
 
 _log = logger("syncws.wsgi")
@@ -65,10 +69,13 @@ class Seat:
     looks for its own number in it, and finds what it has written there itself; to others an older value means the same.
     """
 
-    __slots__ = ("_conn", "_guests", "in_view", "thread")
+    __slots__ = ("_conn", "_guests", "_tally", "in_view", "is_borrowed", "server", "thread")
 
-    def __init__(self, guests: Guests, in_view: bool) -> None:
+    def __init__(self, guests: Guests, in_view: bool, server: str = "") -> None:
         self._guests = guests
+        #: Whose guest it is, and whether it was to hold a thread of that server.
+        self.server, self.is_borrowed = server, in_view
+        self._tally: Tally | None = None  # what is counted of the connection
         self._conn: weakref.ref[Conn] | None = None
         self.in_view = in_view
         #: The thread that runs its handler, as threading.get_ident() has it.
@@ -84,6 +91,7 @@ class Seat:
         # In this order: `shutdown` shuts the door and then tells the connections that it finds in their seats, so that
         # either it finds this one, or this one finds the door shut.
         self._conn = weakref.ref(conn)
+        self._tally = self._guests.ledger.opened(conn)
         self._guests._tell_latecomer(conn)
 
     def start_close(self, code: int, reason: str) -> None:
@@ -105,6 +113,7 @@ class Seat:
     def leave(self) -> None:
         """Give the seat back. Idempotent."""
         self._guests._leave(self)
+        self._guests.ledger.left(self._tally)
 
 
 class Guests:
@@ -116,6 +125,8 @@ class Guests:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._seats: set[Seat] = set()
+        #: What is counted; it has a lock of its own.
+        self.ledger = Ledger()
         self._views: dict[int, Seat] = {}  # the seats of views under way, by thread
         # The door is shut while this is set: newcomers are refused, and one that has a seat and no connection yet is
         # told this code and reason when the connection is there.
@@ -135,7 +146,7 @@ class Guests:
             self._end_previous_view()
         with self._changed:
             self._check_room(taken, in_view, limit)
-            seat = Seat(self, in_view)
+            seat = Seat(self, in_view, taken.server)
             self._seats.add(seat)
             if seat.thread is not None:
                 self._views[seat.thread] = seat
@@ -199,6 +210,16 @@ class Guests:
     def __len__(self) -> int:
         with self._changed:
             return len(self._seats)
+
+    def stats(self) -> WsgiStats:
+        """What they have seen."""
+        with self._changed:
+            seats = list(self._seats)
+        return WsgiStats(
+            **self.ledger.traffic(),
+            detached=dict(Counter(seat.server for seat in seats if not seat.is_borrowed)),
+            borrowed=dict(Counter(seat.server for seat in seats if seat.is_borrowed)),
+        )
 
     # The end
 

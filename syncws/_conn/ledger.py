@@ -1,0 +1,172 @@
+"""The sums of what a server's connections count: those that are there, and those that have gone.
+
+    opened(conn)      an open connection is counted from now on
+    released(tally)   its descriptor is closed: nothing comes or leaves any more
+    left(conn)        whoever served it is done with it: it reads no more of what had come before
+
+Its numbers are added to the sums once the last two have happened, in whichever order, and it is forgotten. That is one
+step under the lock, and so is the beginning of a snapshot, which copies the sums and the list of those that are there.
+So each connection is in one of the two, and in a snapshot once. A tally that is added to the sums after that keeps its
+numbers, which the snapshot then reads.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import Counter
+from typing import Any
+
+from .._base.forks import begin_anew_in_child
+from ..errors import CloseCode
+from .conn import Conn
+from .stats import RoundTrips
+from .tally import Tally, Trips
+
+_CODES = frozenset(map(int, CloseCode))
+
+
+class Ledger:
+    """Counts the WebSockets of one server, or of one process inside another server.
+
+    Concurrency: every method is for any thread. `_lock` is a leaf and guards everything; nobody is called while it is
+    held. The child of a fork begins at nothing.
+    """
+
+    def __init__(self) -> None:
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Nothing was counted, as in the child of a fork: the connections are the parent's."""
+        self._lock = threading.Lock()
+        # Guarded by _lock:
+        self._here: dict[Tally, None] = {}  # in the order they came
+        self._opened = 0
+        self._closed: Counter[str] = Counter()
+        self._closed_by: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._answered: Counter[str] = Counter()
+        self._sums = _Sums()
+
+    # What happens
+
+    def opened(self, conn: Conn) -> Tally:
+        """Count a connection that is open from now on; what it counts."""
+        tally = conn._wire.tally
+        tally.conn = weakref.ref(conn)
+        with self._lock:
+            self._here[tally] = None
+            self._opened += 1
+        # After it is here. It may have been released before: then whoever leaves it finds that.
+        tally.ledger = self
+        return tally
+
+    def released(self, tally: Tally) -> None:
+        """The descriptor of a connection is closed."""
+        with self._lock:
+            self._add_if_done(tally)
+
+    def left(self, tally: Tally | None) -> None:
+        """Whoever served a connection is done with it, and has closed it; None: there was none. Idempotent."""
+        if tally is None:
+            return
+        with self._lock:
+            tally.is_left = True
+            self._add_if_done(tally)
+
+    def _add_if_done(self, tally: Tally) -> None:
+        is_gone = tally.conn is not None and tally.conn() is None  # the collector has it, and nobody released it
+        if tally.is_left and (tally.is_released or is_gone) and tally in self._here:
+            del self._here[tally]
+            self._sums.add(tally, None)
+            self._closed[_bounded(tally.code)] += 1
+            self._closed_by[tally.by] += 1
+
+    def refused(self, reason: str) -> None:
+        """A handshake, or a connection, was refused. The reason is one of ours, never a peer's."""
+        with self._lock:
+            self._refused[reason] += 1
+
+    def answered(self, status: int) -> None:
+        """A request was answered with this status, and is no WebSocket."""
+        with self._lock:
+            self._answered[f"{status // 100}xx"] += 1
+
+    # What is known
+
+    def conns(self) -> list[Conn]:
+        """The connections that are here and open, in the order they came."""
+        with self._lock:
+            here = list(self._here)
+        conns = [tally.conn() for tally in here if tally.conn is not None]
+        return [conn for conn in conns if conn is not None and not conn.closed]
+
+    def requests(self) -> dict[str, int]:
+        """How many requests were answered, by the class of the status: "2xx"."""
+        with self._lock:
+            return dict(self._answered)
+
+    def traffic(self) -> dict[str, Any]:
+        """The fields of a `Traffic`, as of now."""
+        with self._lock:
+            sums, here, opened = self._sums.copy(), list(self._here), self._opened
+            closed, closed_by, refused = dict(self._closed), dict(self._closed_by), dict(self._refused)
+        is_open = queued_messages = queued_bytes = 0
+        for tally in here:  # without the lock: the kernel is asked for each
+            conn = None if tally.conn is None else tally.conn()
+            sums.add(tally, conn)
+            is_open += conn is not None and not conn.closed
+            queued_messages += len(tally.queue)
+            queued_bytes += tally.queue.size
+        return {
+            **{"open": is_open, "ending": len(here) - is_open, "opened": opened},
+            **{"closed": closed, "closed_by": closed_by, "refused": refused},
+            **{"queued_messages": queued_messages, "queued_bytes": queued_bytes, **sums.fields()},
+        }
+
+
+class _Sums:
+    """The sums of some tallies."""
+
+    def __init__(self) -> None:
+        self._messages_in = self._messages_out = self._dropped = self._pings = self._pongs = 0
+        self._bytes: tuple[int, int] | None = None  # of those whose bytes the kernel counts
+        self._trips = Trips()
+
+    def add(self, tally: Tally, conn: Conn | None) -> None:
+        """One more; conn is asked for its bytes, while it has them."""
+        self._messages_in += tally.messages_in
+        self._messages_out += tally.messages_out
+        self._dropped += tally.queue.dropped
+        self._pings += tally.pings
+        self._pongs += tally.pongs
+        self._trips.include(tally.trips)
+        came, left = tally.bytes(None if conn is None else conn.transport)
+        if came is not None and left is not None:
+            before = self._bytes or (0, 0)
+            self._bytes = before[0] + came, before[1] + left
+
+    def copy(self) -> _Sums:
+        """Sums of their own."""
+        copied = _Sums()
+        vars(copied).update(vars(self))
+        copied._trips = Trips()
+        copied._trips.include(self._trips)
+        return copied
+
+    def fields(self) -> dict[str, int | RoundTrips | None]:
+        """The fields of a `Traffic` that are sums."""
+        came, left = self._bytes or (None, None)
+        return {
+            **{"messages_in": self._messages_in, "messages_out": self._messages_out},
+            **{"bytes_in": came, "bytes_out": left, "dropped": self._dropped},
+            **{"pings": self._pings, "pongs": self._pongs, "round_trips": self._trips.snapshot()},
+        }
+
+
+def _bounded(code: int) -> str:
+    """A close code, as a name of which there are few: a peer chooses its code, and must not make names of its own."""
+    if code in _CODES:
+        return str(code)
+    return "3000-3999" if 3000 <= code <= 3999 else "4000-4999" if 4000 <= code <= 4999 else "other"
