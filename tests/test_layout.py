@@ -66,7 +66,7 @@ USES = {
     "_rooms": {"_base", "errors", "_bus", "_frames", "_relay", "_conn"},
     "_wsgi": {"_base", "errors", "_net", "_http", "_conn"},
     "_server": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_wsgi"},
-    "_cli": {"_base", "errors", "_bus", "_client", "_http", "_relay", "_server"},
+    "_cli": {"_base", "errors", "_bus", "_client", "_frames", "_http", "_net", "_relay", "_server"},
     "backplane": {"_bus"},
     "wsgi": {"_base", "errors", "_frames", "_http", "_conn", "_wsgi", "_server"},
     "bottle": {"_base", "_conn", "_wsgi", "_server"},
@@ -232,7 +232,10 @@ ORDER = {
         "acceptor",
         "server",
     ],
-    "_cli": ["command", "dialing", "publish", "serve", "main"],
+    "_cli": ["command", "dialing", "publish", "serve", "bench", "main"],
+    "_cli.bench": [
+        *("recorder", "plan", "tally", "opening", "peer", "generator", "crew", "progress", "report", "options"),
+    ],
     "_testing": [
         *("waiting", "frames", "pairs", "scripted", "leaks", "browsers", "views", "serving", "workbench"),
     ],
@@ -251,6 +254,7 @@ THIRD_PARTY = {
     "pyramid": {"pyramid"},
     "testing.django": {"django"},
     "_bus.redisurl": {"redis", "valkey"},
+    "_cli.bench.progress": {"rich"},
     "_client.proxy": {"python_socks"},
     "_frames.masking": {"numpy"},
     "_frames.plain": {"wsproto"},

@@ -1,4 +1,4 @@
-"""The command line: `python -m syncws`.
+"""The command line: `syncws`, or `python -m syncws`.
 
 Floor 6: imports the folders of floors 0 to 5.
 
@@ -6,5 +6,6 @@ Floor 6: imports the folders of floors 0 to 5.
 * `dialing`: the options of the commands that are clients.
 * `publish`: messages to the members of all processes, from a shell.
 * `serve`: a WSGI application, with its WebSocket views, on our server.
+* `bench`: a load for a server, and how fast it answers.
 * `main`: which command is asked for. Begin here.
 """

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from .._base.version import __version__
+from .bench.options import add_bench
 from .command import CommandError
 from .publish import add_publish
 from .serve import add_serve
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="command", required=True)
     add_serve(commands)
     add_publish(commands)
+    add_bench(commands)
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)

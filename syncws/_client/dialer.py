@@ -8,6 +8,7 @@
         _reach_server           from there to the server: TLS, and through a proxy a tunnel (`proxy`)
         Exchange.ask            the request and the answer
         check_answer            what the answer must say; else BadHandshakeError, with the answer in it (`answer`)
+        _conn_of                the Conn; or, for who calls `open_within`, what that makes of it (`Opened`)
 
 The transport belongs to `dial` until the `Conn` has it: any failure before that closes it.
 """
@@ -20,7 +21,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Unpack
+from typing import TypeVar, Unpack
 
 from .._base.callables import check_callable, check_done, check_plain
 from .._base.options import check_integer, check_timeout, check_unix_path
@@ -66,8 +67,23 @@ _KINDS = {
     "cookie_jar": http.cookiejar.CookieJar,
 }
 
+T = TypeVar("T")
+
 NetDial = Callable[[str, int, float | None], socket.socket]
 NetDialTLS = Callable[[str, int, float | None], TLSTransport]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A connection that both sides have agreed on, and of which nothing is made yet. Immutable."""
+
+    transport: Transport
+    server: ServerURL
+    request: Headers
+    response: ReceivedResponse
+    early_data: bytes  # what came after the answer
+    agreement: deflate.Agreement | None
+    subprotocol: str | None
 
 
 @takes_options
@@ -196,6 +212,10 @@ class Dialer(HandshakeOptions):
 
     def dial_within(self, attempt: Attempt, url: str, headers: HeaderSource | None = None) -> Conn:
         """`dial` of url and headers, as an attempt that another thread may stop. Raises Stopped once it was stopped."""
+        return self.open_within(attempt, url, headers, self._conn_of)
+
+    def open_within(self, attempt: Attempt, url: str, headers: HeaderSource | None, make: Callable[[Opened], T]) -> T:
+        """`dial_within`, for a caller that has no use for a Conn: returns what make returns, whose the transport is."""
         server = parse_server_url(url)
         route = Route(
             server,
@@ -208,7 +228,7 @@ class Dialer(HandshakeOptions):
             # The name that a certificate must be for says nothing of another host.
             dialer = replace(self, server_hostname=None) if route.elsewhere and self.server_hostname else self
             try:
-                return dialer._dial_once(attempt, route.server, route.headers, url)
+                return dialer._open_once(attempt, route.server, route.headers, url, make)
             except (HandshakeError, OSError) as error:
                 redirect = route.redirect_in(error)
                 if redirect is None:
@@ -217,7 +237,9 @@ class Dialer(HandshakeOptions):
             route.follow(redirect)
             url = route.server.url
 
-    def _dial_once(self, attempt: Attempt, server: ServerURL, headers: Headers, url: str) -> Conn:
+    def _open_once(
+        self, attempt: Attempt, server: ServerURL, headers: Headers, url: str, make: Callable[[Opened], T]
+    ) -> T:
         """Dial one place. url is how it was written, for a callable that chooses a proxy."""
         request = self._request(server, headers)
         proxy = self._choose_proxy(url)
@@ -225,7 +247,7 @@ class Dialer(HandshakeOptions):
         try:
             with attempt.interruptible(hop.shutdown):
                 transport, received = self._reach_server(hop, server, proxy, attempt)
-                return self._shake_hands(server, request, transport, Exchange(transport, attempt, received))
+                return make(self._shake_hands(server, request, transport, Exchange(transport, attempt, received)))
         except BaseException as error:
             # Every layer of TLS is over the socket of the hop, which no other thread uses: only `Attempt.stop` knew it.
             hop.shutdown()
@@ -236,7 +258,7 @@ class Dialer(HandshakeOptions):
                 error.add_note(f"this was on the way to {server}")  # the system, and OpenSSL, do not say
             raise
 
-    def _shake_hands(self, server: ServerURL, request: Headers, transport: Transport, exchange: Exchange) -> Conn:
+    def _shake_hands(self, server: ServerURL, request: Headers, transport: Transport, exchange: Exchange) -> Opened:
         try:
             response = exchange.ask("GET", server.target, request)
         except BadAnswer as error:
@@ -252,20 +274,23 @@ class Dialer(HandshakeOptions):
         except BadHandshakeError:
             _trace_heads(str(server), server, request, response, "remote_address")
             raise
+        return Opened(transport, server, request, response, exchange.trailing, agreement, subprotocol)
+
+    def _conn_of(self, opened: Opened) -> Conn:
         conn = Conn(
-            transport,
+            opened.transport,
             client=True,
             options=self,
-            early_data=exchange.trailing,
-            agreement=agreement,
+            early_data=opened.early_data,
+            agreement=opened.agreement,
             compression_level=self.compression_level,
             compression_threshold=self.compression_threshold,
-            subprotocol=subprotocol,
-            response=response,
+            subprotocol=opened.subprotocol,
+            response=opened.response,
         )
         if wiretrace.is_on():
-            _trace_heads(conn.id, server, request, response)
-            wiretrace.trace(transport, conn.id, exchange.trailing)
+            _trace_heads(conn.id, opened.server, opened.request, opened.response)
+            wiretrace.trace(opened.transport, conn.id, opened.early_data)
         return conn
 
     # What is asked

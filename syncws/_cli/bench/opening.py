@@ -1,0 +1,69 @@
+"""Connections are opened: `Opening`, by a few threads, each of which performs one handshake at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import NamedTuple
+
+from ..._client.dialer import Opened
+from ..._net.attempt import Attempt, Stopped
+from ...errors import WebSocketError
+from ..dialing import cannot_dial, dialer_from
+from .plan import Plan
+
+#: Handshakes at the same time: enough for a server that is far away, too few to be taken for a flood.
+_THREADS = 32
+
+
+class Result(NamedTuple):
+    """What came of a handshake: a connection, or why there is none."""
+
+    opened: Opened | None
+    failure: str
+    nanoseconds: int
+
+
+class Opening:
+    """Opens the connections of a plan; each is in `results` once it is there.
+
+    Concurrency: `stop` and `results` are for one thread. Its own threads share the numbers, under `_lock`.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._plan = plan
+        self._dialer = dialer_from(plan.dialing)
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._next = 0  # guarded by _lock
+        self._ended = threading.Event()
+        for number in range(min(plan.connections, _THREADS)):
+            threading.Thread(target=self._run, name=f"syncws-bench-{number}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no more handshakes."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        while (number := self._take_number()) is not None:
+            due = self._began + number * self._plan.ramp / self._plan.connections
+            if self._ended.wait(max(0.0, due - time.monotonic())):
+                return
+            self.results.put(self._open())
+
+    def _take_number(self) -> int | None:
+        with self._lock:
+            number = self._next
+            self._next += 1
+        return number if number < self._plan.connections else None
+
+    def _open(self) -> Result:
+        began = time.perf_counter_ns()
+        try:
+            attempt = Attempt(self._plan.dialing.timeout)
+            opened = self._dialer.open_within(attempt, self._plan.url, self._plan.headers, lambda opened: opened)
+        except (OSError, WebSocketError, ValueError, ImportError, Stopped) as error:
+            return Result(None, cannot_dial(error), time.perf_counter_ns() - began)
+        return Result(opened, "", time.perf_counter_ns() - began)

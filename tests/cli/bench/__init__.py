@@ -1,0 +1,1 @@
+"""Tests of `syncws/_cli/bench`: the load."""
