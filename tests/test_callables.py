@@ -31,6 +31,7 @@ import syncws.bottle
 import syncws.django
 import syncws.falcon
 import syncws.flask
+import syncws.opentelemetry
 import syncws.testing
 import syncws.wsgi
 from syncws._conn.conn import Conn
@@ -64,6 +65,19 @@ def _server(**options: object) -> None:
 def _connect(app: Any) -> None:
     with syncws.testing.connect(app):
         pass
+
+
+def _serving(*what: Any, **options: Any) -> None:
+    with syncws.testing.serving(*what, **options):
+        pass
+
+
+def _dial_as_test(name: str) -> Give:
+    def give(given: Any) -> None:
+        with syncws.testing.serving(handler) as server, server.dial(**{name: given}):
+            pass
+
+    return give
 
 
 def _route(**options: Any) -> Any:
@@ -123,6 +137,20 @@ GIVEN: dict[str, Give] = {
     "pyramid.websocket_view.before": _as_keyword(syncws.pyramid.websocket_view, "before"),
     "testing.connect.app": _connect,
     "testing.await_.condition": syncws.testing.await_,
+    "testing.serving.what": _serving,
+    "testing.serving.wsgi_app": _as_keyword(_serving, "wsgi_app"),
+    "testing.serving.client_address": _as_keyword(_serving, "client_address", handler, max_connections_per_address=9),
+    **{f"testing.LiveServer.dial.{name}": _dial_as_test(name) for name in ("proxy", "net_dial", "net_dial_tls")},
+    "opentelemetry.TracedUpgrader.serve.handler": lambda given: syncws.opentelemetry.TracedUpgrader().serve({}, given),
+    "opentelemetry.traced.handler": syncws.opentelemetry.traced,
+    **{
+        f"opentelemetry.TracedDialer.{name}": _as_keyword(syncws.opentelemetry.TracedDialer, name)
+        for name in ("proxy", "net_dial", "net_dial_tls")
+    },
+    **{
+        f"opentelemetry.TracedUpgrader.{name}": _as_keyword(syncws.opentelemetry.TracedUpgrader, name)
+        for name in ("subprotocols", "error", "check_origin")
+    },
 }
 
 #: Parameters that take one and are not for users.
@@ -131,12 +159,19 @@ INTERNAL = {"MessageReader.next_piece", "Reconnector.headers", "Reconnector.url"
 }
 
 #: Those whose result is iterated over, so that a generator function does its work.
-ITERATED = {"Server.wsgi_app", "testing.connect.app", "reconnect.headers"}
+ITERATED = {"Server.wsgi_app", "testing.serving.wsgi_app", "testing.connect.app", "reconnect.headers"}
 
 #: Flask runs a coroutine function by itself, and knows it in these forms only.
 BY_FLASK = {"flask.Sock.route.before"}
 
-MODULES = ("wsgi", "flask", "django", "bottle", "falcon", "pyramid", "testing")
+#: What the options of a class are made of that is derived from one of another module.
+OPTION_TYPES = {
+    name: value
+    for module in (syncws._base.options, syncws._http.handshake, syncws._client.dialer, syncws._server.upgrader)
+    for name, value in vars(module).items()
+}
+
+MODULES = ("wsgi", "flask", "django", "bottle", "falcon", "pyramid", "testing", "opentelemetry")
 
 
 def _public() -> Iterator[tuple[str, Any]]:
@@ -179,7 +214,7 @@ def parameters() -> Iterator[str]:
     """ "Upgrader.check_origin", of each parameter of a public function that takes a callable."""
     for name, function in _functions():
         if isinstance(function, types.FunctionType):
-            for parameter, hint in typing.get_type_hints(inspect.unwrap(function)).items():
+            for parameter, hint in typing.get_type_hints(inspect.unwrap(function), localns=OPTION_TYPES).items():
                 keywords = typing.get_type_hints(hint.__args__[0]) if _is_keywords(hint) else {}
                 hints = keywords or {parameter: hint}
                 yield from (f"{name}.{each}" for each in hints if each != "return" and _takes_callable(hints[each]))

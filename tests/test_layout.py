@@ -18,7 +18,19 @@ PACKAGE = ROOT / "syncws"
 TESTS = ROOT / "tests"
 
 # What users may import. Everything else begins with an underscore.
-PUBLIC = {"errors", "backplane", "wsgi", "flask", "django", "bottle", "falcon", "pyramid", "testing", "testing.django"}
+PUBLIC = {
+    "errors",
+    "backplane",
+    "wsgi",
+    "flask",
+    "django",
+    "bottle",
+    "falcon",
+    "pyramid",
+    "opentelemetry",
+    "testing",
+    "testing.django",
+}
 
 # The architecture: the floor of each folder, and of each module that stands in none. A floor imports only lower floors,
 # so folders of one floor never import each other. For type checking too.
@@ -38,6 +50,7 @@ FLOORS = {
     "_cli": 6,
     "_testing": 6,
     "backplane": 6,
+    "opentelemetry": 6,
     "wsgi": 6,
     "bottle": 7,
     "django": 7,
@@ -74,6 +87,7 @@ USES = {
     "falcon": {"_base", "_http", "_conn", "_wsgi", "_server"},
     "flask": {"_base", "errors", "_conn", "_wsgi", "_server"},
     "pyramid": {"_base", "_conn", "_wsgi", "_server"},
+    "opentelemetry": {"_base", "errors", "_net", "_http", "_conn", "_client", "_server"},
     "_testing": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_client", "_server"},
     "testing": {"_base", "_bus", "_testing", "_client", "_conn", "_http", "_server"},
     "__init__": {
@@ -251,6 +265,7 @@ THIRD_PARTY = {
     "django": {"django"},
     "falcon": {"falcon"},
     "flask": {"flask", "werkzeug"},
+    "opentelemetry": {"opentelemetry"},
     "pyramid": {"pyramid"},
     "testing.django": {"django"},
     "_bus.redisurl": {"redis", "valkey"},
