@@ -8,7 +8,7 @@
         _reach_server           from there to the server: TLS, and through a proxy a tunnel (`proxy`)
         Exchange.ask            the request and the answer
         check_answer            what the answer must say; else BadHandshakeError, with the answer in it (`answer`)
-        _conn_of                the Conn; or, for who calls `open_within`, what that makes of it (`Opened`)
+        _conn_of                the Conn; or, for who calls `_open_within`, what that makes of it (`Opened`)
 
 The transport belongs to `dial` until the `Conn` has it: any failure before that closes it.
 """
@@ -212,9 +212,9 @@ class Dialer(HandshakeOptions):
 
     def dial_within(self, attempt: Attempt, url: str, headers: HeaderSource | None = None) -> Conn:
         """`dial` of url and headers, as an attempt that another thread may stop. Raises Stopped once it was stopped."""
-        return self.open_within(attempt, url, headers, self._conn_of)
+        return self._open_within(attempt, url, headers, self._conn_of)
 
-    def open_within(self, attempt: Attempt, url: str, headers: HeaderSource | None, make: Callable[[Opened], T]) -> T:
+    def _open_within(self, attempt: Attempt, url: str, headers: HeaderSource | None, make: Callable[[Opened], T]) -> T:
         """`dial_within`, for a caller that has no use for a Conn: returns what make returns, whose the transport is."""
         server = parse_server_url(url)
         route = Route(

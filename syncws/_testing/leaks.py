@@ -55,7 +55,7 @@ class LeakChecks(unittest.TestCase):
         if not LeakChecks._has_frozen:
             LeakChecks._has_frozen = True
             gc.freeze()  # collections leave out what is there before the first test, and so are faster
-        self._before = Before()
+        self._leaks_before = Before()
         self._unraised: list[str] = []
         previous, sys.unraisablehook = sys.unraisablehook, self._note_unraisable
         thread_hook, threading.excepthook = threading.excepthook, self._note_thread
@@ -77,11 +77,11 @@ class LeakChecks(unittest.TestCase):
         self.assertEqual(self._unraised, [], "exceptions nobody saw")
         await_(lambda: not self._left_threads(), self.grace)
         self.assertEqual(self._left_threads(), [], "threads left behind")
-        await_(lambda: not self._before.descriptors(), self.grace)
-        self.assertEqual(self._before.descriptors(), set(), "descriptors left behind")
+        await_(lambda: not self._leaks_before.descriptors(), self.grace)
+        self.assertEqual(self._leaks_before.descriptors(), set(), "descriptors left behind")
 
     def _left_threads(self) -> list[threading.Thread]:
-        return self._before.threads()
+        return self._leaks_before.threads()
 
 
 def open_descriptors() -> set[tuple[str, str]]:

@@ -63,7 +63,7 @@ class Opening:
         began = time.perf_counter_ns()
         try:
             attempt = Attempt(self._plan.dialing.timeout)
-            opened = self._dialer.open_within(attempt, self._plan.url, self._plan.headers, lambda opened: opened)
+            opened = self._dialer._open_within(attempt, self._plan.url, self._plan.headers, lambda opened: opened)
         except (OSError, WebSocketError, ValueError, ImportError, Stopped) as error:
             return Result(None, cannot_dial(error), time.perf_counter_ns() - began)
         return Result(opened, "", time.perf_counter_ns() - began)
