@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
@@ -74,6 +75,10 @@ class ScriptedSocket:
     def setsockopt(self, *arguments: Any) -> None:
         """Counted, and no more, whatever the arguments."""
         self.calls.append("setsockopt")
+
+    def getsockopt(self, *arguments: Any) -> Any:
+        """OSError, whatever is asked, and not counted: it has no option, and no kernel that counts its bytes."""
+        raise OSError(errno.ENOPROTOOPT, "a script has no options")
 
     def setblocking(self, blocking: bool) -> None:
         """Counted, and no more, be it blocking or not."""
