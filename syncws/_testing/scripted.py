@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
+from typing import Any, NoReturn
 
 
 class ScriptedSocket:
@@ -76,8 +76,8 @@ class ScriptedSocket:
         """Counted, and no more, whatever the arguments."""
         self.calls.append("setsockopt")
 
-    def getsockopt(self, *arguments: Any) -> Any:
-        """OSError, whatever is asked, and not counted: it has no option, and no kernel that counts its bytes."""
+    def getsockopt(self, *arguments: Any) -> NoReturn:
+        """Raises OSError whatever the arguments, and is not counted: there is no option, and no kernel that counts."""
         raise OSError(errno.ENOPROTOOPT, "a script has no options")
 
     def setblocking(self, blocking: bool) -> None:
