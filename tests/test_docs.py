@@ -39,6 +39,7 @@ ALL_PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     ROOT / "SECURITY.md",
+    ROOT / "CODE_OF_CONDUCT.md",
     *sorted((ROOT / "docs" / "project").glob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]

@@ -33,13 +33,17 @@ class WorkflowTests(unittest.TestCase):
                 self.assertEqual(len(found), 1, found)
 
     def test_a_job_may_only_read(self) -> None:
-        """A workflow has the right to read the repository, no job asks for more, and none is run for a stranger with
-        the rights of the repository."""
+        """A workflow has the right to read the repository, no job asks for more except the one that publishes, and none
+        is run for a stranger with the rights of the repository."""
         for workflow in WORKFLOWS:
             with self.subTest(workflow.name):
                 text = workflow.read_text()
                 granted = re.findall(r"^( *)permissions:(.*)\n((?:\1 +.*\n)*)", text, re.MULTILINE)
-                self.assertEqual(granted, [("", "", "  contents: read\n")])
+                expected = [("", "", "  contents: read\n")]
+                if workflow.name == "release.yml":
+                    rights = ("contents: read", "id-token: write", "attestations: write")
+                    expected.append((" " * 4, "", "".join(f"{' ' * 6}{right}\n" for right in rights)))
+                self.assertEqual(granted, expected)
                 self.assertNotIn("pull_request_target", text)
                 self.assertNotIn("secrets.", text)
 
@@ -51,6 +55,22 @@ class WorkflowTests(unittest.TestCase):
                 with self.subTest(f"{workflow.name}, line {text.count(chr(10), 0, checkout.start()) + 1}"):
                     self.assertIn("persist-credentials: false", checkout[2])
             self.assertEqual(text.count("actions/checkout@"), text.count("persist-credentials: false"))
+
+    def test_who_publishes(self) -> None:
+        """A release is published by one job, for a tag only, in an environment that a maintainer can guard; it runs
+        nothing but actions, on what the job before it has built and tried."""
+        text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+        self.assertIn('on:\n  push:\n    tags: ["v*"]\n', text)
+        build, publish = re.findall(r"^  \w+:\n((?:    .*\n|\n)+)", text.partition("\njobs:\n")[2], re.MULTILINE)
+        self.assertIn("run: .ci/run package", build)
+        self.assertIn("RELEASE_TAG: ${{ github.ref_name }}", build)
+        self.assertNotIn("write", build)
+        self.assertIn("    needs: build\n", publish)
+        self.assertIn("    environment: pypi\n", publish)
+        self.assertNotIn("run:", publish)
+        self.assertNotIn("checkout", publish)
+        steps = ["actions/download-artifact", "actions/attest-build-provenance", "pypa/gh-action-pypi-publish"]
+        self.assertEqual(re.findall(r"uses: ([\w./-]+)@", publish), steps)
 
     def test_there_is_a_workflow(self) -> None:
         """The workflows are where these tests look for them."""

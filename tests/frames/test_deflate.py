@@ -475,7 +475,7 @@ class InflateTests(unittest.TestCase):
                 body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
             body += rng.randbytes(rng.randint(0, 4)) * rng.randint(0, 1)
             (end,) = Peer(limit=250).message(bytes(body), step=rng.choice((None, 1, 5)))
-            if isinstance(end, bytes):
+            if isinstance(end, bytes | bytearray):  # wsproto 1.3.0 gives the latter
                 self.assertLessEqual(len(end), 250)
             else:
                 self.assertIn([end], (refused(1007), refused(1009)))
