@@ -246,7 +246,7 @@ ORDER = {
         "acceptor",
         "server",
     ],
-    "_cli": ["command", "dialing", "publish", "serve", "bench", "main"],
+    "_cli": ["command", "dialing", "publish", "reloading", "serve", "bench", "main"],
     "_cli.bench": [
         *("recorder", "plan", "tally", "opening", "peer", "generator", "crew", "progress", "report", "options"),
     ],

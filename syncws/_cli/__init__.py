@@ -5,6 +5,7 @@ Floor 6: imports the folders of floors 0 to 5.
 * `command`: what the commands have in common.
 * `dialing`: the options of the commands that are clients.
 * `publish`: messages to the members of all processes, from a shell.
+* `reloading`: a server that begins anew when a file changes.
 * `serve`: a WSGI application, with its WebSocket views, on our server.
 * `bench`: a load for a server, and how fast it answers.
 * `main`: which command is asked for. Begin here.

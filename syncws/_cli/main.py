@@ -12,6 +12,19 @@ from .command import CommandError
 from .publish import add_publish
 from .serve import add_serve
 
+_DESCRIPTION = """\
+Synchronous WebSocket for Python: a server for an application, and tools for what it serves.
+"""
+
+_EPILOG = """\
+examples:
+  syncws serve app:app --reload                               an application, while you write it
+  syncws bench ws://127.0.0.1:8080/echo --connections 100     how fast it answers
+  syncws publish --redis redis://cache --all 'in 5 minutes'   to everybody who is connected
+
+syncws COMMAND --help describes a command. python -m syncws is the same as syncws.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit status: 0, or after an error, which is on stderr, that of the command.
@@ -19,18 +32,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: those of the command line, by default ``sys.argv[1:]``.
 
+    Without a command it prints the help.
+
     Raises SystemExit for arguments that argparse refuses (2), and for --help and --version (0).
     """
-    parser = argparse.ArgumentParser(prog="syncws", description="Synchronous WebSocket for Python.")
-    parser.add_argument("--version", action="version", version=f"syncws {__version__}")
-    commands = parser.add_subparsers(metavar="command", required=True)
-    add_serve(commands)
-    add_publish(commands)
-    add_bench(commands)
+    parser = _parser()
     options = parser.parse_args(arguments)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 0
     try:
         status: int = options.run(options)
     except CommandError as error:
         print(f"syncws: {error}", file=sys.stderr)
         return error.status
     return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="syncws",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"syncws {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add_serve(commands)
+    add_bench(commands)
+    add_publish(commands)
+    return parser

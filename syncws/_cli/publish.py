@@ -1,8 +1,8 @@
-"""The command line: ``python -m syncws publish`` sends to the members of all processes, from a shell or from cron.
+"""The command line: ``syncws publish`` sends to the members of all processes, from a shell or from cron.
 
-    python -m syncws publish --redis redis://cache:6379/0 --room lobby 'the report is there'
-    python -m syncws publish --local /run/app/bus --all 'back in five minutes'
-    tail -F prices.jsonl | python -m syncws publish --redis redis://cache --room prices --lines -
+    syncws publish --redis redis://cache:6379/0 --room lobby 'the report is there'
+    syncws publish --local /run/app/bus --all 'back in five minutes'
+    tail -F prices.jsonl | syncws publish --redis redis://cache --room prices --lines -
 
 It ends once the bus has taken the message, with status 0. An error is one line on stderr.
 """
@@ -37,10 +37,10 @@ The address of the bus is that of the application's backplane. It may stand in t
 processes shows its password: {_VARIABLE}=redis://:password@cache:6379/0 or {_VARIABLE}=local:/run/app/bus.
 
 examples:
-  python -m syncws publish --redis redis://cache:6379/0 --room lobby 'the report is there'
-  python -m syncws publish --redis redis://cache --json-names --room '["order", 17]' '{{"state": "paid"}}'
-  python -m syncws publish --local /run/app/bus --all 'back in five minutes'
-  tail -F prices.jsonl | python -m syncws publish --redis redis://cache --room prices --lines -
+  syncws publish --redis redis://cache:6379/0 --room lobby 'the report is there'
+  syncws publish --redis redis://cache --json-names --room '["order", 17]' '{{"state": "paid"}}'
+  syncws publish --local /run/app/bus --all 'back in five minutes'
+  tail -F prices.jsonl | syncws publish --redis redis://cache --room prices --lines -
 
 exit status: 0 the bus has taken it; 1 it refuses, or is not there; 2 wrong arguments;
 3 the bus did not answer in time, and it may have been delivered

@@ -1,9 +1,4 @@
-"""The command line: ``python -m syncws serve module:app`` runs a WSGI application, with its WebSocket views.
-
-    python -m syncws serve app:app                            # the object `app` of app.py in this folder
-    python -m syncws serve 'mysite.web:create_app()'          # what a factory returns
-    python -m syncws serve app:app --host 0.0.0.0 --port 8443 --certfile cert.pem --keyfile key.pem
-    python -m syncws serve app:app --workers 4                # a process for each of four cores
+"""The command line: ``syncws serve module:app`` runs a WSGI application, with its WebSocket views.
 
 SIGTERM and SIGINT end it in order: every WebSocket peer is told 1001, and requests under way are finished.
 
@@ -14,6 +9,7 @@ traceback is shown before that line.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -25,17 +21,36 @@ import socket
 import ssl
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 from .._base.callables import is_async
 from .._http.hosts import AllowedHosts
+from .._net.address import Address, as_address
+from .._net.listener import SocketFile, listen_tcp, listen_unix
 from .._server.server import Server
-from .command import CommandError, Commands, load_certificate, number
+from .command import CommandError, Commands, cores, load_certificate, number
+from .reloading import SHUTDOWN_TIMEOUT, serve_reloading
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 #: module:attribute, module:object.attribute, module:factory()
+_EPILOG = """\
+examples:
+  syncws serve app:app                                   the object `app` of app.py in this folder
+  syncws serve app:app --reload                          while you write it: a change of a file begins anew
+  syncws serve 'mysite.web:create_app()'                 what a factory returns
+  syncws serve app:app --workers auto                    a process for each core
+  syncws serve app:app --host '*' --port 8443 --certfile cert.pem --keyfile key.pem
+  syncws serve app:app --unix /run/app.sock              behind nginx on the same machine
+
+SIGTERM and Ctrl-C end it in order: WebSocket peers are told 1001, and requests under way are finished; a second Ctrl-C
+ends it at once.
+
+exit status: 0 it was ended; 1 it could not begin; 2 wrong arguments
+"""
+
 _SPEC = re.compile(r"(?P<module>\w+(?:\.\w+)*):(?P<path>[^\W\d]\w*(?:\.\w+)*)(?P<call>\(\))?")
 
 
@@ -45,41 +60,53 @@ def add_serve(commands: Commands) -> None:
         "serve",
         help="run a WSGI application, and its WebSocket views, on syncws.Server",
         description="Run a WSGI application, and its WebSocket views, on syncws.Server.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serve.add_argument(
         "application", metavar="module:app", help="the application; module:factory() for what a factory returns"
     )
-    serve.add_argument("--host", help="address to listen on; * for all, of IPv4 and IPv6 (default: 127.0.0.1)")
-    serve.add_argument("--port", type=_port, help="0 takes a free one (default: 8080)")
-    serve.add_argument("--unix", metavar="PATH", help="listen on a Unix socket instead")
-    serve.add_argument(
+    place = serve.add_argument_group("where")
+    place.add_argument("--host", help="address to listen on; * for all, of IPv4 and IPv6 (default: 127.0.0.1)")
+    place.add_argument("--port", type=_port, help="0 takes a free one (default: 8080)")
+    place.add_argument("--unix", metavar="PATH", help="listen on a Unix socket instead")
+    place.add_argument(
         "--allowed-host",
         type=_allowed_host,
         action="append",
         metavar="NAME",
         help="a host that requests may be for, such as localhost or *.example.com; may be repeated (default: any)",
     )
-    serve.add_argument("--certfile", help="serve TLS with this certificate (PEM)")
-    serve.add_argument("--keyfile", help="its private key, if it is not in the same file")
-    serve.add_argument(
+    place.add_argument("--certfile", help="serve TLS with this certificate (PEM)")
+    place.add_argument("--keyfile", help="its private key, if it is not in the same file")
+    work = serve.add_argument_group("how")
+    work.add_argument(
+        "--reload", action="store_true", help="begin anew when a file of the application changes; for development"
+    )
+    work.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="NUMBER",
+        help="processes that serve, or auto: one for each core (default: %(default)s)",
+    )
+    work.add_argument(
         "--max-connections",
         type=_count,
         default=10_000,
         metavar="NUMBER",
         help="connections of a worker at once, plain HTTP included; one more: 503 (default: %(default)s)",
     )
-    serve.add_argument(
-        "--workers", type=_workers, default=1, metavar="NUMBER", help="processes that serve (default: %(default)s)"
-    )
-    serve.add_argument("--log-level", choices=_LEVELS, help="(default: info)")
-    serve.add_argument(
+    log = serve.add_argument_group("the log, on stderr")
+    log.add_argument("--log-level", choices=_LEVELS, help="(default: info)")
+    log.add_argument(
         "-v",
         "--verbose",
         action="count",
         default=0,
         help="as --log-level debug; -vv: frames and heads too",
     )
-    serve.add_argument(
+    log.add_argument(
         "--access-log",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -92,21 +119,57 @@ def _serve(options: argparse.Namespace) -> int:
     """Serve until a signal. Returns the exit status, or raises CommandError."""
     if options.unix is not None and (options.host is not None or options.port is not None):
         raise CommandError("--unix excludes --host and --port")
+    if options.reload and options.workers > 1:
+        raise CommandError("--reload is for one process: leave --workers out while you write the application")
     ssl_context = _ssl_context(options.certfile, options.keyfile)
     _configure_logging(options)
+    if options.reload:
+        return _serve_reloading(options, ssl_context)
     application = load_application(options.application)
-    server = _listen(application, options, ssl_context)
+    with _told(options):
+        server = _server(application, options, ssl_context)
+    return _run(server, lambda: _announce(server.address, options))
+
+
+def _serve_reloading(options: argparse.Namespace, ssl_context: ssl.SSLContext | None) -> int:
+    """The same, with a process of its own for each state of the application. The listener is the same for all."""
+    with _told(options):
+        listener = listen_unix(options.unix) if options.unix is not None else listen_tcp(*_place(options))
+    file = None if options.unix is None else SocketFile(options.unix)
+
+    def serve() -> int:
+        application = load_application(options.application)
+        server = _server(application, options, ssl_context, listener=listener, shutdown_timeout=SHUTDOWN_TIMEOUT)
+        return _run(server, lambda: None)
+
+    try:
+        _announce(as_address(listener.getsockname()), options)
+        return serve_reloading(serve)
+    finally:
+        listener.close()
+        if file is not None:
+            file.remove()
+
+
+def _run(server: Server, announce: Callable[[], None]) -> int:
     # serve_forever closes every connection on SIGTERM and SIGINT. A signal that comes before it runs, or a second one
     # while it waits for its clients, is a KeyboardInterrupt.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        print(f"Serving {options.application} on {_say_address(server, options)} (press Ctrl-C to stop)", flush=True)
+        announce()
         server.serve_forever()
     except KeyboardInterrupt:
         server.shutdown(timeout=0)
     finally:
         signal.signal(signal.SIGTERM, previous)
     return 0
+
+
+def _announce(address: Address, options: argparse.Namespace) -> None:
+    """What a newcomer needs to know: where it is, and how it ends."""
+    how = f" with {options.workers} workers" if options.workers > 1 else ""
+    stop = "press Ctrl-C to stop" + ("; a change of its files begins anew" if options.reload else "")
+    print(f"Serving {options.application} on {_say_address(address, options)}{how} ({stop})", flush=True)
 
 
 def _configure_logging(options: argparse.Namespace) -> None:
@@ -234,22 +297,41 @@ def _ssl_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | 
     return context
 
 
-def _listen(application: Any, options: argparse.Namespace, ssl_context: ssl.SSLContext | None) -> Server:
+def _place(options: argparse.Namespace) -> tuple[str | None, int]:
+    """Host and port, as `Server` takes them."""
     host = {None: "127.0.0.1", "*": None}.get(options.host, options.host)
-    port = 8080 if options.port is None else options.port
+    return host, 8080 if options.port is None else options.port
+
+
+def _server(
+    application: Any,
+    options: argparse.Namespace,
+    ssl_context: ssl.SSLContext | None,
+    listener: socket.socket | None = None,
+    shutdown_timeout: float = 10.0,
+) -> Server:
+    """The server, which listens, or takes a listener that does. Raises OSError and ValueError."""
+    return Server(
+        None,
+        *_place(options),
+        unix_path=options.unix if listener is None else None,
+        ssl_context=ssl_context,
+        listener=listener,
+        max_connections=options.max_connections,
+        allowed_hosts=options.allowed_host,
+        shutdown_timeout=shutdown_timeout,
+        workers=options.workers,
+        wsgi_app=application,
+    )
+
+
+@contextlib.contextmanager
+def _told(options: argparse.Namespace) -> Iterator[None]:
+    """While it begins to listen: what goes wrong is a CommandError that names the place."""
     try:
-        return Server(
-            None,
-            host,
-            port,
-            unix_path=options.unix,
-            ssl_context=ssl_context,
-            max_connections=options.max_connections,
-            allowed_hosts=options.allowed_host,
-            workers=options.workers,
-            wsgi_app=application,
-        )
+        yield
     except (OSError, ValueError) as exc:
+        host, port = _place(options)
         where = f"host {host!r} port {port}" if options.unix is None else f"the Unix socket {options.unix}"
         raise CommandError(f"cannot listen on {where}: {_say_error(exc)}") from None
 
@@ -261,14 +343,14 @@ def _say_error(exc: Exception) -> str:
     return (exc.strerror or str(exc)) if isinstance(exc, OSError) else str(exc)
 
 
-def _say_address(server: Server, options: argparse.Namespace) -> str:
+def _say_address(address: Address, options: argparse.Namespace) -> str:
     """The address that a browser on this machine can open, or the Unix socket."""
     if options.unix is not None:
         return f"the Unix socket {options.unix}"
     scheme = "https" if options.certfile else "http"
     # "0.0.0.0" and "::" stand for every address of the machine, and a browser cannot open them.
     host = "localhost" if options.host in ("", "*", "0.0.0.0", "::") else options.host or "127.0.0.1"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address[1]}/"
 
 
 def _port(text: str) -> int:
@@ -288,4 +370,4 @@ def _count(text: str) -> int:
 
 
 def _workers(text: str) -> int:
-    return number(text, "the number of workers is 1 or more", 1, sys.maxsize)
+    return cores() if text == "auto" else number(text, "auto, or a number of 1 or more", 1, sys.maxsize)

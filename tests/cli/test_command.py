@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import ssl
 import unittest
+from unittest import mock
 
-from syncws._cli.command import CommandError, number
+from syncws._cli.command import CommandError, cores, load_certificate, number, seconds
 
 
 class CommandTests(unittest.TestCase):
@@ -15,6 +18,27 @@ class CommandTests(unittest.TestCase):
         for text in ("0", "10", "x", "", "1.5"):
             with self.subTest(text), self.assertRaisesRegex(argparse.ArgumentTypeError, f"from 1 to 9, not '{text}'"):
                 number(text, "from 1 to 9", 1, 9)
+
+    def test_seconds(self) -> None:
+        """A time is above 0 and ends."""
+        self.assertEqual(seconds("1.5"), 1.5)
+        for text in ("0", "-1", "inf", "nan", "soon"):
+            with self.subTest(text), self.assertRaisesRegex(argparse.ArgumentTypeError, "a number of seconds above 0"):
+                seconds(text)
+
+    def test_cores(self) -> None:
+        """The cores are those that this process may use."""
+        if hasattr(os, "sched_getaffinity"):
+            self.assertEqual(cores(), len(os.sched_getaffinity(0)))
+        with mock.patch("syncws._cli.command.os", mock.Mock(spec=["cpu_count"], cpu_count=lambda: 3)):
+            self.assertEqual(cores(), 3)
+
+    def test_certificates(self) -> None:
+        """A certificate that cannot be loaded is an error of one line."""
+        with self.assertRaisesRegex(
+            CommandError, "cannot load the certificate none.pem with the key none.pem: No such"
+        ):
+            load_certificate(ssl.create_default_context(), "none.pem", None)
 
     def test_errors(self) -> None:
         """An error ends a command with 1, unless it says otherwise."""

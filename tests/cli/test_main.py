@@ -18,15 +18,15 @@ class MainTests(CLICase):
         self.assertEqual(self.run_main("--version"), (0, f"syncws {__version__}\n", ""))
 
     def test_help(self) -> None:
-        """--help names the commands."""
+        """--help names the commands, with examples; without a command it is the same."""
         status, out, _ = self.run_main("--help")
         self.assertEqual(status, 0)
-        for command in ("serve", "publish"):
+        for command in ("serve", "bench", "publish", "examples:"):
             self.assertIn(command, out)
+        self.assertEqual(self.run_main(), (0, out, ""))
 
     def test_no_such_command(self) -> None:
-        """Without a command, or with one that there is not, the error names what there is."""
-        self.assertRefused("the following arguments are required: command", status=2)
+        """With a command that there is not, the error names what there is."""
         self.assertRefused("invalid choice: 'run' (choose from", "run", status=2)
 
     def test_an_error_of_a_command(self) -> None:

@@ -207,6 +207,7 @@ class OptionTests(CommandCase):
         self.assertEqual(status, 0)
         self.assertIn("WSGI", out)
         self.assertIn("--workers", out)
+        self.assertIn("examples:", out)
 
     def test_bad_options(self) -> None:
         """An invalid option is refused, and the error names it."""
@@ -281,6 +282,9 @@ class OptionTests(CommandCase):
             self.assertEqual(made.call_args.args, (None, "::", 9))
             self.run_main("serve", "cli_app:app", "--workers", "3")
             self.assertEqual(made.call_args.kwargs["workers"], 3)
+            with mock.patch.object(cli, "cores", return_value=5):
+                self.run_main("serve", "cli_app:app", "--workers", "auto")
+            self.assertEqual(made.call_args.kwargs["workers"], 5)
             self.assertIsNone(made.call_args.kwargs["allowed_hosts"])
             self.run_main("serve", "cli_app:app", "--allowed-host", "localhost", "--allowed-host", "*.example.com")
             self.assertEqual(made.call_args.kwargs["allowed_hosts"], ["localhost", "*.example.com"])
@@ -297,9 +301,8 @@ class OptionTests(CommandCase):
             ("::1", "http", "http://[::1]:5/"),
             ("example.com", "https", "https://example.com:5/"),
         ]:
-            server: Any = mock.Mock(address=("x", 5), port=5)
             options: Any = mock.Mock(unix=None, host=host, certfile="c" if scheme == "https" else None)
-            self.assertEqual(cli._say_address(server, options), expected)
+            self.assertEqual(cli._say_address(("x", 5), options), expected)
 
 
 class Served:
@@ -314,7 +317,9 @@ class Served:
     @property
     def port(self) -> int:
         found = re.fullmatch(
-            r"Serving cli_app:\S+ on https?://127\.0\.0\.1:(\d+)/ \(press Ctrl-C to stop\)\n", self.first_line
+            r"Serving cli_app:\S+ on https?://127\.0\.0\.1:(\d+)/(?: with 2 workers)? "
+            r"\(press Ctrl-C to stop(?:; a change of its files begins anew)?\)\n",
+            self.first_line,
         )
         if found is None:
             raise AssertionError(f"it printed {self.first_line!r}, and {self.log()}")
@@ -331,21 +336,23 @@ class Served:
         return self.process.wait(PATIENCE)
 
 
-class ServeTests(CommandCase):
-    @contextlib.contextmanager
-    def serving(self, *arguments: str) -> Iterator[Served]:
-        command = [sys.executable, "-W", "error", "-m", "syncws", "serve", *arguments]
-        # Found without being installed; the current directory is the command's own affair.
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
-        with (
-            tempfile.TemporaryFile("w+") as log,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process,
-        ):
-            try:
-                yield Served(process, log)
-            finally:
-                process.kill()
+@contextlib.contextmanager
+def serving(*arguments: str) -> Iterator[Served]:
+    """The command in a process of its own, which is killed at the end."""
+    command = [sys.executable, "-W", "error", "-m", "syncws", "serve", *arguments]
+    # Found without being installed; the current directory is the command's own affair.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process,
+    ):
+        try:
+            yield Served(process, log)
+        finally:
+            process.kill()
 
+
+class ServeTests(CommandCase):
     def check_echo(self, url: str, **options: Any) -> None:
         with syncws.dial(url, proxy=None, timeout=PATIENCE, **options) as conn:
             conn.send("hello")
@@ -354,7 +361,7 @@ class ServeTests(CommandCase):
     def test_pages_and_websockets(self) -> None:
         """The printed address serves pages and WebSockets; a signal ends the server, and peers are told 1001."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            with self.subTest(number=number), self.serving("cli_app:create_app()", "--port", "0") as served:
+            with self.subTest(number=number), serving("cli_app:create_app()", "--port", "0") as served:
                 address = f"127.0.0.1:{served.port}"
                 with urllib.request.urlopen(f"http://{address}/", timeout=PATIENCE) as response:
                     self.assertEqual(response.read(), b"http")
@@ -381,7 +388,7 @@ class ServeTests(CommandCase):
     def test_without_the_access_log(self) -> None:
         """--no-access-log leaves out its lines, and a log level of warning those as well that all is well."""
         for option, said in (("--no-access-log", 2), ("--log-level=warning", 0)):
-            with self.subTest(option), self.serving("cli_app:app", "--port", "0", option) as served:
+            with self.subTest(option), serving("cli_app:app", "--port", "0", option) as served:
                 self.check_echo(f"ws://127.0.0.1:{served.port}/echo")
                 self.assertEqual(served.end(signal.SIGTERM), 0)
                 self.assertEqual(len(served.lines()), said, served.log())
@@ -389,7 +396,7 @@ class ServeTests(CommandCase):
     def test_verbose(self) -> None:
         """-v shows what is at DEBUG, such as that a WebSocket opens; -vv its frames too."""
         for option, frames in (("-v", False), ("-vv", True)):
-            with self.subTest(option), self.serving("cli_app:app", "--port", "0", option) as served:
+            with self.subTest(option), serving("cli_app:app", "--port", "0", option) as served:
                 self.check_echo(f"ws://127.0.0.1:{served.port}/echo")
                 self.assertEqual(served.end(signal.SIGTERM), 0)
                 self.assertIn("opened id=", served.log())
@@ -399,7 +406,7 @@ class ServeTests(CommandCase):
         """With --workers several processes serve, and one signal ends them all; --max-connections is the limit of
         each."""
         options = ("--port", "0", "--workers", "2", "--max-connections", "1")
-        with self.serving("cli_app:app", *options) as served, contextlib.ExitStack() as stack:
+        with serving("cli_app:app", *options) as served, contextlib.ExitStack() as stack:
             conns: list[syncws.Conn] = []
             while len(conns) < 2:
                 with contextlib.suppress(syncws.BadHandshakeError):  # 503: by the one that is full, the other was late
@@ -419,7 +426,7 @@ class ServeTests(CommandCase):
 
     def test_a_second_signal(self) -> None:
         """A second signal ends the server without waiting for the connections that are left."""
-        with self.serving("cli_app:app", "--port", "0") as served, Client(("127.0.0.1", served.port)) as client:
+        with serving("cli_app:app", "--port", "0") as served, Client(("127.0.0.1", served.port)) as client:
             client.socket.sendall(asking("/echo"))
             peer = client.upgraded()
             served.process.send_signal(signal.SIGINT)
@@ -429,14 +436,14 @@ class ServeTests(CommandCase):
     def test_tls(self) -> None:
         """With a certificate the command serves TLS."""
         certificates.files(".")
-        with self.serving("cli_app:app", "--port", "0", "--certfile", "both.pem") as served:
+        with serving("cli_app:app", "--port", "0", "--certfile", "both.pem") as served:
             self.assertIn("https://", served.first_line)
             self.check_echo(f"wss://127.0.0.1:{served.port}/echo", ssl_context=certificates.trusting())
             self.assertEqual(served.end(signal.SIGTERM), 0)
 
     def test_unix_socket(self) -> None:
         """With --unix the command serves on a Unix socket, and removes its file at the end."""
-        with self.serving("cli_app:app", "--unix", "app.sock") as served:
+        with serving("cli_app:app", "--unix", "app.sock") as served:
             self.assertEqual(
                 served.first_line, "Serving cli_app:app on the Unix socket app.sock (press Ctrl-C to stop)\n"
             )
@@ -446,6 +453,6 @@ class ServeTests(CommandCase):
 
     def test_an_error(self) -> None:
         """After an error the exit status of the process is not 0."""
-        with self.serving("cli_app:none") as served:
+        with serving("cli_app:none") as served:
             self.assertEqual((served.first_line, served.process.wait(PATIENCE)), ("", 1))
             self.assertEqual(served.log(), "syncws: cli_app has no attribute 'none'\n")
