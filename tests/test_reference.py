@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import syncws
+import syncws.testing
 
 from .test_layout import MODULES, PUBLIC
 from .test_site import DOCS, load
@@ -66,9 +67,10 @@ class ReferenceTests(unittest.TestCase):
 
     def test_internal_members(self) -> None:
         """What is left out of the reference is there to be left out."""
+        classes = {name.rpartition(".")[2]: name for name in public_names()}
         for name in reference.INTERNAL:
             cls, _, member = name.partition(".")
-            self.assertTrue(hasattr(getattr(syncws, cls), member), name)
+            self.assertTrue(hasattr(reference.find(classes[cls]), member), name)
 
 
 class MembersTests(unittest.TestCase):
@@ -79,6 +81,14 @@ class MembersTests(unittest.TestCase):
         self.assertNotIn("__init__", members)
         self.assertIn("__iter__", members)
         self.assertNotIn("_messages", members)
+
+    def test_what_is_left_out(self) -> None:
+        """What only other parts call, what Python makes of a tuple, and the tests of a TestCase are no members here."""
+        self.assertNotIn("dial_within", reference.members(syncws.Dialer))
+        self.assertEqual(reference.members(syncws.testing.Frame), [])
+        cases = reference.members(syncws.testing.BackplaneCases)
+        self.assertIn("make", cases)
+        self.assertEqual([name for name in cases if name.startswith("test_")], [])
 
     def test_page(self) -> None:
         """A class on a page gets its members, and its bases where they say something."""
@@ -145,19 +155,43 @@ class PythonTests(unittest.TestCase):
             self.assertEqual(reference.python_page(name), "")
 
 
+class CodeTests(unittest.TestCase):
+    def test_what_code_names(self) -> None:
+        """Code on a page is a link if it plainly names something: a class, a call, or a member of a class."""
+        for code, names in (
+            ("Conn", ["syncws.Conn"]),
+            ("Conn.send(message, text=True)", ["syncws.Conn.send", "syncws.Conn"]),
+            ("ConnOptions.read_limit", ["syncws.ConnOptions.read_limit", "syncws.ConnOptions"]),
+            ("syncws.dial", ["syncws.dial"]),
+            ("dial()", ["syncws.dial"]),
+            ("serve", []),
+            ("subprotocols", []),
+            ("syncws serve app:main", []),
+            ("1 << 20", []),
+        ):
+            self.assertEqual(reference.named(code), names)
+
+
 class ModuleTextTests(unittest.TestCase):
     def test_code_is_marked(self) -> None:
         """What stands indented after a paragraph is code; what belongs to a list is not."""
         lines = ["It does:", "", "    a()", "", "    b()", "", "More.", "", "* one", "    and more"]
-        marked = reference.shown_code(lines)
+        marked = reference.shown(lines)
         self.assertEqual(marked.count(".. code-block:: python"), 1)
         self.assertEqual(marked[:4], ["It does:", "", ".. code-block:: python", ""])
+
+    def test_tables(self) -> None:
+        """A table as Markdown has it is one on the site."""
+        lines = ["These:", "", "| a | b |", "|---|---|", "| 1 | 2 |", "", "More."]
+        table = [".. list-table::", "   :header-rows: 1", "", "   * - a", "     - b", "   * - 1", "     - 2"]
+        self.assertEqual(reference.shown(lines), ["These:", "", *table, "", "More."])
 
     def test_where_names_come_from(self) -> None:
         """What syncws exports is looked up where it is written."""
         sources = reference.source_of(syncws)
         self.assertIn("Conn", sources["syncws._conn.conn"])
         self.assertIn("CloseError", sources["syncws.errors"])
+        self.assertIn("Peer", reference.source_of(syncws.testing)["syncws._testing.frames"])
 
     def test_pages_are_there(self) -> None:
         """The pages are where these tests look for them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tempfile
 import unittest
 from pathlib import Path
@@ -29,7 +30,7 @@ links = load("links")
 class NavigationTests(unittest.TestCase):
     def test_every_page_is_listed_once(self) -> None:
         """Each page of the site is in one list of the landing page."""
-        listed = sorted(page for pages in landing.parts(INDEX.read_text()).values() for _, page in pages)
+        listed = sorted(self._listed())
         there = [path.relative_to(DOCS).with_suffix("") for path in DOCS.rglob("*") if path.suffix in (".md", ".rst")]
         self.assertEqual(listed, sorted(path.as_posix() for path in there if path.name != "index"))
 
@@ -50,6 +51,25 @@ class NavigationTests(unittest.TestCase):
         added = landing.with_navigation(text).removeprefix(text)
         self.assertIn(":caption: Learn\n\nThe first <a>\nTwo <b/c>\n", added)
         self.assertIn(":caption: Look up\n\nD <d>\n", added)
+
+    def test_descriptions(self) -> None:
+        """What a page is for is told to search engines, without backticks."""
+        text = "## Learn\n\n* [A](a.md): `one`, or two.\n* [B](b/c.rst): what.\n"
+        self.assertEqual(landing.descriptions(text), {"a": "One, or two.", "b/c": "What."})
+        self.assertEqual(landing.descriptions(INDEX.read_text()).keys(), set(self._listed()))
+
+    def _listed(self) -> list[str]:
+        return [page for pages in landing.parts(INDEX.read_text()).values() for _, page in pages]
+
+
+class AddressesTests(unittest.TestCase):
+    def test_form(self) -> None:
+        """A link that leads out of the project is https and names a host; `make linkcheck` asks whether it is there."""
+        pages = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples/**/*.md")]
+        found = {link for page in pages for link in re.findall(r"\]\((\w+:[^)\s]*)", page.read_text())}
+        self.assertGreater(len(found), 3)
+        for link in found:
+            self.assertRegex(link, r"^https://[\w.-]+\.[a-z]+(/|$)|^mailto:")
 
 
 class LinksTests(unittest.TestCase):

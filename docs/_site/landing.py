@@ -6,7 +6,9 @@ this order, under the words of the links. So a new page is a line in that list, 
 
 from __future__ import annotations
 
+import html
 import re
+from pathlib import Path
 from typing import Any
 
 _PART = re.compile(r"^## (.*)$", re.MULTILINE)
@@ -19,6 +21,12 @@ def parts(text: str) -> dict[str, list[tuple[str, str]]]:
     return {heading: _PAGE.findall(body) for heading, body in zip(rest[::2], rest[1::2], strict=True)}
 
 
+def descriptions(text: str) -> dict[str, str]:
+    """What each page is for, in plain words, by its name: what search engines show."""
+    lines = re.findall(r"^\* \[[^\]]+\]\(([^)#:\s]+)\.(?:md|rst)\): (.*)$", text, re.MULTILINE)
+    return {page: words.replace("`", "")[:1].upper() + words.replace("`", "")[1:] for page, words in lines}
+
+
 def with_navigation(text: str) -> str:
     """The text with a hidden table of contents for each of its parts."""
     for heading, pages in parts(text).items():
@@ -28,8 +36,10 @@ def with_navigation(text: str) -> str:
 
 
 def setup(app: Any) -> dict[str, Any]:
-    """As an extension of Sphinx: the navigation is added, and the lists are shown as cards."""
+    """As an extension of Sphinx: the navigation is added, the lists are cards, and each page has its description."""
     from docutils import nodes
+
+    told = descriptions(Path(app.srcdir, "index.md").read_text())
 
     def read(app: Any, docname: str, source: list[str]) -> None:
         if docname == app.config.root_doc:
@@ -44,6 +54,12 @@ def setup(app: Any) -> dict[str, Any]:
                 words = line.children[1].astext().removeprefix(": ")
                 line.children[1] = nodes.Text(words[:1].upper() + words[1:])
 
+    def describe(app: Any, page: str, template: str, context: dict[str, Any], document: Any) -> None:
+        if page in told:
+            words = html.escape(f"syncws: {told[page]}")
+            context["metatags"] = f'{context.get("metatags", "")}<meta name="description" content="{words}" />\n'
+
+    app.connect("html-page-context", describe)
     app.connect("source-read", read, priority=600)  # after the links are turned
     app.connect("doctree-read", show_as_cards)
     return {"parallel_read_safe": True}

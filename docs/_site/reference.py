@@ -2,8 +2,9 @@
 
 * A class shows its public members in the order of the source: a page says `.. autoclass:: syncws.Conn` and no more.
 * A class whose docstring has no arguments is not made by those who read this: it is shown without a signature.
-* What the docstring of a module shows indented is code.
-* A name in single backticks is a link if it is a name of syncws, and else plain code.
+* What the docstring of a module shows indented is code, and its tables are tables.
+* A name in single backticks is a link if it is a name of syncws, and else plain code; so is code on other pages that is
+  nothing but such a name.
 * What is of the standard library leads to Python's documentation, without asking the network for an inventory.
 * `.. options:: Upgrader` is a table of the options that a class takes, made from its docstring.
 """
@@ -14,7 +15,7 @@ import ast
 import builtins
 import dataclasses
 import functools
-import importlib
+import importlib.util
 import inspect
 import re
 import sys
@@ -22,10 +23,30 @@ from types import FunctionType
 from typing import Any
 
 #: Members without an underscore that only other parts of syncws call.
-INTERNAL: frozenset[str] = frozenset()
+INTERNAL = {
+    "BackplaneHealth.of",
+    "ConnOptions.names",
+    "Dialer.check_headers",
+    "Dialer.dial_within",
+    "LocalBackplane.begin_anew",
+    "Manager.meet_workers",
+    "MemoryBus.begin_anew",
+    "MessageReader.abandon",
+    "MessageReader.supply",
+    "PreparedMessage.encoded",
+    "PreparedMessage.frame",
+    "Publisher.begin_anew",
+    "Reconnector.begin_anew",
+    "RedisBackplane.begin_anew",
+    "RingBackplane.begin_anew",
+}
+
+#: What a class shows of what Python calls, where it has a docstring.
+_SPECIAL = {"__iter__", "__next__", "__len__", "__contains__", "__getitem__", "__bool__", "__exit__", "__call__"}
 
 _DIRECTIVE = re.compile(r"^\.\. (?:auto(?:class|exception|function|data)|py:data):: (syncws[\w.]*)$", re.MULTILINE)
 _CLASS = re.compile(r"^\.\. auto(?:class|exception):: (syncws[\w.]*)$", re.MULTILINE)
+_NAME = re.compile(r"(?P<prefix>syncws\.)?(?P<name>[A-Za-z][\w.]*)(?P<call>\(.*\))?")
 _PYTHON = "https://docs.python.org/3/library/"
 
 
@@ -52,7 +73,7 @@ def members(cls: type) -> list[str]:
     found: dict[str, None] = {}
     for base in bases:
         for name, value in vars(base).items():
-            if f"{cls.__name__}.{name}" not in INTERNAL and _is_documented(name, value):
+            if f"{base.__name__}.{name}" not in INTERNAL and _is_documented(name, value):
                 found[name] = None
     return list(found)
 
@@ -63,8 +84,7 @@ def _is_own(base: type) -> bool:
 
 def _is_documented(name: str, value: Any) -> bool:
     if isinstance(value, property | functools.cached_property | classmethod | staticmethod | FunctionType):
-        special = name.startswith("__") and name.endswith("__")
-        return bool(value.__doc__) and (special or not name.startswith("_")) and name not in ("__init__", "__repr__")
+        return bool(value.__doc__) and (name in _SPECIAL or not name.startswith(("_", "test_")))
     return False
 
 
@@ -87,6 +107,18 @@ def with_members(text: str) -> str:
         return "\n".join(lines)
 
     return _CLASS.sub(add, text)
+
+
+def named(code: str) -> list[str]:
+    """The full names that a piece of code on a page may stand for, the likeliest first: `Conn.send()`, `syncws.dial`.
+
+    One word in lower case, without brackets, is more often an option, or a word of a shell.
+    """
+    found = _NAME.fullmatch(code)
+    if found is None or not (found["prefix"] or found["call"] or "." in found["name"] or found["name"][0].isupper()):
+        return []
+    owner = found["name"].rpartition(".")[0]
+    return [f"syncws.{each}" for each in (found["name"], owner) if each]
 
 
 def python_page(name: str) -> str:
@@ -143,23 +175,32 @@ def said(value: Any) -> str:
     return repr(value)
 
 
-def shown_code(lines: list[str]) -> list[str]:
-    """The docstring of a module, with each indented block marked as code."""
+def shown(lines: list[str]) -> list[str]:
+    """The docstring of a module, with each indented block marked as code, and each table of Markdown as one."""
     shown: list[str] = []
     for line in lines:
         last = next((each for each in reversed(shown) if each.strip()), "")
-        if line.startswith("    ") and not (shown and shown[-1].strip()) and not last.startswith((" ", "* ")):
+        begins = not (shown and shown[-1].strip())
+        if line.startswith("|"):
+            if begins:
+                shown += [".. list-table::", "   :header-rows: 1", ""]
+            if not set(line) <= set("|- "):
+                first, *others = (cell.strip() for cell in line.strip("|").split("|"))
+                shown += [f"   * - {first}", *(f"     - {each}" for each in others)]
+            continue
+        if line.startswith("    ") and begins and not last.startswith((" ", "* ")):
             shown += [".. code-block:: python", ""]
         shown.append(line)
     return shown
 
 
 def source_of(package: Any) -> dict[str, list[str]]:
-    """The names that a package imports, by the module that defines them."""
+    """The names that a package imports from syncws, by the module that defines them."""
     found: dict[str, list[str]] = {}
     for node in ast.walk(ast.parse(inspect.getsource(package))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            found.setdefault(f"{package.__name__}.{node.module}", []).extend(each.name for each in node.names)
+            module = importlib.util.resolve_name(f"{'.' * node.level}{node.module}", package.__name__)
+            found.setdefault(module, []).extend(each.name for each in node.names)
     return found
 
 
@@ -224,6 +265,20 @@ def setup(app: Any) -> dict[str, Any]:
             shown += nodes.reference("", "", words, internal=False, refuri=address) if address else words
         return shown
 
+    def link_code(app: Any, document: Any, docname: str) -> None:
+        """Link the code on a page that names something of the reference."""
+        objects = app.env.domains["py"].objects
+        for code in list(document.findall(nodes.literal)):
+            known = next((objects[name] for name in named(code.astext()) if name in objects), None)
+            if known is not None and known.docname != docname and not _is_in_link_or_title(code):
+                code.replace_self(make_refnode(app.builder, docname, known.docname, known.node_id, code.deepcopy()))
+
+    def _is_in_link_or_title(node: Any) -> bool:
+        while (node := node.parent) is not None:
+            if isinstance(node, nodes.reference | nodes.title):
+                return True
+        return False
+
     def sign(app: Any, what: str, name: str, value: Any, options: Any, signature: str, returned: str) -> Any:
         if what not in ("class", "exception") or not signature:
             return None
@@ -235,7 +290,7 @@ def setup(app: Any) -> dict[str, Any]:
 
     def describe(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
         if what == "module":
-            lines[:] = shown_code(lines)
+            lines[:] = shown(lines)
         elif what in ("property", "attribute", "data"):
             lines[:0] = ["..", ""]  # else napoleon takes what is before a colon for the type
 
@@ -245,10 +300,12 @@ def setup(app: Any) -> dict[str, Any]:
             if field[0].astext() == "rtype":
                 field.parent.remove(field)
 
-    _know_sources(find("syncws"))
+    for package in ("syncws", "syncws.testing"):
+        _know_sources(find(package))
     app.add_directive("options", Options)
     app.connect("source-read", read)
     app.connect("missing-reference", link)
+    app.connect("doctree-resolved", link_code)
     app.connect("autodoc-process-signature", sign)
     app.connect("object-description-transform", leave_out_return_type, priority=600)  # after autodoc has added it
     app.connect("autodoc-process-docstring", describe, priority=400)  # before napoleon
