@@ -6,13 +6,14 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 from typing import NamedTuple
 
 from .._frames.masking import mask
 from ..errors import MessageType
 
 #: Of SO_LINGER: a close drops what was not sent, and resets the connection.
-_RESET = struct.pack("ii", 1, 0)
+_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Frame(NamedTuple):

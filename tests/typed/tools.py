@@ -10,6 +10,7 @@ from syncws.testing import (
     BackplaneCases,
     Frame,
     LeakChecks,
+    LiveServer,
     MemoryBackplane,
     MemoryBus,
     Peer,
@@ -17,6 +18,7 @@ from syncws.testing import (
     connect,
     pair,
     peer,
+    serving,
 )
 from syncws.wsgi import websocket
 
@@ -50,6 +52,15 @@ class BackplaneTests(BackplaneCases, LeakChecks):
 
 
 class EchoTests(LeakChecks):
+    def test_a_server(self) -> None:
+        """A server for one test makes clients of itself, good and bad ones."""
+        with serving(echo, max_connections=5) as server:
+            assert_type(server, LiveServer)
+            assert_type(server.url, str)
+            conn = server.dial("/room", {"Origin": server.http_url}, subprotocols=["a"])
+            assert_type(conn, syncws.Conn)
+            assert_type(server.raw("/room"), Peer)
+
     def test_a_pair(self) -> None:
         """A handler is given the server's end of a pair, and finds the request that the test makes up."""
         request = syncws.Request("GET", "/room")
