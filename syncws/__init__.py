@@ -222,7 +222,7 @@ __all__ = [
 ]
 
 #: The modules beside this one that users may import.
-_PUBLIC_MODULES = ("bottle", "django", "errors", "falcon", "flask", "pyramid", "testing", "wsgi")
+_PUBLIC_MODULES = ("bottle", "django", "errors", "falcon", "flask", "prometheus", "pyramid", "testing", "wsgi")
 
 
 def breaches() -> dict[str, int]:

@@ -18,12 +18,9 @@ from collections import Counter
 from typing import Any
 
 from .._base.forks import begin_anew_in_child
-from ..errors import CloseCode
 from .conn import Conn
-from .stats import RoundTrips
+from .stats import REFUSALS, RoundTrips, counted_as
 from .tally import Tally, Trips
-
-_CODES = frozenset(map(int, CloseCode))
 
 
 class Ledger:
@@ -80,11 +77,12 @@ class Ledger:
         if tally.is_left and (tally.is_released or is_gone) and tally in self._here:
             del self._here[tally]
             self._sums.add(tally, None)
-            self._closed[_bounded(tally.code)] += 1
+            self._closed[counted_as(tally.code)] += 1
             self._closed_by[tally.by] += 1
 
     def refused(self, reason: str) -> None:
-        """A handshake, or a connection, was refused. The reason is one of ours, never a peer's."""
+        """A handshake, or a connection, was refused."""
+        assert reason in REFUSALS
         with self._lock:
             self._refused[reason] += 1
 
@@ -163,10 +161,3 @@ class _Sums:
             **{"bytes_in": came, "bytes_out": left, "dropped": self._dropped},
             **{"pings": self._pings, "pongs": self._pongs, "round_trips": self._trips.snapshot()},
         }
-
-
-def _bounded(code: int) -> str:
-    """A close code, as a name of which there are few: a peer chooses its code, and must not make names of its own."""
-    if code in _CODES:
-        return str(code)
-    return "3000-3999" if 3000 <= code <= 3999 else "4000-4999" if 4000 <= code <= 4999 else "other"

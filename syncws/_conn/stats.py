@@ -5,10 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .._net.address import Address
+from ..errors import CloseCode
 
 #: Upper bounds of the buckets that round trips are counted in, in seconds: from one machine to another continent, and
 #: above that what keeps a ping waiting is a queue.
 BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 5.0)
+
+#: The codes that ends are counted by: those of RFC 6455 and its registry, and few names for all others. A peer chooses
+#: its code, and must not make names of its own.
+_KNOWN_CODES = frozenset(map(int, CloseCode))
+_OF_LIBRARIES, _OF_APPLICATIONS, _OTHER = "3000-3999", "4000-4999", "other"
+CODES = (*map(str, sorted(_KNOWN_CODES)), _OF_LIBRARIES, _OF_APPLICATIONS, _OTHER)
+
+#: Who closed first.
+CLOSERS = ("here", "peer", "nobody")
+
+#: Why a handshake, or a connection, is refused.
+REFUSALS = (
+    *("origin", "host", "version", "no upgrade", "method", "bad request", "application", "unsupported", "handler"),
+    *("full", "handshakes", "address", "descriptors"),
+)
+
+
+def counted_as(code: int) -> str:
+    """The one of CODES that a close code counts as."""
+    if code in _KNOWN_CODES:
+        return str(code)
+    return _OF_LIBRARIES if 3000 <= code <= 3999 else _OF_APPLICATIONS if 4000 <= code <= 4999 else _OTHER
 
 
 @dataclass(frozen=True)

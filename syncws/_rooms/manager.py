@@ -539,6 +539,7 @@ class Manager:
         """
         prepared = prepare(message, "broadcast_json", text)
         excluded = check_exclude(exclude)
+        self._registry.count_broadcast()
         if self._recall is not None and not local and self._recall.remembers(room):
             return self._recall.broadcast(room, prepared, excluded, self._relay)
         if self._relay is not None and not local:  # first: so members here and elsewhere get it at about the same time
@@ -600,7 +601,7 @@ class Manager:
     def _close(self, members: tuple[Member, ...], code: int, reason: str) -> int:
         for member in members:
             # Before the close, which wakes the thread that reads it: that would take it out for a reason of its own.
-            self._registry.take_out(member, CloseError(code, reason))
+            self._registry.kick(member, CloseError(code, reason))
         with Rest([member.conn for member in members], code, reason):
             for member in members:
                 if member._in_run:

@@ -51,6 +51,7 @@ class Registry:
         self._rooms: dict[Hashable, _Group] = {}  # no empty group
         self._opened = self._closed = 0  # members that have had on_open, and on_close
         self.sent = 0  # messages, once per connection that took them
+        self._joins = self._broadcasts = self._kicked = 0
 
     # Who is there
 
@@ -95,6 +96,7 @@ class Registry:
             leaving = [member for each in self._leaving.values() for member in each]
             rooms, opened, closed = len(self._rooms), self._opened, self._closed
             sent, dropped = self.sent, self.drops.total
+            joins, broadcasts, kicked = self._joins, self._broadcasts, self._kicked
         queued = [member.conn.queued for member in members]
         return ManagerStats(
             members=len(members),
@@ -105,7 +107,15 @@ class Registry:
             dropped=dropped + sum(each.conn.dropped - each._dropped_before for each in (*members, *leaving)),
             queued_messages=sum(messages for messages, _ in queued),
             queued_bytes=sum(size for _, size in queued),
+            joins=joins,
+            broadcasts=broadcasts,
+            kicked=kicked,
         )
+
+    def count_broadcast(self) -> None:
+        """Somebody here broadcasts."""
+        with self.lock:
+            self._broadcasts += 1
 
     # Rooms
 
@@ -135,6 +145,7 @@ class Registry:
 
     def _join(self, member: Member, room: Hashable) -> None:
         assert self.lock.locked()
+        self._joins += room not in member._rooms
         self._rooms.setdefault(room, _Group()).add(member)
         member._rooms.add(room)
 
@@ -174,6 +185,7 @@ class Registry:
             same = ()
         for older in same:
             self._remove(older, replaced)
+        self._kicked += len(same)
         # As of now: those that come later wait for this one.
         leaving = () if self._duplicate == "many" else self._leaving.get(member.id, ())
         self._by_id[member.id] = (*self._by_id.get(member.id, ()), member)
@@ -202,6 +214,13 @@ class Registry:
         with self.lock:
             if not self._is_inherited(member) and member._is_in:
                 self._remove(member, error)
+
+    def kick(self, member: Member, error: BaseException) -> None:
+        """As `take_out`, of one that the manager closes."""
+        with self.lock:
+            if not self._is_inherited(member) and member._is_in:
+                self._remove(member, error)
+                self._kicked += 1
 
     def take_out_lost(self, member: Member, error: BaseException) -> bool:
         """Remove a member that a send found lost, unless it is out; whether its on_close is for the settler to call."""

@@ -26,6 +26,10 @@ class ManagerStats:
         dropped: messages lost from full send queues, or with the queue of a connection that ended.
         queued_messages: messages that wait for slow members now.
         queued_bytes: their bytes, headers included; a broadcast counts once per connection that it waits for.
+        joins: how often a member came into a room in which it was not.
+        broadcasts: calls of `Manager.broadcast` and `broadcast_json` in this process.
+        kicked: members that the manager closed: by `Manager.close` and `close_all`, also of another process, and as a
+            newer connection took their id.
     """
 
     members: int
@@ -36,6 +40,9 @@ class ManagerStats:
     dropped: int
     queued_messages: int
     queued_bytes: int
+    joins: int
+    broadcasts: int
+    kicked: int
 
 
 class Drops:

@@ -158,7 +158,7 @@ class AloneTests(unittest.TestCase):
         self.assertTrue(registry.claim(ann))
         self.assertFalse(registry.claim(ann))
         registry.settle(ann)
-        self.assertEqual(registry.stats(), ManagerStats(0, 0, 1, 1, 0, 0, 0, 0))
+        self.assertEqual(registry.stats(), ManagerStats(0, 0, 1, 1, 0, 0, 0, 0, 2, 0, 0))
 
     def test_taken_out_twice(self) -> None:
         """The first reason stays, and only the send that takes it out has something to hand over."""

@@ -31,6 +31,30 @@ class StatsTests(ManagerCase):
         manager.unregister("ann")
         self.assertEqual((manager.stats().members, manager.stats().closed, manager.stats().rooms), (1, 1, 0))
 
+    def test_joins_broadcasts_and_kicks(self) -> None:
+        """A join counts if the member was not in the room; a kick if the manager closed it, or a newer one came."""
+        manager = Manager()
+        self.join(manager, "ann", ["a", "b"])
+        manager.join("ann", "a")
+        manager.join("ann", "c")
+        manager.leave("ann", "c")
+        manager.join("ann", "c")
+        manager.broadcast("x", room="a")
+        manager.broadcast_json({}, room="nobody")
+        with self.assertRaises(TypeError):
+            manager.broadcast(5)  # type: ignore[arg-type]
+        stats = manager.stats()
+        self.assertEqual((stats.joins, stats.broadcasts, stats.kicked), (4, 2, 0))
+        self.join(manager, "ann")
+        self.assertEqual(manager.stats().kicked, 1)
+        self.join(manager, "bob")
+        manager.unregister("bob")
+        self.assertEqual(manager.close("bob"), 0)
+        self.assertEqual((manager.close("ann"), manager.stats().kicked), (1, 2))
+        self.join(manager, "cid")
+        self.join(manager, "dan")
+        self.assertEqual((manager.close_all(), manager.stats().kicked), (2, 4))
+
     def test_while_it_leaves(self) -> None:
         """What was dropped of a member whose on_close is under way is counted, and afterwards once, and at once."""
         seen = []
