@@ -34,8 +34,8 @@ from ._wsgi.guests import guests
 from ._wsgi.stats import WsgiStats
 
 with needs("prometheus_client", "prometheus"):
-    from prometheus_client import registry
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+    from prometheus_client.registry import Collector as CollectorBase
 
 __all__ = ["Collector"]
 
@@ -203,7 +203,7 @@ _PROCESS = (
 )
 
 
-class Collector(registry.Collector):
+class Collector(CollectorBase):
     """Tells prometheus_client what servers, managers, WSGI hosting and this process have counted.
 
     Register it: ``prometheus_client.REGISTRY.register(Collector(server, manager))``. It keeps nothing of its own: each
