@@ -99,6 +99,7 @@ from ._http.headers import Headers
 from ._http.httpclient import ReceivedResponse
 from ._http.request import Request
 from ._http.response import Response
+from ._net.inherited import inherited_listener
 from ._net.tls import TLSTransport
 from ._net.transport import Transport
 from ._relay.gaps import Gap
@@ -210,6 +211,7 @@ __all__ = [
     "breaches",
     "dial",
     "format_close_message",
+    "inherited_listener",
     "is_close_error",
     "is_unexpected_close_error",
     "is_websocket_upgrade",

@@ -165,7 +165,7 @@ ORDER = {
     ],
     "_net": [
         *("drain", "address", "waits", "attendance", "tcpinfo", "transport", "strangers", "tls"),
-        *("descriptors", "listener"),
+        *("descriptors", "listener", "inherited", "notice"),
         *("attempt", "connector"),
     ],
     "_http": [

@@ -1,6 +1,7 @@
 """The command line: ``syncws serve module:app`` runs a WSGI application, with its WebSocket views.
 
-SIGTERM and SIGINT end it in order: every WebSocket peer is told 1001, and requests under way are finished.
+SIGTERM and SIGINT end it in order: every WebSocket peer is told 1001, and requests under way are finished. With --drain
+SIGTERM has it run empty first: see `Server.drain`.
 
 An error is one line on stderr. If the application's own code raises it, such as its module when it is imported, the
 traceback is shown before that line.
@@ -26,8 +27,10 @@ from types import ModuleType
 from typing import Any
 
 from .._base.callables import is_async
+from .._base.options import check_wait
 from .._http.hosts import AllowedHosts
-from .._net.address import Address, as_address
+from .._net.address import Address, as_address, say_peer
+from .._net.inherited import inherited_listener
 from .._net.listener import SocketFile, listen_tcp, listen_unix
 from .._server.server import Server
 from .command import CommandError, Commands, cores, load_certificate, number
@@ -71,6 +74,12 @@ def add_serve(commands: Commands) -> None:
     place.add_argument("--port", type=_port, help="0 takes a free one (default: 8080)")
     place.add_argument("--unix", metavar="PATH", help="listen on a Unix socket instead")
     place.add_argument(
+        "--systemd", action="store_true", help="listen on the socket that systemd passes (a .socket unit) instead"
+    )
+    place.add_argument(
+        "--fd", type=_descriptor, metavar="NUMBER", help="listen on this descriptor instead, a socket that listens"
+    )
+    place.add_argument(
         "--allowed-host",
         type=_allowed_host,
         action="append",
@@ -97,6 +106,15 @@ def add_serve(commands: Commands) -> None:
         metavar="NUMBER",
         help="connections of a worker at once, plain HTTP included; one more: 503 (default: %(default)s)",
     )
+    operation = serve.add_argument_group("operation")
+    operation.add_argument(
+        "--drain",
+        type=_seconds,
+        metavar="SECONDS",
+        help="on SIGTERM tell WebSockets to go one after another, over so long (default: all at once)",
+    )
+    operation.add_argument("--health-path", metavar="PATH", help="answer 200 here while the process lives")
+    operation.add_argument("--ready-path", metavar="PATH", help="the same, but 503 while it is full or drains")
     log = serve.add_argument_group("the log, on stderr")
     log.add_argument("--log-level", choices=_LEVELS, help="(default: info)")
     log.add_argument(
@@ -117,8 +135,7 @@ def add_serve(commands: Commands) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     """Serve until a signal. Returns the exit status, or raises CommandError."""
-    if options.unix is not None and (options.host is not None or options.port is not None):
-        raise CommandError("--unix excludes --host and --port")
+    _check_place(options)
     if options.reload and options.workers > 1:
         raise CommandError("--reload is for one process: leave --workers out while you write the application")
     ssl_context = _ssl_context(options.certfile, options.keyfile)
@@ -126,15 +143,18 @@ def _serve(options: argparse.Namespace) -> int:
     if options.reload:
         return _serve_reloading(options, ssl_context)
     application = load_application(options.application)
-    with _told(options):
-        server = _server(application, options, ssl_context)
+    listener = _listener(options)
+    with _told(options, listener):
+        server = _server(application, options, ssl_context, listener=listener)
     return _run(server, lambda: _announce(server.address, options))
 
 
 def _serve_reloading(options: argparse.Namespace, ssl_context: ssl.SSLContext | None) -> int:
     """The same, with a process of its own for each state of the application. The listener is the same for all."""
     with _told(options):
-        listener = listen_unix(options.unix) if options.unix is not None else listen_tcp(*_place(options))
+        listener = _listener(options) or (
+            listen_unix(options.unix) if options.unix is not None else listen_tcp(*_place(options))
+        )
     file = None if options.unix is None else SocketFile(options.unix)
 
     def serve() -> int:
@@ -163,6 +183,20 @@ def _run(server: Server, announce: Callable[[], None]) -> int:
     finally:
         signal.signal(signal.SIGTERM, previous)
     return 0
+
+
+def _check_place(options: argparse.Namespace) -> None:
+    """Raise CommandError for two places to listen."""
+    places = {
+        "--unix": options.unix is not None,
+        "--systemd": options.systemd,
+        "--fd": options.fd is not None,
+    }
+    given = [name for name, is_given in places.items() if is_given]
+    if given and (options.host is not None or options.port is not None):
+        raise CommandError(f"{given[0]} excludes --host and --port")
+    if len(given) > 1:
+        raise CommandError(f"{given[0]} excludes {given[1]}")
 
 
 def _announce(address: Address, options: argparse.Namespace) -> None:
@@ -320,20 +354,44 @@ def _server(
         max_connections=options.max_connections,
         allowed_hosts=options.allowed_host,
         shutdown_timeout=shutdown_timeout,
+        drain_seconds=options.drain,
+        health_path=options.health_path,
+        ready_path=options.ready_path,
         workers=options.workers,
         wsgi_app=application,
     )
 
 
 @contextlib.contextmanager
-def _told(options: argparse.Namespace) -> Iterator[None]:
-    """While it begins to listen: what goes wrong is a CommandError that names the place."""
+def _told(options: argparse.Namespace, listener: socket.socket | None = None) -> Iterator[None]:
+    """While it begins to listen: what goes wrong is a CommandError that names the place; a listener is closed then."""
     try:
         yield
     except (OSError, ValueError) as exc:
         host, port = _place(options)
         where = f"host {host!r} port {port}" if options.unix is None else f"the Unix socket {options.unix}"
+        if listener is not None:
+            listener.close()
+            where = "the socket that was passed" if options.fd is None else f"descriptor {options.fd}"
         raise CommandError(f"cannot listen on {where}: {_say_error(exc)}") from None
+
+
+def _listener(options: argparse.Namespace) -> socket.socket | None:
+    """The socket that was passed, if it is to be one."""
+    if options.fd is not None:
+        try:
+            return socket.socket(fileno=options.fd)
+        except OSError as exc:
+            raise CommandError(f"cannot listen on descriptor {options.fd}: {_say_error(exc)}") from None
+    if not options.systemd:
+        return None
+    try:
+        listener = inherited_listener()
+    except ValueError as exc:
+        raise CommandError(f"cannot listen on the socket of systemd: {exc}") from None
+    if listener is None:
+        raise CommandError("systemd has passed no socket: --systemd is for a service that a .socket unit activates")
+    return listener
 
 
 def _say_error(exc: Exception) -> str:
@@ -345,8 +403,10 @@ def _say_error(exc: Exception) -> str:
 
 def _say_address(address: Address, options: argparse.Namespace) -> str:
     """The address that a browser on this machine can open, or the Unix socket."""
-    if options.unix is not None:
-        return f"the Unix socket {options.unix}"
+    if isinstance(address, str):
+        return f"the Unix socket {address}"
+    if options.systemd or options.fd is not None:
+        return f"the socket that was passed, {say_peer(address)}"
     scheme = "https" if options.certfile else "http"
     # "0.0.0.0" and "::" stand for every address of the machine, and a browser cannot open them.
     host = "localhost" if options.host in ("", "*", "0.0.0.0", "::") else options.host or "127.0.0.1"
@@ -355,6 +415,19 @@ def _say_address(address: Address, options: argparse.Namespace) -> str:
 
 def _port(text: str) -> int:
     return number(text, "a port is a number from 0 to 65535", 0, 0xFFFF)
+
+
+def _descriptor(text: str) -> int:
+    return number(text, "a descriptor is a number, 0 or more", 0, 0x7FFFFFFF)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+        check_wait("seconds", seconds)
+    except ValueError:
+        raise argparse.ArgumentTypeError("seconds are a number, 0 or more") from None
+    return seconds
 
 
 def _allowed_host(text: str) -> str:

@@ -12,6 +12,8 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_frames`
 * `descriptors`: how many this process may open, and those that are kept for the application.
 * `attendance`: the second duty of that thread: it looks after connections that nobody reads just now.
 * `listener`: sockets that listen, the file of a Unix socket, what an error of accept() means.
+* `inherited`: sockets that listen already, from systemd.
+* `notice`: what a supervisor is told of this process.
 * `attempt`: one dial under way: its time limit, and how another thread stops it.
 * `connector`: from a name to a connected socket, in time, and stopped from any thread.
 """

@@ -33,6 +33,7 @@ from .._conn.farewell import CUT_GRACE
 from .._http.request import Request
 from .._http.response import Response
 from .._net.address import Address, say_peer
+from .._net.notice import notify
 from ..errors import CloseCode, ConcurrencyError
 from .acceptor import Acceptor
 from .connection import Connection
@@ -69,8 +70,8 @@ class Server:
         unix_path: listen on a Unix socket of this path instead. A socket file that nobody listens on is replaced;
             the file is removed at the end.
         ssl_context: serve TLS with it (``ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)`` and a certificate).
-        listener: a socket that already listens, instead of host and port (systemd's socket activation, a test); it is
-            the server's from now on, which closes it.
+        listener: a socket that already listens, instead of host and port (see `inherited_listener`, a test); it is the
+            server's from now on, which closes it. None for host and port.
         max_connections: how many at once, plain HTTP and handshakes included; one more is answered with 503. None for
             no limit.
         max_connections_per_address: how many of one client's address at once; one more is answered with 503. An
@@ -182,6 +183,8 @@ class Server:
         self._process: int | None = None  # in which it serves, or has served; set with `_serving`
         self._serving: threading.Thread | None = None  # who runs the accept loop; guarded by Roster.changed
         self._workers = Workers(workers, self._work, pin=pin) if workers > 1 else None
+        # A supervisor was told that this is ready. Without a lock: a bool, which is set before there is an end to tell.
+        self._supervised = False
         # For the thread of `serve_forever`, after a signal or an order of the parent:
         self._ending_signal: signal.Signals | None = None  # it ended the loop
         self._has_heeded = False  # the first SIGTERM has begun a drain
@@ -258,6 +261,9 @@ class Server:
         a SIGTERM and with drain_seconds, another signal is a shutdown. After a shutdown it returns at once: a server
         does not start again.
 
+        In the main thread it tells a supervisor that waits for it (systemd's Type=notify) when the server is ready, and
+        when and for how long it stops.
+
         With workers they serve, and this process watches over them. It should have no other threads when they are
         forked.
 
@@ -272,6 +278,7 @@ class Server:
 
         def loop(over: Callable[[], bool]) -> None:
             self._say_listening()  # a signal from here on is an orderly end
+            self._say_ready()
             run(over)
 
         try:
@@ -329,6 +336,7 @@ class Server:
         """
         if self._workers is not None:
             self._drain_deadline = end + self._options.shutdown_timeout
+            self._say_stopping(self._drain_deadline - time.monotonic())
             self._workers.drain(end, self._waker)
             return True
         if self._roster.draining:
@@ -366,6 +374,7 @@ class Server:
         self._waker.begin_anew()
         self._acceptor.leave_socket_file()
         self._workers = None  # they are the parent's to end
+        self._supervised = False  # so is the service
         self._roster.begin_sharing(share)
 
         def loop(over: Callable[[], bool]) -> None:
@@ -417,6 +426,17 @@ class Server:
         )
         workers = f" ({self._options.workers} workers)" if self._workers is not None else ""
         _log.info("listening on %s%s", where, workers)
+
+    def _say_ready(self) -> None:
+        """Tell the supervisor: whoever serves in the main thread is the service."""
+        if threading.current_thread() is threading.main_thread():
+            self._supervised = notify("READY=1")
+
+    def _say_stopping(self, seconds: float) -> None:
+        """Tell the supervisor, if it was told that this is ready, and how long it takes: it would not wait so long."""
+        if self._supervised:
+            microseconds = round((seconds + 2 * CUT_GRACE + _WORKER_GRACE) * 1e6)
+            notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={microseconds}")
 
     def _begin_serving(self, thread: threading.Thread) -> bool:
         """Claim the accept loop for a thread; False if the server is shut down."""
@@ -470,6 +490,7 @@ class Server:
     def _drain_until(self, end: float, timeout: float | None = None) -> int:
         timeout = self._options.shutdown_timeout if timeout is None else timeout
         if not self._is_inherited:
+            self._say_stopping(end - time.monotonic() + timeout)
             if self._workers is not None:
                 self._workers.drain(end, self._waker)
                 self._wait_for_loop(end + timeout)
@@ -522,6 +543,7 @@ class Server:
         # Then, without a system call: under a flood each of those that follow may take a second.
         rest = self._roster.announce(code, "")
         try:
+            self._say_stopping(timeout)
             self._stop_listening()
             if self._workers is not None:
                 return self._workers.stop(deadline, CUT_GRACE + _WORKER_GRACE)

@@ -291,6 +291,41 @@ class OptionTests(CommandCase):
             self.run_main("serve", "cli_app:app", "--unix", "app.sock")
             self.assertEqual(made.call_args.kwargs["unix_path"], "app.sock")
 
+    def test_sockets_that_are_passed(self) -> None:
+        """--fd has a descriptor served, --systemd the socket of a .socket unit; both exclude the other places."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        with mock.patch.object(cli.Server, "serve_forever"):
+            status, out, _ = self.run_main("serve", "cli_app:app", "--fd", str(listener.detach()))
+        self.assertEqual(status, 0)
+        self.assertIn("on the socket that was passed, 127.0.0.1:", out)
+        self.assertLine("cannot listen on descriptor 9999: Bad file descriptor", "serve", "cli_app:app", "--fd", "9999")
+        self.assertLine("systemd has passed no socket", "serve", "cli_app:app", "--systemd")
+        with mock.patch.object(cli, "inherited_listener", side_effect=ValueError("2 listeners")):
+            self.assertLine("the socket of systemd: 2 listeners", "serve", "cli_app:app", "--systemd")
+        for options in (["--fd", "3", "--systemd"], ["--systemd", "--port", "80"], ["--unix", "x", "--fd", "3"]):
+            with self.subTest(options):
+                self.assertLine("excludes", "serve", "cli_app:app", *options)
+
+    def test_a_socket_that_does_not_listen(self) -> None:
+        """What was passed and does not listen is one line, and closed."""
+        number = socket.socket().detach()
+        self.assertLine(
+            f"cannot listen on descriptor {number}: listener does not listen",
+            "serve",
+            "cli_app:app",
+            "--fd",
+            str(number),
+        )
+
+    def test_drain_and_health_checks(self) -> None:
+        """--drain, --health-path and --ready-path are the server's options."""
+        with mock.patch.object(cli, "Server") as made:
+            self.run_main("serve", "cli_app:app", "--drain", "1.5", "--health-path", "/h", "--ready-path", "/r")
+        given = made.call_args.kwargs
+        self.assertEqual((given["drain_seconds"], given["health_path"], given["ready_path"]), (1.5, "/h", "/r"))
+        for bad in ("-1", "soon", "nan"):
+            self.assertRefused("seconds are a number, 0 or more", "serve", "cli_app:app", "--drain", bad, status=2)
+
     def test_addresses_to_go_to(self) -> None:
         """The printed address is one that a browser can open."""
         for host, scheme, expected in [
@@ -301,7 +336,7 @@ class OptionTests(CommandCase):
             ("::1", "http", "http://[::1]:5/"),
             ("example.com", "https", "https://example.com:5/"),
         ]:
-            options: Any = mock.Mock(unix=None, host=host, certfile="c" if scheme == "https" else None)
+            options: Any = mock.Mock(systemd=False, fd=None, host=host, certfile="c" if scheme == "https" else None)
             self.assertEqual(cli._say_address(("x", 5), options), expected)
 
 
