@@ -41,8 +41,11 @@ def inherited_listener(name: str | None = None) -> socket.socket | None:
     Raises:
         ValueError: there are several and no name says which, or none of that name, or it was taken before; or it does
             not listen (``Accept=yes`` in the unit); or the variables make no sense.
+        TypeError: the name is no str.
     """
     global _passed
+    if not (name is None or isinstance(name, str)):
+        raise TypeError(f"name is a str or None, not {name!r}")
     with _taking:
         if _passed is None:
             _passed = _look()
