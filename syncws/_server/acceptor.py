@@ -155,27 +155,35 @@ class Acceptor:
         Once the roster drains it accepts what has come, and then nobody, or who asks for health checks.
         """
         self._has_run_in = os.getpid()
+        self._roster.set_accepting(True)
+        try:
+            self._run(over)
+        finally:
+            self._roster.set_accepting(False)
+
+    def _run(self, over: Callable[[], bool]) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._waker, selectors.EVENT_READ)
             while not over():
                 if self._roster.draining and not self._has_left:
-                    self._leave(selector)
+                    self._leave(selector, over)
                 for key, _events in selector.select():
                     if key.fileobj is self._waker:
                         self._waker.wait(0)  # takes the byte, else the next select returns at once
                     elif not over():
                         self._accept_one()
 
-    def _leave(self, selector: selectors.BaseSelector) -> None:
+    def _leave(self, selector: selectors.BaseSelector, over: Callable[[], bool]) -> None:
         """Accept nobody new from now on; let the listener go, except where health checks are to be answered."""
         if self._is_last:  # who waits in its queue would be reset when it is closed
-            while self._accept_one():
+            while self._accept_one() and not over():
                 pass
         self._has_left = True
         if not self.stays:
             selector.unregister(self._listener)
             self.stop_listening()
+        self._roster.set_accepting(False)
 
     @property
     def _is_last(self) -> bool:

@@ -43,6 +43,7 @@ class Roster:
         self._closing = False  # never goes back
         self._code: int = CloseCode.GOING_AWAY  # what the peers are told once it is closed; set with `_closing`
         self._retreat: Retreat | None = None  # once it drains; never goes back
+        self._is_accepting = False  # newcomers may come yet, also while it drains
         self._share: Share | None = None  # in one of several workers, while it accepts
         #: What is counted; it has a lock of its own, and begins anew by itself.
         self.ledger = Ledger()
@@ -180,8 +181,7 @@ class Roster:
         with self.changed:
             assert self._retreat is not None
             while not self._closing and (now := time.monotonic()) < self._retreat.end:
-                # One at most is this thread's own, if a handler has called: then it waits for no other.
-                if not self._connections or (len(self._connections) == 1 and self._is_own(own)):
+                if self._has_only(own):
                     return None
                 due = self._retreat.next_due(now)
                 if not isinstance(due, float):
@@ -189,8 +189,17 @@ class Roster:
                 self.changed.wait(due)
         return None
 
-    def _is_own(self, thread: int) -> bool:
-        return any(each.thread == thread for each in self._connections)
+    def _has_only(self, thread: int) -> bool:
+        """Whether nobody is left, except one whose handler runs in this thread, and nobody is to come."""
+        if self._is_accepting or len(self._connections) > 1:
+            return False
+        return all(each.thread == thread for each in self._connections)
+
+    def set_accepting(self, accepting: bool) -> None:
+        """The accept loop lets newcomers in, from now on or no more: until then a drain is not over."""
+        with self.changed:
+            self._is_accepting = accepting
+            self.changed.notify_all()
 
     def close(self, code: int = CloseCode.GOING_AWAY) -> int:
         """From here on nothing enters, and peers are told this code; which one, if it was closed with another."""
