@@ -294,7 +294,7 @@ class OptionTests(CommandCase):
     def test_sockets_that_are_passed(self) -> None:
         """--fd has a descriptor served, --systemd the socket of a .socket unit; both exclude the other places."""
         listener = socket.create_server(("127.0.0.1", 0))
-        with mock.patch.object(cli.Server, "serve_forever"):
+        with mock.patch.object(cli.Server, "serve_forever", cli.Server.shutdown):
             status, out, _ = self.run_main("serve", "cli_app:app", "--fd", str(listener.detach()))
         self.assertEqual(status, 0)
         self.assertIn("on the socket that was passed, 127.0.0.1:", out)
