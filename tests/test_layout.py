@@ -81,7 +81,10 @@ USES = {
     "_rooms": {"_base", "errors", "_bus", "_frames", "_relay", "_conn"},
     "_wsgi": {"_base", "errors", "_net", "_http", "_conn"},
     "_server": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_wsgi"},
-    "_cli": {"_base", "errors", "_bus", "_client", "_frames", "_http", "_net", "_relay", "_server"},
+    "_cli": {
+        *("_base", "errors", "_bus", "_frames", "_net", "_http", "_relay", "_conn", "_client", "_rooms", "_wsgi"),
+        "_server",
+    },
     "backplane": {"_bus"},
     "wsgi": {"_base", "errors", "_frames", "_http", "_conn", "_wsgi", "_server"},
     "bottle": {"_base", "_conn", "_wsgi", "_server"},
@@ -249,9 +252,16 @@ ORDER = {
         "acceptor",
         "server",
     ],
-    "_cli": ["command", "dialing", "publish", "reloading", "serve", "bench", "main"],
+    "_cli": ["command", "dialing", "publish", "reloading", "serve", "bench", "doctor", "main"],
     "_cli.bench": [
         *("recorder", "plan", "tally", "opening", "peer", "generator", "crew", "progress", "report", "options"),
+    ],
+    "_cli.doctor": [
+        *("mending", "finding", "report"),
+        *("facts", "machine"),
+        *("frameworks", "servers", "gunicornconf", "application"),
+        *("standin", "visitor", "fronts", "refusals", "handshakes", "conversations", "patience", "deployment"),
+        "command",
     ],
     "_testing": [
         *("waiting", "frames", "pairs", "scripted", "leaks", "browsers", "views", "serving", "workbench"),

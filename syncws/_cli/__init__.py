@@ -8,5 +8,6 @@ Floor 6: imports the folders of floors 0 to 5.
 * `reloading`: a server that begins anew when a file changes.
 * `serve`: a WSGI application, with its WebSocket views, on our server.
 * `bench`: a load for a server, and how fast it answers.
+* `doctor`: what is wrong, and what to change.
 * `main`: which command is asked for. Begin here.
 """

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from .._base.version import __version__
 from .bench.options import add_bench
 from .command import CommandError
+from .doctor.command import add_doctor
 from .publish import add_publish
 from .serve import add_serve
 
@@ -20,6 +21,7 @@ _EPILOG = """\
 examples:
   syncws serve app:app --reload                               an application, while you write it
   syncws bench ws://127.0.0.1:8080/echo --connections 100     how fast it answers
+  syncws doctor wss://app.example.com/ws                      what is wrong, and the line that mends it
   syncws publish --redis redis://cache --all 'in 5 minutes'   to everybody who is connected
 
 syncws COMMAND --help describes a command. python -m syncws is the same as syncws.
@@ -60,5 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_serve(commands)
     add_bench(commands)
+    add_doctor(commands)
     add_publish(commands)
     return parser

@@ -12,7 +12,7 @@ from ..taken import Environ, Taken
 from . import eventlet
 
 #: The classes of workers, by the name that `--worker-class` has for them.
-_KINDS = {
+KINDS = {
     "SyncWorker": "sync",
     "ThreadWorker": "gthread",
     "GeventWorker": "gevent",
@@ -40,7 +40,7 @@ def find(environ: Environ) -> Taken | None:
 
 def _of_worker(taken: Taken, worker: Any) -> Taken:
     """What the worker tells besides."""
-    kind = _KINDS.get(type(worker).__name__, type(worker).__name__)
+    kind = KINDS.get(type(worker).__name__, type(worker).__name__)
     taken = replace(
         taken,
         server=f"gunicorn {kind}",

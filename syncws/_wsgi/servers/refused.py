@@ -5,22 +5,27 @@ from __future__ import annotations
 from ..inside import server_name
 from ..taken import Environ, Untakeable
 
+#: Why the connections of a server cannot be had, and what to do instead.
+WHY = {
+    "mod_wsgi": (
+        "mod_wsgi keeps the connections of Apache to itself",
+        "run a second process for WebSocket (gunicorn, or syncws) and send it there with mod_proxy_wstunnel",
+    ),
+    "granian": (
+        "granian keeps its connections to itself",
+        "serve with gunicorn (gthread), or with syncws.Server(wsgi_app=...)",
+    ),
+    "bjoern": ("bjoern keeps its connections to itself", "serve with gunicorn (gthread)"),
+}
+
 
 def find(environ: Environ) -> None:
     """Raise Untakeable for a request of mod_wsgi, granian or bjoern."""
     if "mod_wsgi.version" in environ:
-        raise Untakeable(
-            "mod_wsgi keeps the connections of Apache to itself",
-            "run a second process for WebSocket (gunicorn, or syncws) and send it there with mod_proxy_wstunnel",
-        )
-    module = type(environ.get("wsgi.input")).__module__
-    if module.startswith("granian"):
-        raise Untakeable(
-            "granian keeps its connections to itself",
-            "serve with gunicorn (gthread), or with syncws.Server(wsgi_app=...)",
-        )
-    if module.startswith("bjoern"):
-        raise Untakeable("bjoern keeps its connections to itself", "serve with gunicorn (gthread)")
+        raise Untakeable(*WHY["mod_wsgi"])
+    module = type(environ.get("wsgi.input")).__module__.partition(".")[0]
+    if module in WHY:
+        raise Untakeable(*WHY[module])
 
 
 def check_http2(environ: Environ) -> None:

@@ -1,0 +1,149 @@
+"""The checks that talk: echoes, limits, pings, closing, and how many connections there can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import syncws
+from syncws.testing import running
+from tests.partners import heavy
+
+from .support import DoctorCase
+
+
+class ApplicationTests(DoctorCase):
+    """Faults of the application itself, without anything in front."""
+
+    def look_at(self, *arguments: str, **options: Any) -> list[dict[str, Any]]:
+        return self.look(f"ws://127.0.0.1:{self.application(**options)}/", *arguments)
+
+    def test_well(self) -> None:
+        """Nothing is wrong with a plain echo."""
+        self.assert_well(self.look_at("--idle", "0.2", "--health", "/health"), "request")
+
+    def test_read_limit(self) -> None:
+        """Its limit is found, and its close code told."""
+        found = self.look_at(read_limit=64 << 10)
+        self.assert_found(
+            found, "large", "64 KiB does. The application closes with 1009", "app", "read_limit", "warning"
+        )
+
+    def test_no_pong(self) -> None:
+        """A handler that throws pings away."""
+
+        def talk(conn: syncws.Conn) -> None:
+            conn.set_ping_handler(lambda _data: None)
+            DoctorCase.talk(self, conn)
+
+        self.talk = talk  # type: ignore[method-assign]
+        found = self.look_at("--patience", "0.5", "--idle", "0.1")
+        self.assert_found(found, "ping", "is not answered within 0.5 s", "app", "set_ping_handler(None)")
+
+    def test_no_echo(self) -> None:
+        """What needs an echo is left out, and the rest is looked at."""
+
+        def talk(conn: syncws.Conn) -> None:
+            for _ in conn:
+                pass
+
+        self.talk = talk  # type: ignore[method-assign]
+        found = self.look_at("--patience", "0.5")
+        self.assert_well(found, "request", "echo")
+        checks = {each["check"] for each in found}
+        self.assertFalse(checks & {"early", "fragments", "large", "latency"})
+        self.assertLessEqual({"ping", "close", "parallel", "plain-http"}, checks)
+
+    def test_closes_at_once(self) -> None:
+        """An endpoint that closes when it is spoken to is no echo, and no traceback."""
+        self.talk = lambda conn: conn.close(4001, "no\x1b[31m")  # type: ignore[method-assign]
+        found = self.look_at("--patience", "0.5")
+        (echo,) = [each for each in found if each["check"] == "echo"]
+        self.assertEqual((echo["severity"], "\x1b" in str(found)), ("note", False))
+
+    def test_late(self) -> None:
+        """An application that answers a message only with the next one holds them back."""
+
+        def talk(conn: syncws.Conn) -> None:
+            before = ""
+            for message in conn:
+                if before:
+                    conn.send(before)
+                before = str(message)
+
+        self.talk = talk  # type: ignore[method-assign]
+        found = self.look_at("--patience", "0.5")
+        self.assert_found(found, "echo", "only after the next one", "nginx", "tcp_nodelay")
+
+    def test_full(self) -> None:
+        """An application with room for three says so."""
+        upgrader = syncws.Upgrader()
+
+        def echo(request: syncws.Request) -> None:
+            with upgrader.upgrade(request) as conn:
+                self.talk(conn)
+
+        server = self.enterContext(running(syncws.Server(echo, "127.0.0.1", 0, max_connections=3)))
+        found = self.look(f"ws://127.0.0.1:{server.port}/")
+        self.assert_found(found, "parallel", "can be open, and no more", "gunicorn", "--threads")
+
+    def test_cut_at_the_close(self) -> None:
+        """An application that cuts in place of closing is found."""
+
+        def talk(conn: syncws.Conn) -> None:
+            conn.set_close_handler(lambda _code, _reason: conn.close_now())
+            DoctorCase.talk(self, conn)
+
+        self.talk = talk  # type: ignore[method-assign]
+        found = self.look_at("--patience", "1")
+        self.assert_found(found, "close", "is not answered", "app", "closing handshake")
+
+
+#: Plain WSGI: an echo that holds its worker.
+_IN_VIEW = """
+import syncws
+
+upgrader = syncws.Upgrader(ping_interval=None)
+
+def echo(conn):
+    for message in conn:
+        conn.send(message)
+
+def app(environ, start_response):
+    if "HTTP_UPGRADE" in environ:
+        return upgrader.serve(environ, echo, detach=False)(environ, start_response)
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+@heavy
+class GunicornTests(DoctorCase):
+    """Workers that serve one connection at a time."""
+
+    def test_one_sync_worker(self) -> None:
+        """The view holds the only worker: a second connection is not answered."""
+        place = self.gunicorn(_IN_VIEW, "-k", "sync", "--workers", "1")
+        found = self.look(f"ws://{place}/")
+        self.assert_found(found, "parallel", "1 connection can be open", "gunicorn", "-k gthread --threads 8")
+
+    def test_one_thread(self) -> None:
+        """So does a gthread worker with one thread."""
+        place = self.gunicorn(_IN_VIEW, "-k", "gthread", "--threads", "1")
+        found = self.look(f"ws://{place}/")
+        self.assert_found(found, "parallel", "1 connection can be open", "app", "detach=None")
+
+    def test_detached(self) -> None:
+        """Detached, the same single worker serves all of them, and plain requests."""
+        place = self.gunicorn(_IN_VIEW.replace(", detach=False", ""), "-k", "sync", "--workers", "1")
+        self.assert_well(self.look(f"ws://{place}/", "--idle", "1"), "request")
+
+
+@heavy
+class NginxTests(DoctorCase):
+    """nginx with too few connections."""
+
+    def test_worker_connections(self) -> None:
+        """nginx has connections for two WebSockets, and not for the third."""
+        place = self.nginx(self.application(), connections=7)
+        found = self.look(f"ws://{place}/")
+        self.assert_found(found, "parallel", "and no more", "nginx", "worker_connections 10240;")

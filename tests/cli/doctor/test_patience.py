@@ -1,0 +1,113 @@
+"""The checks that wait: connections that are idle, and restarts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import syncws
+from tests.partners import heavy
+
+from .support import DoctorCase, free_port
+
+
+class IdleTests(DoctorCase):
+    """An application that closes what is idle."""
+
+    def test_idle_closes(self) -> None:
+        """An application that closes what is idle says so with its code."""
+
+        def talk(conn: syncws.Conn) -> None:
+            try:
+                while True:
+                    conn.send(conn.receive(timeout=0.3))
+            except syncws.ReadTimeout:
+                conn.close(4008, "too quiet")
+
+        self.talk = talk  # type: ignore[method-assign]
+        found = self.look(f"ws://127.0.0.1:{self.application()}/", "--idle", "5")
+        self.assert_found(found, "idle", "closed with 4008 after 0 s", "app", "ping_interval", "warning")
+
+
+#: Plain WSGI: an echo by simple-websocket, which holds its worker.
+_OTHER_LIBRARY = """
+import simple_websocket
+
+def app(environ, start_response):
+    server = simple_websocket.Server(environ)
+    try:
+        while True:
+            server.send(server.receive())
+    except simple_websocket.ConnectionClosed:
+        raise StopIteration  # as Flask-Sock ends a view under gunicorn
+"""
+
+
+@heavy
+class CutTests(DoctorCase):
+    """What is in front, or gunicorn, cuts what is idle."""
+
+    def test_idle(self) -> None:
+        """proxy_read_timeout that is shorter than the silence of an application without pings."""
+        place = self.nginx(self.application(ping_interval=None), lines="proxy_read_timeout 1s;")
+        found = self.look(f"ws://{place}/", "--idle", "4")
+        self.assert_found(found, "idle", "is cut after 1 s", "nginx", "proxy_read_timeout 3600s;")
+        self.assert_found(found, "idle", "no ping", "app", "ping_interval")
+
+    def test_haproxy_tunnel(self) -> None:
+        """HAProxy cuts what is silent for `timeout tunnel`."""
+        port, app = free_port(), self.application(ping_interval=None)
+        place = self.haproxy(
+            "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n timeout tunnel 1s\n"
+            f"listen all\n bind 127.0.0.1:{port}\n server app 127.0.0.1:{app}\n",
+            port,
+        )
+        found = self.look(f"ws://{place}/", "--idle", "4", "--front", "haproxy")
+        self.assert_found(found, "idle", "is cut after 1 s", "haproxy", "timeout tunnel 1h")
+        (idle,) = [each for each in found if each["check"] == "idle"]
+        self.assertNotIn("nginx", idle["mending"])
+
+    def test_timeout(self) -> None:
+        """Another library's view lets gunicorn kill its worker, and the connection with it."""
+        place = self.gunicorn(_OTHER_LIBRARY, "-k", "sync", "--timeout", "1", "--graceful-timeout", "1")
+        found = self.look(f"ws://{place}/", "--connections", "1", "--idle", "5")
+        self.assert_found(found, "idle", "is cut after", "gunicorn", "--timeout")
+
+
+class RestartTests(DoctorCase):
+    def restart(self, code: int) -> list[dict[str, Any]]:
+        """The findings of a look that waits for a restart, which comes at once."""
+
+        def talk(conn: syncws.Conn) -> None:
+            for message in conn:
+                conn.send(message)
+
+        restarting = syncws.Upgrader()
+        seen: list[syncws.Conn] = []
+
+        def echo(request: syncws.Request) -> None:
+            with restarting.upgrade(request) as conn:
+                seen.append(conn)
+                if len(seen) > self.earlier:
+                    conn.close_now() if code == 1006 else conn.close(code)
+                talk(conn)
+
+        self.earlier = 10_000
+        port = self.serving(echo)
+        self.look(f"ws://127.0.0.1:{port}/")
+        self.earlier = 2 * len(seen)  # as many as the same look takes again
+        return self.look(f"ws://127.0.0.1:{port}/", "--watch-restart", "20")
+
+    def test_1001(self) -> None:
+        """Clients that are told can come back when they like."""
+        (found,) = [each for each in self.restart(1001) if each["check"] == "restart"]
+        self.assertEqual((found["severity"], found["title"]), ("ok", "clients are told 1001 when the service restarts"))
+
+    def test_1006(self) -> None:
+        """Clients that are cut are a fault."""
+        self.assert_found(self.restart(1006), "restart", "1006", "app", "SIGTERM")
+
+    def test_no_restart(self) -> None:
+        """Where nothing happens, that is said."""
+        found = self.look(f"ws://127.0.0.1:{self.application()}/", "--watch-restart", "0.1")
+        (restart,) = [each for each in found if each["check"] == "restart"]
+        self.assertEqual(restart["title"], "nothing was restarted within 0.1 s")
