@@ -32,7 +32,7 @@ class Visitor(Dialer):
         try:
             transport, received = self._reach_server(hop, server, self._choose_proxy(url), attempt)
             exchange = Exchange(_Eager(transport, frame), attempt, received)  # type: ignore[arg-type]
-            return self._shake_hands(server, request, transport, exchange)
+            return self._conn_of(self._shake_hands(server, request, transport, exchange))
         except BaseException:
             hop.shutdown()
             hop.close()
