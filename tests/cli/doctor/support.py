@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,12 @@ class DoctorCase(CLICase):
         Path(self.folder, "app.py").write_text(app)
         path = {"PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}
         start = ("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *arguments, "app:app")
-        return self.program(sys.executable, port, *start, environment=path)
+        place = self.program(sys.executable, port, *start, environment=path)
+        client = HTTPConnection(place, timeout=PATIENCE)  # it listens before its workers are there
+        client.request("GET", "/")
+        client.getresponse().read()
+        client.close()
+        return place
 
     def program(self, name: str, port: int, *arguments: str, environment: dict[str, str] | None = None) -> str:
         """A program that is closed after the test; where it listens."""
@@ -201,7 +207,7 @@ class DoctorCase(CLICase):
 
     def look(self, subject: str, *arguments: str) -> list[dict[str, Any]]:
         """The findings of the command about a deployment, which nobody waits long for."""
-        given = ("--patience", "2", "--connections", "4", "--no-proxy", *arguments)
+        given = ("--patience", "10", "--timeout", "10", "--connections", "4", "--no-proxy", *arguments)
         if "--idle" not in arguments and "--quick" not in arguments:
             given = ("--quick", *given)
         status, out, err = self.run_main("doctor", subject, "--json", "-H", f"Host: {NAME}", *given)

@@ -123,13 +123,13 @@ class GunicornTests(DoctorCase):
     def test_one_sync_worker(self) -> None:
         """The view holds the only worker: a second connection is not answered."""
         place = self.gunicorn(_IN_VIEW, "-k", "sync", "--workers", "1")
-        found = self.look(f"ws://{place}/")
+        found = self.look(f"ws://{place}/", "--patience", "3")
         self.assert_found(found, "parallel", "1 connection can be open", "gunicorn", "-k gthread --threads 8")
 
     def test_one_thread(self) -> None:
         """So does a gthread worker with one thread."""
         place = self.gunicorn(_IN_VIEW, "-k", "gthread", "--threads", "1")
-        found = self.look(f"ws://{place}/")
+        found = self.look(f"ws://{place}/", "--patience", "3")
         self.assert_found(found, "parallel", "1 connection can be open", "app", "detach=None")
 
     def test_detached(self) -> None:

@@ -69,7 +69,7 @@ class CutTests(DoctorCase):
     def test_timeout(self) -> None:
         """Another library's view lets gunicorn kill its worker, and the connection with it."""
         place = self.gunicorn(_OTHER_LIBRARY, "-k", "sync", "--timeout", "1", "--graceful-timeout", "1")
-        found = self.look(f"ws://{place}/", "--connections", "1", "--idle", "5")
+        found = self.look(f"ws://{place}/", "--connections", "1", "--idle", "5", "--patience", "3")
         self.assert_found(found, "idle", "is cut after", "gunicorn", "--timeout")
 
 
