@@ -1,11 +1,12 @@
 """The access log: a line for each WebSocket at its end, and for each HTTP request that our own server has answered.
 
-    192.0.2.1:50000 WS /chat 1000 12.345s in=1203 out=88123 subprotocol=chat id=9f2c0e...
+    192.0.2.1:50000 WS /chat 1000 12.345s in=1203 out=88123 messages=17/240 subprotocol=chat id=9f2c0e...
     192.0.2.1:50001 GET /health 200 0.001s out=161 connection=7
 
 Logger ``syncws.access``, at INFO; that a WebSocket has opened is said at DEBUG, with the same id. The fields are in the
-record as well, as attributes (``extra``). A path has no query, which may hold a token. Nothing is counted for it on the
-way of a message: the bytes are the kernel's own count, with the 101 and what TLS adds; "-" where it has none.
+record as well, as attributes (``extra``). A path has no query, which may hold a token. The messages, in and out, are
+those that `tally` has counted; the bytes are the kernel's own count, with the 101 and what TLS adds; "-" where it has
+none.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .._http.request import Request
 from .._net.address import say_peer
 from .._net.transport import Transport
 from ..errors import ConnectionClosed
-from .tally import code_of
+from .tally import Tally, code_of
 
 _log = logger("syncws.access")
 
@@ -58,20 +59,23 @@ class Visit:
         message = "%s WS %s opened id=%s"
         _log.debug(message, fields["remote_address"], fields["path"], connection_id, extra=fields)
 
-    def tell(self, end: ConnectionClosed) -> None:
+    def tell(self, end: ConnectionClosed, tally: Tally) -> None:
         """Log its line: it is over, for this reason."""
         seconds = time.monotonic() - self._began
         code = code_of(end)
         received, sent = _difference(self._transport.totals(), self._before)
         fields = {**self._fields, "code": code, "seconds": seconds, "bytes_in": received, "bytes_out": sent}
+        fields |= {"messages_in": tally.messages_in, "messages_out": tally.messages_out}
         _log.info(
-            "%s WS %s %d %.3fs in=%s out=%s subprotocol=%s id=%s",
+            "%s WS %s %d %.3fs in=%s out=%s messages=%d/%d subprotocol=%s id=%s",
             fields["remote_address"],
             fields["path"],
             code,
             seconds,
             _or_dash(received),
             _or_dash(sent),
+            tally.messages_in,
+            tally.messages_out,
             _or_dash(fields["subprotocol"]),
             fields["connection_id"],
             extra=fields,

@@ -720,7 +720,7 @@ class Conn:
             if end is not None:
                 self._visit = None
         if visit is not None and end is not None:
-            visit.tell(end)
+            visit.tell(end, self._wire.tally)
 
     def _released(self) -> None:
         """The fd is closed: nothing of an unfinished message is of use now, and there is nothing to attend to."""

@@ -73,13 +73,16 @@ class WebSocketTests(AccessCase):
 
         record = self.line(talk, subprotocols=["chat"])
         text = record.getMessage()
+        counted = r"in=\S+ out=\S+ messages=10/10"
         self.assertRegex(
-            text, r"127\.0\.0\.1:\d+ WS /a%20b 1000 \d+\.\d{3}s in=\S+ out=\S+ subprotocol=chat id=[0-9a-f]{32}"
+            text,
+            rf"127\.0\.0\.1:\d+ WS /a%20b 1000 \d+\.\d{{3}}s {counted} subprotocol=chat id=[0-9a-f]{{32}}",
         )
         self.assertNotIn("hunter2", text)
         self.assertEqual((record.path, record.code, record.subprotocol), ("/a%20b", 1000, "chat"))
         self.assertIn(record.connection_id, text)
         self.assertGreater(record.seconds, 0)
+        self.assertEqual((record.messages_in, record.messages_out), (10, 10))
         if LINUX:  # ten messages, and a close; each with its header, and the mask of what comes from a client
             self.assertIn(record.bytes_in - (10 * 1008 + 8), (0, 1))  # the kernel counts the end of TCP as one
             head = len(b"".join(heads))
