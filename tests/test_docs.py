@@ -260,9 +260,17 @@ class BlocksTests(LeakChecks):
             bind(server, *args, **options)
             servers.append(server)
 
+        until_ctrl_c: list[syncws.Server] = []
+        leave = syncws.Server.__exit__
+
         def serve_elsewhere(server: syncws.Server) -> None:
             server.start()
+            until_ctrl_c.append(server)
             _ask(server.address)
+
+        def leave_unless_it_serves(server: syncws.Server, *exc_info: Any) -> None:
+            if server not in until_ctrl_c:  # `syncws.serve` has a block around it, which ends at Ctrl-C only
+                leave(server, *exc_info)
 
         def connect_there(host: str, port: int, attempt: Attempt) -> socket.socket:
             serving = [server for server in servers if " serving" in repr(server)]
@@ -275,6 +283,7 @@ class BlocksTests(LeakChecks):
             mock.patch("syncws._client.dialer.connect_tcp", connect_there),
             mock.patch.object(syncws.Server, "__init__", bind_anywhere),
             mock.patch.object(syncws.Server, "serve_forever", serve_elsewhere),
+            mock.patch.object(syncws.Server, "__exit__", leave_unless_it_serves),
             own_buses(text := page.read_text()),
         ):
             namespace: dict[str, Any] = {"__name__": "a_page"}  # what no file or folder is called: Flask looks for it
