@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import weakref
 from bisect import bisect_left
+from itertools import accumulate
 from typing import Any, Protocol
 
 from .._net.transport import Transport
@@ -28,12 +29,14 @@ class Sums(Protocol):
 
 
 class Trips:
-    """Round trips, as they are counted. For one thread at a time; what others read of it may lack the latest."""
+    """Round trips, as they are counted. For one thread at a time; what others read of it may lack the latest.
 
-    __slots__ = ("_buckets", "count", "least", "most", "total")
+    How many there are is the sum of the buckets, and no number of its own: so the two agree in whatever is read.
+    """
+
+    __slots__ = ("_buckets", "least", "most", "total")
 
     def __init__(self) -> None:
-        self.count = 0
         self.total = 0.0
         self.least: float | None = None
         self.most: float | None = None
@@ -41,7 +44,6 @@ class Trips:
 
     def add(self, seconds: float) -> None:
         """One more."""
-        self.count += 1
         self.total += seconds
         self.least = seconds if self.least is None else min(self.least, seconds)
         self.most = seconds if self.most is None else max(self.most, seconds)
@@ -51,7 +53,6 @@ class Trips:
         """All that another has."""
         if other is None or other.least is None or other.most is None:
             return
-        self.count += other.count
         self.total += other.total
         self.least = other.least if self.least is None else min(self.least, other.least)
         self.most = other.most if self.most is None else max(self.most, other.most)
@@ -60,13 +61,10 @@ class Trips:
 
     def snapshot(self) -> RoundTrips:
         """As a record."""
-        if not self.count:
+        *buckets, count = accumulate(self._buckets)
+        if not count:
             return RoundTrips()
-        below, buckets = 0, []
-        for count in self._buckets[:-1]:
-            below += count
-            buckets.append(below)
-        return RoundTrips(self.count, self.total, self.least, self.most, tuple(buckets))
+        return RoundTrips(count, self.total, self.least, self.most, tuple(buckets))
 
 
 class Tally:

@@ -31,7 +31,7 @@ from tests.handshakes import asking
 from tests.partners import heavy
 from tests.tasks import Task
 
-from .support import WAIT, GuaranteeTestCase, note
+from .support import PATIENT, WAIT, GuaranteeTestCase, note
 
 #: Seconds of the soak.
 SOAK = float(os.environ.get("SYNCWS_SOAK", "12"))
@@ -161,9 +161,11 @@ class Soak:
 
     def __init__(self) -> None:
         self.manager = Manager(on_message=self._say, overflow="drop_oldest", send_queue=4)
-        self.upgrader = Upgrader()
-        self.server = Server(self._handle, port=0, max_connections=PLACES)
-        self.flooded = Server(self._handle, port=0)
+        # Whatever the machine is busy with, nobody is given up for being slow.
+        self.upgrader = Upgrader(control_limit=100, control_rate=1, close_timeout=WAIT, **PATIENT)
+        patient: dict[str, Any] = {"port": 0, "handshake_timeout": None, "keep_alive_timeout": WAIT}
+        self.server = Server(self._handle, max_connections=PLACES, **patient)
+        self.flooded = Server(self._handle, **patient)
         self.kinds: list[Callable[[random.Random, Books], None]] = [
             *(self.echoes, self.floods, self.vanishes, self.is_pushed, self.chats, self.lurks, self.is_replaced),
             *(self.has_another_origin, self.is_sent_away, self.asks_for_a_page, self.pings_without_end),
@@ -319,10 +321,10 @@ class Soak:
     def pings_without_end(self, chance: random.Random, books: Books) -> None:
         """Is closed for a flood of control frames; by another server, as it does not see all bytes of its end."""
         client = Client(self.flooded.port, "/echo")
-        client.peer.send(client.peer.frame(PONG, b"x") * 1200)
-        while client.peer.receive_frame().opcode != CLOSE:
-            pass
-        client.socket.close()
+        with client.socket:
+            client.peer.send(client.peer.frame(PONG, b"x") * 1200)
+            while client.peer.receive_frame().opcode != CLOSE:
+                pass
         books.numbers["floods"] += 1
 
     # The soak
@@ -345,7 +347,7 @@ class CountersTests(GuaranteeTestCase):
         soak = Soak()
         books = [Books() for _ in range(CLIENTS)]
         until = time.monotonic() + SOAK
-        with self._quiet(), running(soak.server) as server, running(soak.flooded):
+        with self._quiet(), running(soak.server, timeout=WAIT) as server, running(soak.flooded, timeout=WAIT):
             snapshots = Task(self._look, server, until)
             tasks = [Task(soak.talk, seed, until, each) for seed, each in enumerate(books)]
             for task in tasks:
