@@ -96,6 +96,8 @@ class MembersTests(unittest.TestCase):
         self.assertIn(".. autoclass:: syncws.Headers\n   :members: get, get_all", text)
         self.assertIn(".. autoexception:: syncws.CloseError\n   :show-inheritance:\n", text)
         self.assertEqual(text.count(":show-inheritance:"), 1)
+        chosen = ".. autoclass:: syncws.Headers\n   :members: get\n"
+        self.assertEqual(reference.with_members(chosen), chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,17 @@ class Brewing:
     size: int = 1 << 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class Serving(Brewing):
+    """How tea is served.
+
+    Args:
+        cup: of what.
+    """
+
+    cup: str = "clay"
+
+
 class OptionsTests(unittest.TestCase):
     def test_table(self) -> None:
         """An option has its type, its default, and what its docstring says, also where two share a line."""
@@ -127,6 +140,11 @@ class OptionsTests(unittest.TestCase):
                 ("size", "int", "1 << 20", "bytes of the pot."),
             ],
         )
+
+    def test_what_a_class_is_made_with(self) -> None:
+        """A signature has what the docstring of the class describes; what a base describes is among the options."""
+        self.assertEqual(str(reference.made_with(Brewing)), "(*, minutes=None, seconds=3.0, size=1 << 20)")
+        self.assertEqual(str(reference.made_with(Serving)), "(*, cup='clay', **options)")
 
     def test_every_option_has_a_row(self) -> None:
         """The tables have every option of those that take any."""
@@ -170,6 +188,14 @@ class CodeTests(unittest.TestCase):
             ("1 << 20", []),
         ):
             self.assertEqual(reference.named(code), names)
+
+    def test_the_only_member(self) -> None:
+        """A member is found by its own name where one class alone has it."""
+        objects = {"syncws.Conn": 1, "syncws.Conn.send": 1, "syncws.Conn.ping": 1, "syncws.Member": 1}
+        objects |= {"syncws.Member.send": 1, "syncws.falcon.serve": 1}
+        self.assertEqual(reference.only_member("ping", objects), "syncws.Conn.ping")
+        self.assertEqual(reference.only_member("send", objects), "")
+        self.assertEqual(reference.only_member("serve", objects), "")
 
 
 class ModuleTextTests(unittest.TestCase):

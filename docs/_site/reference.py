@@ -19,6 +19,7 @@ import importlib.util
 import inspect
 import re
 import sys
+from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
@@ -45,7 +46,7 @@ INTERNAL = {
 _SPECIAL = {"__iter__", "__next__", "__len__", "__contains__", "__getitem__", "__bool__", "__exit__", "__call__"}
 
 _DIRECTIVE = re.compile(r"^\.\. (?:auto(?:class|exception|function|data)|py:data):: (syncws[\w.]*)$", re.MULTILINE)
-_CLASS = re.compile(r"^\.\. auto(?:class|exception):: (syncws[\w.]*)$", re.MULTILINE)
+_CLASS = re.compile(r"^\.\. auto(?:class|exception):: (syncws[\w.]*)$(?!\n   :members:)", re.MULTILINE)
 _NAME = re.compile(r"(?P<prefix>syncws\.)?(?P<name>[A-Za-z][\w.]*)(?P<call>\(.*\))?")
 _PYTHON = "https://docs.python.org/3/library/"
 
@@ -89,7 +90,7 @@ def _is_documented(name: str, value: Any) -> bool:
 
 
 def with_members(text: str) -> str:
-    """The text of a page, with the members of each class."""
+    """The text of a page, with the members of each class for which it names none."""
 
     def add(found: re.Match[str]) -> str:
         cls = find(found[1])
@@ -119,6 +120,12 @@ def named(code: str) -> list[str]:
         return []
     owner = found["name"].rpartition(".")[0]
     return [f"syncws.{each}" for each in (found["name"], owner) if each]
+
+
+def only_member(name: str, objects: Iterable[str]) -> str:
+    """The full name of the one member that is called so, of all classes: `next_reader`; "" where there are several."""
+    found = [each for each in objects if each.endswith(f".{name}") and each.rpartition(".")[0] in objects]
+    return found[0] if len(found) == 1 else ""
 
 
 def python_page(name: str) -> str:
@@ -173,6 +180,18 @@ def said(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1024 and value & (value - 1) == 0:
         return f"1 << {value.bit_length() - 1}"
     return repr(value)
+
+
+def made_with(cls: type) -> inspect.Signature:
+    """What a class is made with. Types stand with its parameters below; what its bases describe is **options."""
+    described = described_arguments(inspect.getdoc(cls) or "")
+    own, others = [], []
+    for each in inspect.signature(cls).parameters.values():
+        plain = each.replace(annotation=each.empty, default=_Said(each.default))
+        (own if each.name in described or each.kind is not each.KEYWORD_ONLY else others).append(plain)
+    if others and not any(each.kind is each.VAR_KEYWORD for each in own):
+        own.append(inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD))
+    return inspect.Signature(own)
 
 
 def shown(lines: list[str]) -> list[str]:
@@ -250,7 +269,11 @@ def setup(app: Any) -> dict[str, Any]:
         if node["refdomain"] != "py":
             return None
         target = node["reftarget"]
-        if known := env.domains["py"].objects.get(f"syncws.{target}"):  # on a page of another module
+        objects = env.domains["py"].objects
+        full = f"syncws.{target}"  # on a page of another module
+        if full not in objects and node["reftype"] == "obj":
+            full = only_member(target, objects)
+        if known := objects.get(full):
             return make_refnode(app.builder, node["refdoc"], known.docname, known.node_id, content)
         if target.startswith("syncws._") and target.endswith("Keywords"):
             return make_refnode(app.builder, node["refdoc"], "api/options", "", content)
@@ -283,10 +306,8 @@ def setup(app: Any) -> dict[str, Any]:
         if what not in ("class", "exception") or not signature:
             return None
         if not described_arguments(inspect.getdoc(value) or ""):
-            return "", ""
-        plain = inspect.signature(value)
-        bare = [each.replace(annotation=each.empty, default=_Said(each.default)) for each in plain.parameters.values()]
-        return str(plain.replace(parameters=bare, return_annotation=plain.empty)), returned
+            return "", ""  # nobody makes one by hand
+        return str(made_with(value)), returned
 
     def describe(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
         if what == "module":
