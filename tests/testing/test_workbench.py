@@ -37,8 +37,9 @@ class WorkbenchTests(LeakChecks):
     def test_what_it_makes(self) -> None:
         """A server, a client of a path and of a URL, a pair, a peer: all of them are over after the block."""
         with Workbench() as bench:
+            bench.serve(syncws.Server(lambda request: syncws.Response("a page"), "127.0.0.1", 0))
             live = bench.serve(echo)
-            conns = [bench.dial("/x"), bench.dial(live.url)]
+            conns = [live.dial("/x"), bench.dial(live.url)]
             conns += bench.pair(read_limit=5)
             conns.append(bench.peer(client=True)[0])
             for conn in conns[:2]:
