@@ -25,6 +25,12 @@ PLACES = {
     "apache": Place("proxies.md", "apache"),
     "traefik": Place("proxies.md", "yaml", 0),
     "traefik-static": Place("proxies.md", "yaml", 1),
+    "systemd": Place("deployment.md", "ini"),
+    "systemd-socket": Place("restart.md", "ini", 0),
+    "systemd-service": Place("restart.md", "ini", 1),
+    "docker": Place("kubernetes.md", "dockerfile"),
+    "kubernetes": Place("kubernetes.md", "yaml", 0),
+    "kubernetes-autoscaler": Place("kubernetes.md", "yaml", 1),
 }
 
 

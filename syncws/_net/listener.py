@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 #: How many connections the system may complete before they are accepted; it lowers that to its own limit.
-_BACKLOG = 2048
+BACKLOG = 2048
 
 Verdict = Literal["next", "pause", "closed"]
 
@@ -74,18 +74,18 @@ def listen_tcp(host: str | None, port: int) -> socket.socket:
         raise error from None
     # A name with addresses of both families ("localhost") is IPv4, as in Go: every client tries that.
     family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return socket.create_server(address, family=family, backlog=_BACKLOG)
+    return socket.create_server(address, family=family, backlog=BACKLOG)
 
 
 def _listen_everywhere(port: int) -> socket.socket:
     """One socket for both families; for IPv4 alone where the system has no such socket, or no IPv6."""
     if socket.has_dualstack_ipv6():
         try:
-            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
         except OSError as exc:
             if exc.errno not in _NO_IPV6:
                 raise
-    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)
+    return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)
 
 
 def listen_unix(path: str) -> socket.socket:
@@ -98,7 +98,7 @@ def listen_unix(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
     except BaseException as exc:
         sock.close()
         if isinstance(exc, OSError):  # bind does not say which path

@@ -28,7 +28,7 @@ from .._base.logs import logger
 from .._base.waker import Waker
 from .._net.address import Address, as_address, network_of
 from .._net.descriptors import MOST_RESERVED, in_use, raise_limit, reserve
-from .._net.listener import ACCEPT_ERRORS, SocketFile, listen_tcp, listen_unix
+from .._net.listener import ACCEPT_ERRORS, BACKLOG, SocketFile, listen_tcp, listen_unix
 from .capacity import Obstacle
 from .connection import GREEDY, Connection
 from .gateway import Gateway
@@ -177,8 +177,9 @@ class Acceptor:
     def _leave(self, selector: selectors.BaseSelector, over: Callable[[], bool]) -> None:
         """Accept nobody new from now on; let the listener go, except where health checks are to be answered."""
         if self._is_last:  # who waits in its queue would be reset when it is closed
-            while self._accept_one() and not over():
-                pass
+            for _ in range(BACKLOG):  # no more than wait there now: others go on coming
+                if over() or not self._accept_one():
+                    break
         self._has_left = True
         if not self.stays:
             selector.unregister(self._listener)

@@ -43,7 +43,7 @@ class Roster:
         self._closing = False  # never goes back
         self._code: int = CloseCode.GOING_AWAY  # what the peers are told once it is closed; set with `_closing`
         self._retreat: Retreat | None = None  # once it drains; never goes back
-        self._is_accepting = False  # newcomers may come yet, also while it drains
+        self._accepting: int | None = None  # the thread that lets newcomers in yet, also while it drains
         self._share: Share | None = None  # in one of several workers, while it accepts
         #: What is counted; it has a lock of its own, and begins anew by itself.
         self.ledger = Ledger()
@@ -181,24 +181,22 @@ class Roster:
         with self.changed:
             assert self._retreat is not None
             while not self._closing and (now := time.monotonic()) < self._retreat.end:
-                if self._has_only(own):
+                if self._accepting not in (None, own):
+                    # Whoever was told now could come back to the old listener, and be told once more.
+                    self.changed.wait(min(self._retreat.end - now, threading.TIMEOUT_MAX))
+                    continue
+                if all(each.thread == own for each in self._connections):  # one at most, if a handler has called
                     return None
                 due = self._retreat.next_due(now)
                 if not isinstance(due, float):
                     return due
-                self.changed.wait(due)
+                self.changed.wait(min(due, threading.TIMEOUT_MAX))
         return None
 
-    def _has_only(self, thread: int) -> bool:
-        """Whether nobody is left, except one whose handler runs in this thread, and nobody is to come."""
-        if self._is_accepting or len(self._connections) > 1:
-            return False
-        return all(each.thread == thread for each in self._connections)
-
     def set_accepting(self, accepting: bool) -> None:
-        """The accept loop lets newcomers in, from now on or no more: until then a drain is not over."""
+        """The accept loop, which is this thread, lets newcomers in; or no more: only then a drain tells anybody."""
         with self.changed:
-            self._is_accepting = accepting
+            self._accepting = threading.get_ident() if accepting else None
             self.changed.notify_all()
 
     def close(self, code: int = CloseCode.GOING_AWAY) -> int:
