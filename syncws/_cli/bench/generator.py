@@ -243,7 +243,6 @@ class Generator:
 
     def _take(self, peer: Peer, data: bytes, now: int) -> None:
         """Bytes of a connection, which came now. Raises OSError and WebSocketError."""
-        self.tally.bytes_received += len(data)
         event = peer.protocol.only(data) if peer.protocol.idle else None
         if event is None:
             self._take_slowly(peer, data, now)
@@ -252,6 +251,7 @@ class Generator:
         if self._following and peer.sent:
             self._send(peer, now)
         self._count(peer, event[1], now)
+        self.tally.bytes_received += len(data)
 
     def _take_slowly(self, peer: Peer, data: bytes, now: int) -> None:
         """The same for what is not one message, whole and nothing else."""
@@ -271,6 +271,7 @@ class Generator:
             self._send(peer, now, asked)
         for answer in answers:
             self._count(peer, answer, now)
+        self.tally.bytes_received += len(data)
 
     def _count(self, peer: Peer, payload: str | bytes, now: int) -> None:
         tally = self.tally

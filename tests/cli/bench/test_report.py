@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import unittest
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from syncws._cli.bench.report import _time, as_json, as_text
@@ -114,6 +116,18 @@ class JSONTests(unittest.TestCase):
         self.assertAlmostEqual(found["latency"]["p50"], 0.01, delta=0.00001)
         self.assertEqual(found["latency"]["max"], 0.02)
         self.assertEqual(found["generator"], {"processes": [{"cpu": 0.5, "waiting": 0.5}], "limit": None})
+
+    def test_the_page(self) -> None:
+        """The page describes every field."""
+        page = (Path(__file__).resolve().parents[3] / "docs" / "bench.md").read_text()
+        described = set(re.findall(r"`([\w.]+)`", page))
+        for name, value in as_json(plan(), measured(), False).items():
+            if not (isinstance(value, dict) and name not in described):
+                self.assertIn(name, described)
+                continue
+            for each in value:
+                self.assertIn(f"{name}.{each}", described)
+        self.assertLessEqual(as_json(plan(), measured(), False)["latency"].keys(), described)
 
     def test_loops(self) -> None:
         """A loop has what belongs to it."""
