@@ -54,7 +54,12 @@ def add_doctor(commands: Commands) -> None:
         "subject", nargs="?", metavar="URL | module:app", help="a WebSocket endpoint, best an echo; or an application"
     )
     doctor.add_argument("--json", action="store_true", help="the findings as one JSON object")
-    doctor.add_argument("--front", choices=sorted(FRONTS), help="show the lines of this program only (default: all)")
+    doctor.add_argument(
+        "--front",
+        metavar="NAME",
+        choices=list(FRONTS),
+        help=f"show the lines of this program only: {', '.join(FRONTS)} (default: all)",
+    )
     doctor.add_argument("--stand-in", metavar="[HOST:]PORT", help="be an echo there that tells what comes of requests")
     doctor.add_argument("--server", metavar="NAME", help="of an application: look at this server only, as gunicorn")
     group = doctor.add_argument_group("how much of a deployment")

@@ -72,12 +72,14 @@ class Deployment:
             yield from _guarded("fragments", lambda: conversations.check_fragments(place))
             yield from _guarded("large", lambda: conversations.check_large(place, scope.size))
             yield from _guarded("latency", lambda: conversations.check_latency(place))
-        yield from _guarded("ping", lambda: conversations.check_ping(place))
+        pings = list(_guarded("ping", lambda: conversations.check_ping(place)))
+        yield from pings
+        pongs = pings[0].severity is Severity.OK
         yield from _guarded("close", lambda: conversations.check_close(place))
         yield from _guarded("parallel", lambda: self._parallel(place))
         if scope.idle is not None:
             idle = scope.idle
-            yield from _guarded("idle", lambda: patience.check_idle(place, idle, self._progress))
+            yield from _guarded("idle", lambda: patience.check_idle(place, idle, self._progress, answers=pongs))
         if scope.restart is not None:
             restart = scope.restart
             yield from _guarded("restart", lambda: patience.check_restart(place, restart, self._progress))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import socket
 import ssl
 import time
 from dataclasses import replace
@@ -26,6 +27,9 @@ FOREIGN_ORIGIN = "https://syncws-doctor.invalid"
 
 #: Days before its end from which a certificate is worth a warning: who renews by himself does it a month before.
 _SOON = 14
+
+#: What OpenSSL says of an answer that is no TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 _OLD_TLS = ("SSLv3", "TLSv1", "TLSv1.1")
 
@@ -74,12 +78,14 @@ def _of_failure(error: Exception, place: Place) -> Finding:
     if isinstance(error, BadHandshakeError):
         return fault("handshake", "no HTTP answer", said, "upstream")
     if isinstance(error, ssl.SSLError):
+        if error.reason in _NO_TLS:
+            return fault("tls", "the server does not speak TLS at this port", "Give ws://, or another port.")
         return fault("tls", "no TLS could be agreed on", said, "tls")
     if isinstance(error, TimeoutError):
-        seen = (
-            f"Nothing came within {place.visitor.handshake_timeout:g} s. A firewall may be in the way, or every thread"
-        )
-        return fault("reach", "no answer", f"{seen} of the application is busy: {said}", "upstream", "connections")
+        seen = "A firewall may be in the way, or every thread of the application is busy."
+        return fault("reach", f"no answer within {place.patience:g} s", seen, "upstream", "connections")
+    if isinstance(error, socket.gaierror):
+        return fault("reach", f"the name {printable(place.server.host, 60)} is not known", said)
     return fault("reach", "the server cannot be reached", said, "upstream")
 
 

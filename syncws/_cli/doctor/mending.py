@@ -29,7 +29,7 @@ _TOPICS: dict[str, dict[str, str]] = {
         'proxy_set_header Connection "upgrade";',
         "caddy": "reverse_proxy 127.0.0.1:8080   (no header_up -Connection, -Upgrade)",
         "haproxy": "mode http   (no http-request del-header Upgrade or Connection)",
-        "traefik": "no middleware that sets customRequestHeaders Upgrade or Connection",
+        "traefik": "no customRequestHeaders Upgrade or Connection",
         "apache": 'ProxyPass "/" "http://127.0.0.1:8080/" upgrade=websocket',
         "alb": "target group: ProtocolVersion HTTP1",
         "cloudflare": "Network > WebSockets: on",
@@ -132,7 +132,7 @@ _TOPICS: dict[str, dict[str, str]] = {
     },
     "large": {
         "app": "Upgrader(read_limit=4 << 20)   (bytes of one message)",
-        "nginx": "nothing: nginx passes messages of any size; so do the other fronts here",
+        "nginx": "nothing: nginx, as the others here, passes any size",
     },
     "latency": {
         "nginx": "tcp_nodelay on;   (the default)",

@@ -30,8 +30,11 @@ _STEP = 0.5
 Progress = Callable[[str], None]
 
 
-def check_idle(place: Place, seconds: float, progress: Progress) -> Findings:
-    """A connection on which this side says nothing lives for so long, and still works then."""
+def check_idle(place: Place, seconds: float, progress: Progress, *, answers: bool = True) -> Findings:
+    """A connection on which this side says nothing lives for so long, and still works then.
+
+    answers: whether the application answers pings at all; else nobody can tell that it still works.
+    """
     pings: list[float] = []
     with place.connection(ping_interval=None) as conn:
         answer = conn.ping_handler
@@ -44,7 +47,7 @@ def check_idle(place: Place, seconds: float, progress: Progress) -> Findings:
         began = time.monotonic()
         end = _wait(conn, began, seconds, lambda past: progress(f"idle: {past:.0f} of {seconds:g} s"))
         lived = time.monotonic() - began
-        if end is None:
+        if end is None and answers:
             end = _tried(conn, place.patience)
             lived = min(lived, seconds)
         progress("")

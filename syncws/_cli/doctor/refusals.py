@@ -85,7 +85,7 @@ def _first_line(answer: ReceivedResponse) -> str:
     """The first line of a plain text; "" for a page, of which no line says anything."""
     if answer.coding or not answer.headers.get("Content-Type", "").startswith("text/plain"):
         return ""
-    return answer.body.decode("utf-8", "replace").strip().partition("\n")[0]
+    return answer.body.decode("utf-8", "replace").strip().partition("\n")[0].removeprefix(f"{answer.reason}: ")
 
 
 def _after_url(error: str) -> str:

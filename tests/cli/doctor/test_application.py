@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.support import CLICase
-from tests.partners import need
+from tests.partners import heavy, need
 from tests.tasks import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,6 +68,7 @@ class ApplicationTests(CLICase):
             found.setdefault(each["check"], []).append(each)
         return found
 
+    @heavy
     def test_well(self) -> None:
         """An application with nothing wrong, and the server that it could be served with."""
         found = self.look(WELL, "--server", "syncws")
@@ -91,6 +92,7 @@ class ApplicationTests(CLICase):
         self.assertEqual(len(titles["gunicorn-conf"]), 2)
         self.assertIn("ticker", found["gunicorn-conf"][1]["seen"])
 
+    @heavy
     def test_without_websockets(self) -> None:
         """An application without a view of syncws is told so."""
         found = self.look("def app(environ, start_response): pass\n", "--server", "syncws")

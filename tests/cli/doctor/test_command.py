@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import socket
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -64,6 +65,22 @@ class TextTests(DoctorCase):
         self.assertIn("FAULT    reach         the server cannot be reached", out)
         self.assertNotIn("HAProxy", out)
         self.assertIn("1 fault.", out)
+
+    def test_a_name_and_a_port_that_are_wrong(self) -> None:
+        """What cannot be mended in a configuration says so, without lines of one."""
+        port = self.application()
+        for url, says in (
+            ("ws://no.such.host.invalid/", "the name no.such.host.invalid is not known"),
+            (f"wss://127.0.0.1:{port}/", "the server does not speak TLS at this port"),
+        ):
+            found = self.look(url)
+            self.assertEqual([(each["title"], each["mending"]) for each in found], [(says, {})])
+
+    def test_no_answer(self) -> None:
+        """A server that takes connections and says nothing."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            found = self.look(f"ws://127.0.0.1:{silent.getsockname()[1]}/", "--patience", "0.3")
+        self.assert_found(found, "reach", "no answer within 0.3 s", "gunicorn", "--threads")
 
     def test_no_secret_is_shown(self) -> None:
         """Neither the query of the URL, nor its password, nor a header."""

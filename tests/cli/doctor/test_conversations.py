@@ -21,6 +21,7 @@ class ApplicationTests(DoctorCase):
         """Nothing is wrong with a plain echo."""
         self.assert_well(self.look_at("--idle", "0.2", "--health", "/health"), "request")
 
+    @heavy
     def test_read_limit(self) -> None:
         """Its limit is found, and its close code told."""
         found = self.look_at(read_limit=64 << 10)
@@ -28,6 +29,7 @@ class ApplicationTests(DoctorCase):
             found, "large", "64 KiB does. The application closes with 1009", "app", "read_limit", "warning"
         )
 
+    @heavy
     def test_no_pong(self) -> None:
         """A handler that throws pings away."""
 
@@ -37,8 +39,10 @@ class ApplicationTests(DoctorCase):
 
         self.talk = talk  # type: ignore[method-assign]
         found = self.look_at("--patience", "0.5", "--idle", "0.1")
+        self.assertIn("ok", [each["severity"] for each in found if each["check"] == "idle"])
         self.assert_found(found, "ping", "is not answered within 0.5 s", "app", "set_ping_handler(None)")
 
+    @heavy
     def test_no_echo(self) -> None:
         """What needs an echo is left out, and the rest is looked at."""
 
@@ -60,6 +64,7 @@ class ApplicationTests(DoctorCase):
         (echo,) = [each for each in found if each["check"] == "echo"]
         self.assertEqual((echo["severity"], "\x1b" in str(found)), ("note", False))
 
+    @heavy
     def test_late(self) -> None:
         """An application that answers a message only with the next one holds them back."""
 
@@ -74,6 +79,7 @@ class ApplicationTests(DoctorCase):
         found = self.look_at("--patience", "0.5")
         self.assert_found(found, "echo", "only after the next one", "nginx", "tcp_nodelay")
 
+    @heavy
     def test_full(self) -> None:
         """An application with room for three says so."""
         upgrader = syncws.Upgrader()
@@ -86,6 +92,7 @@ class ApplicationTests(DoctorCase):
         found = self.look(f"ws://127.0.0.1:{server.port}/")
         self.assert_found(found, "parallel", "can be open, and no more", "gunicorn", "--threads")
 
+    @heavy
     def test_cut_at_the_close(self) -> None:
         """An application that cuts in place of closing is found."""
 

@@ -55,6 +55,10 @@ class RefusalTests(unittest.TestCase):
         lost = judged(426, "this is a WebSocket endpoint, and the request's Upgrade header does not say 'websocket'")
         self.assertIn("lost its Upgrade", lost.title)
 
+    def test_the_reason_is_told_once(self) -> None:
+        """syncws's own refusals begin with the reason, which the title has already."""
+        self.assertIn('It says: "no key"', judged(400, "Bad Request: no key").seen)
+
     def test_what_others_say(self) -> None:
         """The first line of a text is shown, escaped; a page is not."""
         self.assertIn('It says: "no \\x1b[31m way"', judged(403, "no \x1b[31m way\nmore").seen)
