@@ -190,7 +190,9 @@ class ReaderCase(LeakChecks):
     def serving(self, line: str = "python chat.py") -> Iterator[subprocess.Popen[bytes]]:
         """The server of the page, which a command starts; in the end it is told to end, and must do so in order."""
         with tempfile.TemporaryFile("w+") as log:
-            process = subprocess.Popen(self.command(line), cwd=self.folder, env=self.environment(), stderr=log)
+            process = subprocess.Popen(
+                self.command(line), cwd=self.folder, env=self.environment(), stdout=log, stderr=log
+            )
             try:
                 self.assertTrue(await_(self.listens, PATIENCE), "it does not listen")
                 yield process
@@ -239,6 +241,25 @@ class StepTests(ReaderCase):
     def test_the_server_is_started_as_the_page_says(self) -> None:
         """The page starts the server with one command."""
         self.assertEqual(steps()[0].boxes_of("console"), ["$ python chat.py\n"])
+
+    def test_first_client(self) -> None:
+        """Step 1: who types a line into `syncws connect` sees it come back."""
+        step = self.write(1)
+        (conversation,) = step.boxes_of("text")
+        typed, seen = (re.findall(rf"^ann {mark} (.*)$", conversation, re.MULTILINE) for mark in "><")
+        url = f"ws://127.0.0.1:{self.port}/"
+        self.assertIn("with `syncws connect ws://127.0.0.1:8080/`, and type a line:", PAGE.read_text())
+        with self.serving():
+            done = subprocess.run(
+                self.command(f"syncws connect --no-proxy {url}"),
+                cwd=self.folder,
+                env=self.environment(),
+                input="".join(f"{line}\n" for line in typed),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        self.assertEqual((done.returncode, done.stdout.splitlines(), done.stderr), (0, seen, ""))
 
     def test_conversations(self) -> None:
         """What people type is answered with what the page says, at each step that has no browser in it."""
