@@ -154,12 +154,14 @@ class Wire:
                 self._send_close(head, payload, deadline)
             else:
                 self._transport.send(head, body, deadline, self._stall)
-                if not first & 0x8:  # only now: a first fragment that never left opens no message
-                    self._message_open = not first & FIN
-                    if first & FIN:
-                        self.tally.messages_out += 1
-                elif first == _PING:
-                    self.tally.pings += 1
+                # Only now: a first fragment that never left opens no message, and what never left is not counted.
+                if first & 0x8:
+                    self.tally.pings += first == _PING
+                elif first & FIN:
+                    self._message_open = False
+                    self.tally.messages_out += 1
+                else:
+                    self._message_open = True
             return True
         except BaseException as error:
             if begun and not isinstance(error, Exception):
