@@ -252,7 +252,7 @@ ORDER = {
         "acceptor",
         "server",
     ],
-    "_cli": ["command", "dialing", "publish", "reloading", "serve", "bench", "doctor", "main"],
+    "_cli": ["command", "dialing", "connect", "publish", "reloading", "serve", "bench", "doctor", "main"],
     "_cli.bench": [
         *("recorder", "plan", "tally", "opening", "peer", "generator", "crew", "progress", "report", "options"),
     ],
@@ -262,6 +262,10 @@ ORDER = {
         *("frameworks", "servers", "gunicornconf", "application"),
         *("standin", "visitor", "fronts", "refusals", "handshakes", "conversations", "patience", "deployment"),
         "command",
+    ],
+    "_cli.connect": [
+        *("endings", "refusals", "jsontext", "view", "paint", "output", "record", "session", "replay"),
+        *("lines", "pipes", "history", "plainscreen", "screen", "slash", "talk", "options"),
     ],
     "_testing": [
         *("waiting", "frames", "pairs", "scripted", "leaks", "browsers", "views", "serving", "workbench"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from .._base.version import __version__
 from .bench.options import add_bench
 from .command import CommandError
+from .connect.options import add_connect
 from .doctor.command import add_doctor
 from .publish import add_publish
 from .serve import add_serve
@@ -64,4 +65,5 @@ def _parser() -> argparse.ArgumentParser:
     add_bench(commands)
     add_doctor(commands)
     add_publish(commands)
+    add_connect(commands)
     return parser
