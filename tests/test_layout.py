@@ -288,6 +288,8 @@ THIRD_PARTY = {
     "testing.django": {"django"},
     "_bus.redisurl": {"redis", "valkey"},
     "_cli.bench.progress": {"rich"},
+    "_cli.connect.paint": {"rich"},
+    "_cli.connect.screen": {"prompt_toolkit"},
     "_client.proxy": {"python_socks"},
     "_frames.masking": {"numpy"},
     "_frames.plain": {"wsproto"},

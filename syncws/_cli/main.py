@@ -21,6 +21,7 @@ Synchronous WebSocket for Python: a server for an application, and tools for wha
 _EPILOG = """\
 examples:
   syncws serve app:app --reload                               an application, while you write it
+  syncws connect ws://127.0.0.1:8080/echo                     talk to it
   syncws bench ws://127.0.0.1:8080/echo --connections 100     how fast it answers
   syncws doctor wss://app.example.com/ws                      what is wrong, and the line that mends it
   syncws publish --redis redis://cache --all 'in 5 minutes'   to everybody who is connected
