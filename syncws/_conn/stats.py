@@ -64,7 +64,8 @@ class ConnStats:
         subprotocol: the one agreed on, or None.
         age: seconds since it was opened, until its end if it is over.
         is_over: whether it is over (`Conn.closed`).
-        messages_in: messages that have come whole, also those that nobody read in the end.
+        messages_in: messages that were read whole, also in place of the application, which a close passes over. What
+            has come and is never read, as the handler has left by then, is none.
         messages_out: messages that the socket has taken.
         bytes_in, bytes_out: bytes that the kernel has counted since the handshake was answered, with the headers of
             frames and what TLS adds; a server's bytes_out with its 101, a client's both with the whole handshake.

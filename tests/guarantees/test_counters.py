@@ -2,8 +2,8 @@
 flood, vanish, read slowly, and are refused.
 
 Raw clients keep their own books, in threads of their own; at the end the two are compared, number by number. Each kind
-of client does only what leaves no doubt: who vanishes has had every answer before, and who is closed does not close at
-the same time.
+of client does only what leaves no doubt: who vanishes or closes has had every answer before, since what nobody has read
+when a connection ends is not counted; and who is closed does not close at the same time.
 
 It takes twelve seconds; SYNCWS_SOAK says how many instead.
 """
@@ -39,7 +39,10 @@ SOAK = float(os.environ.get("SYNCWS_SOAK", "12"))
 #: How many connections the server takes, and how many clients want one: so it is often full.
 PLACES, CLIENTS = 8, 12
 
-_TEXT, _BINARY, _PING = 1, 2, 9
+_TEXT, _BINARY = 1, 2
+
+#: What a member is told once what it said was read.
+_ANSWER = b"read"
 
 
 class Counted(socket.socket):
@@ -71,6 +74,7 @@ class Client:
         if buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.messages = 0
+        self.answers = 0  # those of them that say that what this client said was read
         try:
             self.peer = self._open(port, path, extra)
         except BaseException:
@@ -103,7 +107,23 @@ class Client:
         while frame.opcode not in (_TEXT, _BINARY):
             assert frame.opcode != CLOSE, frame
             frame = self.peer.receive_frame()
-        self.messages += 1
+        self._count(frame.opcode, frame.payload)
+
+    def say(self, count: int) -> None:
+        """Say so much in the room, and wait until it was read there: a close that comes before may end that."""
+        for number in range(count):
+            self.send(number)
+        while self.answers < count:
+            self.receive()
+
+    def _count(self, opcode: int, payload: bytes) -> None:
+        self.messages += opcode in (_TEXT, _BINARY)
+        self.answers += payload == _ANSWER
+
+    @property
+    def delivered(self) -> int:
+        """What was said in the room, as far as it came here."""
+        return self.messages - self.answers
 
     def close(self, code: int) -> int:
         """Close, and take what still comes; the code that came."""
@@ -124,7 +144,7 @@ class Client:
                     code = int.from_bytes(frame.payload[:2])
                     with contextlib.suppress(OSError):
                         self.peer.send_frame(CLOSE, frame.payload)
-                self.messages += frame.opcode in (_TEXT, _BINARY)
+                self._count(frame.opcode, frame.payload)
                 time.sleep(pause)
 
     def vanish(self) -> None:
@@ -195,6 +215,7 @@ class Soak:
 
     def _say(self, member: Member, message: str | bytes) -> None:
         self.manager.broadcast(bytes(2000), room="room")
+        member.conn.send(_ANSWER)
 
     # The clients' side
 
@@ -225,6 +246,8 @@ class Soak:
             return
         for number in range(300):
             client.send(number % 5)
+        for _ in range(300):
+            client.receive()
         client.close(1000)
         books.end(client, 300, 1000, "peer")
 
@@ -253,10 +276,9 @@ class Soak:
         if (client := self._connect(books, f"/room?id={chance.randrange(1 << 60)}", buffer=4096)) is None:
             return
         count = chance.randrange(10)
-        for number in range(count):
-            client.send(number)
+        client.say(count)
         client.close(1000)
-        books.numbers.update(members=1, broadcasts=count, delivered=client.messages)
+        books.numbers.update(members=1, broadcasts=count, delivered=client.delivered)
         books.end(client, count, 1000, "peer")
 
     def lurks(self, chance: random.Random, books: Books) -> None:
@@ -265,7 +287,7 @@ class Soak:
             return
         time.sleep(0.1)
         client.close(1000)
-        books.numbers.update(members=1, delivered=client.messages)
+        books.numbers.update(members=1, delivered=client.delivered)
         books.end(client, 0, 1000, "peer")
 
     def is_replaced(self, chance: random.Random, books: Books) -> None:
@@ -273,17 +295,16 @@ class Soak:
         path = f"/room?id={chance.randrange(1 << 60)}"
         if (older := self._connect(books, path)) is None:
             return
-        older.send(1)
-        older.receive()  # so it is a member
+        older.say(1)  # so it is a member
         if (newer := self._connect(books, path)) is not None:
             code = older.until_closed()
             assert code == 4001, code
             newer.close(1000)
-            books.numbers.update(members=1, delivered=newer.messages)
+            books.numbers.update(members=1, delivered=newer.delivered)
             books.end(newer, 0, 1000, "peer")
         else:
             older.close(1000)
-        books.numbers.update(members=1, broadcasts=1, delivered=older.messages, kicked=newer is not None)
+        books.numbers.update(members=1, broadcasts=1, delivered=older.delivered, kicked=newer is not None)
         books.end(older, 1, 1000 if newer is None else 4001, "peer" if newer is None else "here")
 
     def has_another_origin(self, chance: random.Random, books: Books) -> None:
