@@ -122,7 +122,9 @@ def connections() -> list[Conn]:
     return guests().ledger.conns()
 
 
-def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float = 3.0) -> int:
+def shutdown(
+    code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float = 3.0, *, spread: float | None = None
+) -> int:
     """Close every connection of this process, wait for the handlers, and cut what is left.
 
     A process that ends in order does it by itself. Some servers have no handler for SIGTERM (werkzeug, waitress,
@@ -135,6 +137,8 @@ def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float 
     Args:
         code, reason: those of the close frame that the peers get.
         timeout: seconds to wait for peers and handlers.
+        spread: seconds, of these, over which many peers are told, so that they do not all come back in one instant; for
+            a restart, with the code 1012. None for half the timeout, a second at most.
 
     Returns:
         How many handlers are still running although their connections were cut.
@@ -144,4 +148,8 @@ def shutdown(code: int = CloseCode.GOING_AWAY, reason: str = "", timeout: float 
     """
     format_close_message(code, reason)
     check_wait("timeout", timeout)
-    return guests().shutdown(code, reason, timeout)
+    if spread is not None:
+        check_wait("spread", spread)
+        if spread > timeout:
+            raise ValueError(f"spread is a part of the timeout, {timeout:g} s, not {spread!r}")
+    return guests().shutdown(code, reason, timeout, spread=spread)

@@ -203,6 +203,9 @@ class ShutdownTests(HostedTestCase):
                 syncws.wsgi.shutdown(*arguments)
         with self.assertRaisesRegex(TypeError, "timeout is a number of seconds"):
             syncws.wsgi.shutdown(timeout=None)  # type: ignore[arg-type]
+        for spread in (-1.0, 4.0):
+            with self.subTest(spread), self.assertRaisesRegex(ValueError, "spread"):
+                syncws.wsgi.shutdown(timeout=3.0, spread=spread)
 
 
 if __name__ == "__main__":

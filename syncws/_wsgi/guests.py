@@ -223,7 +223,9 @@ class Guests:
 
     # The end
 
-    def shutdown(self, code: int, reason: str, timeout: float, *, for_good: bool = False) -> int:
+    def shutdown(
+        self, code: int, reason: str, timeout: float, *, spread: float | None = None, for_good: bool = False
+    ) -> int:
         """Close every connection, wait for the handlers, cut what is left; how many handlers still run.
 
         Newcomers are refused meanwhile; for_good: from now on.
@@ -233,7 +235,8 @@ class Guests:
             self._closing = (code, reason)
             self._shutdowns += 1
         try:
-            spread = min(_SPREAD, timeout / 2)
+            if spread is None:
+                spread = min(_SPREAD, timeout / 2)
             return farewell(self._seats, self._changed, code, reason, deadline=deadline, spread=spread)
         finally:
             with self._changed:

@@ -258,6 +258,12 @@ class ShutdownTests(GuestsCase):
                 self.registry.shutdown(1001, "", timeout)
                 self.assertEqual(farewell.call_args.kwargs["spread"], spread)
 
+    def test_a_spread_that_is_given(self) -> None:
+        """For a restart the seconds over which they are told are given."""
+        with mock.patch.object(guests_module, "farewell") as farewell:
+            self.registry.shutdown(1012, "", 40.0, spread=30.0)
+        self.assertEqual(farewell.call_args.kwargs["spread"], 30.0)
+
     def test_a_peer_that_does_not_answer(self) -> None:
         """A peer that does not answer is cut when the time is over, and its handler is done."""
         far = self.serve(read)
