@@ -18,6 +18,7 @@ from syncws import LocalBackplane, Manager, Server, Upgrader, dial
 from syncws._conn.stats import CODES, REFUSALS
 from syncws.prometheus import Collector
 from syncws.testing import await_
+from tests.partners import need
 from tests.server.cases import ServerTestCase, echo
 from tests.tasks import PATIENCE
 
@@ -145,9 +146,9 @@ class PageTests(unittest.TestCase):
         for code in CODES[-3:]:
             self.assertIn(f'"{code}"', syncws.Traffic.__doc__ or "")
 
-    @unittest.skipUnless(shutil.which("promtool"), "promtool is Prometheus's")
     def test_promtool(self) -> None:
         """promtool finds nothing to say about names, types and helps."""
+        need(shutil.which("promtool") is not None, "promtool is missing: .ci/run system")
         with Server(echo, port=0) as server:
             text = scraped(server, Manager())
         done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=PATIENCE)
