@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Protocol
 
 from .tracebacks import tame_tracebacks
 
@@ -13,12 +13,17 @@ from .tracebacks import tame_tracebacks
 FIELDS = ("connection_id", "path", "remote_address", "code")
 
 
-class Told(Protocol):
-    """Something that lines are about: a connection, a member, a request."""
+class Told:
+    """Something that lines are about: a connection, a member, a request.
+
+    A class of its own, and not whatever has such a method: an application's objects stand in lines, too.
+    """
+
+    __slots__ = ()
 
     def log_fields(self) -> Mapping[str, object]:
         """Some of `FIELDS`. It raises nothing and takes no lock: a line may be logged anywhere."""
-        ...
+        raise NotImplementedError
 
 
 def logger(name: str) -> logging.Logger:
@@ -39,15 +44,24 @@ def _add_fields(record: logging.LogRecord) -> bool:
     arguments = record.args if isinstance(record.args, tuple) else ()
     found: dict[str, object] = dict.fromkeys(FIELDS)
     for each in (*arguments, about):
-        found |= _fields_of(each)
+        found |= {name: value for name, value in _fields_of(each).items() if value is not None}
     for name, value in found.items():
         fields.setdefault(name, value)
     return True
 
 
-def _fields_of(about: object) -> dict[str, object]:
+def _fields_of(about: object) -> Mapping[str, object]:
+    if isinstance(about, Told):
+        return about.log_fields()
     if isinstance(about, Exception):
-        code = getattr(about, "code", getattr(about, "status", None))
-        return {"code": int(code)} if isinstance(code, int) else {}
-    tell = getattr(about, "log_fields", None)
-    return {} if tell is None else {name: value for name, value in tell().items() if value is not None}
+        return {"code": _code_of(about)}
+    return {}
+
+
+def _code_of(error: Exception) -> int | None:
+    """The code of an exception, or else its status, if that is a number; an application's may have anything there."""
+    for name in ("code", "status"):
+        with contextlib.suppress(Exception):
+            if isinstance(value := getattr(error, name, None), int):
+                return int(value)
+    return None

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
 from .._base.callables import check_callable
-from .._base.logs import logger
+from .._base.logs import Told, logger
 from .._base.options import ConnOptions, Overflow, check_call_timeout
 from .._base.printable import printable
 from .._frames.deflate import Agreement, check_level
@@ -63,7 +63,7 @@ _PLAUSIBLE_PAST = 60.0
 _PLAUSIBLE_FUTURE = 10 * 365 * 86400.0
 
 
-class Conn:
+class Conn(Told):
     """A WebSocket connection (gorilla's Conn), made by `Upgrader.upgrade` or `Dialer.dial`.
 
     One thread at a time reads it; any number of threads may write to it, ping it and close it at the same time.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 
+from .._base.logs import Told
 from .._base.printable import printable
 from .._http.request import Request
 from .._net.address import Address, say_peer
 
 
-class Subject:
+class Subject(Told):
     """The id of a connection, the path it was asked for at (None on a client's side), and its peer.
 
     Concurrency: it never changes.

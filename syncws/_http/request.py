@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
+from .._base.logs import Told
 from .._base.printable import printable
 from .._net.address import Address, say_peer
 from .._net.transport import Transport
@@ -53,7 +54,7 @@ class Hijacker(Protocol):
         """See `Request.body`."""
 
 
-class Request:
+class Request(Told):
     """An HTTP request (RFC 9112 section 3).
 
     * ``method``, ``target``: as they came; ``path``: that of the target, percent-decoded as UTF-8, ``*`` for

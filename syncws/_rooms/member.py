@@ -34,6 +34,7 @@ import time
 from collections.abc import Hashable
 from typing import Any, Protocol
 
+from .._base.logs import Told
 from .._base.printable import printable_repr
 from .._conn.conn import Conn
 from .._frames.prepared import PreparedMessage
@@ -71,7 +72,7 @@ class ManagerLike(Protocol):
     def close(self, id: Hashable, code: int, reason: str) -> int: ...
 
 
-class Member:
+class Member(Told):
     """One connection in a `Manager`, made by `Manager.register` and `Manager.run`.
 
     Any thread may use it, also once it is out: then it takes no messages and is in no room. The manager's lock guards

@@ -26,7 +26,7 @@ from .._base.advice import advisor
 from .._base.callables import check_done, unfinished
 from .._base.copies import forget_frames
 from .._base.counters import breaches
-from .._base.logs import logger
+from .._base.logs import Told, logger
 from .._base.printable import printable, printable_repr
 from .._conn import access
 from .._conn.conn import Conn
@@ -63,7 +63,7 @@ GREEDY = "%s has all %d connections of one address (max_connections_per_address)
 _TLS_ADVICE = {"NO_SHARED_CIPHER": ": has ssl_context a certificate (load_cert_chain)?"}
 
 
-class Connection:
+class Connection(Told):
     """What a server knows of one connection.
 
     Concurrency: `run` is for its own thread. `start_close` and `cut` are for any thread.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import unittest
+from unittest import mock
 
 from syncws import CloseError
-from syncws._base.logs import FIELDS, logger
+from syncws._base.logs import FIELDS, Told, logger
 
 
-class Thing:
+class Thing(Told):
     """What a line may be about."""
 
     def __init__(self, **fields: object) -> None:
@@ -50,6 +51,18 @@ class FieldsTests(unittest.TestCase):
             with self.subTest(error=error):
                 found = self.fields("%s", error)[3]
                 self.assertEqual((found, type(found)), (code, type(code)))
+
+    def test_what_an_application_has(self) -> None:
+        """An application's object, and its exception, may have attributes of these names, and do anything there."""
+
+        class Odd(Exception):
+            @property
+            def code(self) -> int:
+                raise ValueError
+
+        for odd in (mock.Mock(), mock.Mock(log_fields=5), Odd("x")):
+            with self.subTest(type(odd)):
+                self.assertEqual(self.fields("%s", odd), (None,) * 4)
 
     def test_about(self) -> None:
         """A line that names it by a text only says what it is about; the record does not keep the object."""
