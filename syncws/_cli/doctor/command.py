@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterable
 
@@ -167,8 +168,15 @@ def _stand_in(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CommandError(f"cannot listen on {host} port {port}: {reason}") from None
-    print(f"Standing in for the application on {host}:{server.port} (press Ctrl-C to stop)", flush=True)
-    server.serve_forever()
+    # A signal that comes before serve_forever runs is a KeyboardInterrupt.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print(f"Standing in for the application on {host}:{server.port} (press Ctrl-C to stop)", flush=True)
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.shutdown(timeout=0)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
     return 0
 
 
