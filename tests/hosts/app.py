@@ -57,7 +57,8 @@ def set_up_log() -> None:
     log.propagate = False
 
 
-set_up_log()
+if "HOSTS_LOG" in os.environ:  # not where a test only imports a constant: the log of its process would be changed
+    set_up_log()
 
 
 def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
