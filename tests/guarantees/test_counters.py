@@ -110,7 +110,10 @@ class Client:
         self._count(frame.opcode, frame.payload)
 
     def say(self, count: int) -> None:
-        """Say so much in the room, and wait until it was read there: a close that comes before may end that."""
+        """Say so much in the room, and wait until it was read there: a close that comes before may end that.
+
+        Who has said something has had its on_open; a member that is lost before has none.
+        """
         for number in range(count):
             self.send(number)
         while self.answers < count:
@@ -275,7 +278,7 @@ class Soak:
         """Joins the room, says something, and leaves."""
         if (client := self._connect(books, f"/room?id={chance.randrange(1 << 60)}", buffer=4096)) is None:
             return
-        count = chance.randrange(10)
+        count = chance.randrange(1, 10)
         client.say(count)
         client.close(1000)
         books.numbers.update(members=1, broadcasts=count, delivered=client.delivered)
@@ -285,10 +288,11 @@ class Soak:
         """Joins the room, takes what is said there too late, and leaves."""
         if (client := self._connect(books, f"/room?id={chance.randrange(1 << 60)}", buffer=4096)) is None:
             return
+        client.say(1)
         time.sleep(0.1)
         client.close(1000)
-        books.numbers.update(members=1, delivered=client.delivered)
-        books.end(client, 0, 1000, "peer")
+        books.numbers.update(members=1, broadcasts=1, delivered=client.delivered)
+        books.end(client, 1, 1000, "peer")
 
     def is_replaced(self, chance: random.Random, books: Books) -> None:
         """Joins the room, and a newer connection takes its id."""
@@ -299,9 +303,10 @@ class Soak:
         if (newer := self._connect(books, path)) is not None:
             code = older.until_closed()
             assert code == 4001, code
+            newer.say(1)
             newer.close(1000)
-            books.numbers.update(members=1, delivered=newer.delivered)
-            books.end(newer, 0, 1000, "peer")
+            books.numbers.update(members=1, broadcasts=1, delivered=newer.delivered)
+            books.end(newer, 1, 1000, "peer")
         else:
             older.close(1000)
         books.numbers.update(members=1, broadcasts=1, delivered=older.delivered, kicked=newer is not None)
