@@ -161,8 +161,8 @@ def _tell(everybody: list[Leaving], code: int, reason: str, spread: float, deadl
             if time.monotonic() >= deadline:
                 return
             each.start_close(code, reason)
-        if pause:
-            time.sleep(pause)
+        if pause and start + _PORTION < len(everybody):  # after the last one there is nobody to wait for
+            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
 
 
 def _cut(everybody: list[Leaving], deadline: float) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 from .._base.forks import begin_anew_in_child
@@ -26,8 +26,8 @@ from .tally import Tally, Trips
 class Ledger:
     """Counts the WebSockets of one server, or of one process inside another server.
 
-    Concurrency: every method is for any thread. `_lock` is a leaf and guards everything; nobody is called while it is
-    held. The child of a fork begins at nothing.
+    Concurrency: every method is for any thread. `_lock` is a leaf and guards everything except `_left`; nobody is
+    called while it is held. The child of a fork begins at nothing.
     """
 
     def __init__(self) -> None:
@@ -37,6 +37,8 @@ class Ledger:
     def begin_anew(self) -> None:
         """Nothing was counted, as in the child of a fork: the connections are the parent's."""
         self._lock = threading.Lock()
+        # Those that were left, and are to be looked at by whoever has the lock next. Appending takes no lock.
+        self._left: deque[Tally] = deque()
         # Guarded by _lock:
         self._here: dict[Tally, None] = {}  # in the order they came
         self._opened = 0
@@ -65,10 +67,24 @@ class Ledger:
             self._add_if_done(tally)
 
     def left(self, tally: Tally | None) -> None:
-        """Whoever served a connection is done with it, and has closed it; None: there was none. Idempotent."""
+        """Whoever served a connection is done with it, and has closed it; None: there was none. Idempotent.
+
+        It waits for no lock: the collector may call it, in the middle of a method here.
+        """
         if tally is None:
             return
-        with self._lock:
+        self._left.append(tally)
+        # Looked at again after the lock was let go: who came meanwhile did not get it, and has left his to this thread.
+        while self._left and self._lock.acquire(blocking=False):
+            try:
+                self._look_at_left()
+            finally:
+                self._lock.release()
+
+    def _look_at_left(self) -> None:
+        """Add those that were left, and are released, to the sums. Under the lock."""
+        while self._left:
+            tally = self._left.popleft()
             tally.is_left = True
             self._add_if_done(tally)
 
@@ -108,6 +124,7 @@ class Ledger:
     def traffic(self) -> dict[str, Any]:
         """The fields of a `Traffic`, as of now."""
         with self._lock:
+            self._look_at_left()
             sums, here, opened = self._sums.copy(), list(self._here), self._opened
             closed, closed_by, refused = dict(self._closed), dict(self._closed_by), dict(self._refused)
         is_open = queued_messages = queued_bytes = 0

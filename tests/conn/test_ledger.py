@@ -109,6 +109,19 @@ class LedgerTests(ConnCase):
         self.ledger.left(tally)
         self.assertEqual(self.told("opened", "open", "ending", "closed"), (1, 0, 0, {"1006": 1}))
 
+    def test_left_in_the_middle_of_something(self) -> None:
+        """The collector may give a seat back in a thread that is inside the ledger: it waits for nothing, and counts."""
+        conn, _peer = self.peer()
+        tally = self.ledger.opened(conn)
+        conn.close_now()
+
+        def collect() -> None:
+            with self.ledger._lock:
+                self.ledger.left(tally)
+
+        Task(collect).result()
+        self.assertEqual(self.told("opened", "open", "ending", "closed"), (1, 0, 0, {"1006": 1}))
+
     def test_without_a_connection(self) -> None:
         """A seat that had none leaves nothing."""
         self.ledger.left(None)
