@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
+from typing import cast
 
 from .tracebacks import tame_tracebacks
 
@@ -51,10 +52,11 @@ def _add_fields(record: logging.LogRecord) -> bool:
 
 
 def _fields_of(about: object) -> Mapping[str, object]:
-    if isinstance(about, Told):
-        return about.log_fields()
-    if isinstance(about, Exception):
-        return {"code": _code_of(about)}
+    # By its type: what an application has may say that it is of another class, or raise when it is asked (a proxy).
+    if issubclass(type(about), Told):
+        return cast(Told, about).log_fields()
+    if issubclass(type(about), Exception):
+        return {"code": _code_of(cast(Exception, about))}
     return {}
 
 

@@ -8,6 +8,7 @@ variables are removed at the first look, and the descriptors are no longer inher
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 
@@ -15,6 +16,9 @@ from .listener import check_listener
 
 #: The first descriptor that is passed.
 _FIRST = 3
+
+#: What LISTEN_FDS may be: no process has more descriptors than that.
+_COUNT = re.compile("[0-9]{1,7}", re.ASCII)
 
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
@@ -55,17 +59,24 @@ def inherited_listener(name: str | None = None) -> socket.socket | None:
         called, descriptor = _passed[number]
         if descriptor is None:
             raise ValueError(f"the listener {called!r} was taken before: one Server has it")
-        listener = socket.socket(fileno=descriptor)
-        try:
-            check_listener(listener)
-        except ValueError:
-            listener.detach()  # it stays what it was
-            raise ValueError(
-                f"the socket {called!r} that was passed does not listen: a .socket unit needs Accept=no, and "
-                "ListenStream="
-            ) from None
+        listener = _listener_of(called, descriptor)
         _passed[number] = called, None
         return listener
+
+
+def _listener_of(called: str, descriptor: int) -> socket.socket:
+    """The socket of a descriptor. Raises ValueError unless it listens: the descriptor stays open then."""
+    listener = None
+    try:
+        listener = socket.socket(fileno=descriptor)
+        check_listener(listener)
+    except (ValueError, OSError):  # OSError: it is no socket, as with ListenFIFO=
+        if listener is not None:
+            listener.detach()
+        raise ValueError(
+            f"the socket {called!r} that was passed does not listen: a .socket unit needs Accept=no, and ListenStream="
+        ) from None
+    return listener
 
 
 def _look() -> list[tuple[str, int | None]]:
@@ -73,20 +84,21 @@ def _look() -> list[tuple[str, int | None]]:
     told = {each: os.environ.get(each, "") for each in _VARIABLES}
     if told["LISTEN_PID"] != str(os.getpid()):  # none, or they are for another process
         return []
-    try:
-        count = int(told["LISTEN_FDS"])
-        if count < 0:
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"LISTEN_FDS is a number of descriptors, not {told['LISTEN_FDS']!r}") from None
+    if _COUNT.fullmatch(told["LISTEN_FDS"]) is None:
+        raise ValueError(f"LISTEN_FDS is a number of descriptors, not {told['LISTEN_FDS']!r}")
+    count = int(told["LISTEN_FDS"])
     names = told["LISTEN_FDNAMES"].split(":") if told["LISTEN_FDNAMES"] else ["unknown"] * count
     if len(names) != count:
         raise ValueError(f"LISTEN_FDNAMES has {len(names)} names, and LISTEN_FDS says {count}")
+    descriptors = range(_FIRST, _FIRST + count)
+    try:
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+    except OSError:
+        raise ValueError(f"LISTEN_FDS says {count}, and descriptor {descriptor} is not open") from None
+    # Last: what makes no sense is an error at the next look, too, and not a program that listens by itself.
     for each in _VARIABLES:
         os.environ.pop(each, None)
-    descriptors = range(_FIRST, _FIRST + count)
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
     return list(zip(names, descriptors, strict=True))
 
 

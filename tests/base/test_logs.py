@@ -60,7 +60,12 @@ class FieldsTests(unittest.TestCase):
             def code(self) -> int:
                 raise ValueError
 
-        for odd in (mock.Mock(), mock.Mock(log_fields=5), Odd("x")):
+        class Proxy:
+            @property
+            def __class__(self) -> type:  # type: ignore[override]
+                raise RuntimeError("outside of a request")
+
+        for odd in (mock.Mock(), mock.Mock(log_fields=5), Odd("x"), Proxy(), mock.Mock(spec=Thing)):
             with self.subTest(type(odd)):
                 self.assertEqual(self.fields("%s", odd), (None,) * 4)
 

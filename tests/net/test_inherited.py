@@ -90,13 +90,17 @@ class InheritedTests(LeakChecks):
         for told, says in (
             ({"LISTEN_FDS": "many"}, "LISTEN_FDS is a number of descriptors, not 'many'"),
             ({"LISTEN_FDS": "-1"}, "LISTEN_FDS is a number"),
+            ({"LISTEN_FDS": "1_0"}, "LISTEN_FDS is a number"),
+            ({"LISTEN_FDS": "9" * 12}, "LISTEN_FDS is a number"),
+            ({"LISTEN_FDS": "3"}, "LISTEN_FDS says 3, and descriptor 702 is not open"),
             ({"LISTEN_FDNAMES": "a:b:c"}, "LISTEN_FDNAMES has 3 names, and LISTEN_FDS says 2"),
             ({"LISTEN_FDNAMES": "a:a"}, "2 listeners 'a' were passed: give each"),
         ):
             with self.subTest(says):
                 self.passed(self.listener(), self.listener(), **told)
-                with self.assertRaisesRegex(ValueError, says):
-                    inherited_listener("a")
+                for _ in range(2):  # it is so at each look
+                    with self.assertRaisesRegex(ValueError, says):
+                        inherited_listener("a")
 
     def test_one_that_does_not_listen(self) -> None:
         """A socket that does not listen, as Accept=yes passes, is refused, and stays open."""
@@ -105,6 +109,14 @@ class InheritedTests(LeakChecks):
         with self.assertRaisesRegex(ValueError, "does not listen: a .socket unit needs Accept=no"):
             inherited_listener()
         os.fstat(number)
+
+    def test_one_that_is_no_socket(self) -> None:
+        """Neither does what is no socket, as ListenFIFO= passes."""
+        with open(os.devnull) as file:
+            (number,) = self.passed(file)  # type: ignore[arg-type]
+            with self.assertRaisesRegex(ValueError, "does not listen: a .socket unit needs Accept=no"):
+                inherited_listener()
+            os.fstat(number)
 
 
 PROGRAM = """
