@@ -192,5 +192,6 @@ def _wait_for_others(everybody: Set[Leaving], changed: threading.Condition, dead
     """Wait until no other connection is left, or the deadline has passed; how many are left."""
     with changed:
         own = len(everybody) - len(_others(everybody))  # 1 if a handler called: it does not end while it waits here
-        changed.wait_for(lambda: len(everybody) <= own, max(0.0, deadline - time.monotonic()))
+        seconds = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
+        changed.wait_for(lambda: len(everybody) <= own, seconds)
         return len(everybody) - own

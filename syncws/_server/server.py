@@ -435,7 +435,8 @@ class Server:
     def _say_stopping(self, seconds: float) -> None:
         """Tell the supervisor, if it was told that this is ready, and how long it takes: it would not wait so long."""
         if self._supervised:
-            microseconds = round((seconds + 2 * CUT_GRACE + _WORKER_GRACE) * 1e6)
+            seconds = min(seconds, threading.TIMEOUT_MAX) + 2 * CUT_GRACE + _WORKER_GRACE
+            microseconds = round(seconds * 1e6)
             notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={microseconds}")
 
     def _begin_serving(self, thread: threading.Thread) -> bool:
@@ -505,9 +506,8 @@ class Server:
         """Wait until the parent's loop is over, which it is when its workers have ended, or until a deadline."""
         with self._roster.changed:
             if self._serving is not threading.current_thread():
-                self._roster.changed.wait_for(
-                    lambda: self._serving is None or self._roster.closing, max(0.0, deadline - time.monotonic())
-                )
+                seconds = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
+                self._roster.changed.wait_for(lambda: self._serving is None or self._roster.closing, seconds)
 
     def shutdown(self, timeout: float | None = None) -> int:
         """Stop accepting, tell every WebSocket peer 1001, wait for the handlers, then cut what is left.

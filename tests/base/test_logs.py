@@ -67,7 +67,7 @@ class FieldsTests(unittest.TestCase):
 
         for odd in (mock.Mock(), mock.Mock(log_fields=5), Odd("x"), Proxy(), mock.Mock(spec=Thing)):
             with self.subTest(type(odd)):
-                self.assertEqual(self.fields("%s", odd), (None,) * 4)
+                self.assertEqual(self.fields("%s %s", odd, 1), (None,) * 4)
 
     def test_about(self) -> None:
         """A line that names it by a text only says what it is about; the record does not keep the object."""

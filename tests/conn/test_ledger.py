@@ -110,7 +110,7 @@ class LedgerTests(ConnCase):
         self.assertEqual(self.told("opened", "open", "ending", "closed"), (1, 0, 0, {"1006": 1}))
 
     def test_left_in_the_middle_of_something(self) -> None:
-        """The collector may give a seat back in a thread that is inside the ledger: it waits for nothing, and counts."""
+        """The collector may give a seat back in a thread that is inside the ledger: it waits for nothing."""
         conn, _peer = self.peer()
         tally = self.ledger.opened(conn)
         conn.close_now()
