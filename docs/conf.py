@@ -60,6 +60,7 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0f6e84", "color-brand-content": "#0f6e84"},
     "dark_css_variables": {"color-brand-primary": "#5cc8dc", "color-brand-content": "#5cc8dc"},
 }
+highlight_language = "text"  # a block that names no language is a shell's, or what a program prints
 pygments_style = "tango"
 pygments_dark_style = "monokai"
 

@@ -53,11 +53,20 @@ class PicturesTests(unittest.TestCase):
 
 class FirstMinuteTests(LeakChecks):
     def test_it_stands_at_the_beginning(self) -> None:
-        """The path from README to a message is a line to install, a server of at most six lines, and two commands."""
-        beginning = README.partition("## The same, as gorilla has it")[0]
+        """The path from README to a message is three lines to install, a server of at most six, a command in each of
+        two terminals; the second has the environment as well."""
+        beginning, _, rest = README.partition("## What it looks like")
+        self.assertTrue(rest)
         self.assertEqual(
             re.findall(r"^    (.*?)(?:  +#.*)?$", beginning.replace(load().first_server(), ""), re.MULTILINE),
-            ["pip install '.[cli]'", "python echo.py", "syncws connect ws://127.0.0.1:8080/"],
+            [
+                "python3 -m venv .venv",
+                ". .venv/bin/activate",
+                "pip install '.[cli]'",
+                "python echo.py",
+                ". .venv/bin/activate",
+                "syncws connect ws://127.0.0.1:8080/",
+            ],
         )
         self.assertLessEqual(sum(1 for line in load().first_server().splitlines() if line.strip()), 6)
 

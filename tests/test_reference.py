@@ -90,6 +90,17 @@ class MembersTests(unittest.TestCase):
         self.assertIn("make", cases)
         self.assertEqual([name for name in cases if name.startswith("test_")], [])
 
+    def test_bases(self) -> None:
+        """A base that no page documents is not shown; what it is made from may be."""
+        self.assertEqual(reference.shown_bases(syncws.Conn), [])
+        self.assertEqual(reference.shown_bases(syncws.CloseError), [syncws.ConnectionClosed])
+        for page in DOCS.glob("api/*.rst"):
+            for name in reference.names(page.read_text()):
+                value = reference.find(name)
+                for base in reference.shown_bases(value) if isinstance(value, type) else ():
+                    with self.subTest(name, base=base):
+                        self.assertFalse(base.__module__.startswith("syncws") and base.__name__.startswith("_"))
+
     def test_page(self) -> None:
         """A class on a page gets its members, and its bases where they say something."""
         text = reference.with_members(".. autoclass:: syncws.Headers\n\n.. autoexception:: syncws.CloseError\n")

@@ -20,6 +20,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -79,6 +80,24 @@ def members(cls: type) -> list[str]:
     return list(found)
 
 
+def shown_bases(cls: type) -> list[type]:
+    """The bases of a class that a reader may know. In the place of one that is private stand the bases of that one."""
+    found: dict[type, None] = {}
+    for base in cls.__bases__:
+        if _is_own(base) and base not in _documented():
+            found.update(dict.fromkeys(shown_bases(base)))
+        elif base is not object:
+            found[base] = None
+    return list(found)
+
+
+@functools.cache
+def _documented() -> frozenset[type]:
+    pages = Path(__file__).resolve().parent.parent.glob("api/*.rst")
+    values = (find(name) for page in pages for name in names(page.read_text(encoding="utf-8")))
+    return frozenset(value for value in values if isinstance(value, type))
+
+
 def _is_own(base: type) -> bool:
     return base.__module__.split(".")[0] == "syncws"
 
@@ -98,7 +117,7 @@ def with_members(text: str) -> str:
         plain = [each for each in named if not each.startswith("__")]
         special = [each for each in named if each.startswith("__")]
         lines = [found[0]]
-        if cls.__bases__ != (object,):
+        if shown_bases(cls):
             lines += ["   :show-inheritance:"]
         if issubclass(cls, int):  # an enumeration, whose members speak for themselves
             lines += ["   :members:", "   :undoc-members:"]
@@ -309,6 +328,10 @@ def setup(app: Any) -> dict[str, Any]:
             return "", ""  # nobody makes one by hand
         return str(made_with(value)), returned
 
+    def leave_out_private_bases(app: Any, name: str, value: Any, options: Any, bases: list[Any]) -> None:
+        if any(isinstance(base, type) and _is_own(base) and base not in _documented() for base in bases):
+            bases[:] = shown_bases(value)
+
     def describe(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
         if what == "module":
             lines[:] = shown(lines)
@@ -328,6 +351,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("missing-reference", link)
     app.connect("doctree-resolved", link_code)
     app.connect("autodoc-process-signature", sign)
+    app.connect("autodoc-process-bases", leave_out_private_bases)
     app.connect("object-description-transform", leave_out_return_type, priority=600)  # after autodoc has added it
     app.connect("autodoc-process-docstring", describe, priority=400)  # before napoleon
     return {"parallel_read_safe": True}

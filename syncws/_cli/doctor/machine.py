@@ -16,7 +16,7 @@ from ..._wsgi.guests import MAX_CONNECTIONS
 from . import facts
 from .finding import Findings, note, ok, warning
 
-#: Bytes of memory that an idle connection with its thread takes, with some room.
+#: Bytes of memory that are reckoned for a connection and its thread: an idle one takes less than half of them.
 _PER_CONNECTION = 64 << 10
 
 #: Clock sources that are read without a system call.
@@ -161,8 +161,8 @@ def _memory() -> Findings:
         yield warning(
             "memory",
             title,
-            f"An idle connection with its thread takes about {_PER_CONNECTION >> 10} KiB: {fits:,} fit, if nothing "
-            "else needs memory.",
+            f"With {_PER_CONNECTION >> 10} KiB for each connection and its thread, {fits:,} fit, if nothing else needs "
+            "memory.",
             "memory",
         )
 
