@@ -93,7 +93,7 @@ USES = {
     "flask": {"_base", "errors", "_conn", "_wsgi", "_server"},
     "prometheus": {"_base", "_net", "_conn", "_relay", "_rooms", "_wsgi", "_server"},
     "pyramid": {"_base", "_conn", "_wsgi", "_server"},
-    "opentelemetry": {"_base", "errors", "_net", "_http", "_conn", "_client", "_server"},
+    "opentelemetry": {"_base", "errors", "_net", "_http", "_conn", "_client", "_server", "_wsgi"},
     "_testing": {"_base", "errors", "_frames", "_net", "_http", "_conn", "_client", "_server"},
     "testing": {"_base", "_bus", "_testing", "_client", "_conn", "_http", "_server"},
     "__init__": {

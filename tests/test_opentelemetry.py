@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import unittest
+from contextlib import suppress
 from typing import Any
+from unittest import mock
+from urllib.parse import urlsplit
 
 import syncws
+import syncws.wsgi
 from syncws.testing import LeakChecks, await_, running
 from tests.tasks import PATIENCE
 
@@ -15,7 +19,7 @@ try:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from syncws.opentelemetry import TracedDialer, TracedUpgrader, span_of, traced
+    from syncws.opentelemetry import TracedDialer, TracedUpgrader, _place_in, span_of, traced
 except ModuleNotFoundError as error:
     raise unittest.SkipTest(f"needs {error.name}") from None
 
@@ -25,6 +29,14 @@ if not isinstance(trace.get_tracer_provider(), TracerProvider):  # a process has
 trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(EXPORTER))  # type: ignore[attr-defined]
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+HANDSHAKE = {
+    "CONNECTION": "Upgrade",
+    "UPGRADE": "websocket",
+    "SEC_WEBSOCKET_VERSION": "13",
+    "SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
 class SpansCase(LeakChecks):
@@ -58,6 +70,11 @@ def wait(conn: syncws.Conn) -> None:
         pass
 
 
+def echo(conn: syncws.Conn) -> None:
+    for message in conn:
+        conn.send(message)
+
+
 class ServerTests(SpansCase):
     def test_a_connection(self) -> None:
         """A connection is a span from its request to its end, and its handshake one within it."""
@@ -83,7 +100,8 @@ class ServerTests(SpansCase):
                 "http.route": "/<room>",
                 "network.peer.address": "127.0.0.1",
                 "network.protocol.version": "1.1",
-                "server.address": url.split("/")[2],
+                "server.address": "127.0.0.1",
+                "server.port": urlsplit(url).port,
                 "url.path": "/chat",
                 "url.scheme": "http",
                 "user_agent.original": f"syncws/{syncws.__version__}",
@@ -140,6 +158,117 @@ class ServerTests(SpansCase):
         url = f"ws://127.0.0.1:{server.address[1]}/"
         syncws.dial(url, proxy=None).close()
         self.assertEqual([span.name for span in self.spans(2)], ["websocket handshake", "GET"])
+
+    def test_what_a_client_says_of_itself(self) -> None:
+        """A client that closes with 1011 is no failure of this side."""
+        syncws.dial(self.serve(wait), proxy=None).close(1011)
+        connection = self.spans(2)[1]
+        self.assertEqual(connection.attributes["websocket.close_code"], 1011)
+        self.assertEqual(connection.status.status_code, trace.StatusCode.UNSET)
+
+    def test_the_host(self) -> None:
+        """The name that was asked for is told without the port, or credentials; what is no address is not told."""
+        for host, told in (
+            ("example.com:81", {"server.address": "example.com", "server.port": 81}),
+            ("[::1]:9", {"server.address": "::1", "server.port": 9}),
+            ("example.com", {"server.address": "example.com", "server.port": None}),
+            ("", {"server.address": None, "server.port": None}),
+            ("a:b", {}),
+        ):
+            with self.subTest(host):
+                self.assertEqual(_place_in(host), told)
+
+    def test_a_handshake_that_is_never_answered(self) -> None:
+        """An application that fails after it had the handshake agreed on, or forgets it, ends both spans."""
+        upgrader = TracedUpgrader()
+
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            upgrader.serve(environ, wait)
+            raise ValueError("a mistake")
+
+        def handler(request: syncws.Request) -> syncws.Response:
+            upgrader.negotiate(request)
+            return syncws.Response("no")
+
+        for server in (syncws.Server(None, port=0, wsgi_app=app), syncws.Server(handler, port=0)):
+            EXPORTER.clear()
+            with running(server), self.subTest(server), suppress(AssertionError), self.assertLogs("syncws.server"):
+                with self.assertRaises(syncws.BadHandshakeError):
+                    syncws.dial(f"ws://127.0.0.1:{server.port}/", proxy=None)
+            for span in self.spans(2):
+                self.assertEqual(span.status.status_code, trace.StatusCode.ERROR)
+
+    def test_a_connection_that_cannot_be_taken(self) -> None:
+        """What is raised while a connection is taken from its server, of whatever kind, ends both spans."""
+        for error in (RuntimeError("a taker's"), SystemExit(1), syncws.wsgi.Untakeable("why", "what to do")):
+            EXPORTER.clear()
+            environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": "a"}
+            environ |= {"HTTP_" + name: value for name, value in HANDSHAKE.items()}
+            for call in (TracedUpgrader().upgrade, lambda environ: TracedUpgrader().serve(environ, wait)):
+                with self.subTest(error), mock.patch("syncws._wsgi.exchange.find", side_effect=error):
+                    EXPORTER.clear()
+                    with suppress(RuntimeError, SystemExit, syncws.HandshakeError):
+                        call(dict(environ))
+                    self.spans(2)
+
+    def test_a_second_handshake(self) -> None:
+        """A request that is upgraded twice is an error, and its connection keeps its spans."""
+
+        def handle(request: syncws.Request) -> None:
+            with TracedUpgrader().upgrade(request) as conn:
+                span = span_of(conn)
+                with self.assertRaises(ValueError):
+                    TracedUpgrader().upgrade(request)
+                TracedUpgrader().negotiate(request)
+                self.assertIs(span_of(conn), span)
+                wait(conn)
+
+        server = self.enterContext(running(syncws.Server(handle, port=0)))
+        syncws.dial(f"ws://127.0.0.1:{server.port}/", proxy=None).close()
+        self.assertEqual(self.spans(2)[1].attributes["websocket.close_code"], 1000)
+
+
+class Broken:
+    """A part of OpenTelemetry of which each method raises."""
+
+    def fail(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("a part is broken")
+
+    on_start = _on_ending = on_end = inject = extract = shutdown = force_flush = fail
+
+
+class BrokenPartsTests(SpansCase):
+    """What a processor, a sampler or a propagator raises is a line in the log: connections go on."""
+
+    def check(self) -> None:
+        url = self.serve(traced(echo))
+        with self.assertLogs("syncws.server", "DEBUG") as logs:
+            with TracedDialer(proxy=None).dial(url) as conn:
+                conn.send("hello")
+                self.assertEqual(conn.receive(PATIENCE), "hello")
+            with self.assertRaises(syncws.BadHandshakeError):
+                TracedDialer(proxy=None).dial(url, {"Origin": "https://elsewhere.example"})
+        self.assertTrue(
+            any("a span is lost or incomplete: RuntimeError: a part is broken" in each for each in logs.output)
+        )
+        self.assertFalse(any("raised" in each for each in logs.output), logs.output)
+
+    def test_a_processor(self) -> None:
+        """Of a span's beginning and end."""
+        for name in ("on_start", "on_end"):
+            with self.subTest(name), mock.patch.object(SimpleSpanProcessor, name, Broken().fail):
+                self.check()
+
+    def test_a_propagator(self) -> None:
+        """Of headers."""
+        broken = Broken()
+        with mock.patch("opentelemetry.propagate.get_global_textmap", return_value=broken):
+            self.check()
+
+    def test_a_tracer(self) -> None:
+        """Of spans: a sampler, say."""
+        with mock.patch.object(trace, "get_tracer", Broken().fail):
+            self.check()
 
 
 class ClientTests(SpansCase):

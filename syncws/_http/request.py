@@ -65,6 +65,7 @@ class Request(Told):
     * ``environ``: of a request that a WSGI server gave to an application, PEP 3333's; else None;
     * ``conn``, ``refusal``: until the handler returns, the Conn it was upgraded to, or the HandshakeError; else None;
     * ``on_upgrade``, ``on_refusal``: the server's; called with the Conn, or with why its handshake was refused;
+    * ``on_over``: called once its handler is done, or None; it must not raise;
     * ``then``: what the connection's own thread calls once the WSGI application has returned, or None.
 
     Raises ValueError for a target or a Host that HTTP does not allow. For one thread at a time.
@@ -80,6 +81,7 @@ class Request(Told):
         "http_version",
         "local_address",
         "method",
+        "on_over",
         "on_refusal",
         "on_upgrade",
         "path",
@@ -120,6 +122,7 @@ class Request(Told):
         self.refusal: HandshakeError | None = None
         self.on_upgrade: Callable[[Any], object] | None = None
         self.on_refusal: Callable[[str], object] | None = None
+        self.on_over: Callable[[], object] | None = None
         self._data: dict[str, Any] | None = None
         if not _HOST.fullmatch(self.host):
             raise ValueError("the Host header is not a host")
@@ -176,7 +179,10 @@ class Request(Told):
 
     def _break_circles(self) -> None:
         """Its handler is done: drop what refers back to it, which only the garbage collector could free otherwise."""
-        self.conn = self.refusal = self.on_upgrade = self.on_refusal = self.then = None
+        over = self.on_over
+        self.conn = self.refusal = self.on_upgrade = self.on_refusal = self.on_over = self.then = None
+        if over is not None:
+            over()
 
     def __str__(self) -> str:
         """Method and path, for a log line. Without the query, which may hold a token."""

@@ -15,10 +15,10 @@ from .taken import Environ
 from .takers import http_version
 
 #: Where the request of an environ is kept: a view may ask for it more than once, and our own server has made it.
-_KEY = "syncws.request"
+REQUEST_KEY = "syncws.request"
 
 #: Under these keys any server keeps streams, which a detached connection would hold as long as it lives.
-_STREAM_KEYS = ("wsgi.input", "wsgi.errors", "wsgi.file_wrapper", _KEY)
+_STREAM_KEYS = ("wsgi.input", "wsgi.errors", "wsgi.file_wrapper", REQUEST_KEY)
 
 #: What RFC 3986 allows in a path, beyond letters, digits and "_.-~".
 _PATH_SAFE = "/:@!$&'()*+,;="
@@ -28,7 +28,7 @@ def request_of(environ: Environ) -> Request:
     """The request of an environ, the same one each time. Raises TypeError; ValueError for what HTTP does not allow."""
     if not isinstance(environ, dict) or "REQUEST_METHOD" not in environ:
         raise TypeError(f"a WSGI environ is a dict with REQUEST_METHOD, not {_kind(environ)}")
-    known = environ.get(_KEY)
+    known = environ.get(REQUEST_KEY)
     if isinstance(known, Request):
         known.environ = environ
         return known
@@ -36,7 +36,7 @@ def request_of(environ: Environ) -> Request:
         note_workers()
     # The request refers to a copy, which does not refer back: both are freed without the garbage collector.
     request = _new_request(dict(environ))
-    environ[_KEY] = request
+    environ[REQUEST_KEY] = request
     return request
 
 

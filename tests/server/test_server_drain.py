@@ -99,6 +99,21 @@ class DrainTests(DrainCase):
             self.check_told(peer, 1012)
             self.assertEqual((first.result(), second.result()), (0, 0))
 
+    def test_seconds_without_end(self) -> None:
+        """More seconds than the system can wait, or a supervisor can be told, are a wait until all have gone."""
+        with self.serving() as server:
+            server._supervised = True
+            peer = self.connect(server)
+            task = self.draining(server, 1e308, timeout=1e308)
+            peer.close()
+            self.assertEqual(task.result(), 0)
+        with self.serving() as server:
+            server._supervised = True
+            peer = self.connect(server)
+            task = Task(server.shutdown, 1e308)
+            self.check_told(peer, 1001)
+            self.assertEqual(task.result(), 0)
+
     def test_without_anybody(self) -> None:
         """Where nobody is connected it is over at once, of a server that serves or has never served."""
         with self.serving() as server:
