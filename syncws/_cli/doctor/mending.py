@@ -187,7 +187,7 @@ _TOPICS: dict[str, dict[str, str]] = {
     "host-allowed": {"app": 'allowed_hosts=["app.example.com"]   (the name that people type)'},
     "wsgi-server": {
         "gunicorn": "gunicorn -k gthread --threads 8 app:app",
-        "app": "python -m syncws serve app:app",
+        "app": "syncws serve app:app",
     },
     # This machine
     "descriptors": {"system": "LimitNOFILE=20000   (systemd)\nulimit -n 20000     (a shell)"},

@@ -26,7 +26,7 @@ class _Server(NamedTuple):
 
 
 _SERVERS = {
-    "syncws": _Server("syncws", "python -m syncws serve {app}"),
+    "syncws": _Server("syncws", "syncws serve {app}"),
     "gunicorn": _Server("gunicorn", "gunicorn -k gthread --workers 2 --threads 8 {app}"),
     "waitress": _Server("waitress", "waitress-serve --listen=127.0.0.1:8080 {app}"),
     "cheroot": _Server("cheroot", "cheroot --bind 127.0.0.1:8080 {app}"),

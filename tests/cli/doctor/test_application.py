@@ -74,7 +74,7 @@ class ApplicationTests(CLICase):
         found = self.look(WELL, "--server", "syncws")
         self.assertEqual(set(found), {"application", "origin", "serving", "server"})
         self.assertEqual(found["application"][0]["title"], "plain WSGI, with syncws.wsgi")
-        self.assertEqual(found["server"][0]["mending"]["app"], "python -m syncws serve app:app")
+        self.assertEqual(found["server"][0]["mending"]["app"], "syncws serve app:app")
         self.assertEqual({each["severity"] for checks in found.values() for each in checks}, {"ok"})
 
     def test_ill(self) -> None:
