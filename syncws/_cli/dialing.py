@@ -35,6 +35,17 @@ PASSWORD_VARIABLE = "SYNCWS_PASSWORD"
 _SCHEMES = {"http": "ws", "https": "wss"}
 
 
+#: How an error of the library names what programs give it, and how these options are called.
+_OPTIONS = {
+    "headers: ": "--header: ",
+    "subprotocols of the Dialer is": "--subprotocol is",
+    "see enable_compression": "see --compression",
+    "(handshake_timeout)": "(--timeout)",
+    "proxy=None connects": "--no-proxy connects",
+    'proxy="http://user:password@host:port"': "--proxy http://user:password@host:port",
+}
+
+
 def add_dial_options(parser: argparse.ArgumentParser) -> None:
     """Add the options. The URL is the command's own argument: its type is `websocket_url`."""
     group = parser.add_argument_group("how to connect")
@@ -132,9 +143,10 @@ def headers_from(options: argparse.Namespace) -> Headers:
         for name, value, option in own:
             if value is not None and name in given:
                 raise CommandError(f"{option} and --header {name} exclude each other", 2)
-        return checked_headers([*pairs, *((name, value) for name, value, _ in own if value is not None)])
+        pairs += [(name, value) for name, value, _ in own if value is not None]
+        return Dialer(subprotocols=options.subprotocol).check_headers(pairs)
     except ValueError as error:
-        raise CommandError(str(error), 2) from None
+        raise CommandError(_by_options(str(error)), 2) from None
 
 
 def cannot_dial(error: Exception) -> str:
@@ -146,8 +158,15 @@ def cannot_dial(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         said = f"the server's certificate is not accepted: {error.verify_message}"
         notes = ["--ca FILE trusts another authority, --insecure checks nothing"]
-    advice = "; ".join(note.replace("proxy=None connects", "--no-proxy connects") for note in notes)
-    return without_controls(f"{said} ({advice})" if advice else said)
+    advice = "; ".join(notes)
+    return without_controls(_by_options(f"{said} ({advice})" if advice else said))
+
+
+def _by_options(said: str) -> str:
+    """An error of the library, which names what programs give it, with the names of these options instead."""
+    for name, option in _OPTIONS.items():
+        said = said.replace(name, option)
+    return said
 
 
 def _ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
@@ -161,7 +180,7 @@ def _ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if options.cert is not None:
-        load_certificate(context, options.cert, options.key)
+        load_certificate(context, options.cert, options.key, status=2)
     return context
 
 
@@ -189,7 +208,10 @@ def _authorization(user: str | None) -> str | None:
 def _ask_password(name: str) -> str:
     if not sys.stdin.isatty():
         raise CommandError(f"--user has no password: write --user NAME:PASSWORD, or set {PASSWORD_VARIABLE}", 2)
-    return getpass.getpass(f"password of {name}: ")
+    try:
+        return getpass.getpass(f"password of {name}: ")
+    except EOFError:
+        raise CommandError("no password was given", 2) from None
 
 
 def _header(text: str) -> list[tuple[str, str]]:

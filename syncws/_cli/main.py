@@ -8,11 +8,14 @@ from collections.abc import Sequence
 
 from .._base.version import __version__
 from .bench.options import add_bench
-from .command import CommandError
+from .command import CommandError, prepare_streams
 from .connect.options import add_connect
 from .doctor.command import add_doctor
 from .publish import add_publish
 from .serve import add_serve
+
+#: The exit status after Ctrl-C, as shells have it.
+_INTERRUPTED = 130
 
 _DESCRIPTION = """\
 Synchronous WebSocket for Python: a server for an application, and tools for what it serves.
@@ -36,10 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: those of the command line, by default ``sys.argv[1:]``.
 
-    Without a command it prints the help.
+    Without a command it prints the help. Ctrl-C where a command does nothing about it is status 130.
 
     Raises SystemExit for arguments that argparse refuses (2), and for --help and --version (0).
     """
+    prepare_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
@@ -48,8 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except CommandError as error:
-        print(f"syncws: {error}", file=sys.stderr)
+        if str(error):
+            print(f"syncws: {error}", file=sys.stderr)
         return error.status
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     return status
 
 

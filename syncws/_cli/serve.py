@@ -33,7 +33,7 @@ from .._net.address import Address, as_address, say_peer
 from .._net.inherited import inherited_listener
 from .._net.listener import SocketFile, listen_tcp, listen_unix
 from .._server.server import Server
-from .command import CommandError, Commands, cores, load_certificate, number
+from .command import CommandError, Commands, cores, load_certificate, number, show
 from .reloading import SHUTDOWN_TIMEOUT, serve_reloading
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -203,7 +203,8 @@ def _announce(address: Address, options: argparse.Namespace) -> None:
     """What a newcomer needs to know: where it is, and how it ends."""
     how = f" with {options.workers} workers" if options.workers > 1 else ""
     stop = "press Ctrl-C to stop" + ("; a change of its files begins anew" if options.reload else "")
-    print(f"Serving {options.application} on {_say_address(address, options)}{how} ({stop})", flush=True)
+    with contextlib.suppress(CommandError):  # it serves also where nobody reads that
+        show(f"Serving {options.application} on {_say_address(address, options)}{how} ({stop})")
 
 
 def _configure_logging(options: argparse.Namespace) -> None:

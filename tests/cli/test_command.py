@@ -22,8 +22,11 @@ class CommandTests(unittest.TestCase):
     def test_seconds(self) -> None:
         """A time is above 0 and ends."""
         self.assertEqual(seconds("1.5"), 1.5)
-        for text in ("0", "-1", "inf", "nan", "soon"):
+        for text in ("0", "-1", "1e-300", "nan", "soon"):
             with self.subTest(text), self.assertRaisesRegex(argparse.ArgumentTypeError, "a number of seconds above 0"):
+                seconds(text)
+        for text in ("1000000001", "1e300", "inf"):  # a clock of the system would refuse it, in a thread
+            with self.subTest(text), self.assertRaisesRegex(argparse.ArgumentTypeError, "up to 1,000,000,000"):
                 seconds(text)
 
     def test_cores(self) -> None:

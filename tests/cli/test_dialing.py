@@ -7,6 +7,7 @@ import base64
 import contextlib
 import io
 import os
+import socket
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -200,6 +201,10 @@ class ErrorTests(DialingCase):
             ("--origin and --header Origin exclude", ["ws://a", "-H", "origin: a", "--origin", "b"]),
             ("--user and --header Authorization", ["ws://a", "-H", "authorization: secret", "--user", "a:secret"]),
             ("header 'Origin': its value may not hold", ["ws://a", "--origin", "\n"]),
+            ("--header: Upgrade is set by the library", ["ws://a", "-H", "Upgrade: secret"]),
+            ("see --compression", ["ws://a", "-H", "Sec-WebSocket-Extensions: secret"]),
+            ("what --subprotocol is for", ["ws://a", "--subprotocol", "a", "-H", "Sec-WebSocket-Protocol: secret"]),
+            ("--header: Host is there twice", ["ws://a", "-H", "Host: secret", "-H", "host: secret"]),
             ("is not a token", ["ws://a", "--subprotocol", "secret two"]),
             ("not allowed with argument", ["ws://a", "--unix", "a", "--proxy", "http://a"]),
             ("not allowed with argument", ["ws://a", "--ca", "a", "--insecure"]),
@@ -223,6 +228,17 @@ class ErrorTests(DialingCase):
         """Without a terminal nobody can be asked for the password, and the error says where it goes."""
         with mock.patch("sys.stdin.isatty", return_value=False):
             self.assertIn("set SYNCWS_PASSWORD", self.refused("ws://a", "--user", "ann"))
+
+    def test_an_end_in_place_of_a_password(self) -> None:
+        """Ctrl-D where the password is asked for is no password."""
+        with mock.patch("sys.stdin.isatty", return_value=True), mock.patch("getpass.getpass", side_effect=EOFError):
+            self.assertEqual(self.refused("ws://a", "--user", "ann"), "no password was given")
+
+    def test_a_timeout(self) -> None:
+        """A server that says nothing is told with the name of the option that gives it longer."""
+        with socket.create_server(("127.0.0.1", 0)) as sock, self.assertRaises(TimeoutError) as caught:
+            self.connect(f"ws://127.0.0.1:{sock.getsockname()[1]}", "--timeout", "0.01")
+        self.assertIn("not done within 0.01 s (--timeout)", dialing.cannot_dial(caught.exception))
 
     def test_failures(self) -> None:
         """A dial that fails is told in one line: what was refused, by whom, and what to change."""

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from ..command import CommandError, Commands, cores, number, seconds
+from ..command import CommandError, Commands, cores, number, seconds, show
 from ..dialing import add_dial_options, dialer_from, headers_from, websocket_url
 from .crew import run_load
 from .plan import Plan, parse_sizes
@@ -111,8 +111,8 @@ def _bench(options: argparse.Namespace) -> int:
     dialer_from(options)  # a mistake shows here, before there are processes
     whole = _plan(options)
     try:
-        with showing() as show:
-            tally, interrupted = run_load(whole.shares(), show)
+        with showing() as tell:
+            tally, interrupted = run_load(whole.shares(), tell)
     except KeyboardInterrupt:
         return _INTERRUPTED
     _report(options.json, whole, tally, interrupted)
@@ -145,16 +145,16 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 def _report(path: str | None, plan: Plan, tally: Tally, interrupted: bool) -> None:
     if path != "-":
-        print(as_text(plan, tally, interrupted))
+        show(as_text(plan, tally, interrupted))
     if path is None:
         return
-    text = json.dumps(as_json(plan, tally, interrupted), indent=2) + "\n"
+    text = json.dumps(as_json(plan, tally, interrupted), indent=2)
     if path == "-":
-        sys.stdout.write(text)
+        show(text)
         return
     try:
         with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.write(f"{text}\n")
     except OSError as error:
         raise CommandError(f"cannot write {path}: {error.strerror}") from None
 

@@ -6,6 +6,8 @@ import os
 import sys
 
 from ..._conn.conn import Conn
+from ..command import CommandError
+from .endings import WRONG
 from .view import View, plain
 
 
@@ -22,12 +24,17 @@ class Output:
         self._is_terminal = os.isatty(fd)
 
     def write(self, message: str | bytes) -> None:
-        """Write a message. Raises BrokenPipeError once nobody reads."""
+        """Write a message. Raises BrokenPipeError once nobody reads, CommandError if it cannot be written."""
         if self._is_terminal:
-            write_all(self._fd, plain(self._view.bare(message)).encode())
-            return
-        data = message.encode() if isinstance(message, str) else message
-        write_all(self._fd, data + self._end)
+            data = plain(self._view.bare(message)).encode()
+        else:
+            data = (message.encode() if isinstance(message, str) else message) + self._end
+        try:
+            write_all(self._fd, data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandError(f"cannot write standard output: {error.strerror}", WRONG) from None
 
 
 def write_all(fd: int, data: bytes) -> None:

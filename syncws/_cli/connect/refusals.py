@@ -19,8 +19,6 @@ _READABLE = ("application/json", "application/problem+json", "text/")
 def say_refusal(error: Exception, sent: Headers) -> str:
     """One line: what failed, the first line of what the server says of it, and what to change. sent: our headers."""
     told = cannot_dial(error).replace("max_redirects is 0", "--max-redirects NUMBER follows them")
-    told = told.replace("(handshake_timeout)", "(--timeout)")
-    told = told.replace('proxy="http://user:password@host:port"', "--proxy http://user:password@host:port")
     if isinstance(error, BadHandshakeError):
         told += _first_line(error)
     advice = _advice(error, sent, told)
@@ -43,6 +41,8 @@ def _advice(error: Exception, sent: Headers, told: str) -> str:
     if isinstance(error, ProxyError):
         return ""
     if isinstance(error, ConnectionRefusedError):
+        if "(this is the proxy " in told:
+            return "nothing listens there: is this the address of the proxy?"
         return "nothing listens there: is the server running, on this host and port?"
     if not isinstance(error, HandshakeError):
         return ""

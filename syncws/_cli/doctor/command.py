@@ -11,13 +11,14 @@ Each finding has the lines of nginx, Caddy, HAProxy and others that mend it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Iterable
 
 from .. import dialing
-from ..command import CommandError, Commands, number, seconds
+from ..command import CommandError, Commands, number, seconds, show
 from .application import check_application
 from .deployment import Deployment, Scope
 from .finding import Finding, Severity, worst
@@ -139,14 +140,14 @@ def _report(
         if options.json:
             continue
         if len(found) == 1:  # and not before: what cannot be loaded is an error, and no report
-            print(f"syncws doctor: {subject}\n", flush=True)
+            show(f"syncws doctor: {subject}\n")
         report.guessed = None if deployment is None else deployment.front
         for line in report.lines(finding):
-            print(line, flush=True)
+            show(line)
     if options.json:
-        print(as_json(subject, found, options.front, None if deployment is None else deployment.front))
+        show(as_json(subject, found, options.front, None if deployment is None else deployment.front))
     else:
-        print(f"\n{report.end(found)}")
+        show(f"\n{report.end(found)}")
     return _FAULTS if worst(found) is Severity.FAULT else 0
 
 
@@ -171,7 +172,8 @@ def _stand_in(options: argparse.Namespace) -> int:
     # A signal that comes before serve_forever runs is a KeyboardInterrupt.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        print(f"Standing in for the application on {host}:{server.port} (press Ctrl-C to stop)", flush=True)
+        with contextlib.suppress(CommandError):  # it stands in also where nobody reads that
+            show(f"Standing in for the application on {host}:{server.port} (press Ctrl-C to stop)")
         server.serve_forever()
     except KeyboardInterrupt:
         server.shutdown(timeout=0)

@@ -154,11 +154,8 @@ class ConnectCase(CLICase):
         """The command in a process of its own, with pipes."""
         process = subprocess.Popen(
             [*COMMAND, self.url(path), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
             env=self.environment(),
-            **options,
         )
         self.addCleanup(self._end, process)
         return process

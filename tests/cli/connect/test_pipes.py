@@ -168,6 +168,15 @@ class ProcessTests(ConnectCase):
         process.stdout.close()
         self.assertEqual((process.wait(PATIENCE), process.stderr.read()), (0, b""))
 
+    @unittest.skipUnless(os.path.exists("/dev/full"), "a disk that is full")
+    def test_a_full_disk(self) -> None:
+        """An output that cannot be written is an error of one line, and not a success; the connection is closed."""
+        with open("/dev/full", "wb") as full:
+            process = self.start("greet", stdout=full)
+        told = b"syncws: cannot write standard output: No space left on device\n"
+        self.assertEqual((process.wait(PATIENCE), process.communicate()[1]), (2, told))
+        self.assertIn("received 1000", str(self.peer.ends[0]))
+
     def test_ctrl_c(self) -> None:
         """Ctrl-C closes with 1000, and ends with 130; the input need not have ended."""
         process = self.start("greet")

@@ -26,6 +26,8 @@ class RefusalTests(ConnectCase):
         with socket.create_server(("127.0.0.1", 0)) as sock:
             port = sock.getsockname()[1]
         self.assert_refused(f"ws://127.0.0.1:{port}", "nothing listens there")
+        proxy = ("--proxy", f"http://127.0.0.1:{port}")
+        self.assert_refused("ws://a.example", "is this the address of the proxy?", arguments=proxy)
         self.assert_refused("ws://no.such.host.invalid", "no.such.host.invalid")
         self.assert_refused("ws://localhost", "none.sock", arguments=("--unix", str(self.folder / "none.sock")))
 
