@@ -41,7 +41,7 @@ _OPTIONS = {
     "subprotocols of the Dialer is": "--subprotocol is",
     "see enable_compression": "see --compression",
     "(handshake_timeout)": "(--timeout)",
-    "proxy=None connects": "--no-proxy connects",
+    "proxy=None": "--no-proxy",
     'proxy="http://user:password@host:port"': "--proxy http://user:password@host:port",
 }
 

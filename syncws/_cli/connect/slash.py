@@ -104,7 +104,7 @@ class SlashCommands:
         return ""
 
     def _ping(self, rest: str) -> str:
-        return self._session.ping(rest.encode())
+        return self._session.ping(encoded(rest))
 
     def _close(self, rest: str) -> str:
         number, _, reason = rest.partition(" ")
@@ -147,14 +147,26 @@ def _given(rest: str, usage: str) -> bytes | None:
         raise CannotRun(usage)
     if not rest.startswith("@"):
         return None
+    path = _path(rest[1:])
     try:
-        return Path(_path(rest[1:])).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise CannotRun(f"cannot read {rest[1:]}: {error.strerror}") from None
 
 
 def _path(name: str) -> str:
-    return str(Path(name).expanduser())
+    try:
+        return str(Path(name).expanduser())
+    except RuntimeError:  # ~ann, and there is no ann
+        raise CannotRun(f"cannot use {name}: there is no user {name.partition('/')[0][1:]!r}") from None
+
+
+def encoded(text: str) -> bytes:
+    """What was typed, as bytes. Raises CannotRun for keys that are no UTF-8, which the terminal gives as surrogates."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise CannotRun("not sent: what was typed is no UTF-8") from None
 
 
 def _decoded(data: bytes, name: str) -> str:

@@ -19,7 +19,7 @@ from .output import say_opened
 from .plainscreen import PlainScreen
 from .record import Recorder
 from .session import CLOSE_TIMEOUT_AFTER_INTERRUPT, Plan, Session
-from .slash import CannotRun, SlashCommands
+from .slash import CannotRun, SlashCommands, encoded
 from .view import View
 
 #: What a terminal without line editing is told once.
@@ -118,7 +118,7 @@ class Talk:
                     self._say(said)
             else:
                 text = line.removeprefix("/") if line.startswith("//") else line
-                self._send(text.encode() if self._binary else text)
+                self._send(encoded(text) if self._binary else text)
         except CannotRun as error:
             self._say(str(error), "error")
 

@@ -147,7 +147,8 @@ def _report(
     if options.json:
         show(as_json(subject, found, options.front, None if deployment is None else deployment.front))
     else:
-        show(f"\n{report.end(found)}")
+        quick = deployment is not None and options.quick
+        show(f"\n{report.end(found, 'No connection was left idle (--quick).' if quick else '')}")
     return _FAULTS if worst(found) is Severity.FAULT else 0
 
 

@@ -54,14 +54,14 @@ class Report:
                 yield from _mending_lines(name, line)
                 name = ""
 
-    def end(self, findings: Iterable[Finding]) -> str:
-        """The last line: how many there are of the worse kinds."""
+    def end(self, findings: Iterable[Finding], left_out: str = "") -> str:
+        """The last line: how many there are of the worse kinds; left_out says what was not looked at."""
         found = list(findings)
         faults = _count(found, Severity.FAULT, "fault")
         warnings = _count(found, Severity.WARNING, "warning")
         told = " and ".join(filter(None, (faults, warnings)))
         if not told:
-            return "Nothing is wrong."
+            return f"Nothing wrong was found. {left_out}".rstrip()
         return f"{told}. What each check means: docs/doctor.md"
 
 

@@ -58,6 +58,9 @@ class SlashTests(LeakChecks):
         self.assertIn("this is no JSON", self.refused(f"/json {'[' * 100_000}"))
         self.assertIn("is no UTF-8", self.refused(f"/text @{path}"))
         self.assertIn("cannot read /no/such: No such file", self.refused("/text @/no/such"))
+        self.assertIn("there is no user 'no-such-user'", self.refused("/text @~no-such-user/x"))
+        self.assertIn("there is no user 'no-such-user'", self.refused("/record ~no-such-user"))
+        self.assertIn("no UTF-8", self.refused("/ping \udcff"))
         for name in ("text", "binary", "json", "record"):
             self.assertIn(f"/{name}", self.refused(f"/{name}"))
         self.assertEqual(self.sent, [])

@@ -87,7 +87,8 @@ class TalkTests(ConnectCase):
     def test_bytes(self) -> None:
         """With --binary what is typed goes as bytes."""
         task = self.talk("echo", binary=True)
-        self.type("hi")
+        self.type("\udcff", "hi")
+        self.screen.wait("* not sent: what was typed is no UTF-8\n")
         self.screen.wait("< binary, 2 bytes")
         self.type(None)
         task.result()

@@ -64,7 +64,7 @@ class TextTests(unittest.TestCase):
     def test_the_end(self) -> None:
         """How many faults and warnings there are."""
         report = Report()
-        self.assertEqual(report.end([ok("a", "")]), "Nothing is wrong.")
+        self.assertEqual(report.end([ok("a", "")]), "Nothing wrong was found.")
         self.assertTrue(report.end([fault("a", ""), warning("b", ""), warning("c", "")]).startswith("1 fault and 2 wa"))
         self.assertTrue(report.end([warning("b", "")]).startswith("1 warning."))
 
