@@ -78,7 +78,7 @@ class Tally:
     """
 
     __slots__ = (
-        *("_before", "_began", "_ended", "_totals", "by", "code", "conn", "is_left", "is_released", "ledger"),
+        *("_before", "_began", "_ended", "_seen", "_totals", "by", "code", "conn", "is_left", "is_released", "ledger"),
         *("messages_in", "messages_out", "pings", "pongs", "queue", "trips"),
     )
 
@@ -87,6 +87,8 @@ class Tally:
         self._ended: float | None = None
         self._before: Totals | None = (0, 0)  # what the kernel had counted before; None: it does not count
         self._totals: Totals | None = None  # what it counted in the end
+        # What it said last, for a connection that is collected before anybody has asked for its end. By whoever asks.
+        self._seen: Totals | None = None
         self.queue = queue
         self.messages_in = 0
         self.messages_out = 0
@@ -122,9 +124,10 @@ class Tally:
 
         The kernel's last numbers are kept before the descriptor is closed. So who finds it closed finds them.
         """
-        totals = self._totals or (None if transport is None else transport.totals()) or self._totals
+        totals = self._totals or (None if transport is None else transport.totals()) or self._totals or self._seen
         if totals is None or self._before is None:
             return None, None
+        self._seen = totals
         return totals[0] - self._before[0], totals[1] - self._before[1]
 
     def keep_totals(self, transport: Transport) -> None:

@@ -103,11 +103,15 @@ class LedgerTests(ConnCase):
         conn = Conn(Transport(ours), client=False)
         tally = self.ledger.opened(conn)
         conn._attendant.stop()
+        conn.send("hello")
+        before = self.told("bytes_in", "bytes_out")
         ours.close()
         del conn
         gc.collect()
+        self.assertEqual(self.told("open", "ending", "bytes_in", "bytes_out"), (0, 1, *before))  # no number falls
         self.ledger.left(tally)
         self.assertEqual(self.told("opened", "open", "ending", "closed"), (1, 0, 0, {"1006": 1}))
+        self.assertEqual(self.told("bytes_in", "bytes_out"), before)
 
     def test_left_in_the_middle_of_something(self) -> None:
         """The collector may give a seat back in a thread that is inside the ledger: it waits for nothing."""
