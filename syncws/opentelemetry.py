@@ -164,6 +164,11 @@ class TracedUpgrader(Upgrader):
 
     route: str | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.route is None or isinstance(self.route, str)):
+            raise TypeError(f'route is a str, such as "/rooms/<name>", or None, not {self.route!r}')
+
     def upgrade(self, request: Request | Environ, response_headers: HeaderSource | None = None) -> Conn:
         with _ending_of(request):
             return super().upgrade(request, response_headers)
@@ -264,7 +269,12 @@ def span_of(conn: Conn) -> trace.Span:
 
     Returns:
         A ``Span`` of OpenTelemetry.
+
+    Raises:
+        TypeError: it is no Conn.
     """
+    if not isinstance(conn, Conn):
+        raise TypeError(f"span_of takes a Conn, not {conn!r}")
     spans = vars(conn).get(_KEY) or (conn.request.data.get(_KEY) if hasattr(conn, "request") else None)
     return trace.INVALID_SPAN if spans is None else spans.connection
 

@@ -144,8 +144,8 @@ def shutdown(
         How many handlers are still running although their connections were cut.
 
     Raises:
-        ValueError, TypeError: the code or the reason may not be sent, the timeout or the spread is no number of seconds,
-            or the spread is longer than the timeout. Nothing has ended then.
+        ValueError, TypeError: the code or the reason may not be sent, the timeout or the spread is no number of
+            seconds, or the spread is longer than the timeout. Nothing has ended then.
     """
     format_close_message(code, reason)
     check_wait("timeout", timeout)

@@ -382,6 +382,13 @@ class HandlerTests(SpansCase):
     def handle(self, request: syncws.Request, handler: Any) -> None:
         self.assertEqual(handler(syncws.Upgrader().upgrade(request), 5), 5)
 
+    def test_what_is_no_connection(self) -> None:
+        """`span_of` takes a Conn, and a route is a str."""
+        with self.assertRaisesRegex(TypeError, "span_of takes a Conn, not None"):
+            span_of(None)  # type: ignore[arg-type]
+        with self.assertRaisesRegex(TypeError, "route is a str"):
+            TracedUpgrader(route=5)  # type: ignore[arg-type]
+
     def test_what_cannot_be_called(self) -> None:
         """`traced` takes a plain function."""
 

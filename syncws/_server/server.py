@@ -188,6 +188,7 @@ class Server:
         # For the thread of `serve_forever`, after a signal or an order of the parent:
         self._ending_signal: signal.Signals | None = None  # it ended the loop
         self._has_heeded = False  # the first SIGTERM has begun a drain
+        self._ordered_end: float | None = None  # of the latest order to drain that was seen
         self._drainer: threading.Thread | None = None  # it drains
         self._drain_deadline: float | None = None  # of a parent whose workers drain: it waits no longer for them
         self._waker = Waker()
@@ -310,8 +311,9 @@ class Server:
 
         Neither does an order to drain of a worker's parent. Asked by the loop itself, outside the signals' handlers.
         """
-        if parent is not None and (end := parent.drain_end) is not None:
-            parent.drain_end = None
+        # It stays there: a sooner one that comes just now must not be taken away unseen.
+        if parent is not None and (end := parent.drain_end) not in (None, self._ordered_end):
+            self._ordered_end = end
             self._acceptor.all_drain = True
             if not self._drain_beside(end):
                 return True

@@ -29,8 +29,10 @@ def noting_signals(waker: Waker, noted: list[signal.Signals]) -> Iterator[None]:
         waker.wake()
 
     wakeup_fd = signal.set_wakeup_fd(waker.write_fd, warn_on_full_buffer=False)
-    previous = {number: signal.signal(number, note) for number in ENDING}
+    previous = {}
     try:
+        for number in ENDING:  # inside: a Ctrl-C that comes before the last one raises here
+            previous[number] = signal.signal(number, note)
         yield
     finally:
         for number, handler in previous.items():

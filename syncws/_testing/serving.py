@@ -19,6 +19,7 @@ from .._server.server import Server, upgrading
 from .._server.upgrader import Upgrader
 from .browsers import with_cookies
 from .frames import Peer
+from .views import check_path
 
 #: Seconds that the other side of a client has to answer its close at the end of a test, before it is cut.
 _FAREWELL = 1.0
@@ -36,7 +37,10 @@ def running(server: Server, *, timeout: float = 10) -> Iterator[Server]:
         AssertionError: a handler is still running after that, although its connection was cut. An exception of the
             block is raised instead, if there is one.
         RuntimeError: `Server.start` could not start a thread, or the server has workers or serves already.
+        TypeError: it is no Server.
     """
+    if not isinstance(server, Server):
+        raise TypeError(f"running takes a Server, not {server!r}: see serving, for a function of a connection")
     server.start()
     try:
         yield server
@@ -146,7 +150,8 @@ class LiveServer:
             path: begins with a slash; a query string may follow.
             headers: further headers of the request, such as Origin.
 
-        Raises AssertionError if the server did not agree to a WebSocket, OSError, and ValueError for a server with TLS.
+        Raises AssertionError if the server did not agree to a WebSocket, OSError, ValueError for a server with TLS, and
+        ValueError and TypeError for the arguments.
         """
         check_path(path)
         peer = raw_client(self.url + path, headers)
@@ -188,12 +193,6 @@ def raw_client(url: str, headers: HeaderSource | None = None) -> Peer:
     except BaseException:
         sock.close()
         raise
-
-
-def check_path(path: str) -> None:
-    """A path of a URL. Raises ValueError."""
-    if not path.startswith("/"):
-        raise ValueError(f'a path begins with a slash, such as "/echo", and {path!r} does not')
 
 
 def say_goodbye(conn: Conn) -> None:

@@ -49,8 +49,7 @@ def connect(
         AssertionError: the handler is still running ten seconds after the connection was closed.
         ValueError, TypeError: an argument is invalid.
     """
-    if not path.startswith("/"):
-        raise ValueError(f'a path begins with a slash, such as "/echo", and {path!r} does not')
+    check_path(path)
     check_callable("app", app, "must be a WSGI application: a callable(environ, start_response)", may_yield=True)
     headers = with_cookies(headers, browser, path)
     options: DialerKeywords = {"handshake_timeout": 10.0, **dialer_options}
@@ -92,3 +91,11 @@ def _host_one(gateway: Gateway, sock: socket.socket) -> None:
         for conn in conns:
             conn.close_now()
         transport.close()
+
+
+def check_path(path: str) -> None:
+    """A path of a URL. Raises TypeError, ValueError."""
+    if not isinstance(path, str):
+        raise TypeError(f'a path is a str, such as "/echo", not {path!r}')
+    if not path.startswith("/"):
+        raise ValueError(f'a path begins with a slash, such as "/echo", and {path!r} does not')

@@ -117,6 +117,8 @@ class Workbench:
         **dialer_options: Unpack[DialerKeywords],
     ) -> Conn:
         """``ws_client``: a connection to a URL, or to a path of the one server of this test; see `LiveServer.dial`."""
+        if not isinstance(where, str):
+            raise TypeError(f'where is a URL, or a path of the server of this test, such as "/echo", not {where!r}')
         if where.startswith("/"):
             if len(self._servers) != 1:
                 raise ValueError(

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -98,6 +99,22 @@ class DrainTests(DrainCase):
             second = Task(server.drain, LONG)
             self.check_told(peer, 1012)
             self.assertEqual((first.result(), second.result()), (0, 0))
+
+    def test_orders_of_a_parent(self) -> None:
+        """An order is heeded once, and stays where it is: a sooner one that comes in that moment is heeded, too."""
+        server = Server(hello, port=0)
+        self.addCleanup(server.shutdown)
+        parent = SimpleNamespace(drain_end=100.0, deadline=None)
+
+        def drain(end: float) -> bool:
+            parent.drain_end = 50.0  # as another thread, in the worst moment
+            return True
+
+        with mock.patch.object(server, "_drain_beside", side_effect=drain) as heeded:
+            for _ in range(3):
+                self.assertFalse(server._must_end([], parent))  # type: ignore[arg-type]
+        self.assertEqual(heeded.call_args_list, [mock.call(100.0), mock.call(50.0)])
+        self.assertEqual(parent.drain_end, 50.0)
 
     def test_seconds_without_end(self) -> None:
         """More seconds than the system can wait, or a supervisor can be told, are a wait until all have gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import unittest
+from unittest import mock
 
 from syncws._base.waker import Waker
 from syncws._server.signals import noting_signals
@@ -28,6 +29,21 @@ class SignalsTests(LeakChecks):
             self.waker.wait(PATIENCE)
         self.assertEqual(sorted(noted), [signal.SIGINT, signal.SIGTERM])
         self.assertEqual([signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)], before)
+
+    def test_an_interrupt_at_the_beginning(self) -> None:
+        """What is raised before all handlers are there, by a Ctrl-C, leaves nothing changed either."""
+        before, install = signal.getsignal(signal.SIGTERM), signal.signal
+
+        def interrupted(number: int, handler: object) -> object:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return install(number, handler)  # type: ignore[arg-type]
+
+        with mock.patch("signal.signal", interrupted), self.assertRaises(KeyboardInterrupt):
+            with noting_signals(self.waker, []):
+                self.fail("it has begun")
+        self.assertIs(signal.getsignal(signal.SIGTERM), before)
+        self.assertEqual(signal.set_wakeup_fd(-1), -1)
 
     def test_only_the_main_thread(self) -> None:
         """In another thread nothing is changed."""

@@ -184,6 +184,11 @@ class ServingTests(LeakChecks):
             for call in (live.dial, live.raw):
                 with self.assertRaisesRegex(ValueError, "begins with a slash"):
                     call("echo")
+                for wrong in (5, None, b"/"):
+                    with self.assertRaisesRegex(TypeError, "a path is a str"):
+                        call(wrong)  # type: ignore[arg-type]
+        with self.assertRaisesRegex(TypeError, "running takes a Server"), running(echo):  # type: ignore[arg-type]
+            self.fail("served")
 
 
 if __name__ == "__main__":

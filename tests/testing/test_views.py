@@ -138,6 +138,7 @@ class ConnectTests(LeakChecks):
         """An invalid argument is an error at once, and nothing is left."""
         for path, options, kind in [
             ("echo", {}, ValueError),
+            (5, {}, TypeError),
             ("/echo", {"nonsense": 1}, TypeError),
             ("/echo", {"net_dial": print}, TypeError),
             ("/echo", {"subprotocols": ["a b"]}, ValueError),

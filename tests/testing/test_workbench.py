@@ -66,6 +66,8 @@ class WorkbenchTests(LeakChecks):
     def test_a_path_needs_one_server(self) -> None:
         """A path is one of the test's only server; with none or two a whole URL is asked for."""
         with Workbench() as bench:
+            with self.assertRaisesRegex(TypeError, "where is a URL, or a path"):
+                bench.dial(5)  # type: ignore[arg-type]
             with self.assertRaisesRegex(ValueError, "this test has 0 servers: give a whole URL"):
                 bench.dial("/x")
             bench.serve(echo)
