@@ -160,6 +160,10 @@ class TracedUpgrader(Upgrader):
     Args:
         route: the path that the application has for them, such as ``"/rooms/<name>"``: ``http.route``, and in the name
             of the span. Not the path of a request, which may be any.
+
+    Raises:
+        TypeError: the route is no str.
+        ValueError, TypeError: as an `Upgrader`.
     """
 
     route: str | None = None

@@ -250,6 +250,8 @@ class Acceptor:
         elif verdict == "entered":
             if self._start(connection):
                 self._crowded = False
+            else:
+                self._roster.ledger.refused("full")  # as of a WSGI server, where no thread is to be had either
         else:
             self._refuse(connection, remote, verdict)
 

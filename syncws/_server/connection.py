@@ -423,8 +423,10 @@ class Connection(Told):
         """Give everything back, at the end of its thread."""
         if self._conn is not None:
             self._conn.close_now()
-            self._conn._tell_end()
-            self._roster.ledger.left(self._tally)
+            try:
+                self._conn._tell_end()
+            finally:  # whatever a filter of the application does with the line
+                self._roster.ledger.left(self._tally)
         elif self._transport is not None:
             self._transport.close()
         else:

@@ -158,7 +158,7 @@ class AcceptTests(ServerTestCase):
         self.assertEqual([(each.name, each.daemon) for each in threads], [("syncws-1", True), ("syncws-2", True)])
 
     def test_a_thread_that_cannot_be_started(self) -> None:
-        """It costs that connection, which gets a 503, and no other."""
+        """It costs that connection, which gets a 503 and is counted as refused, and no other."""
         start = threading.Thread.start
         failures = [RuntimeError("can't start new thread")]
 
@@ -173,6 +173,7 @@ class AcceptTests(ServerTestCase):
                 self.assertTrue(client.at_end())
             with self.client(server) as client:
                 self.assertEqual(client.request()[0], 200)
+            self.assertEqual(server.stats().refused, {"full": 1})
 
     def test_a_start_that_fails(self) -> None:
         """start() that gets no thread raises, and leaves a server that no longer listens."""

@@ -45,6 +45,21 @@ class StatsTests(ServerTestCase):
                 assert stats.bytes_in is not None
                 self.assertIn(stats.bytes_in - (3 * 11 + 8), (0, 1))  # the kernel counts the end of TCP as one
 
+    def test_a_line_that_cannot_be_logged(self) -> None:
+        """A filter that fails on a line of the access log leaves no connection that is ending for good."""
+        seen: list[Any] = []
+        with (
+            self.assertLogs("syncws.server"),
+            mock.patch.object(threading, "excepthook", seen.append),
+            self.serving() as server,
+        ):
+            with mock.patch("syncws._conn.conn.Conn._tell_end", side_effect=ValueError):
+                client = self.enterContext(dial(f"ws://127.0.0.1:{server.port}/"))
+                client.close_now()
+                self.assertTrue(await_(lambda: server.stats().closed == {"1006": 1}, PATIENCE), server.stats())
+                self.assertTrue(await_(lambda: bool(seen), PATIENCE))
+            self.assertEqual(server.stats().ending, 0)
+
     def test_it_is_immutable(self) -> None:
         """A snapshot does not change, and cannot be changed."""
         with self.serving() as server:
