@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import stat
 import threading
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..._conn.conn import Conn
+from ..._frames.payloads import format_close_message
 from ..._http.url import parse_server_url
 from ...errors import CloseError, ConnectionClosed, ProtocolError
 from ..command import CommandError
@@ -154,11 +156,18 @@ def _event(fields: Any) -> Event:
     when, direction, kind = float(fields["time"]), fields["direction"], fields["type"]
     if direction not in ("in", "out"):
         raise ValueError(f"direction is in or out, not {direction!r}")
+    if not math.isfinite(when):
+        raise ValueError(f"time is a number of seconds, not {when}")
     match kind:
         case "text":
-            return Message(when, direction, str(fields["text"]))
+            text = str(fields["text"])
+            text.encode()  # half a surrogate pair, which JSON can hold, is no text
+            return Message(when, direction, text)
         case "binary":
             return Message(when, direction, base64.b64decode(fields["base64"], validate=True))
         case "close":
-            return Close(when, direction, int(fields["code"]), str(fields["reason"]))
+            code, reason = int(fields["code"]), str(fields["reason"])
+            if direction == "out":
+                format_close_message(code, reason)  # raises for what may not be sent
+            return Close(when, direction, code, reason)
     raise ValueError(f"no type {kind!r}")

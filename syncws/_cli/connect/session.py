@@ -160,8 +160,8 @@ class Session:
     def send(self, message: str | bytes) -> bool:
         """Send a message, and wait until it has left; while there is no connection, for the next one.
 
-        False if there is none any more. A message under way when its connection ended is sent again: it may arrive
-        twice.
+        False if there is none any more. A message whose sending failed as its connection ended is sent again, and may
+        arrive twice; one that had left before may be lost.
         """
         conn = self._other_than(None)
         self._record("out", message)

@@ -105,6 +105,9 @@ class ReadTests(unittest.TestCase):
             ('\n{"type": "text", "time": 1, "direction": "up", "text": ""}', "line 2: direction is in or out"),
             ('{"type": "binary", "time": 1, "direction": "in", "base64": "x"}', "line 1: "),
             ('{"type": "video", "time": 1, "direction": "in"}', "no type 'video'"),
+            ('{"type": "text", "time": 1e999, "direction": "in", "text": ""}', "time is a number of seconds, not inf"),
+            ('{"type": "text", "time": 1, "direction": "out", "text": "\\ud800"}', "surrogates not allowed"),
+            ('{"type": "close", "time": 1, "direction": "out", "code": 9, "reason": ""}', "close code 9 may not be"),
             ("\xff", "no UTF-8"),
         ):
             with self.assertRaises(CommandError) as caught:
