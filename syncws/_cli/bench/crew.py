@@ -79,10 +79,13 @@ class Line:
 def generate(plan: Plan, pipe: Connection) -> None:
     """A process of the load, from its beginning to its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the command says what follows from it
+    said: Tally | str
     try:
-        pipe.send(Generator(plan, Line(pipe)).run())
+        said = Generator(plan, Line(pipe)).run()
     except (CommandError, OSError, MemoryError) as error:
-        pipe.send(str(error) or type(error).__name__)
+        said = str(error) or type(error).__name__
+    with contextlib.suppress(OSError):  # the command was killed, and nobody wants to know
+        pipe.send(said)
 
 
 class Interrupt:

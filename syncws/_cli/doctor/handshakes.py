@@ -51,7 +51,7 @@ def enter(place: Place) -> Entrance:
         try:
             with place.connection() as conn:
                 took = time.monotonic() - began
-                findings += _of_tls(place, conn)
+                findings += _of_tls(place, conn, judged=bool(findings))
                 findings.append(ok("handshake", f"101 in {took * 1000:.0f} ms"))
                 return Entrance(findings, place, conn.response, True)
         except ssl.SSLCertVerificationError as error:
@@ -94,7 +94,8 @@ def _of_certificate(error: ssl.SSLCertVerificationError) -> Finding:
     return fault("certificate", error.verify_message or str(error), seen, "certificate")
 
 
-def _of_tls(place: Place, conn: Conn) -> Findings:
+def _of_tls(place: Place, conn: Conn, *, judged: bool) -> Findings:
+    """How the connection is encrypted. judged: the certificate was found to be at fault."""
     transport = conn.transport
     if not isinstance(transport, TLSTransport):
         if not _is_near(place.server.host) and place.visitor.unix_path is None:
@@ -109,6 +110,8 @@ def _of_tls(place: Place, conn: Conn) -> Findings:
     certificate = transport.ssl_object.getpeercert()
     if certificate:
         yield _of_days(certificate)
+    elif not judged:
+        yield note("certificate", "it was not looked at (--insecure)")
 
 
 def _of_days(certificate: Any) -> Finding:

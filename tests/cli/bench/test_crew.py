@@ -9,7 +9,7 @@ import time
 import unittest
 from multiprocessing import resource_tracker
 
-from syncws._cli.bench.crew import Interrupt, Line, Progress, run_load
+from syncws._cli.bench.crew import Interrupt, Line, Progress, generate, run_load
 from syncws._cli.bench.tally import Tally
 from syncws._cli.command import CommandError
 
@@ -71,6 +71,17 @@ class CrewTests(LoadCase):
         """What it cannot do is the command's error, in its words."""
         with self.assertRaisesRegex(CommandError, "--key needs --cert"):
             run_load(plan("ws://127.0.0.1:1/", "--key", "x").shares(), self.shown.append)
+
+    def test_a_command_that_is_killed(self) -> None:
+        """A process whose command is gone ends, and says nothing."""
+        ours, theirs = multiprocessing.Pipe()
+        ours.close()
+        previous = signal.getsignal(signal.SIGINT)
+        try:
+            generate(plan("ws://127.0.0.1:1/"), theirs)
+        finally:
+            signal.signal(signal.SIGINT, previous)
+            theirs.close()
 
     def test_progress(self) -> None:
         """That of several processes is added up."""

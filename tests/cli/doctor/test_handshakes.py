@@ -103,6 +103,12 @@ class CertificateTests(DoctorCase):
         self.assert_found(found, "certificate", "certificate has expired", "nginx", "ssl_certificate ")
         self.assertIn("echo", [each["check"] for each in found])
 
+    def test_not_looked_at(self) -> None:
+        """With --insecure nobody looks at it, and the report says so."""
+        found = self.look_at("--insecure")
+        notes = [each["title"] for each in found if each["check"] == "certificate"]
+        self.assertEqual(notes, ["it was not looked at (--insecure)"])
+
     def test_soon(self) -> None:
         """It ends within two weeks: who renews does it earlier."""
         found = self.look_at(not_after=datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=5))
