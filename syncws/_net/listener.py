@@ -126,6 +126,8 @@ def check_listener(listener: Any) -> None:
     """Raise TypeError or ValueError unless it is a socket that listens."""
     if not hasattr(listener, "accept"):
         raise TypeError(f"listener must be a socket that listens, not {listener!r}")
+    if isinstance(listener, socket.socket) and listener.fileno() < 0:
+        raise ValueError("listener is closed: a Server closes the one that it was given, so give each a new one")
     if isinstance(listener, socket.socket) and not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise ValueError(f"listener does not listen yet: call its listen(), or use socket.create_server: {listener!r}")
 

@@ -69,13 +69,15 @@ class Seat:
     looks for its own number in it, and finds what it has written there itself; to others an older value means the same.
     """
 
-    __slots__ = ("_conn", "_guests", "_tally", "in_view", "is_borrowed", "server", "thread")
+    __slots__ = ("_conn", "_guests", "_has_left", "_tally", "in_view", "is_borrowed", "server", "thread")
 
     def __init__(self, guests: Guests, in_view: bool, server: str = "") -> None:
         self._guests = guests
         #: Whose guest it is, and whether it was to hold a thread of that server.
         self.server, self.is_borrowed = server, in_view
-        self._tally: Tally | None = None  # what is counted of the connection
+        # What is counted of the connection, and whether the seat was given back. Neither has a lock: see `connected`.
+        self._tally: Tally | None = None
+        self._has_left = False
         self._conn: weakref.ref[Conn] | None = None
         self.in_view = in_view
         #: The thread that runs its handler, as threading.get_ident() has it.
@@ -91,7 +93,11 @@ class Seat:
         # In this order: `shutdown` shuts the door and then tells the connections that it finds in their seats, so that
         # either it finds this one, or this one finds the door shut.
         self._conn = weakref.ref(conn)
+        # First the one, and then a look at the other; `leave` does so the other way round. A connection may be lost,
+        # and its seat given back, before this, and would be counted as one that is ending for ever.
         self._tally = self._guests.ledger.opened(conn)
+        if self._has_left:
+            self._guests.ledger.left(self._tally)
         self._guests._tell_latecomer(conn)
 
     def start_close(self, code: int, reason: str) -> None:
@@ -113,6 +119,7 @@ class Seat:
     def leave(self) -> None:
         """Give the seat back. Idempotent."""
         self._guests._leave(self)
+        self._has_left = True
         self._guests.ledger.left(self._tally)
 
 

@@ -102,6 +102,7 @@ class ListenTests(LeakChecks):
         """What is no listening socket is refused, with the mend."""
         with socket.socket() as deaf:
             self.assertRaisesRegex(ValueError, r"listen\(\)", check_listener, deaf)
+        self.assertRaisesRegex(ValueError, "listener is closed", check_listener, deaf)
         self.assertRaisesRegex(TypeError, "listener", check_listener, 5)
 
     def test_verdicts(self) -> None:

@@ -114,6 +114,16 @@ def read(conn: Conn) -> None:
 class AdmitTests(GuestsCase):
     """Who gets a seat."""
 
+    def test_a_connection_that_is_lost_before_its_seat_knows_it(self) -> None:
+        """A seat that was given back before its connection was noted leaves none that is ending for ever."""
+        seat = self.registry.admit(taken(), in_view=False, limit=None)
+        conn, _far = self.peer()
+        conn.close_now()
+        seat.leave()
+        seat.connected(conn)
+        stats = self.registry.stats()
+        self.assertEqual((stats.opened, stats.ending, stats.closed), (1, 0, {"1006": 1}))
+
     def test_seats_are_counted(self) -> None:
         """Each seat counts until it is given back, which may be done more than once."""
         seats = [self.registry.admit(taken(), in_view=False, limit=None) for _ in range(3)]
