@@ -23,7 +23,7 @@ CLOSERS = ("here", "peer", "nobody")
 #: Why a handshake, or a connection, is refused.
 REFUSALS = (
     *("origin", "host", "version", "no upgrade", "method", "bad request", "application", "unsupported", "handler"),
-    *("full", "handshakes", "address", "descriptors"),
+    *("full", "handshakes", "address", "descriptors", "draining"),
 )
 
 

@@ -239,7 +239,9 @@ class Acceptor:
     def _admit(self, connection: Connection, remote: Address) -> None:
         """Start a connection's thread; whatever is in the way of that costs this connection only."""
         if self._has_left:
-            self._send_away(connection, remote)
+            connection.is_late = True
+            if not self._send_away(connection, remote):
+                self._roster.ledger.refused("draining")
             return
         if connection.sock.fileno() >= self._first_reserved:
             self._refuse(connection, remote, "descriptors")
@@ -260,12 +262,13 @@ class Acceptor:
         self._say_refused(obstacle, remote)
         self._send_away(connection, remote)
 
-    def _send_away(self, connection: Connection, remote: Address) -> None:
+    def _send_away(self, connection: Connection, remote: Address) -> bool:
+        """Answer 503; whether its request is heard before, as it may be a health check."""
         if self._health.is_asked and self._roster.enter_beyond(connection, network_of(remote)):
             connection.go_beyond(time.monotonic() + _HEARING)
-            self._start(connection)
-        else:
-            self._turn_away(connection.sock)
+            return self._start(connection)
+        self._turn_away(connection.sock)
+        return False
 
     def _say_refused(self, obstacle: Obstacle | Literal["descriptors"], remote: Address) -> None:
         options = self._options

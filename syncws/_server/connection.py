@@ -81,6 +81,7 @@ class Connection(Told):
         "_roster",
         "_tally",
         "_transport",
+        "is_late",
         "number",
         "sock",
         "thread",
@@ -107,6 +108,8 @@ class Connection(Told):
         self._deadline = deadline  # of the TLS handshake and the first head
         self._health = health
         self._is_beyond = False  # there is no room for it: it is heard, and sent away
+        #: Whether the server drains, and so has no room for it. Set before its thread is started.
+        self.is_late = False
         self._addresses = local_address, remote_address
         #: threading.get_ident() of its own thread, which sets it. Others may see None: they ask whether it is theirs.
         self.thread: int | None = None
@@ -294,6 +297,8 @@ class Connection(Told):
         if self._health is not None and (answer := self._health.answer(request)) is not None:
             return answer
         if self._is_beyond:
+            if self.is_late:  # others were counted when they came
+                self._roster.ledger.refused("draining")
             return no_room("this server has no room for one more connection")
         if not self._options.hosts.allow(request.host):
             return self._wrong_host(request)

@@ -277,6 +277,7 @@ class NewcomersTests(DrainCase):
                 self.assertEqual((ask("/ready")[0], ask("/live")[0]), (503, 200))
                 status, headers, _ = ask("/")
                 self.assertEqual((status, headers["retry-after"]), (503, "5"))
+            self.assertEqual(server.stats().refused, {"draining": 3})
             self.check_echo(peer)
             self.assertEqual(server.shutdown(0), task.result())
 
