@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 import statistics
 import time
@@ -13,8 +14,10 @@ from ..._conn.conn import Conn
 from ..._frames.frame import encode
 from ..._http.headers import Headers
 from ..._http.httpclient import ReceivedResponse
+from ..._net.descriptors import raise_limit
 from ...errors import (
     BadHandshakeError,
+    CloseCode,
     CloseError,
     ConnectionClosed,
     HandshakeError,
@@ -23,7 +26,7 @@ from ...errors import (
     WebSocketError,
 )
 from .. import dialing
-from .finding import Findings, fault, note, ok, warning
+from .finding import Finding, Findings, fault, note, ok, warning
 from .visitor import Place
 
 #: FIN and TEXT: the first byte of a whole message.
@@ -43,6 +46,12 @@ _CODE = 4000
 
 #: Headers of the command line that a plain request gets, too.
 _OF_ANY_REQUEST = {"authorization", "cookie", "host", "user-agent"}
+
+#: Close codes of an endpoint that has said all it has to say, whatever was asked.
+_WELL = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
+
+#: Descriptors that the doctor needs beside those of its connections.
+_OTHER_DESCRIPTORS = 64
 
 _LEFT_OUT = (
     "Left out: early, fragments, large, latency. They need an endpoint that echoes: give its URL, or use --stand-in."
@@ -190,7 +199,10 @@ def check_ping(place: Place) -> Findings:
                 with contextlib.suppress(ReadTimeout):
                     conn.receive(timeout=min(left, 0.05))
         except ConnectionClosed as end:
-            yield fault("ping", "a ping ends the connection", f"{end}.", "ping")
+            if isinstance(end, CloseError) and end.code in _WELL:
+                yield note("ping", "the endpoint closes before it answers a ping", f"{end}. Pings were not looked at.")
+            else:
+                yield fault("ping", "a ping ends the connection", f"{end}.", "ping")
             return
     if payload in pongs:
         yield ok("ping", f"a ping is answered within {_say_time(pongs[payload] - began)}")
@@ -214,21 +226,26 @@ def check_close(place: Place) -> Findings:
 
 def check_parallel(place: Place, count: int, plain: Callable[[], Findings]) -> Findings:
     """So many connections at once, each of which is served while the others are open; then plain HTTP beside them."""
+    raise_limit(count + _OTHER_DESCRIPTORS)
     with contextlib.ExitStack() as stack:
-        for number in range(1, count + 1):
+        for opened in range(count):
             try:
                 stack.enter_context(place.connection())
             except (OSError, HandshakeError) as error:
-                opened = number - 1
-                yield fault(
-                    "parallel",
-                    f"{opened} connection{'' if opened == 1 else 's'} can be open, and no more",
-                    f"The next one: {_why(error)}. Each may hold one of a few threads or workers.",
-                    "connections",
-                )
+                yield _no_more(opened, error)
                 return
         yield ok("parallel", f"{count} connection{'s are' if count > 1 else ' is'} open at once")
         yield from plain()
+
+
+def _no_more(opened: int, error: Exception) -> Finding:
+    """So many connections are open, and this was the answer to the next one."""
+    connections = f"{opened} connection{'' if opened == 1 else 's'}"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        seen = "The machine that the doctor runs on has no descriptor for more: see ulimit -n, or give --connections."
+        return note("parallel", f"{connections} can be open, and more were not tried", seen)
+    seen = f"The next one: {_why(error)}. Each may hold one of a few threads or workers."
+    return fault("parallel", f"{connections} can be open, and no more", seen, "connections")
 
 
 def _why(error: Exception) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from typing import Any
+from unittest import mock
 
 import syncws
+from syncws._cli.doctor import conversations
+from syncws._cli.doctor.finding import Severity
 from syncws.testing import running
 from tests.partners import heavy
 
@@ -20,6 +25,23 @@ class ApplicationTests(DoctorCase):
     def test_well(self) -> None:
         """Nothing is wrong with a plain echo."""
         self.assert_well(self.look_at("--idle", "0.2", "--health", "/health"), "request")
+
+    def test_an_end(self) -> None:
+        """An endpoint that says what it has to say, and closes, is not said to be at fault for how it treats pings."""
+        self.talk = syncws.Conn.close  # type: ignore[method-assign, assignment]
+        found = self.look_at("--connections", "1")
+        self.assert_well(found, "request", "echo", "ping")
+        self.assertIn("Pings were not looked at.", next(each["seen"] for each in found if each["check"] == "ping"))
+
+    def test_descriptors_of_this_side(self) -> None:
+        """The doctor takes as many descriptors as it may; too few of them are no fault of the deployment."""
+        place = mock.Mock()
+        place.connection.side_effect = [contextlib.nullcontext(), OSError(errno.EMFILE, "Too many open files")]
+        with mock.patch.object(conversations, "raise_limit") as raise_limit:
+            (finding,) = conversations.check_parallel(place, 3, lambda: iter(()))
+        self.assertGreater(raise_limit.call_args.args[0], 3)
+        self.assertEqual((finding.severity, finding.mending), (Severity.NOTE, ()))
+        self.assertEqual(finding.title, "1 connection can be open, and more were not tried")
 
     @heavy
     def test_read_limit(self) -> None:
