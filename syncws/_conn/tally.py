@@ -124,10 +124,10 @@ class Tally:
 
         The kernel's last numbers are kept before the descriptor is closed. So who finds it closed finds them.
         """
-        totals = self._totals or (None if transport is None else transport.totals()) or self._totals or self._seen
+        told = self._totals or (None if transport is None else transport.totals()) or self._totals
+        totals = self._seen = told or self._seen
         if totals is None or self._before is None:
             return None, None
-        self._seen = totals
         return totals[0] - self._before[0], totals[1] - self._before[1]
 
     def keep_totals(self, transport: Transport) -> None:

@@ -45,6 +45,7 @@ class LedgerTests(ConnCase):
         self.assertEqual(self.ledger.conns(), [])
         for _ in range(2):
             self.ledger.left(tally)
+            self.assertFalse(self.ledger._here)  # it is forgotten at once, also where nobody asks for numbers
             self.assertEqual(self.told(*names), (0, 0, 1, {"1006": 1}, {"nobody": 1}, 1))
 
     def test_left_before_it_is_released(self) -> None:
