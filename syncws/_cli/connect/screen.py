@@ -145,7 +145,7 @@ class Screen:
 
 
 class _Lines(FileHistory):
-    """A history that leaves out what begins with a space, as that of a shell: for what is to be no one's."""
+    """A history that leaves out what begins with a space, as that of a shell does: for secrets."""
 
     def store_string(self, string: str) -> None:
         if not string.startswith(" "):

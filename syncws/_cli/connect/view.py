@@ -55,7 +55,7 @@ class View:
         """A message on a terminal that shows nothing else: text without colours, bytes as a hex dump."""
         if isinstance(message, str):
             return list(self._lines([[("", line)] for line in message.split("\n")]))
-        return [("", f"{line}\n") for line in hex_lines(message, self._columns())]
+        return list(self._dumped(message, ""))
 
     def command(self, line: str) -> list[Piece]:
         """A command that was typed."""
@@ -71,13 +71,14 @@ class View:
         room = self._columns() - sum(len(text) for _, text in head)
         if isinstance(message, str):
             return [*head, *self._text(message, room)]
+        return [*head, ("note", f"binary, {say_bytes(len(message))}\n"), *self._dumped(message, _INDENT)]
+
+    def _dumped(self, message: bytes, indent: str) -> Iterator[Piece]:
+        """Bytes as a hex dump, with their end where there are too many."""
         shown = message if self._full else message[: MOST_DUMPED * _bytes_on_line(self._columns())]
-        return [
-            *head,
-            ("note", f"binary, {say_bytes(len(message))}\n"),
-            *(("", f"{_INDENT}{line}\n") for line in hex_lines(shown, self._columns())),
-            *_more(len(message) - len(shown), "byte"),
-        ]
+        for line in hex_lines(shown, self._columns()):
+            yield "", f"{indent}{line}\n"
+        yield from _more(len(message) - len(shown), "byte")
 
     def _text(self, text: str, room: int) -> Iterator[Piece]:
         tokens = None if self._raw else tokens_of(text)

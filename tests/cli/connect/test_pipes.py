@@ -129,8 +129,14 @@ class EndTests(ConnectCase):
 
     def test_reconnecting(self) -> None:
         """--reconnect connects again, and what was yet to be sent is sent then."""
-        status, out, _ = self.connect("one", "--reconnect", input=b"a\nb\n")
-        self.assertEqual((status, out), (0, b"a\nb\n"))
+        process = self.start("one", "--reconnect", "-v")
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(b"a\n")
+        process.stdin.flush()
+        while (line := process.stderr.readline()) and b"closed" not in line:
+            pass
+        out, _ = process.communicate(b"b\n", PATIENCE)  # while there is no connection
+        self.assertEqual((process.returncode, out), (0, b"a\nb\n"))
         self.assertEqual(len(self.peer.requests), 2)
 
 

@@ -41,6 +41,12 @@ class ViewTests(unittest.TestCase):
                 self.assertTrue(line.isprintable(), lines)
         self.assertEqual(self.shown(EVIL), ["< a\\x1b[2Jb\\x9b31mc\\u202ed"])
 
+    def test_long_bytes(self) -> None:
+        """Of long bytes the first lines are shown, also where nothing else is; with full, all of them."""
+        for show in (View(lambda: 80).bare, View(lambda: 80).received):
+            self.assertTrue(plain(show(bytes(1 << 12))).endswith("  ... 3,840 more bytes (--full shows them)\n"))
+        self.assertEqual(len(View(lambda: 80, full=True).bare(bytes(1 << 12))), 256)
+
     def test_binary(self) -> None:
         """Bytes are a hex dump, with as many on a line as there is room for."""
         self.assertEqual(self.shown(b"AB\x1b"), ["< binary, 3 bytes", f"  00000000  41 42 1b{' ' * 41}|AB.|"])
