@@ -37,21 +37,37 @@ class Opening:
         self._dialer = dialer_from(plan.dialing)
         self._began = time.monotonic()
         self._lock = threading.Lock()
-        self._next = 0  # guarded by _lock
-        self._ended = threading.Event()
+        # Guarded by _lock:
+        self._next = 0
+        self._attempts: set[Attempt] = set()  # that are under way
+        self._ended = threading.Event()  # set under _lock: what comes after that is closed, and not in `results`
         for number in range(min(plan.connections, _THREADS)):
             threading.Thread(target=self._run, name=f"syncws-bench-{number}", daemon=True).start()
 
     def stop(self) -> None:
-        """Begin no more handshakes."""
-        self._ended.set()
+        """Begin no more handshakes, end those under way, and close what nobody has taken from `results`."""
+        with self._lock:
+            self._ended.set()
+            under_way = list(self._attempts)
+        for attempt in under_way:
+            attempt.stop()
+        while not self.results.empty():
+            _close(self.results.get())
 
     def _run(self) -> None:
         while (number := self._take_number()) is not None:
             due = self._began + number * self._plan.ramp / self._plan.connections
             if self._ended.wait(max(0.0, due - time.monotonic())):
                 return
-            self.results.put(self._open())
+            self._hand_over(self._open())
+
+    def _hand_over(self, result: Result) -> None:
+        with self._lock:
+            is_wanted = not self._ended.is_set()
+            if is_wanted:
+                self.results.put(result)
+        if not is_wanted:
+            _close(result)
 
     def _take_number(self) -> int | None:
         with self._lock:
@@ -61,9 +77,21 @@ class Opening:
 
     def _open(self) -> Result:
         began = time.perf_counter_ns()
+        attempt = Attempt(self._plan.dialing.timeout)
+        with self._lock:
+            self._attempts.add(attempt)
+            if self._ended.is_set():
+                attempt.stop()
         try:
-            attempt = Attempt(self._plan.dialing.timeout)
             opened = self._dialer._open_within(attempt, self._plan.url, self._plan.headers, lambda opened: opened)
         except (OSError, WebSocketError, ValueError, ImportError, Stopped) as error:
             return Result(None, cannot_dial(error), time.perf_counter_ns() - began)
+        finally:
+            with self._lock:
+                self._attempts.discard(attempt)
         return Result(opened, "", time.perf_counter_ns() - began)
+
+
+def _close(result: Result) -> None:
+    if result.opened is not None:
+        result.opened.transport.close()

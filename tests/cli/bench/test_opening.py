@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import unittest
 
 from syncws._cli.bench.opening import Opening, Result
-from tests.tasks import PATIENCE
+from syncws.testing import await_
+from tests.tasks import PATIENCE, SOON
 
 from .cases import LoadCase, plan
 
@@ -51,6 +53,23 @@ class OpeningTests(LoadCase):
                 thread.join(PATIENCE)
                 self.assertFalse(thread.is_alive())
         self.assertTrue(opening.results.empty())
+
+    def test_stop_with_some_under_way(self) -> None:
+        """A connection that nobody took, and one that comes after the stop, are closed; a handshake without an answer
+        is given up at once."""
+        silent = self.enterContext(socket.create_server(("127.0.0.1", 0)))
+        waiting = Opening(plan(f"ws://127.0.0.1:{silent.getsockname()[1]}/", connections=3))
+        with self.serving() as url:
+            untaken = Opening(plan(url, connections=3))
+            self.assertTrue(await_(lambda: untaken.results.qsize() > 0, PATIENCE))
+            late = Opening(plan(url, connections=40))
+            for opening in (untaken, late, waiting):
+                opening.stop()
+            for thread in threading.enumerate():
+                if thread.name.startswith("syncws-bench"):
+                    thread.join(SOON)
+                    self.assertFalse(thread.is_alive())
+        self.assertEqual([each.results.qsize() for each in (untaken, late, waiting)], [0, 0, 0])
 
 
 if __name__ == "__main__":
