@@ -57,6 +57,10 @@ class DrainCase(ServerTestCase):
         self.assertTrue(await_(lambda: server._roster.draining, PATIENCE))
         return task
 
+    def wait_until_let_go(self, server: Server) -> None:
+        """The accept loop has closed the listener: it may accept until then."""
+        self.assertTrue(await_(lambda: server._acceptor._listener.fileno() < 0, PATIENCE))
+
 
 class DrainTests(DrainCase):
     def test_one_after_another(self) -> None:
@@ -311,6 +315,7 @@ class NewcomersTests(DrainCase):
             with self.serving(listener=listener.dup(), ready_path="/ready") as server:
                 peer = self.connect(server)
                 task = self.draining(server)
+                self.wait_until_let_go(server)
                 with self.serving(hello, listener=listener.dup()) as after:
                     for _ in range(20):
                         with self.client(after) as client:
@@ -326,6 +331,7 @@ class NewcomersTests(DrainCase):
             server.start()
             peers = [client.upgrade() for client in clients]
             self.assertTrue(await_(lambda: len(server._roster._retreat or ()) == 5, PATIENCE))
+            self.wait_until_let_go(server)
             with self.assertRaises(OSError):
                 socket.create_connection(server.address, WAIT)
             task = Task(server.drain, 0.01)
