@@ -433,8 +433,9 @@ class UpgradeTests(LeakChecks, UpgraderTestCase):
     def test_expect(self) -> None:
         """A handshake with "Expect: 100-continue" gets its 100 before the 101, in the same send (RFC 9110 7.8)."""
         request, transport = self.receive_request("Expect: 100-Continue")
-        with Upgrader(ping_interval=None).upgrade(request):
+        with Upgrader(ping_interval=None).upgrade(request) as conn:
             ((head,),) = transport.sent
+            conn.close_now()
         self.assertTrue(head.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n"), head)
 
     def test_the_101_is_one_send(self) -> None:
