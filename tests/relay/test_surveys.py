@@ -149,7 +149,7 @@ class JunkTests(SurveyCase):
         ):
             for body in bodies:
                 before = self.one.relay.health().bad
-                task = Task(ask, None, 10, 0.2)
+                task = Task(ask, None, 10, 1.0)
                 self.assertTrue(await_(lambda: bool(self.one.relay.questions._open)))
                 (number,) = self.one.relay.questions._open
                 data = Envelope(Kind.ANSWER, self.other.relay.boot, extra={"q": number, "more": False}, body=body)
