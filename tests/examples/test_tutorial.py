@@ -248,7 +248,9 @@ class StepTests(ReaderCase):
         (conversation,) = step.boxes_of("text")
         typed, seen = (re.findall(rf"^ann {mark} (.*)$", conversation, re.MULTILINE) for mark in "><")
         url = f"ws://127.0.0.1:{self.port}/"
-        self.assertIn("with `syncws connect ws://127.0.0.1:8080/`, and type a line:", PAGE.read_text())
+        self.assertIn(
+            "with `syncws connect ws://127.0.0.1:8080/`, and type a line:", " ".join(PAGE.read_text().split())
+        )
         with self.serving():
             done = subprocess.run(
                 self.command(f"syncws connect --no-proxy {url}"),
