@@ -16,7 +16,7 @@ from .job import LoadError
 class Sink:
     """Takes the connections of one node after the other, and reads them in a thread of its own.
 
-    `_lock` guards `missing` and `late`.
+    `_lock` guards `_missing` and `late`.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,9 @@ class Sink:
         self._done = threading.Event()
         self._missing = 0
         self.late: dict[int, list[float]] = {}  # seconds from the send to the first member of each node
-        threading.Thread(target=self._read, name="sink", daemon=True).start()
+        self._over = threading.Event()
+        self._reader = threading.Thread(target=self._read, name="sink", daemon=True)
+        self._reader.start()
 
     def accept(self, node: int, members: int) -> None:
         """Take the members of a node."""
@@ -61,14 +63,16 @@ class Sink:
         return statistics.median(self.late[node]) * 1e3
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, once its thread has ended."""
+        self._over.set()
+        self._reader.join(30)
         self._listener.close()
         for sock in self._sockets.values():
             sock.close()
 
     def _read(self) -> None:
         buffer = bytearray(BUFFER)
-        while True:
+        while not self._over.is_set():
             for fd, _ in self._poller.poll(1.0):
                 sock = self._sockets.get(fd)
                 try:

@@ -11,6 +11,7 @@ from pathlib import Path
 import syncws
 import syncws.testing
 
+from . import pyramids  # noqa: F401 - the reference imports it as well, and it does not come without a word
 from .test_layout import MODULES, PUBLIC
 from .test_site import DOCS, load
 
