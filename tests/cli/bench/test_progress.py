@@ -22,6 +22,7 @@ class ProgressTests(LeakChecks):
         with contextlib.redirect_stderr(stream), contextlib.ExitStack() as stack:
             if not rich:
                 stack.enter_context(mock.patch.object(progress, "Console", None))
+            stack.enter_context(mock.patch.object(progress.time, "monotonic", return_value=0.0))  # it takes no time
             with progress.showing() as show:
                 show(Progress("measuring", 1000, 2, 5))
         return stream.getvalue()
