@@ -70,6 +70,8 @@ class LossTests(RedisCase):
         server = self.server(password="one")
         node = self.up(server.url)
         node.subscribe("a")
+        # A beat has come around: both connections are there, also the one that publishes.
+        node.wait_health(lambda health: health.lag is not None)
         server.call("CONFIG", "SET", "requirepass", "two")
         server.password = "two"
         node.publish("a", 1)
