@@ -14,10 +14,14 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from .cores import on_core
 from .job import Finding, Job, LoadError, Processor
 from .processes import environment
+
+#: Seconds between looks at a server under the load of another program.
+EVERY = 0.05
 
 
 def generate(job: Job, core: int | None) -> Finding:
@@ -29,32 +33,58 @@ def generate(job: Job, core: int | None) -> Finding:
 def generate_by(program: str, job: Job, core: int | None) -> Finding:
     """The same by another program, for echoes that are neither compressed nor come by TLS. Raises LoadError.
 
-    It is called as PROGRAM PORT PATH CONNECTIONS SIZE DEPTH SECONDS TEXT (1 or 0), and prints a line that begins with
-    the messages per second. How many those were in all it does not say, so the server's processor time is that of the
-    whole call.
+    It is called as PROGRAM PORT PATH CONNECTIONS SIZE DEPTH SECONDS TEXT (1 or 0), for a room as PROGRAM PORT PATH
+    MEMBERS SIZE SECONDS, and prints a line that begins with the messages per second. When it measures it does not say,
+    so it is taken to do so at its end: the server's processor time is that of the last part of the call.
     """
-    shape = [job.port, "/", job.connections, job.size, job.depth, job.seconds, int(job.text)]
-    server = Processor(job.pid)
-    server_before, own_before, began = server.seconds(), _processor_seconds(), time.perf_counter()
-    output = _output([program, *map(str, shape)], job, core)
-    seconds, own, server_now = time.perf_counter() - began, _processor_seconds(), server.seconds()
+    shape = [job.port, "/", job.connections, job.size]
+    shape += [job.seconds] if job.kind == "room" else [job.depth, job.seconds, int(job.text)]
+    own_before, began, samples = _processor_seconds(), time.perf_counter(), Samples(job)
+    output = _output([program, *map(str, shape)], job, core, samples.take)
+    seconds, own = time.perf_counter() - began, _processor_seconds()
     try:
         rate = float(output.split()[0])
     except (ValueError, IndexError):
         raise LoadError(f"{program} printed {output.strip()[:60]!r}, which does not begin with a rate") from None
-    used = None if server_now is None or server_before is None else server_now - server_before
-    return Finding(rate * seconds, seconds, (own - own_before) / seconds, used)
+    share = samples.share()
+    return Finding(rate * seconds, seconds, (own - own_before) / seconds, None if share is None else share * seconds)
 
 
-def _output(command: list[str], job: Job, core: int | None) -> str:
-    """What a generator prints. Raises LoadError with the last line of its complaints."""
+class Samples:
+    """The server's processor time again and again during a call whose measured interval is its last part."""
+
+    def __init__(self, job: Job) -> None:
+        self._server, self._interval = Processor(job.pid), 0.8 * job.seconds
+        self._taken: list[tuple[float, float]] = []
+
+    def take(self) -> None:
+        seconds = self._server.seconds()
+        if seconds is not None:
+            self._taken.append((time.perf_counter(), seconds))
+
+    def share(self) -> float | None:
+        """Processors that the server used in the last part, as 1.0 for one of them all the time; None: not known."""
+        if len(self._taken) < 2:
+            return None
+        end, used = self._taken[-1]
+        early = [sample for sample in self._taken if end - sample[0] >= self._interval]
+        begin, before = early[-1] if early else self._taken[0]
+        return (used - before) / (end - begin)
+
+
+def _output(command: list[str], job: Job, core: int | None, meanwhile: Callable[[], None] = lambda: None) -> str:
+    """What a generator prints. Raises LoadError with the last line of its complaints.
+
+    meanwhile is called now and then while it runs.
+    """
     with on_core(core):
         process = subprocess.Popen(
             command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
     with process:
         try:
-            output, complaints = process.communicate(timeout=2 * job.seconds + 6 * job.patience)
+            _wait(process, 2 * job.seconds + 6 * job.patience, meanwhile)
+            output, complaints = process.communicate()
         except subprocess.TimeoutExpired:
             raise LoadError("the load generator did not come to an end") from None
         finally:
@@ -62,6 +92,20 @@ def _output(command: list[str], job: Job, core: int | None) -> str:
     if process.returncode:
         raise LoadError((complaints.strip().splitlines() or ["the load generator ended without a word"])[-1])
     return output
+
+
+def _wait(process: subprocess.Popen[str], seconds: float, meanwhile: Callable[[], None]) -> None:
+    """Wait for the end of a program that prints little. Raises TimeoutExpired."""
+    deadline = time.monotonic() + seconds
+    while True:
+        meanwhile()
+        try:
+            process.wait(min(EVERY, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            return
 
 
 def _processor_seconds() -> float:

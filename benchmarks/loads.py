@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import load, servers, serving
 from .job import Job, LoadError
+from .processes import NOTHING
 from .turns import Comparison, Figures, Reading, Setting
 
 
@@ -51,14 +52,15 @@ def plan(question: str, loads: Sequence[Load], sides: Sequence[str]) -> list[Com
         Comparison(
             Figures(question, each.title, "messages", each.size),
             list(sides),
-            functools.partial(_lacks, each),
-            functools.partial(_measure, each),
+            functools.partial(lacks, each),
+            functools.partial(measure, each),
         )
         for each in loads
     ]
 
 
-def _lacks(what: Load, setting: Setting, side: str) -> str:
+def lacks(what: Load, setting: Setting, side: str) -> str:
+    """A line that says why a side cannot be measured; "" if it can."""
     if what.tls and (missing := serving.lacks(("trustme",), setting.folder)):
         return missing
     if what.is_plain and setting.load and side == "bare":
@@ -66,9 +68,11 @@ def _lacks(what: Load, setting: Setting, side: str) -> str:
     return servers.lacks(side, setting.folder)
 
 
-def _measure(what: Load, setting: Setting, side: str) -> tuple[Reading, str]:
+def measure(what: Load, setting: Setting, side: str, extra: Mapping[str, str] = NOTHING) -> tuple[Reading, str]:
+    """One reading of a side, and a note; extra is added to the server's environment. Raises LoadError."""
     server_core, load_core = setting.cores
-    with servers.running(side, server_core, setting.folder, tls=what.tls, deflate=what.deflate) as (port, pid):
+    ways = {"tls": what.tls, "deflate": what.deflate}
+    with servers.running(side, server_core, setting.folder, **ways, extra=extra) as (port, pid):
         job = Job(
             "echo",
             port,

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +16,8 @@ from .cores import on_core
 from .job import LoadError
 
 ROOT = Path(__file__).resolve().parent.parent
+
+NOTHING: Mapping[str, str] = {}
 
 
 def environment(library: Path = ROOT) -> dict[str, str]:
@@ -26,14 +28,16 @@ def environment(library: Path = ROOT) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str], core: int | None, library: Path = ROOT) -> Iterator[tuple[int, int]]:
+def started(
+    command: Sequence[str], core: int | None, library: Path = ROOT, extra: Mapping[str, str] = NOTHING
+) -> Iterator[tuple[int, int]]:
     """(port, process id) of a server, on a core of its own if one is named; it ends with the block.
 
-    library is the checkout whose syncws it imports.
+    library is the checkout whose syncws it imports, extra what is added to its environment.
 
     The port is the last number of the first line that it prints, when it listens. Raises LoadError if none comes.
     """
-    with ended(command, core, library=library) as (process, complaints):
+    with ended(command, core, library=library, extra=extra) as (process, complaints):
         assert process.stdout is not None
         line = process.stdout.readline().decode(errors="replace")
         port = re.search(r"(\d+)\D*$", line)
@@ -54,6 +58,7 @@ def ended(
     folder: str | None = None,
     inherited: Sequence[int] = (),
     library: Path = ROOT,
+    extra: Mapping[str, str] = NOTHING,
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """A process, and the file of its standard error. It ends with the block, and so do its children.
 
@@ -67,7 +72,7 @@ def ended(
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 cwd=folder,
-                env=environment(library) | ({"HOME": folder} if folder else {}),
+                env=environment(library) | ({"HOME": folder} if folder else {}) | dict(extra),
                 pass_fds=inherited,
                 start_new_session=True,
             )

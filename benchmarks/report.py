@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from .turns import CALM, TRIES, Figures, Reading
+from .turns import CALM, LOUD, TRIES, Figures, Reading
 
 #: If the load generator uses this share of its core, it is called the limit.
 BUSY = 0.9
@@ -51,6 +51,11 @@ def remarks(figures: Figures) -> list[str]:
             f"In {figures.disturbed} of {turns} turns a hypervisor took over {CALM:.0%} of a processor's time, "
             f"in each of {TRIES} attempts."
         )
+    if loud := sum(
+        figures.is_loud(side, number) for side, each in figures.others.items() for number in range(len(each))
+    ):
+        turns = sum(len(shares) for shares in figures.others.values())
+        said.append(f"In {loud} of {turns} turns others had over {LOUD:.0%} of a processor.")
     said += [f"Without {side}: {reason}." for side, reason in figures.left_out.items()]
     return said
 

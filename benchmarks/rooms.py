@@ -6,12 +6,11 @@ What one member sends, everybody gets, the sender too. None of them pings: the l
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import before, gorilla, serving
-from .processes import ROOT, started
+from . import gorilla, ours, serving
+from .processes import started
 from .serving import Ways, say, websockets_compression
 
 
@@ -91,12 +90,12 @@ ROOMS = {
     "websockets.asyncio": ("websockets",),
     "websockets.sync": ("websockets",),
 }
-ROOMS |= dict.fromkeys(before.OURS, ())
+ROOMS |= dict.fromkeys(ours.OURS, ())
 
 
 def lacks(name: str, folder: Path) -> str:
     """A line that says why it is not available here; "" if it is."""
-    return serving.lacks(ROOMS[name], folder)
+    return ours.ALL[name].missing() if name in ours.ALL else serving.lacks(ROOMS[name], folder)
 
 
 @contextlib.contextmanager
@@ -105,11 +104,12 @@ def running(name: str, core: int | None, folder: Path, *, tls: bool, deflate: bo
     words = serving.words(tls=tls, deflate=deflate)
     if tls:
         serving.make_certificate(folder)
-    room_of = "syncws" if name in before.OURS else name
-    command = [sys.executable, "-m", "benchmarks.rooms", room_of, str(folder), *words]
+    way = ours.ALL.get(name, ours.Ours())
+    room_of = "syncws" if name in ours.ALL else name
+    command = [way.python, "-m", "benchmarks.rooms", room_of, str(folder), *words]
     if name == "gorilla":
         command = gorilla.command("hub", folder, words)
-    with started(command, core, before.OURS.get(name, ROOT)) as room:
+    with started(command, core, way.library, way.extra) as room:
         yield room
 
 

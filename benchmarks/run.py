@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.util
 import resource
 import shutil
@@ -61,6 +62,15 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         type=program,
         help="a program that generates plain echoes instead: it is called as "
         "LOAD PORT PATH CONNECTIONS SIZE DEPTH SECONDS TEXT and prints a line that begins with the messages per second",
+    )
+
+
+def add_room(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--room",
+        type=program,
+        help="a program that plays the members of plain rooms instead: it is called as "
+        "ROOM PORT PATH MEMBERS SIZE SECONDS and prints a line that begins with the deliveries per second",
     )
 
 
@@ -152,8 +162,10 @@ def measure(comparisons: Sequence[Comparison], options: argparse.Namespace) -> l
 
     tqdm.monitor_interval = 0  # tqdm starts no thread, which would disturb the measurement
     with many_files(), tempfile.TemporaryDirectory(prefix="syncws-") as folder:
-        load = getattr(options, "load", None)
-        setting = Setting(options.rounds, options.seconds, load, choose_cores(), Path(folder))
+        load, room = getattr(options, "load", None), getattr(options, "room", None)
+        setting = Setting(options.rounds, options.seconds, load, choose_cores(), Path(folder), room)
+        if getattr(options, "tries", None):
+            setting = dataclasses.replace(setting, calm_tries=options.tries)
         for comparison in comparisons:
             comparison.leave_out(setting)
         missing = {

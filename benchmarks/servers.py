@@ -1,7 +1,7 @@
 """The echo servers that are compared, each as its own documentation writes one.
 
 `python -m benchmarks.servers NAME ...`: see `serving`. syncws is `examples/echo_server.py` itself, also that of another
-checkout (see `before`), and gorilla the program of `go/`.
+checkout or without the accelerator (see `ours`), and gorilla the program of `go/`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import before, gorilla, serving
-from .processes import ROOT, started
+from . import gorilla, ours, serving
+from .processes import NOTHING, started
 from .serving import Ways, say, websockets_compression
 
 
@@ -45,6 +45,25 @@ def run_bare(ways: Ways) -> None:
         say(listener.getsockname()[1])
         while True:
             threading.Thread(target=handle, args=(listener.accept()[0],), daemon=True).start()
+
+
+def run_apart(ways: Ways) -> None:
+    """This library as its echo server has it, except that each answer leaves by itself."""
+    import syncws
+
+    # A name that older checkouts of the library do not know.
+    options: Any = {"answers_together": False}
+    upgrader = syncws.Upgrader(enable_compression=ways.deflate, **options)
+
+    def handler(request: syncws.Request) -> None:
+        with upgrader.upgrade(request) as conn:
+            while True:
+                message_type, data = conn.read_message()
+                conn.write_message(message_type, data)
+
+    server = syncws.Server(handler, port=0, ssl_context=ways.tls)
+    say(int(server.address[1]))
+    server.serve_forever()
 
 
 def run_websockets_sync(ways: Ways) -> None:
@@ -175,6 +194,7 @@ def run_flask_sock(ways: Ways) -> None:
 
 RUN = {
     "bare": run_bare,
+    "apart": run_apart,
     "websockets.sync": run_websockets_sync,
     "websockets.asyncio": run_websockets_asyncio,
     "websockets.asyncio+uvloop": run_websockets_uvloop,
@@ -214,32 +234,43 @@ SERVERS = {
     ),
     "gorilla": Server(("gorilla",)),
 }
-SERVERS |= dict.fromkeys(before.OURS, SERVERS["syncws"])
+SERVERS |= dict.fromkeys(ours.OURS, SERVERS["syncws"])
 
 
 def lacks(name: str, folder: Path) -> str:
     """A line that says why it is not available here; "" if it is."""
-    return serving.lacks(SERVERS[name].needs, folder)
+    return ours.ALL[name].missing() if name in ours.ALL else serving.lacks(SERVERS[name].needs, folder)
 
 
 @contextlib.contextmanager
 def running(
-    name: str, core: int | None, folder: Path, *, tls: bool = False, deflate: bool = False
+    name: str,
+    core: int | None,
+    folder: Path,
+    *,
+    tls: bool = False,
+    deflate: bool = False,
+    extra: Mapping[str, str] = NOTHING,
 ) -> Iterator[tuple[int, int]]:
-    """(port, process id) of a server, on a core of its own if one is named; it ends with the block."""
+    """(port, process id) of a server, on a core of its own if one is named; it ends with the block.
+
+    extra is added to its environment.
+    """
     words = serving.words(tls=tls, deflate=deflate)
     if tls:
         serving.make_certificate(folder)
-    library = before.OURS.get(name, ROOT)
-    if name in before.OURS:
-        command = [sys.executable, str(library / "examples" / "echo_server.py"), "--port", "0"]
+    way = ours.ALL.get(name, ours.Ours())
+    if name == "apart":
+        command = [way.python, "-m", "benchmarks.servers", name, str(folder), *words]
+    elif name in ours.ALL:
+        command = [way.python, str(way.library / "examples" / "echo_server.py"), "--port", "0"]
         command += ["--certfile", str(folder / "cert.pem"), "--keyfile", str(folder / "key.pem")] if tls else []
         command += ["--compression"] if deflate else []
     elif name == "gorilla":
         command = gorilla.command("echo", folder, words)
     else:
         command = [sys.executable, "-m", "benchmarks.servers", name, str(folder), *words]
-    with started(command, core, library) as server:
+    with started(command, core, way.library, {**way.extra, **extra}) as server:
         yield server
 
 

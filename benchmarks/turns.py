@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .job import LoadError, stolen
+from .job import LoadError, stolen, used
 
 #: A turn is calm if a hypervisor takes at most this share of one processor's time during it.
 CALM = 0.03
+
+#: A turn is loud if others, a hypervisor or programs that have no part in it, take more than this share.
+LOUD = 0.1
 
 #: How often a turn is taken until it is calm; then the calmest counts.
 TRIES = 3
@@ -37,6 +41,8 @@ class Setting:
         load: the program that generates plain echoes in place of our own generator; None: that one.
         cores: the core of the servers and that of the load; None: not pinned.
         folder: where what the run needs is made; gone after it.
+        room: the program that plays the members of a room in place of our own generator; None: that one.
+        calm_tries: how often a turn is taken until it is calm.
     """
 
     rounds: int
@@ -44,6 +50,8 @@ class Setting:
     load: str | None
     cores: tuple[int | None, int | None]
     folder: Path
+    room: str | None = None
+    calm_tries: int = TRIES
 
 
 @dataclasses.dataclass
@@ -60,6 +68,7 @@ class Figures:
         notes: what else is to be said of a side.
         failed: whether one that was there could not be measured.
         disturbed: how many of the readings are of turns that were not calm, however often they were taken.
+        others: of each side, for each reading, the processors that others had in that turn: 1.0 is one all the time.
     """
 
     question: str
@@ -71,6 +80,12 @@ class Figures:
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
     failed: bool = False
     disturbed: int = 0
+    others: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+
+    def is_loud(self, side: str, number: int) -> bool:
+        """Whether others had much of the machine in that turn."""
+        shares = self.others.get(side, [])
+        return number < len(shares) and shares[number] > LOUD
 
 
 @dataclasses.dataclass
@@ -105,24 +120,32 @@ class Comparison:
                 bar.set_description_str(f"{figures.question}: {figures.title}: {side}")
                 if side not in figures.left_out:
                     try:
-                        reading, figures.notes[side] = self._measure_calmly(setting, side)
+                        (reading, figures.notes[side]), others = self._measure_calmly(setting, side)
                         readings[side].append(reading)
+                        figures.others.setdefault(side, []).append(round(others, 3))
                     except LoadError as error:
                         figures.left_out[side] = str(error)
                         figures.failed = True
                 bar.update()
         figures.readings = {side: found for side, found in readings.items() if side not in figures.left_out}
 
-    def _measure_calmly(self, setting: Setting, side: str) -> tuple[Reading, str]:
-        """The finding of a calm turn, or else of the calmest."""
+    def _measure_calmly(self, setting: Setting, side: str) -> tuple[tuple[Reading, str], float]:
+        """The finding of a calm turn, or else of the calmest, and the processors that others had in it."""
         least = math.inf
-        for _ in range(TRIES):
-            stolen_before, began = stolen(), time.perf_counter()
+        for _ in range(setting.calm_tries):
+            stolen_before, others_before, began = stolen(), _of_others(), time.perf_counter()
             found = self.measure(setting, side)
-            share = (stolen() - stolen_before) / (time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            share = (stolen() - stolen_before) / seconds
             if share < least:
-                least, calmest = share, found
+                least, calmest, others = share, found, max(0.0, (_of_others() - others_before) / seconds)
             if share <= CALM:
                 break
         self.figures.disturbed += least > CALM
-        return calmest
+        return calmest, others
+
+
+def _of_others() -> float:
+    """Seconds of processor time that neither this process has used so far, nor those that it has started and ended."""
+    ours = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return stolen() + used() - sum(each.ru_utime + each.ru_stime for each in ours)

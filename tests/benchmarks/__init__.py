@@ -1,0 +1,1 @@
+"""Tests of the questions of `benchmarks/` that have a command of their own."""
