@@ -1,10 +1,12 @@
-"""What setup.cfg cannot say: the page that a registry shows is README with links that work there, too."""
+"""What setup.cfg cannot say: the accelerator in C, and that the page a registry shows is README with links that work
+there, too."""
 
 import configparser
 import re
+import sysconfig
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 HERE = Path(__file__).resolve().parent
 
@@ -40,8 +42,25 @@ def for_a_registry(text: str, source: str) -> str:
     return "".join([*pieces, _LINK.sub(turn, text[end:])])
 
 
+def accelerator(stable: bool) -> Extension:
+    """syncws/_frames/fast.c: optional, so that where there is no compiler, or it fails, syncws is installed without it.
+
+    With the stable ABI one file is for all Pythons from 3.11 on; those without the GIL have none yet.
+    """
+    return Extension(
+        "syncws._frames._fast",
+        ["syncws/_frames/fast.c"],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")] if stable else [],
+        py_limited_api=stable,
+        optional=True,
+    )
+
+
 if __name__ == "__main__":
+    stable = not sysconfig.get_config_var("Py_GIL_DISABLED")
     setup(
+        ext_modules=[accelerator(stable)],
+        options={"bdist_wheel": {"py_limited_api": "cp311"}} if stable else {},
         long_description=for_a_registry(
             (HERE / "README.md").read_text(encoding="utf-8"),
             source_address((HERE / "setup.cfg").read_text(encoding="utf-8")),

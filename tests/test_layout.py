@@ -152,6 +152,7 @@ ORDER = {
             "masking",
             "deflate",
             "frame",
+            "accelerator",
             "payloads",
             "partial",
             "ahead",

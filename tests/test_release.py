@@ -87,7 +87,7 @@ class RegistryPageTests(unittest.TestCase):
 
     def setUp(self) -> None:
         builder = ModuleType("setuptools")  # which is not everywhere where tests run
-        builder.setup = None  # type: ignore[attr-defined]
+        builder.setup = builder.Extension = None  # type: ignore[attr-defined]
         with mock.patch.dict(sys.modules, {"setuptools": builder}):
             self.setup = load("setup.py")
 

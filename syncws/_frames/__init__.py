@@ -5,6 +5,7 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_net`, w
 * `masking`: a payload with a mask applied or removed.
 * `deflate`: permessage-deflate: what was agreed on, deflating, inflating within a limit.
 * `frame`: the bits of a frame's header, and a frame written.
+* `accelerator`: whether what a message costs most is done in C (`fast.c`), or by its twin in Python.
 * `payloads`: what a caller may put into a message or a close, and what its mistakes raise.
 * `partial`: a data frame that arrives in parts.
 * `compressed`: a compressed message that arrives in fragments or in parts.

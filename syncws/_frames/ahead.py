@@ -11,8 +11,8 @@ from collections.abc import Collection
 from typing import Any
 
 from ..errors import CLOSE, PING, PONG, MessageType, ProtocolError
+from .accelerator import unmask
 from .frame import FIN, MASKED, MAX_CONTROL_PAYLOAD, OP_BINARY, OP_CLOSE, OP_PONG
-from .masking import unmask
 from .payloads import received_close
 
 _CONTROLS: dict[int, MessageType] = {int(kind): kind for kind in (CLOSE, PING, PONG)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 
 from ..errors import TEXT, CloseCode, MessageType
+from .accelerator import mask
 from .deflate import Inflater
-from .masking import mask
 
 #: Bytes that `take` inflates at a time.
 _PORTION = 1 << 16

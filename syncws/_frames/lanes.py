@@ -48,11 +48,11 @@ from typing import Any, Literal, NoReturn
 from .._base.copies import copy_of
 from .._base.counters import breaches
 from ..errors import BINARY, TEXT, CloseCode, MessageType, ProtocolError, ReadLimitError
+from .accelerator import unmask
 from .ahead import Ahead
 from .compressed import CompressedMessage
 from .deflate import Inflater, wire_limit
 from .frame import CONTINUATION, FIN, MASKED, OP_BINARY, OP_CLOSE, RSV1, WHOLE_TEXT, is_minimal
-from .masking import unmask
 from .partial import PartialFrame
 from .payloads import received_close
 from .plain import PlainMessage

@@ -6,7 +6,7 @@ import codecs
 import io
 
 from ..errors import TEXT, MessageType
-from .masking import mask_into
+from .accelerator import mask_into
 
 #: From this size on a payload is received straight into its place.
 IN_PLACE = 1 << 16

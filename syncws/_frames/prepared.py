@@ -7,8 +7,9 @@ import threading
 from typing import Any
 
 from ..errors import BINARY, TEXT, MessageType
+from .accelerator import encode
 from .deflate import compress
-from .frame import FIN, RSV1, encode
+from .frame import FIN, RSV1
 from .payloads import message_as, message_payload, no_message, parse_close_payload
 
 #: How a frame is compressed: (level, window bits); None for not at all.
@@ -60,7 +61,7 @@ class PreparedMessage:
         with self._lock:
             frame = self._frames.get(compression)
             if frame is None:
-                frame = b"".join(encode(*self._encoded(compression), client=False))
+                frame = b"".join(encode(*self._encoded(compression), False))
                 self._frames[compression] = frame
         return frame
 

@@ -6,7 +6,8 @@ or by `only`, which has no buffer. That is the lane *whole*, and the reason a me
 else goes on in another lane: `lanes` has them, and the table of where the stream may stand.
 
 `Lanes._begin_frame` is where headers are judged. `next_event` and `only` each have a fast copy of it, for uncompressed
-messages in one frame: beside each of their conditions stands the slow line that it takes the place of.
+messages in one frame: beside each of their conditions stands the slow line that it takes the place of. The accelerator
+has a third copy: where it is there, `Protocol` asks it first, and `PureProtocol` for whatever it does not take.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from collections.abc import Collection
 from typing import Any
 
 from ..errors import BINARY, TEXT, MessageType
+from . import accelerator
+from .accelerator import unmask
 from .ahead import Ahead
 from .frame import FIN, MASKED, WHOLE_BINARY, WHOLE_TEXT, is_minimal
 from .lanes import Event, Lanes
-from .masking import unmask
 from .runs import controls_ahead
 
 
-class Protocol(Lanes):
-    """The reading half of one connection: `receive` bytes, take events with `next_event` or `next_piece`.
+class PureProtocol(Lanes):
+    """`Protocol`, in Python alone.
 
     Concurrency: none; one thread at a time, the one that holds the connection's read turn.
     """
@@ -232,3 +234,39 @@ class Protocol(Lanes):
                 return *self._text_or_bytes(taken + self._finish_compressed(), True), True
             if taken:
                 return self._message_type, taken, False
+
+
+_decode: Any = accelerator.decode
+_only: Any = accelerator.only
+
+
+class Protocol(PureProtocol):
+    """The reading half of one connection: `receive` bytes, take events with `next_event` or `next_piece`.
+
+    Concurrency: none; one thread at a time, the one that holds the connection's read turn.
+    """
+
+    __slots__ = ()
+
+    if _decode is not None:
+
+        def next_event(self, raw: bool = False) -> Event | None:
+            if self._lane == "whole":
+                buffer = self._buffer
+                decoded = _decode(buffer, self._start, self._mask_bit, self._limit, raw)
+                if decoded is not None:
+                    event: Event
+                    event, end = decoded
+                    if end == len(buffer):
+                        self._buffer, self._start = b"", 0
+                        self.idle = True
+                    else:
+                        self._start = end
+                    return event
+            return PureProtocol.next_event(self, raw)
+
+    if _only is not None:
+
+        def only(self, data: bytes) -> Event | None:
+            event: Event | None = _only(data, self._mask_bit, self._limit)
+            return event

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .accelerator import unmask
 from .frame import CONTINUATION, MAX_CONTROL_PAYLOAD
-from .masking import unmask
 
 #: Bytes of payload from which on a fragment is not counted: it brings what it costs, as a message of that size does.
 SMALL = 32
