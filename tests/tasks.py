@@ -61,6 +61,30 @@ def assert_same_end(test: unittest.TestCase, one: BaseException | None, other: B
     test.assertEqual(repr(one.__cause__), repr(other.__cause__))
 
 
+def assert_raised_apart(test: unittest.TestCase, call: Callable[[], object], threads: int = 4) -> None:
+    """What a call raises in several threads at the same moment is an object of its own each time, and so is its cause.
+
+    Without the GIL this crashes Python otherwise, sooner or later.
+    """
+    start = threading.Barrier(threads)
+
+    def raised() -> list[BaseException]:
+        start.wait()
+        found = []
+        for _ in range(50):
+            try:
+                call()
+            except Exception as error:
+                found.append(error)
+        return found
+
+    tasks = [Task(raised) for _ in range(threads)]
+    found = [error for task in tasks for error in task.result()]
+    found += [error.__cause__ for error in found if error.__cause__ is not None]
+    test.assertGreaterEqual(len(found), 50 * threads, "it does not raise each time")
+    test.assertEqual(len({id(error) for error in found}), len(found), "two threads raise one exception")
+
+
 class Task(threading.Thread):
     """A call in a thread of its own, under way at once."""
 

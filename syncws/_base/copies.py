@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import contextlib
+from typing import Any, TypeVar, cast
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -13,29 +14,47 @@ _HEAP_TYPE = 1 << 9
 def copy_of(error: _E) -> _E:
     """A copy of an exception that was raised before, to be raised now; without the traceback.
 
-    Two threads that raise one object mix their tracebacks in it, and without the GIL they crash Python. The copy has
-    the class, the arguments, the attributes and the chained exceptions; no code of the exception's class is run for it.
-    An exception that cannot be copied, such as one whose class refuses attributes, is returned as it is.
+    No exception object is raised by two threads: they mix their tracebacks in it, and without the GIL they crash
+    Python. `tests.test_raised_once` looks at every `raise`. The copy has the class, the arguments, the attributes and
+    the notes; no code of the exception's class is run for it. What is chained to it is copied as well, since
+    `forget_frames` changes that too. Of a class that makes no second instance (it is written in C) it is a copy in the
+    nearest of its base classes.
     """
-    try:
-        made = _copy(error)
-    except Exception:
-        return error
-    made.__cause__, made.__context__ = error.__cause__, error.__context__
-    made.__suppress_context__ = error.__suppress_context__
-    return made
+    copies = {id(error): _copy(error)}
+    waiting: list[BaseException] = [error]
+    while waiting:
+        each = waiting.pop()
+        for name in ("__cause__", "__context__"):
+            chained = getattr(each, name)
+            if chained is None:
+                continue
+            if id(chained) not in copies:
+                copies[id(chained)] = _copy(chained)
+                waiting.append(chained)
+            object.__setattr__(copies[id(each)], name, copies[id(chained)])
+        object.__setattr__(copies[id(each)], "__suppress_context__", each.__suppress_context__)  # a cause sets it
+    return cast(_E, copies[id(error)])
 
 
-def _copy(error: _E) -> _E:
+def _copy(error: BaseException) -> BaseException:
+    for kind in type(error).__mro__:
+        with contextlib.suppress(Exception):
+            if issubclass(kind, BaseException):
+                return _copy_as(kind, error)
+    raise AssertionError("BaseException makes any number of instances")
+
+
+def _copy_as(kind: type[BaseException], error: BaseException) -> BaseException:
     """Not copy.copy: that calls the class with `args`, which an __init__ of the application may take for others."""
-    kind = type(error)
-    builtin: Any = next(each for each in kind.__mro__ if not each.__flags__ & _HEAP_TYPE)
+    builtin: Any = kind
+    while builtin.__flags__ & _HEAP_TYPE:
+        builtin = builtin.__base__
     _, arguments, *state = builtin.__reduce__(error)  # with what args lacks, such as the file name of an OSError
-    made: _E = builtin.__new__(kind, *arguments)
+    made: BaseException = builtin.__new__(kind, *arguments)
     builtin.__init__(made, *arguments)
-    if state and state[0]:
-        made.__setstate__(state[0])  # the attributes, and those of an ImportError
-    made.args = error.args
+    for name, value in (state[0] if state and state[0] else {}).items():  # the attributes, and those of an ImportError
+        object.__setattr__(made, name, list(value) if name == "__notes__" else value)
+    object.__setattr__(made, "args", error.args)
     return made
 
 

@@ -72,7 +72,7 @@ class End(Generic[_E]):
     """Why nothing can be read or written any more: a record that makes an exception of its own for each raise.
 
     Several threads raise the end of one connection at the same time. One exception object for all of them would mix
-    their tracebacks, and crashes a Python without the GIL.
+    their tracebacks, and crashes a Python without the GIL. The cause is an object of its own as well.
 
     Immutable, so for any thread.
     """
@@ -91,7 +91,7 @@ class End(Generic[_E]):
         error = self._kind(*self._args)
         vars(error).update(self._fields)
         if self._cause is not None:  # else the assignment would hide what was being handled when it is raised
-            error.__cause__ = self._cause
+            error.__cause__ = copy_of(self._cause)
         return error
 
     def __repr__(self) -> str:

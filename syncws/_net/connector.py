@@ -24,6 +24,7 @@ from collections import deque
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
+from .._base.copies import copy_of
 from .._base.printable import printable
 from .._base.waker import Waker
 from .attempt import Attempt, Stopped
@@ -173,7 +174,7 @@ def _look_up_name(host: str, port: int, attempt: Attempt) -> list[_Address]:
             with contextlib.suppress(queue.Empty):
                 answer = answers.get(timeout=None if left is None else min(left, LONGEST_WAIT))
     if isinstance(answer, Exception):
-        raise answer
+        raise copy_of(answer)  # another thread has raised it
     return answer
 
 

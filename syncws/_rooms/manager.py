@@ -30,6 +30,7 @@ from types import EllipsisType
 from typing import Any, Literal, overload
 
 from .._base.callables import check_callable, check_done
+from .._base.copies import copy_of
 from .._base.counters import breaches
 from .._base.logs import logger
 from .._base.options import ConnOptions, Overflow
@@ -782,7 +783,7 @@ class Manager:
         except CloseSentError:
             pass  # this side is closing it: its end is near, and will be told
         except (ConnectionClosed, WriteTimeout) as failure:
-            self._take_out_lost(member, failure)
+            self._take_out_lost(member, copy_of(failure))  # on_close gets it, which may raise it in another thread
         return False
 
     def _take_out_lost(self, member: Member, end: ConnectionClosed | WriteTimeout) -> None:

@@ -32,7 +32,7 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.util import FileWrapper
 
 from .._base.callables import check_done
-from .._base.copies import forget_frames
+from .._base.copies import copy_of, forget_frames
 from .._base.counters import breaches
 from .._base.logs import logger
 from .._base.printable import printable
@@ -131,7 +131,7 @@ class Gateway:
             self._call(_environ(request, body), answer, who)
         except Exception as exc:
             if answer.gone is not None:
-                raise answer.gone from None
+                raise copy_of(answer.gone) from None
             if http.taken_over:
                 raise
             request.then = None

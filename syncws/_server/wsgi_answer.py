@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 from wsgiref.util import is_hop_by_hop
 
+from .._base.copies import copy_of
 from .._base.counters import breaches
 from .._base.forks import this_process
 from .._base.logs import logger
@@ -153,7 +154,7 @@ class Answer:
                 "for a WebSocket has such a status"
             )
         if self.body.failure is not None and self._status >= 500:
-            raise self.body.failure  # a framework has made a 500 of it; its own status tells the client more
+            raise copy_of(self.body.failure)  # a framework has made a 500 of it; its own status tells the client more
         headers = self._with_length(length)
         self.has_begun = True
         self.http.begin_response(
@@ -187,14 +188,14 @@ class Answer:
 
     def _transmit(self, send: Callable[..., None], *data: bytes) -> None:
         if self.gone is not None:  # the application has caught this error, and goes on
-            raise self.gone
+            raise copy_of(self.gone)
         try:
             send(*data, stall=self._stall)
         except OSError as exc:
             if exc.errno == errno.ETIMEDOUT:
                 breaches.add("answer_timeout")
             self.gone = ClientGone(f"{self.request}: the client did not take the answer: {printable(exc)}")
-            raise self.gone from exc
+            raise copy_of(self.gone) from exc
 
 
 def _checked_status(status: Any) -> tuple[int, str]:

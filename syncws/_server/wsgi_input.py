@@ -8,6 +8,7 @@ import time
 from http import HTTPStatus
 from typing import Any
 
+from .._base.copies import copy_of
 from .._base.counters import breaches
 from .._http.http11 import HTTPConnection
 from .._http.request import BadRequest
@@ -67,7 +68,7 @@ class Input(io.RawIOBase):
 
     def _next_piece(self) -> bytes:
         if self.failure is not None:
-            raise self.failure
+            raise copy_of(self.failure)  # the application may read in a thread of its own
         if self._http is None:
             return b""
         try:
@@ -76,7 +77,7 @@ class Input(io.RawIOBase):
             if exc.status == HTTPStatus.REQUEST_TIMEOUT:
                 breaches.add("body_timeout")
             self.failure = BodyError(exc.status, str(exc))
-            raise self.failure from exc.__cause__
+            raise copy_of(self.failure) from exc.__cause__
         return piece
 
     def _receive(self, http: HTTPConnection) -> bytes:

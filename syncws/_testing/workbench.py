@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, Self, Unpack, get_args
 
+from .._base.copies import copy_of
 from .._base.options import ConnKeywords
 from .._client.dialer import Dialer, DialerKeywords
 from .._conn.conn import Conn
@@ -60,9 +61,9 @@ class Workbench:
         self._leaks = leaks
         self._stack = contextlib.ExitStack()
         self._servers: list[LiveServer] = []
-        #: Of handlers, whose threads append them; read once the handlers have ended.
+        #: Of handlers, whose threads append them; read once the handlers have ended. Copies, with the tracebacks: these
+        #: are for this thread to raise, and the server drops those of its own.
         self.failures: list[AssertionError] = []
-        self._places: list[TracebackType | None] = []  # of the failures: the server drops their tracebacks
 
     def __enter__(self) -> Self:
         self._stack.callback(setattr, drain, "IDLE", drain.IDLE)
@@ -85,7 +86,7 @@ class Workbench:
             self._stack.close()
         finally:
             if self.failures:  # first: a handler that fails may be what the rest comes from
-                raise self.failures[0].with_traceback(self._places[0])
+                raise self.failures[0]
         if self._leaks != "off":
             self._check_nothing_left()
 
@@ -174,8 +175,7 @@ class Workbench:
             try:
                 return handler(conn)
             except AssertionError as failure:
-                self._places.append(failure.__traceback__)  # before: whoever finds a failure looks for its place
-                self.failures.append(failure)
+                self.failures.append(copy_of(failure).with_traceback(failure.__traceback__))
                 raise
 
         return noting

@@ -48,6 +48,19 @@ class Sealed(Exception):
         raise AttributeError(name)
 
 
+class Mixed(Strange, ConnectionResetError):
+    """Has two of Python's classes as bases, of which only one can make it."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code, why="mixed")
+
+
+class Fixed(LookupError):
+    """Makes no copy of its own class: its arguments cannot be set."""
+
+    args = property(lambda self: ("fixed",))  # type: ignore[assignment]
+
+
 class CopyTests(unittest.TestCase):
     def assert_copied(self, error: BaseException) -> None:
         made = copy_of(error)
@@ -55,9 +68,12 @@ class CopyTests(unittest.TestCase):
         self.assertEqual((type(made), made.args, str(made)), (type(error), error.args, str(error)))
         self.assertEqual(vars(made), vars(error))
         self.assertIsNone(made.__traceback__)
-        self.assertIs(made.__cause__, error.__cause__)
-        self.assertIs(made.__context__, error.__context__)
         self.assertIs(made.__suppress_context__, error.__suppress_context__)
+        for mine, other in ((made.__cause__, error.__cause__), (made.__context__, error.__context__)):
+            self.assertEqual(repr(mine), repr(other))
+            if mine is not None:
+                self.assertIsNot(mine, other)
+                self.assertIsNone(mine.__traceback__)
 
     def raised(self, error: Exception) -> BaseException:
         """The exception, raised from another one while a third was handled."""
@@ -74,7 +90,8 @@ class CopyTests(unittest.TestCase):
         noted = ZeroDivisionError("division")
         noted.add_note("a note")
         errors = (noted, OSError(2, "No such file", "name"), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"))
-        for error in (*errors, Strange(5, why="so"), KeyError(), Exception(1, 2)):
+        group = ExceptionGroup("several", [OSError(1, "a"), ValueError("b")])
+        for error in (*errors, Strange(5, why="so"), Mixed(5), Sealed("one"), KeyError(), Exception(1, 2), group):
             with self.subTest(repr(error)):
                 self.assert_copied(self.raised(error))
 
@@ -109,9 +126,26 @@ class CopyTests(unittest.TestCase):
         self.assertEqual((at.filename, at.lineno, at.msg), ("file", 3, "bad"))
 
     def test_one_that_cannot_be_copied(self) -> None:
-        """Of a class that refuses attributes, the original is raised."""
-        error = Sealed("one")
-        self.assertIs(copy_of(error), error)
+        """Of a class that makes no copy, it is one in the nearest base class that does."""
+        made = copy_of(Fixed())
+        self.assertEqual((type(made), made.args), (LookupError, ("fixed",)))
+
+    def test_notes_are_its_own(self) -> None:
+        """A note that is added to a copy is on no other."""
+        error = ValueError()
+        error.add_note("one")
+        copy_of(error).add_note("two")
+        self.assertEqual(error.__notes__, ["one"])
+
+    def test_chain_in_a_circle(self) -> None:
+        """A chain that leads back to its beginning is copied as it is."""
+        one, two = OSError("one"), OSError("two")
+        one.__context__, two.__cause__ = two, one
+        made = copy_of(one)
+        assert made.__context__ is not None
+        self.assertIs(made.__context__.__cause__, made)
+        self.assertEqual((made.args, made.__context__.args), (("one",), ("two",)))
+        self.assertIsNot(made.__context__, two)
 
 
 class ForgetFramesTests(unittest.TestCase):

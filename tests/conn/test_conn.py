@@ -28,7 +28,7 @@ from syncws._conn.wire import Wire
 from syncws._net.transport import Transport
 from syncws.testing import ScriptedSocket, await_, socketpair
 from tests.conn.cases import ConnCase, moved_clock
-from tests.tasks import PATIENCE, assert_same_end
+from tests.tasks import PATIENCE, assert_raised_apart, assert_same_end
 
 
 class ServerIdentity(ConnCase):
@@ -258,6 +258,7 @@ class ServerHandlers(ConnCase):
                 with self.assertRaises(ZeroDivisionError) as caught:
                     read()
                 assert_same_end(self, caught.exception, error)
+            assert_raised_apart(self, conn.receive)
             self.assertFalse(conn.closed)
             conn.send("still fine")
             self.assertEqual(peer.receive_frame()[:2], (TEXT, b"still fine"))

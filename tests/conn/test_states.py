@@ -12,7 +12,7 @@ from collections.abc import Callable
 from syncws import CloseError, CloseSentError, ConnectionClosed, ProtocolError, ReadLimitError, WriteTimeout
 from syncws._base.copies import copy_of
 from syncws._conn.states import End, Life, State
-from tests.tasks import Task, assert_same_end
+from tests.tasks import Task, assert_raised_apart, assert_same_end
 
 BYE = CloseError(1000, "bye", [("received", 1000, "bye")])
 LOST = CloseError(1006, "the connection is lost")
@@ -208,6 +208,17 @@ class EndTests(unittest.TestCase):
 
         tasks = [Task(depths, levels) for levels in range(8)]
         self.assertEqual([task.result() for task in tasks], [{3}] * 8)  # depths, deep, check_readable
+
+    def test_no_cause_is_shared(self) -> None:
+        """The cause of an end is another object in each exception: who deals with one lets go of its traceback too."""
+        for life in (after("finish"), Life()):
+            lost = CloseError(1006, "gone")
+            lost.__cause__ = OSError(104, "Connection reset by peer")
+            with life.lock:
+                life.lose_writes(lost)
+                life.finish(lost)
+            assert_raised_apart(self, life.check_readable)
+            assert_raised_apart(self, life.check_writable)
 
     def test_whose_it_is(self) -> None:
         """An exception that a connection raised, at any time, is its own; an equal one of another connection is not."""

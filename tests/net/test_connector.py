@@ -311,12 +311,15 @@ class LookupTests(ConnectorTestCase):
     def test_another_error(self) -> None:
         """What else goes wrong in the lookup's thread is raised where it is waited for."""
 
+        raised = OSError(errno.EMFILE, "Too many open files")
+
         def answer() -> None:
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise raised
 
         with answering(answer), self.assertRaises(OSError) as caught:
             connect_tcp(NAME, 80, Attempt(PATIENCE))
         self.assertEqual(caught.exception.errno, errno.EMFILE)
+        self.assertIsNot(caught.exception, raised)  # which another thread has raised
 
     def test_a_slow_lookup_reaches_the_deadline(self) -> None:
         """A lookup does not hold its caller: at the deadline that one goes on, and the answer is for nobody."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 import unittest
 from unittest import mock
 
-from syncws import Manager, Member
+from syncws import Conn, Manager, Member, WriteTimeout
+from syncws._frames.prepared import prepare
 from syncws._rooms.settler import Settler
 from syncws.testing import await_
-from tests.tasks import PATIENCE, Task
+from tests.tasks import PATIENCE, Task, assert_same_end
 
 from .support import ManagerCase
 
@@ -31,6 +33,16 @@ class SettlerTests(ManagerCase):
         for _ in range(3):
             self.wait(self.log.closed)
         self.assertEqual(sorted(id for _, id, _ in self.log.calls), [0, 1, 2])
+
+    def test_an_error_of_its_own(self) -> None:
+        """on_close may raise what it gets: that is not the object which the thread that sends has raised."""
+        told: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        manager = Manager(on_close=lambda member, error: told.put(error))
+        member, _ = self.join(manager, "ann")
+        raised = WriteTimeout("slow")
+        with mock.patch.object(Conn, "send_nowait", side_effect=raised):
+            self.assertFalse(manager._post_to_one(member, prepare("x")))
+        assert_same_end(self, told.get(timeout=PATIENCE), raised)
 
     def test_no_thread_to_be_had(self) -> None:
         """Where no thread can be started the on_close waits for the next occasion."""

@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 from syncws._server.wsgi_answer import ClientGone
+from syncws._server.wsgi_input import BodyError
 from tests.http.cases import NOTHING, head
 from tests.server.gateway_cases import (
     GET,
@@ -21,6 +22,7 @@ from tests.server.gateway_cases import (
     post,
     reading,
 )
+from tests.tasks import assert_raised_apart
 
 
 class InputTests(GatewayCase):
@@ -286,6 +288,32 @@ class InputTests(GatewayCase):
         hosted = self.host(app, client=Client(post("Content-Length: 3") + b"abc", takes=0), valid=False)
         self.assertIsInstance(hosted.gone, ClientGone)
         self.assertEqual(streams[0].read(9), b"")
+
+    def test_failures_in_several_threads(self) -> None:
+        """Threads of the application that read after a failure have an exception each."""
+
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            raw = environ["wsgi.input"].raw
+            self.assertRaises(BodyError, raw.read, 9)
+            assert_raised_apart(self, lambda: raw.read(9))
+            start_response("204 No Content", [])
+            return []
+
+        pieces = post("Transfer-Encoding: chunked") + b"5\r\nxxxxx\r\n0\r\n\r\n"
+        hosted = self.host(app, pieces, max_body_size=4, valid=False)
+        self.assertEqual(hosted.answer().status, 204)
+
+    def test_writing_in_several_threads(self) -> None:
+        """The same where the client is gone, and the application goes on writing."""
+
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            write = start_response("200 OK", TEXT)
+            self.assertRaises(ClientGone, write, b"nobody takes this")
+            assert_raised_apart(self, lambda: write(b"nor this"))
+            return []
+
+        hosted = self.host(app, client=Client(GET, takes=0), valid=False)
+        self.assertIsInstance(hosted.gone, ClientGone)
 
     def test_a_large_body(self) -> None:
         """A body that is larger than any buffer arrives whole."""

@@ -78,8 +78,14 @@ class WorkbenchTests(LeakChecks):
     def test_handlers_assertion(self) -> None:
         """An assertion that fails in a handler is raised at the end; any other error of it is the log's."""
 
+        raised = []
+
         def checks(conn: syncws.Conn) -> None:
-            assert conn.receive() == "expected", "not what was expected"
+            try:
+                assert conn.receive() == "expected", "not what was expected"
+            except AssertionError as failure:
+                raised.append(failure)
+                raise
 
         bench = Workbench()
         with self.assertRaisesRegex(AssertionError, "not what was expected"), self.assertLogs("syncws.server"), bench:
@@ -88,6 +94,7 @@ class WorkbenchTests(LeakChecks):
             conn.send("something else")
             self.assertRaises(syncws.CloseError, conn.receive)
         self.assertEqual(len(bench.failures), 1)
+        self.assertIsNot(bench.failures[0], raised[0])  # which the handler's thread has raised
 
     def test_a_connection_left_behind(self) -> None:
         """A connection that the test has opened by itself, and not closed, is told in one sentence."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..._base.copies import copy_of
 from ..backplane import Backplane
 from ..recorder import Recorder
 
@@ -166,7 +167,7 @@ class Fixture(_TestCase):
             self.fail(f"{advice} (still under way after {self.patience:g} s)")
         value, error = outcome[0]
         if error is not None:
-            raise error
+            raise copy_of(error).with_traceback(error.__traceback__)
         return value
 
 

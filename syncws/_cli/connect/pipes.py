@@ -69,7 +69,7 @@ class Pipes:
         self._received = 0
         self._last = 0.0  # when the last message came, or the input ended
         self._ended = 0.0  # when the input ended; 0 before
-        self._wrong: CommandError | None = None  # about the input
+        self._wrong: str | None = None  # about the input
         self._over = False
         self._moment = _MOMENT
 
@@ -86,7 +86,7 @@ class Pipes:
             self._session.close(manner.code, manner.reason, CLOSE_TIMEOUT_AFTER_INTERRUPT, lines_left=False)
             return INTERRUPTED
         if self._wrong is not None:
-            raise self._wrong
+            raise CommandError(self._wrong, WRONG)
         return self._session.status
 
     def _wait(self) -> None:
@@ -121,9 +121,9 @@ class Pipes:
                     return
         except UnicodeDecodeError as error:
             place = "" if self._manner.separator is None else f"message {number} of "
-            wrong = CommandError(f"{place}the input is no UTF-8 ({error.reason}): --binary sends bytes", WRONG)
+            wrong = f"{place}the input is no UTF-8 ({error.reason}): --binary sends bytes"
         except OSError as error:
-            wrong = CommandError(f"cannot read standard input: {error.strerror}", WRONG)
+            wrong = f"cannot read standard input: {error.strerror}"
         with self._changed:
             self._wrong = wrong
             self._ended = self._last = time.monotonic()

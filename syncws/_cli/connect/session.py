@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..._base.copies import copy_of
 from ..._client.dialer import Dialer
 from ..._client.reconnector import reconnect
 from ..._conn.conn import Conn
@@ -154,7 +155,7 @@ class Session:
         """The exit status by the last connection's end. Raises the CommandError of a reconnect that failed."""
         with self._changed:
             if self._failure is not None:
-                raise self._failure
+                raise copy_of(self._failure)  # the thread that reads has raised it
             return self._status
 
     def send(self, message: str | bytes) -> bool:

@@ -12,7 +12,7 @@ from syncws._cli.connect.session import Plan, Session
 from syncws._client.dialer import Dialer
 from syncws._http.headers import Headers
 from syncws.testing import await_
-from tests.tasks import PATIENCE, Task
+from tests.tasks import PATIENCE, Task, assert_raised_apart
 
 from .support import ConnectCase
 
@@ -148,6 +148,7 @@ class SessionTests(ConnectCase):
         with self.assertRaises(CommandError) as caught:
             _ = session.status
         self.assertIn("nothing listens there", str(caught.exception))
+        assert_raised_apart(self, lambda: session.status)
 
     def test_a_full_queue(self) -> None:
         """A peer that takes nothing holds nobody up: what does not fit is refused."""
