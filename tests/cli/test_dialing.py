@@ -163,7 +163,7 @@ class TLSTests(DialingCase):
         """--cert and --key show it to a server that asks for one; the key may be in the same file."""
         context = certificates.serving()
         context.verify_mode = certificates.ssl.CERT_REQUIRED
-        certificates.authority().configure_trust(context)
+        certificates.trust(context)
         server = self.echo_server(ssl_context=context)
         trust = ("--ca", self.files.authority)
         self.assert_echo(self.connect(server.url, *trust, "--cert", self.files.certificate, "--key", self.files.key))

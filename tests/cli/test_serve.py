@@ -249,8 +249,8 @@ class OptionTests(CommandCase):
 
     def test_invalid_certificates(self) -> None:
         """A certificate that is missing, is no certificate, or is for another key is an error of one line."""
-        certificates.certificate("localhost").cert_chain_pems[0].write_to_path("cert.pem")
-        certificates.certificate("127.0.0.1").private_key_pem.write_to_path("key.pem")  # another one's
+        Path("cert.pem").write_bytes(certificates.certificate("localhost").certificate)
+        Path("key.pem").write_bytes(certificates.certificate("127.0.0.1").key)  # another one's
         for says, options in [
             ("--keyfile needs --certfile", ["--keyfile", "key.pem"]),
             ("the certificate none.pem with the key none.pem: No such file", ["--certfile", "none.pem"]),

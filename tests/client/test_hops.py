@@ -161,10 +161,10 @@ class TestTLS(DialCase):
         """To a server that wants a certificate, the client shows the one that its ssl_context has."""
         context = serving()
         context.verify_mode = ssl.CERT_REQUIRED
-        certificates.authority().configure_trust(context)
+        certificates.trust(context)
         server = self.echo_server(ssl_context=context)
         ours = trusting()
-        certificates.certificate("client@example.com").configure_cert(ours)
+        certificates.certify(ours, "client@example.com")
         self.assert_echo(self.dial(server.url, ssl_context=ours))
         with self.assertRaises((OSError, BadHandshakeError)):
             self.dial(server.url, ssl_context=trusting())
@@ -227,7 +227,8 @@ class TestTLS(DialCase):
         server, _ = self.secure()
         default_context.cache_clear()
         self.addCleanup(default_context.cache_clear)
-        with certificates.authority().cert_pem.tempfile() as path, mock.patch.dict(os.environ, {"SSL_CERT_FILE": path}):
+        path = certificates.files(self.enterContext(tempfile.TemporaryDirectory())).authority
+        with mock.patch.dict(os.environ, {"SSL_CERT_FILE": path}):
             self.assert_echo(self.dial(server.url))
 
 

@@ -20,7 +20,7 @@ from syncws._client.reconnector import Reconnector, reconnect
 from syncws._net import connector
 from syncws._net.attempt import Attempt
 from syncws.testing import LeakChecks, await_, running
-from tests.certificates import authority, serving, trusting
+from tests.certificates import serving, trust, trusting
 from tests.client.cases import Asked, BadServer, accepting
 from tests.tasks import PATIENCE, Task
 
@@ -233,7 +233,7 @@ class FailureTests(ReconnectorTestCase):
             context = serving()
             context.verify_mode = ssl.CERT_REQUIRED
             context.minimum_version = context.maximum_version = version
-            authority().configure_trust(context)
+            trust(context)
             server = BadServer(accepting(), tls=context, hang_up=True)
             self.addCleanup(server.close)
             with self.subTest(version.name), self.assertRaises(ssl.SSLError):

@@ -20,13 +20,11 @@ from .trial import Results, survey, try_all
 #: What the tests import of other packages, so that each process need not.
 _PRELOADED = (
     "asyncio",
-    "cryptography.x509",
     "h11",
     "http.client",
     "hypothesis",
     "numpy",
     "ssl",
-    "trustme",
     "unittest.mock",
     "wsproto",
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-from pathlib import Path
 from typing import Any
 
 import syncws
@@ -85,21 +83,18 @@ class NginxTests(DoctorCase):
 
 @heavy
 class CertificateTests(DoctorCase):
-    def look_at(self, *arguments: str, **names: Any) -> list[dict[str, Any]]:
-        """The findings of nginx with a certificate for these names."""
-        issued = certificates.authority().issue_cert(*names.pop("names", (NAME, "127.0.0.1")), **names)
-        chain, key, ca = (Path(self.folder, name) for name in ("cert.pem", "key.pem", "ca.pem"))
-        issued.cert_chain_pems[0].write_to_path(str(chain))
-        issued.private_key_pem.write_to_path(str(key))
-        certificates.authority().cert_pem.write_to_path(str(ca))
-        lines = f"ssl_certificate {chain}; ssl_certificate_key {key};"
+    def look_at(
+        self, *arguments: str, names: tuple[str, ...] = (NAME, "127.0.0.1"), days: int = 90
+    ) -> list[dict[str, Any]]:
+        """The findings of nginx with a certificate for these names, which is valid for so many days."""
+        files = certificates.files(self.folder, *names, days=days)
+        lines = f"ssl_certificate {files.certificate}; ssl_certificate_key {files.key};"
         place = self.nginx(self.application(), outside=lines, tls="ssl")
-        return self.look(f"wss://{place}/", *(arguments or ("--ca", str(ca))))
+        return self.look(f"wss://{place}/", *(arguments or ("--ca", files.authority)))
 
     def test_expired(self) -> None:
         """It ended yesterday: the further checks are made all the same."""
-        yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-        found = self.look_at(not_after=yesterday)
+        found = self.look_at(days=-1)
         self.assert_found(found, "certificate", "certificate has expired", "nginx", "ssl_certificate ")
         self.assertIn("echo", [each["check"] for each in found])
 
@@ -111,7 +106,7 @@ class CertificateTests(DoctorCase):
 
     def test_soon(self) -> None:
         """It ends within two weeks: who renews does it earlier."""
-        found = self.look_at(not_after=datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=5))
+        found = self.look_at(days=5)
         self.assert_found(found, "certificate", "valid for 4 more days", "caddy", "renews", "warning")
 
     def test_another_name(self) -> None:
