@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import load, run, serving
+from . import load, ours, run, serving
 from .client import connect
 from .job import Job, LoadError
 from .loads import Load
-from .processes import ended
+from .processes import ROOT, ended
 from .turns import Comparison, Figures, Reading, Setting
 
 APP = """
@@ -46,6 +46,8 @@ APPS: dict[str, tuple[str, dict[str, Any]]] = {
     "syncws": ("syncws.flask", {}),
     "syncws-in-view": ("syncws.flask", {"SYNCWS_DETACH": False}),
 }
+
+APPS |= dict.fromkeys(ours.OURS, APPS["syncws"])
 
 SIDES = [*APPS]
 
@@ -82,6 +84,7 @@ def _lacks(setting: Setting, side: str) -> str:
 def running(side: str, core: int | None, threads: int) -> Iterator[tuple[int, int]]:
     """(port, process id) of gunicorn with the application of a side; it ends with the block."""
     module, config = APPS[side]
+    library = ours.OURS[side].library if side in ours.OURS else ROOT
     with (
         tempfile.TemporaryDirectory(prefix="syncws-") as folder,
         socket.create_server(("127.0.0.1", 0), backlog=4096) as listener,
@@ -91,7 +94,7 @@ def running(side: str, core: int | None, threads: int) -> Iterator[tuple[int, in
         worker = ["-k", "gthread", "--threads", str(threads), "--log-level", "error"]
         gunicorn = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", *worker, "app:app"]
         # The folder is the home of gunicorn too, which keeps a socket there.
-        with ended(gunicorn, core, folder=folder, inherited=[listener.fileno()]) as (process, _):
+        with ended(gunicorn, core, folder=folder, inherited=[listener.fileno()], library=library) as (process, _):
             listener.close()  # gunicorn has inherited it; if that ends, nobody listens
             # The kernel accepts the connection at once, and the answer comes when the application runs.
             connect(Job("echo", port, process.pid, 1, 1)).close()

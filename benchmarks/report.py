@@ -51,11 +51,8 @@ def remarks(figures: Figures) -> list[str]:
             f"In {figures.disturbed} of {turns} turns a hypervisor took over {CALM:.0%} of a processor's time, "
             f"in each of {TRIES} attempts."
         )
-    if loud := sum(
-        figures.is_loud(side, number) for side, each in figures.others.items() for number in range(len(each))
-    ):
-        turns = sum(len(shares) for shares in figures.others.values())
-        said.append(f"In {loud} of {turns} turns others had over {LOUD:.0%} of a processor.")
+    if any(share > LOUD for shares in figures.others.values() for share in shares):
+        said.append(loudness([figures]))
     said += [f"Without {side}: {reason}." for side, reason in figures.left_out.items()]
     return said
 
@@ -76,12 +73,18 @@ def markdown(figures: Figures) -> str:
     head, *rows = table(figures)
     lines = [f"### {figures.title[0].upper()}{figures.title[1:]}", ""]
     if rows:
-        lines += [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
-        lines += [_line([f"**{row[0]}**" if row[0] == OURS else row[0], *row[1:]]) for row in rows]
+        lines += [line(head), line(["---", *["---:"] * (len(head) - 1)])]
+        lines += [line([f"**{row[0]}**" if row[0] == OURS else row[0], *row[1:]]) for row in rows]
         lines.append("")
     for remark in remarks(figures):
         lines += [remark, ""]
     return "\n".join(lines)
+
+
+def loudness(found: Sequence[Figures]) -> str:
+    """A line that says in how many turns something else had much of the machine."""
+    turns = [share for figures in found for shares in figures.others.values() for share in shares]
+    return f"In {sum(share > LOUD for share in turns)} of {len(turns)} turns others had over {LOUD:.0%} of a processor."
 
 
 def ratios(above: Sequence[Reading], below: Sequence[Reading]) -> float:
@@ -89,7 +92,7 @@ def ratios(above: Sequence[Reading], below: Sequence[Reading]) -> float:
     return float(median(map(operator.truediv, _values(above, "rate"), _values(below, "rate"))))
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 

@@ -25,7 +25,7 @@ from statistics import median
 
 from . import fan, loads, machine, ours, run
 from .loads import Load
-from .report import BUSY
+from .report import BUSY, line, loudness
 from .turns import Comparison, Figures, Reading, Setting
 
 ROUNDS, SECONDS = 7, 1.0
@@ -204,11 +204,11 @@ def markdown(rows: Sequence[Row], found: Sequence[Figures], options: argparse.Na
     """The table, and what is to be said of it."""
     sides = [side for side in SIDES if any(side in figures.readings for figures in found)]
     head = ["load", "beside", *sides, "beside itself", "calm rounds"]
-    lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
+    lines = [line(head), line(["---", "---", *["---:"] * (len(head) - 2)])]
     for row, figures in zip(rows, found, strict=True):
         beside = _itself(figures, row.other) if row.other in figures.readings else "not measured"
         cells = [cell(figures, side, row.other, row.aims.get(side)) for side in sides]
-        lines.append(_line([row.title, row.other, *cells, beside, f"{len(calm(figures))} of {rounds(figures)}"]))
+        lines.append(line([row.title, row.other, *cells, beside, f"{len(calm(figures))} of {rounds(figures)}"]))
     return "\n".join([*lines, "", *_legend(rows, found, options), ""])
 
 
@@ -218,16 +218,16 @@ def _legend(rows: Sequence[Row], found: Sequence[Figures], options: argparse.Nam
         f"Medians of {options.rounds} rounds of {options.seconds:g} s: messages per second as a multiple of the side "
         "beside which it stands / the same for messages per second of processor time (in brackets the aim), and the "
         "server's processor time per message. * where the generator was the limit: only processor time tells there.",
-        f"{machine.summary()}; load average at the end {os.getloadavg()[0]:.1f}"
-        + (f"; plain loads by {generators}" if generators else ""),
+        f"{machine.summary()}; load average at the end {os.getloadavg()[0]:.1f}. {loudness(found)}"
+        + (f" Plain loads by {generators}." if generators else ""),
     ]
     left_out: dict[str, list[str]] = {}
     for row, figures in zip(rows, found, strict=True):
         for side, why in figures.left_out.items():
             left_out.setdefault(f"Without {side}: {why}", []).append(row.name)
-    said += [f"{line} ({', '.join(names)})." for line, names in left_out.items()]
+    said += [f"{each} ({', '.join(names)})." for each, names in left_out.items()]
     notes = [f"{side}: {note}" for figures in found for side, note in figures.notes.items() if note]
-    return [f"* {line}" for line in [*said, *dict.fromkeys(notes)]]
+    return [f"* {each}" for each in [*said, *dict.fromkeys(notes)]]
 
 
 def cell(figures: Figures, side: str, other: str, aim: float | None) -> str:
@@ -270,10 +270,6 @@ def _itself(figures: Figures, side: str) -> str:
 def _cost(figures: Figures, side: str) -> str:
     limited = median(_values(figures, side, "busy")) >= BUSY
     return f"{median(_values(figures, side, 'cpu')):.1f} µs{' *' if limited else ''}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -111,7 +111,10 @@ class CellsTests(unittest.TestCase):
             "200/s, 5000.0 µs | 3 of 4 |",
         )
         self.assertIn("Medians of 4 rounds of 1 s", lines[4])
-        self.assertIn("load average at the end 3.2; plain loads by generate", lines[5])
+        self.assertIn(
+            "load average at the end 3.2. In 1 of 12 turns others had over 10% of a processor. Plain loads by",
+            lines[5],
+        )
         self.assertEqual(lines[6], "* Without pure: it is not there (small).")
 
     def test_few_calm_rounds(self) -> None:
