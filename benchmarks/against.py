@@ -163,9 +163,7 @@ def ratios(figures: Figures, name: str) -> list[float]:
 
 def markdown(found: Sequence[Figures], options: argparse.Namespace) -> str:
     """The table, and what is to be said of it."""
-    rows = [
-        ["question", "load", "cost, now / before", "half of the rounds", "rate, now / before", "rounds", "so it is"]
-    ]
+    rows = [["question", "load", "cost, now / before", "half of the rounds", "rate, now / before", "rounds", "verdict"]]
     for figures in found:
         verdict = judge(figures, options)
         rate = f"{median(ratios(figures, 'rate')):.2f}" if figures.unit else ""
