@@ -134,9 +134,44 @@ def _lacks(setting: Setting, side: str) -> str:
 # Nodes
 
 
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Nodes that run, whose members read."""
+
+    shape: Shape
+    sink: Sink
+    nodes: Sequence[Process]
+    redis: int | None  # the process of its server
+
+    def measure(self, count: int) -> Reading:
+        """Send so many messages: microseconds of processor time for each, and how late it was."""
+        before = [cpu(each.pid) for each in self.nodes], self.redis and cpu(self.redis)
+        _send(self.nodes[0], self.sink, count, self.shape)
+        each = [(cpu(node.pid) - was) / count * 1e6 for node, was in zip(self.nodes, before[0], strict=True)]
+        reading = {"sender": each[0], "all": sum(each)}
+        if len(each) > 1:
+            reading["receiver"] = sum(each[1:]) / (len(each) - 1)
+        if self.redis is not None and before[1] is not None:
+            reading["redis"] = (cpu(self.redis) - before[1]) / count * 1e6
+        for number, name in enumerate(("here", "there")):
+            if number < len(self.nodes) and self.shape.members[number]:
+                reading[name] = self.sink.p50(number)
+        return reading
+
+
 def measure_nodes(setting: Setting, side: str, shape: Shape) -> Reading:
-    """Microseconds of processor time for each message, and how late it was."""
-    on_nodes = (sum(shape.members),) if side == "none" else shape.members
+    """What `Cluster.measure` finds for as many messages as leave in the time of a round, once a few have warmed up."""
+    count = max(50, round(shape.rate * setting.seconds))
+    with running_nodes(setting, side, shape) as cluster:
+        cluster.measure(max(20, count // 4))
+        return cluster.measure(count)
+
+
+@contextlib.contextmanager
+def running_nodes(setting: Setting, side: str, shape: Shape) -> Iterator[Cluster]:
+    """Nodes of that shape on that bus, which know each other; "none" is one node with all the members."""
+    if side == "none":
+        shape = dataclasses.replace(shape, members=(sum(shape.members),))
     node_core, own_core = setting.cores
     with contextlib.ExitStack() as stack:
         stack.enter_context(on_core(own_core))  # Redis as well, and the other ends of the members
@@ -150,23 +185,10 @@ def measure_nodes(setting: Setting, side: str, shape: Shape) -> Reading:
         stack.callback(sink.close)
         nodes = [
             stack.enter_context(node((side, where, sink.port, members, shape.rooms), sink, number, node_core))
-            for number, members in enumerate(on_nodes)
+            for number, members in enumerate(shape.members)
         ]
         _await_all(nodes)
-        count = max(50, round(shape.rate * setting.seconds))
-        _send(nodes[0], sink, max(20, count // 4), shape)
-        before = [cpu(each.pid) for each in nodes], server and cpu(server)
-        _send(nodes[0], sink, count, shape)
-        each = [(cpu(node.pid) - was) / count * 1e6 for node, was in zip(nodes, before[0], strict=True)]
-        reading = {"sender": each[0], "all": sum(each)}
-        if len(each) > 1:
-            reading["receiver"] = sum(each[1:]) / (len(each) - 1)
-        if server is not None and before[1] is not None:
-            reading["redis"] = (cpu(server) - before[1]) / count * 1e6
-        for number, name in enumerate(("here", "there")):
-            if number < len(on_nodes) and on_nodes[number]:
-                reading[name] = sink.p50(number)
-        return reading
+        yield Cluster(shape, sink, nodes, server)
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ EITHER = "1007 or 1009"
 
 #: Streams to try in each property.
 HEAVY = os.environ.get("SYNCWS_HEAVY")
-STREAMS = {"0": 80, "full": 1800}.get(HEAVY, 240)
+STREAMS = {"0": 80, "full": 900}.get(HEAVY, 240)
 
 BOTH = (False, True)
 KEY = b"\x37\xfa\x21\x3d"

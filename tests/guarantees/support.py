@@ -29,7 +29,7 @@ from syncws._server.upgrader import Upgrader
 from syncws.errors import ConnectionClosed, MessageType
 from syncws.testing import LeakChecks, Peer, await_
 from tests.certificates import contexts
-from tests.handshakes import ACCEPT, KEY
+from tests.handshakes import ACCEPT, KEY, receive_head
 from tests.tasks import PATIENCE, Task
 
 HEAVY = os.environ.get("SYNCWS_HEAVY", "0")
@@ -129,7 +129,7 @@ def connect(
         if tls:
             sock = contexts()[1].wrap_socket(sock, server_hostname="localhost")
         sock.sendall(handshake(path, compression=compression))
-        head = _receive_head(sock)
+        head = receive_head(sock)
         if not head.startswith(b"HTTP/1.1 101 ") or ACCEPT.encode() not in head:
             raise AssertionError(f"no upgrade: {head!r}")
     except BaseException:
@@ -138,17 +138,6 @@ def connect(
     peer = Peer(sock, masked=True)
     sock.settimeout(WAIT)
     return peer
-
-
-def _receive_head(sock: socket.socket) -> bytes:
-    """A response's head, byte by byte: what follows belongs to the connection."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        data = sock.recv(1)
-        if not data:
-            raise AssertionError(f"the connection ended after {head!r}")
-        head += data
-    return head
 
 
 # A server in a process of its own

@@ -328,7 +328,7 @@ class IdleTests(GuaranteeTestCase):
     def test_what_idle_connections_cost(self) -> None:
         """Looking whether somebody reads them takes 5 ms of a second's processor time at most, for 10,000 of them."""
         count = min(size(500, 10_000), raise_descriptor_limit() - 200)
-        seconds = 5.0
+        seconds = 3.0
         with (
             ChildServer({"/": {"ping_interval": None}}, max_connections=count + 100) as server,
             closing_all([]) as peers,

@@ -15,8 +15,9 @@ from typing import ClassVar
 
 from syncws.errors import BINARY, TEXT
 from syncws.testing import LeakChecks, Peer, await_
+from tests.handshakes import receive_head
 
-from .servers import PATIENCE, Host, Setup, handshake, receive_head, receive_response, request
+from .servers import PATIENCE, Host, Setup, handshake, receive_response, request
 
 #: Seconds from a close frame to the end of TCP: 0.3 is promised, the rest is for a machine under load. Who waits for
 #: the peer's end first takes a second or longer.

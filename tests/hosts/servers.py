@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 from syncws.testing import Peer, await_
 from tests import certificates
-from tests.handshakes import ACCEPT, KEY
+from tests.handshakes import ACCEPT, KEY, receive_head
 from tests.partners import need
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -395,17 +395,6 @@ def handshake(path: str) -> bytes:
     return request(
         path, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}"
     )
-
-
-def receive_head(sock: socket.socket) -> bytes:
-    """A response's head, byte by byte: what follows belongs to the connection."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        data = sock.recv(1)
-        if not data:
-            raise AssertionError(f"the connection ended after {head!r}")
-        head += data
-    return head
 
 
 def receive_response(sock: socket.socket) -> tuple[int, Message, bytes]:

@@ -12,7 +12,7 @@ from .pool import Pool, Stopped
 from .report import Report
 
 #: Processes at the same time, for each processor: most tests wait more than they work.
-JOBS_PER_CPU = 2
+JOBS_PER_CPU = 3
 
 #: Seconds that a test may take. The longest takes 107, on purpose.
 LIMIT = 300.0

@@ -122,7 +122,7 @@ class Report:
             self._line(f"Skipped: {'; '.join(reasons)}")
 
     def show_slowest(self, count: int) -> None:
-        """A line for each of the slowest tests: its seconds, and how many of them its process used the processor."""
+        """A line for each of the slowest tests: its seconds, and how many of the processor it and its children used."""
         for seconds, cpu, name in sorted(self.slowest, reverse=True)[:count]:
             self._line(f"{seconds:7.2f} s {cpu:7.2f} s cpu  {name}")
 

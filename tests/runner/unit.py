@@ -29,7 +29,7 @@ class Note(TypedDict, total=False):
     kind: str  # of "bad": FAIL, ERROR or UNEXPECTED SUCCESS
     text: str  # of "bad": the traceback; of "skip": the reason
     seconds: float  # of "stop"
-    cpu: float  # of "stop": seconds of the processor in this process
+    cpu: float  # of "stop": seconds of the processor in this process, and in those that it started and that ended
     written: int  # of "start" and "stop": how much the unit had written by then
     ran: int  # of "end": how many tests were begun
 
@@ -48,12 +48,12 @@ class Noting(unittest.TestResult):
 
     def startTest(self, test: unittest.TestCase) -> None:
         super().startTest(test)
-        self._began, self._cpu_began = time.monotonic(), time.process_time()
+        self._began, self._cpu_began = time.monotonic(), _processor_time()
         self.note(what="start", test=test.id(), written=_written())
 
     def stopTest(self, test: unittest.TestCase) -> None:
         super().stopTest(test)
-        taken, cpu = time.monotonic() - self._began, time.process_time() - self._cpu_began
+        taken, cpu = time.monotonic() - self._began, _processor_time() - self._cpu_began
         self.note(what="stop", test=test.id(), seconds=taken, cpu=cpu, written=_written())
 
     def addError(self, test: unittest.TestCase, err: Any) -> None:
@@ -82,6 +82,11 @@ class Noting(unittest.TestResult):
         text = self._exc_info_to_string(err, test)  # type: ignore[attr-defined]
         sentence = test.shortDescription()
         self.note(what="bad", kind=kind, test=test.id(), text=f"{sentence}\n\n{text}" if sentence else text)
+
+
+def _processor_time() -> float:
+    """Seconds of the processor that this process has had, and those of its children that it has waited for."""
+    return sum(os.times()[:4])
 
 
 def _written() -> int:
