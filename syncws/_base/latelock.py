@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from types import TracebackType
 
+from .forks import begin_anew_in_child
+
 
 class LateLock:
-    """A lock that lives as long as the process, as a context manager; open again in the child of a fork.
+    """A lock as a context manager; open again in the child of a fork.
 
     Made at first use: gunicorn's gevent worker may patch threading after this package was imported, and a lock from
     before would stop every greenlet. Any thread; two that come first get the same lock, as dict.setdefault is one step.
@@ -17,8 +18,7 @@ class LateLock:
     _made: threading.Lock
 
     def __init__(self) -> None:
-        if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
-            os.register_at_fork(after_in_child=self._begin_anew)
+        begin_anew_in_child(self)  # which refers to it weakly: a Server or a Manager that is gone leaves none
 
     def __enter__(self) -> None:
         try:
@@ -35,6 +35,6 @@ class LateLock:
         made: threading.Lock | None = self.__dict__.get("_made")
         return made is not None and made.locked()
 
-    def _begin_anew(self) -> None:
+    def begin_anew(self) -> None:
         """In the child of a fork, where the thread that was inside does not exist."""
         self.__dict__.pop("_made", None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import unittest
+import weakref
 from unittest import mock
 
 from syncws._base.latelock import LateLock
@@ -37,6 +39,16 @@ class LateLockTests(unittest.TestCase):
                 with lock:
                     pass
         made.assert_called_once_with()
+
+    def test_freed(self) -> None:
+        """A lock that nobody has any more is freed, although forks are to open it."""
+        lock = LateLock()
+        with lock:
+            pass
+        left = weakref.ref(lock)
+        del lock
+        gc.collect()
+        self.assertIsNone(left())
 
     @unittest.skipUnless(hasattr(os, "fork"), "no fork here")
     def test_open_in_a_child(self) -> None:
