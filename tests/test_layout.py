@@ -196,6 +196,8 @@ ORDER = {
             "subject",
             "states",
             "queue",
+            "batch",
+            "courier",
             *("stats", "tally"),
             "wire",
             "callbacks",

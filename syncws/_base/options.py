@@ -40,6 +40,9 @@ class ConnOptions:
         read_buffer_size: one read takes at most so many bytes, and the header of a frame with them. A connection that
             was idle begins with a small buffer, which grows up to this size while more comes.
         write_buffer_size: bytes of a message that `next_writer` collects before it sends a fragment.
+        answers_together: whether answers to messages that came together may leave together: a frame that the reading
+            thread sends while it has more messages at hand waits for the next one, a millisecond at most. False: each
+            leaves before `send` returns.
 
     Raises TypeError or ValueError, naming the option, for a value that cannot work.
     """
@@ -58,6 +61,7 @@ class ConnOptions:
     overflow: Overflow = "close"
     read_buffer_size: int = 1 << 16
     write_buffer_size: int = 1 << 12
+    answers_together: bool = True
 
     def __post_init__(self) -> None:
         check_integer("read_limit", self.read_limit, 0, none="no limit")
@@ -73,6 +77,8 @@ class ConnOptions:
         check_integer("send_queue_bytes", self.send_queue_bytes, 1)
         check_integer("read_buffer_size", self.read_buffer_size, 1)
         check_integer("write_buffer_size", self.write_buffer_size, 1)
+        if not isinstance(self.answers_together, bool):
+            raise TypeError(f"answers_together is True or False, not {self.answers_together!r}")
         if self.overflow not in OVERFLOW_POLICIES:
             raise ValueError(f"overflow is one of {', '.join(OVERFLOW_POLICIES)}, not {self.overflow!r}")
 
@@ -106,6 +112,7 @@ class ConnKeywords(TypedDict, total=False):
     overflow: Overflow
     read_buffer_size: int
     write_buffer_size: int
+    answers_together: bool
 
 
 def check_integer(name: str, value: int | None, least: int, *, none: str = "") -> None:

@@ -7,6 +7,8 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `queue`: the send queue: what waits for a slow peer, and what happens when it is full.
 * `stats`: what is counted, as it is handed out.
 * `tally`: what is counted of one connection.
+* `batch`: messages that have come together, and which answers may wait for one another.
+* `courier`: the thread that sees to it that no answer waits for longer than a millisecond.
 * `wire`: who may write, in which order frames leave, and what waits. The six rules stand at its top.
 * `callbacks`: the thread that tells an application of ends.
 * `ending`: the end is stored, the socket is cut, the file descriptor is closed, and by whom.

@@ -48,6 +48,7 @@ from ..errors import (
     ProtocolError,
     ReadTimeout,
 )
+from .batch import Batch
 from .controls import ANSWERED, Controls
 from .ending import Ending
 from .holding import Holding
@@ -93,6 +94,7 @@ class Inbound:
     """
 
     __slots__ = (
+        "_batch",
         "_ending",
         "_handling",
         "_holding",
@@ -108,6 +110,7 @@ class Inbound:
         "_rested_at",
         "_tally",
         "_transport",
+        "_unsent",
         "_wire",
         "close_handler",
         "controls",
@@ -145,6 +148,9 @@ class Inbound:
         self.protocol = protocol
         self.intake = Intake(transport, life, wire, ending, options)
         self.controls = Controls(life, wire, ending, options, client=client)
+        # Of messages that come together, whose answers may leave together; made for the first, None where they may not.
+        self._batch: Batch | None = None
+        self._unsent = False  # some may be kept, which leave before this thread waits
         self._pace: Pace | None = None  # of messages that are under way while a read waits; made for the first
         self._holding: Holding | None = None  # of what is unfinished or unread; made for the first
         self._received = 0  # bytes of the latest read inside a message
@@ -186,6 +192,7 @@ class Inbound:
                 or self.idle_handler is not None  # _receive: it is called before the wait
                 or self.intake.keepalive.silent_since is not None  # _receive: how long until silence is judged
                 or self._reader is not None  # _read_on: the rest of a streamed message is skipped
+                or self._unsent  # _receive: answers that are kept leave before the wait
                 or self.error is not None  # _read_on: it is raised
                 or self._life.refusal is not None  # _read_on: the end is raised; and who is interrupted pauses
             ):
@@ -374,11 +381,31 @@ class Inbound:
                 if len(event) == 2 or event[2]:  # the last of a message
                     self.protocol.strays = 0
                     self._tally.messages_in += 1
+                    self._go_through_batch()
                 return event
             self._handle(kind, event[1])
             controls += 1
             if controls % ANSWERED == 0:
                 self._seconds_to_wait(deadline)  # raises at the deadline, though there is no wait
+
+    def _go_through_batch(self) -> None:
+        """A message is given out. While there are more its answer may wait for theirs; that to the last one may not."""
+        wire = self._wire
+        if self.protocol.idle or not self._options.answers_together or not self._transport.waits_in_kernel:
+            wire.batch = None
+            return
+        if self._batch is None:
+            self._batch = Batch()
+        if self._batch.take() and self._unsent:
+            wire.send_kept()
+        wire.batch, self._unsent = self._batch, True
+
+    def _end_batch(self) -> None:
+        """The reader is about to wait: what is kept leaves first."""
+        assert self._batch is not None
+        self._batch.end()
+        self._wire.batch, self._unsent = None, False
+        self._wire.send_kept()
 
     def _refuse(self, error: ProtocolError) -> None:
         """As `Controls.refuse_peer`; a flood, which is seldom alone, has to wait until others are refused."""
@@ -448,6 +475,8 @@ class Inbound:
         if self.protocol.interrupted and not self.protocol.portion:
             self._pause()
             return True
+        if self._unsent:
+            self._end_batch()
         if self.idle_handler is not None and self._reads_for is ReadsFor.APPLICATION:
             self._call(self.idle_handler)
         if self.protocol.strays > _STRAYS:

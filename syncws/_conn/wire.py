@@ -2,7 +2,8 @@
 
 1. What waits lives under the state lock (`Life.lock`): one control record (the latest ping to answer, our ping, our
    close) and the send queue of whole frames.
-2. The transport keeps the rest of a frame cut short, and nothing may pass it.
+2. The transport keeps the rest of a frame cut short, and nothing may pass it. An answer that is kept for the next one
+   (see `batch`) is such a rest, which nobody has tried to send yet: whoever writes next takes it along.
 3. Whoever holds the frame lock writes in this order: the transport's rest, pong and ping, the send queue, our close,
    then its own frame. So one thread's posts and writes keep their order, and what was posted before a close leaves
    before it. What a blocking writer sends for others is never torn by its deadline: the rest leaves without it.
@@ -47,6 +48,8 @@ from .._frames.payloads import parse_close_payload
 from .._net.drain import drain
 from .._net.transport import Transport
 from ..errors import CloseCode, CloseError, Closing, ConnectionClosed, MessageType, WriteTimeout
+from .batch import Batch
+from .courier import courier
 from .queue import SendQueue
 from .states import End, Life, State
 from .tally import Tally
@@ -82,7 +85,9 @@ class Wire:
         "_stall",
         "_transport",
         "_turned_away",
+        "batch",
         "frame_lock",
+        "is_watched",
         "tally",
     )
 
@@ -99,6 +104,12 @@ class Wire:
 
         self.frame_lock = threading.Lock()
         self._message_open = False  # guarded by frame_lock: a fragmented message has begun and not ended
+
+        #: The messages that have come with the one that the reader is at; None: it has no more. Written by the holder
+        #: of the read turn. A writer that misses a change sends at once, or keeps what `is_watched` sees to.
+        self.batch: Batch | None = None
+        #: The courier will look whether something is kept. Set under the frame lock, cleared by the courier.
+        self.is_watched = False
 
         # Guarded by the state lock:
         self._pong: bytes | None = None  # the answer to the latest ping (RFC 6455 section 5.5.3)
@@ -129,6 +140,7 @@ class Wire:
     def drop_callbacks(self) -> None:
         """Tell nobody anything any more: the fd is closed, and the connection is to be freed without a collection."""
         self._on_stall = self._on_overflow = self._on_left = _ignore
+        self.batch = None
 
     # Blocking writes
 
@@ -143,7 +155,7 @@ class Wire:
         if not self.frame_lock.acquire(False):
             self._wait_for_frame_lock(deadline)
         try:
-            if self._look_again or self._transport.rest:
+            if self._look_again or (self._transport.rest and not self._transport.kept):
                 self._flush_until(deadline)
             if self._life.refusal is not None:
                 raise self._life.refusal.exception()
@@ -153,7 +165,8 @@ class Wire:
             if first == _CLOSE:
                 self._send_close(head, payload, deadline)
             else:
-                self._transport.send(head, body, deadline, self._stall)
+                if self.batch is None or body or not self._keep(first, head):
+                    self._transport.send(head, body, deadline, self._stall)
                 # Only now: a first fragment that never left opens no message, and what never left is not counted.
                 if first & 0x8:
                     self.tally.pings += first == _PING
@@ -170,8 +183,28 @@ class Wire:
             self._raise_failure(error)
         finally:
             self.frame_lock.release()
-            if self._look_again or self._transport.rest:  # rule 5, as in flush_if_needed
+            # Rule 5, as in flush_if_needed, except for what this thread keeps.
+            if self._look_again or (self._transport.rest and not self._transport.kept):
                 self.flush_soon()
+
+    def _keep(self, first: int, frame: bytes) -> bool:
+        """Let an answer wait for the next one (see `batch`), if that is allowed. The caller holds the frame lock."""
+        if first & 0x88 != FIN or not first & 0x7 or self.batch is None or not self.batch.may_keep():
+            return False  # a fragment or a control frame; or the courier might come too late
+        if not self._transport.keep(frame):
+            return False
+        # After it is kept: a courier that was about to look at this wire has found it, or is asked again.
+        if not self.is_watched:
+            self.is_watched = True
+            if not courier.look_after(self):
+                self._transport.kept = False  # so it leaves as the frame lock is let go
+        return True
+
+    def send_kept(self) -> None:
+        """Send what is kept, if anything is; never waits."""
+        self.is_watched = False  # before the look: whoever keeps something after it asks the courier again
+        if self._transport.kept:
+            self.flush_soon()
 
     def flush(self, deadline: float, finish: bool) -> None:
         """Write all that waits, our close too; with finish, then tell the peer that no more bytes come.
@@ -275,6 +308,8 @@ class Wire:
 
         The state comes before the flag: whoever sees the flag without a lock is to find the state.
         """
+        if self._transport.kept:
+            self.flush_soon()  # it counts as sent; never waits
         with self._life.lock:
             self._life.cut()
             # Else a writer whose send succeeds all the same would not look again: then nobody closes the fd.

@@ -231,7 +231,7 @@ class TLSTransport(Transport):
             return self._outgoing.pending > 0
 
     def send(self, head: Buffer, body: Buffer = b"", deadline: float | None = None, stall: float | None = None) -> None:
-        if self.pending:
+        if not self.kept and self.pending:
             self.flush_until(deadline, stall)
         if deadline is not None:
             # Once encrypted it must leave; so a deadline that passes before there is room finds nothing encrypted.
@@ -242,6 +242,16 @@ class TLSTransport(Transport):
         except BaseException:
             self.torn = True  # what is encrypted and did not leave makes a hole in the stream
             raise
+
+    def keep(self, frame: bytes) -> bool:
+        if not self._may_keep(len(frame) + _OVERHEAD):
+            return False
+        try:
+            self._add_to_kept(self._encrypt(frame))
+        except BaseException:
+            self.torn = True
+            raise
+        return True
 
     def try_send(self, frame: bytes) -> bool:
         if not self.flush():

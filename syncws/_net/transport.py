@@ -11,12 +11,13 @@ A frame that was cut short lives on as the *rest*, and nothing may pass it: whoe
 exception between a system call and the count of what it took, be it a KeyboardInterrupt, leaves the stream *torn*:
 nobody knows how much of the frame the peer has, so nothing may follow.
 
-What one write leaves behind, in three states that the fields `rest` and `torn` tell apart:
+What one write leaves behind, in four states that the fields `rest`, `kept` and `torn` tell apart:
 
 | state | rest | torn | the next write |
 |---|---|---|---|
 | clear | None | no | leaves at once, if the socket has room |
 | cut short | bytes | no | sends the rest first |
+| kept | bytes, not tried yet | no | takes them along |
 | torn | any | yes | must not come: the caller has stored the connection's end |
 
 Waking: `shutdown` wakes every thread that waits here. `close` wakes nobody and gives the fd's number to the next
@@ -56,6 +57,10 @@ KERNEL_WAITS = sys.platform != "win32" and hasattr(socket, "MSG_DONTWAIT")
 
 
 _SENDMSG = hasattr(socket.socket, "sendmsg")
+
+#: Bytes of frames that are kept for the next one, at most. Each one more copies those before it, and 16 KiB are copied
+#: in the time that a system call takes.
+_MOST_KEPT = 1 << 14
 
 Buffer = bytes | memoryview
 
@@ -113,6 +118,9 @@ class Transport:
         #: frame lock. Its truth is also read without: it is one reference, and whoever stores one holds the frame lock,
         #: and looks again after letting it go.
         self.rest: memoryview | None = None
+        #: The rest is of frames that nobody has tried to send yet. Guarded by the frame lock, and read without it as
+        #: the rest is: by who has kept it, and by those who send it then.
+        self.kept = False
         self._sent = 0  # bytes that the kernel took; guarded by the frame lock. Others read one int, which only grows
         #: Part of a frame is on the wire whose sender was told that it failed: nothing may follow it. Guarded by the
         #: frame lock; it never goes back, so one that finds it set without the lock may rely on that.
@@ -124,6 +132,11 @@ class Transport:
         if isinstance(self.local_address, tuple):
             with contextlib.suppress(OSError):  # another family may know no TCP
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def waits_in_kernel(self) -> bool:
+        """Whether a thread that reads waits in the kernel: neither on Windows nor where threads are greenlets."""
+        return self._kernel_waits
 
     def fileno(self) -> int:
         """The socket's file descriptor; -1 once closed."""
@@ -218,11 +231,14 @@ class Transport:
         Raises WriteTimeout, and OSError (of errno ETIMEDOUT for a stall). After a failure `torn` tells whether part of
         them is on the wire; where it is not, nothing of them has left and a later call may succeed.
         """
-        if self.rest:
+        total = len(head) + len(body)
+        if self.rest and not self.kept:
             self.flush_until(deadline, stall)
         if body and not _SENDMSG:  # Windows
             head, body = b"".join((head, body)), b""
         try:  # as in try_send, of two buffers
+            if self.kept:
+                head = self._take_kept(head)
             if body:
                 taken = self.socket.sendmsg((head, body), (), self._send_flags)
             else:
@@ -237,15 +253,18 @@ class Transport:
             self.torn = True
             raise
         if self.rest:
-            self._send_rest(len(head) + len(body), deadline, stall)
+            self._send_rest(total, deadline, stall)
 
     def _send_rest(self, total: int, deadline: float | None, stall: float | None) -> None:
-        """Wait until the rest of a frame of total bytes has left; a failure decides whether the stream is torn."""
+        """Wait until the rest has left, whose end is of a frame of total bytes.
+
+        A failure decides whether the stream is torn.
+        """
         try:
             self.flush_until(deadline, stall)
         except WriteTimeout:
-            if self.rest is not None and len(self.rest) == total:
-                self.rest = None  # nothing of it has left: it never was
+            if self.rest is not None and len(self.rest) >= total:
+                self.rest = self.rest[: -total or None] or None  # nothing of it has left: it never was
             else:
                 self.torn = True
             raise
@@ -277,8 +296,35 @@ class Transport:
         assert not self.rest
         self._offer(frame)
 
+    def keep(self, frame: bytes) -> bool:
+        """Let a frame wait for the next one, as the rest, if nothing else waits; whether there is room for it.
+
+        Whoever keeps one sees to it that it leaves: nobody is told that it waits.
+        """
+        if not self._may_keep(len(frame)):
+            return False
+        self._add_to_kept(frame)
+        return True
+
+    def _may_keep(self, size: int) -> bool:
+        if self.rest is None:
+            return size <= _MOST_KEPT
+        return self.kept and len(self.rest) + size <= _MOST_KEPT
+
+    def _add_to_kept(self, frame: bytes) -> None:
+        self.rest = memoryview(frame if self.rest is None else b"".join((self.rest, frame)))
+        self.kept = True
+
+    def _take_kept(self, head: Buffer) -> bytes:
+        """What was kept, and head after it: nothing is kept any more."""
+        assert self.rest is not None
+        head = b"".join((self.rest, head))
+        self.rest, self.kept = None, False
+        return head
+
     def flush(self) -> bool:
         """Try to send the rest without waiting; whether none is left. Raises OSError."""
+        self.kept = False  # first: what a full socket leaves is the rest of a frame cut short
         while self.rest:
             try:
                 taken = self.socket.send(self.rest, self._send_flags)

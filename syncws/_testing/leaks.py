@@ -11,6 +11,7 @@ import unittest
 from typing import Any
 
 from .._base.advice import advisor
+from .._conn import courier
 from .._net import drain
 from .waiting import await_
 
@@ -47,9 +48,10 @@ class LeakChecks(unittest.TestCase):
     def setUp(self) -> None:
         """Note what is there before the test."""
         super().setUp()
-        # The drain thread ends by itself after a second of rest. Shorter, so that no test waits for it.
+        # These threads end by themselves after a second of rest. Shorter, so that no test waits for them.
         self.addCleanup(setattr, drain, "IDLE", drain.IDLE)
-        drain.IDLE = 0.02
+        self.addCleanup(setattr, courier, "IDLE", courier.IDLE)
+        drain.IDLE = courier.IDLE = 0.02
         advisor.begin_anew()  # else what one test has heard within the last minute is not a WARNING in the next
         gc.collect()
         if not LeakChecks._has_frozen:

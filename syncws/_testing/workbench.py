@@ -13,6 +13,7 @@ from typing import Literal, Self, Unpack, get_args
 from .._base.copies import copy_of
 from .._base.options import ConnKeywords
 from .._client.dialer import Dialer, DialerKeywords
+from .._conn import courier
 from .._conn.conn import Conn
 from .._http.headers import HeaderSource
 from .._net import drain
@@ -35,7 +36,7 @@ Leaks = Literal["own", "all", "off"]
 _GRACE = 5.0
 
 #: Threads that end by themselves after a second of rest.
-_RESTING = frozenset({"syncws-drain"})
+_RESTING = frozenset({"syncws-drain", "syncws-courier"})
 
 
 class Workbench:
@@ -67,7 +68,8 @@ class Workbench:
 
     def __enter__(self) -> Self:
         self._stack.callback(setattr, drain, "IDLE", drain.IDLE)
-        drain.IDLE = 0.02  # no test waits for a thread that would end by itself after a second
+        self._stack.callback(setattr, courier, "IDLE", courier.IDLE)
+        drain.IDLE = courier.IDLE = 0.02  # no test waits for threads that would end by themselves after a second
         if self._leaks != "off":
             self._before = Before()
             self._conns_before = _open_conns()

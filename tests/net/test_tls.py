@@ -232,6 +232,23 @@ class WritingTests(TLSCases):
         calls.remove("setsockopt")
         self.assertEqual(calls, ["send", "recv"] * 100)
 
+    def test_keep(self):
+        """What is kept is encrypted, in order, and leaves with the next frame; nothing passes it."""
+        for last in ("send", "try_send", "flush"):
+            server, client = self.agreed()
+            for frame in (b"one.", b"two."):
+                self.assertTrue(server.keep(frame))
+            self.assertTrue(server.pending)
+            self.assertIsNone(client.receive(100, 0.01))
+            if last == "flush":
+                server.flush()
+            else:
+                getattr(server, last)(b"three.")
+            self.assertFalse(server.pending)
+            expected = b"one.two." + (b"" if last == "flush" else b"three.")
+            self.assertEqual(self.receive_all(client, len(expected)), expected)
+        self.assertFalse(server.keep(bytes(1 << 14)))
+
     def test_end_with_close_notify(self):
         """shutdown_write sends close_notify: the peer's own TLS sees an orderly end."""
         server, client = self.agreed()

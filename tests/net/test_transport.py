@@ -655,6 +655,71 @@ class SystemCallTests(LeakChecks):
         self.assertTrue(transport.flush())
         self.assertEqual(sock.sent, b"taken")
 
+    def test_keep(self):
+        """What is kept is pending, in order, and leaves with the next frame: one system call for all."""
+        transport, sock = self.scripted()
+        for frame in (b"one.", b"two."):
+            self.assertTrue(transport.keep(frame))
+        self.assertEqual((sock.calls, transport.pending, transport.kept), ([], True, True))
+        transport.send(b"three.")
+        self.assertEqual((sock.calls, sock.sent), (["send"], b"one.two.three."))
+        self.assertEqual((transport.pending, transport.kept), (False, False))
+        self.assertTrue(transport.keep(b"four."))
+        transport.send(b"header", b"payload")
+        self.assertEqual((sock.calls, sock.sent[14:]), (["send", "sendmsg"], b"four.headerpayload"))
+
+    def test_nothing_passes_what_is_kept(self):
+        """try_send and flush send what is kept first; what a full socket leaves of it is a rest like any other."""
+        transport, sock = self.scripted(room=[EAGAIN, 2, EAGAIN])
+        transport.keep(b"kept.")
+        self.assertFalse(transport.try_send(b"frame."))
+        self.assertEqual((transport.pending, transport.kept), (True, False))
+        self.assertFalse(transport.keep(b"no."))
+        self.assertFalse(transport.flush())
+        self.assertTrue(transport.try_send(b"frame."))
+        self.assertEqual(sock.sent, b"kept.frame.")
+
+    def test_how_much_is_kept(self):
+        """So much memory, and no more, waits for the next frame."""
+        transport, sock = self.scripted()
+        most = transport_module._MOST_KEPT
+        self.assertFalse(transport.keep(bytes(most + 1)))
+        self.assertFalse(transport.pending)
+        self.assertTrue(transport.keep(bytes(most - 1)))
+        self.assertFalse(transport.keep(b"ab"))
+        self.assertTrue(transport.keep(b"c"))
+        self.assertTrue(transport.flush())
+        self.assertEqual(len(sock.sent), most)
+
+    def test_deadline_with_something_kept(self):
+        """WriteTimeout before a byte of the frame has left: what was kept stays, in part or whole, and leaves later."""
+        for taken in (0, 3, 5):
+            transport, sock = self.scripted(room=[taken or EAGAIN, *[EAGAIN] * 2])
+            transport.keep(b"kept.")
+            with self.assertRaises(WriteTimeout):
+                transport.send(b"frame", deadline=instant(-1))
+            self.assertFalse(transport.torn)
+            self.assertEqual(transport.pending, taken < 5)
+            sock.room.clear()
+            transport.send(b"next")
+            self.assertEqual(sock.sent, b"kept.next")
+
+    def test_deadline_with_part_of_the_frame_sent(self):
+        """WriteTimeout once a byte of the frame has left: torn, as without anything kept."""
+        transport, _ = self.scripted(room=[7, *[EAGAIN] * 2])
+        transport.keep(b"kept.")
+        with self.assertRaises(WriteTimeout):
+            transport.send(b"frame", deadline=instant(-1))
+        self.assertTrue(transport.torn)
+
+    def test_an_error_with_something_kept(self):
+        """A broken socket tears the stream; the error is the system's."""
+        transport, _ = self.scripted(room=[OSError(errno.EPIPE, "broken")])
+        transport.keep(b"kept.")
+        with self.assertRaises(BrokenPipeError):
+            transport.send(b"frame")
+        self.assertTrue(transport.torn)
+
     def test_all_that_left_is_counted(self):
         """What the kernel took counts, whichever call gave it: send, try_send, and each part of a rest."""
         with mock.patch.object(transport_module, "fcntl", None):  # the kernel's count is all that there is
