@@ -10,6 +10,7 @@ measures, `sink` the other ends of its members, `arithmetic` what follows for mo
   program of `go/`.
 * `table`: how fast this library is beside gorilla and beside what it was, load by load, and what each lever gives.
 * `against`: whether any load costs more than in another checkout.
+* `way`: where a message's time goes; `way_steps`: its steps in one thread, timed in a process of its own.
 * `ours`: this library in several ways, each a side of its own: another checkout, without the accelerator, without the
   GIL.
 * `load`: a load generator in a process of its own; `load_echo`, `load_visits`, `load_room`: what it does there;

@@ -24,10 +24,13 @@ from .processes import environment
 EVERY = 0.05
 
 
-def generate(job: Job, core: int | None) -> Finding:
-    """Do the job in another process, on a core of its own if one is named. Raises LoadError."""
+def generate(job: Job, core: int | None, meanwhile: Callable[[], None] = lambda: None) -> Finding:
+    """Do the job in another process, on a core of its own if one is named. Raises LoadError.
+
+    meanwhile is called now and then while it runs.
+    """
     command = [sys.executable, "-m", "benchmarks.load", json.dumps(dataclasses.asdict(job))]
-    return Finding(**json.loads(_output(command, job, core)))
+    return Finding(**json.loads(_output(command, job, core, meanwhile)))
 
 
 def generate_by(program: str, job: Job, core: int | None) -> Finding:
