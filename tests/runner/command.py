@@ -28,10 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     number of the signal that ended it."""
     options = _options(arguments)
     os.environ.setdefault("SYNCWS_HEAVY", "full" if options.all else "0")
-    tests = plan.collect(options.names, options.patterns)
+    collected = plan.collect(options.names, options.patterns)
+    lacking = {test: reason for test in collected if (reason := plan.missing(test))}
+    tests = [test for test in collected if test not in lacking]
     if broken := [test for test in tests if plan.is_broken(test)]:
         return _say_broken(broken)
     report = Report(len(tests), verbose=options.verbose)
+    for reason in lacking.values():
+        report.left_out(reason)
     pool = Pool(options.jobs, options.limit, failfast=options.failfast)
 
     def looked() -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import unittest
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,9 @@ MEASURED = 0.5
 #: Seconds that a unit is filled up to. A process takes a third of a second to start, and the last one of a run should
 #: not be a long one.
 FULL = 6.0
+
+#: The end of the traceback of an import of what is not there, and is not ours.
+_NO_MODULE = re.compile(r"^ModuleNotFoundError: (?!.*'(?:syncws|tests|benchmarks)\b)(.+)\s*\Z", re.MULTILINE)
 
 
 @dataclass
@@ -65,6 +70,17 @@ def each_of(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
 def is_broken(test: unittest.TestCase) -> bool:
     """Whether a test stands for something that could not be loaded."""
     return isinstance(test, _FailedTest)
+
+
+def missing(test: unittest.TestCase) -> str:
+    """Which package of others is not installed, where that is why a module of tests could not be loaded; else "".
+
+    With SYNCWS_REQUIRE=all none may be missing.
+    """
+    if not is_broken(test) or os.environ.get("SYNCWS_REQUIRE") == "all":
+        return ""
+    found = _NO_MODULE.search(str(test._exception))  # type: ignore[attr-defined]
+    return "" if found is None else f"not installed: {found[1]}"
 
 
 def cut(tests: Iterable[unittest.TestCase], seconds: Mapping[str, float]) -> list[Unit]:

@@ -86,6 +86,10 @@ class Report:
             self._show("ERROR", process.under_way, f"At its end the process said {_say(process.exit_code())}.", output)
         self._look_for_unseen(output, marks)
 
+    def left_out(self, reason: str) -> None:
+        """A module of tests was not begun."""
+        self._skips[reason] += 1
+
     def looked(self) -> None:
         """Say how far it is, if it is time to."""
         now = time.monotonic()

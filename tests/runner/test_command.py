@@ -9,6 +9,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from syncws.testing import LeakChecks, await_
 from tests.runner.plan import ROOT
@@ -65,6 +66,18 @@ class CommandTests(LeakChecks):
         code, shown = self.run_command("samples.Skipped")
         self.assertEqual(code, 0)
         self.assertEqual(shown.splitlines()[-1], "Skipped: 2 for another; 1 for one reason")
+
+    def test_a_package_that_is_missing(self) -> None:
+        """A module of tests that imports what is not installed is skipped; with SYNCWS_REQUIRE=all it is an error, as a
+        module of our own that is not there."""
+        with mock.patch.dict(os.environ, SYNCWS_REQUIRE=""):
+            code, shown = self.run_command("samples.Good", "tests.runner.lacking", "--verbose")
+            self.assertEqual(code, 0)
+            self.assertIn("not installed: No module named 'no_such_package'", shown)
+            self.assertIn("OK (skipped=1)", shown)
+            self.assertEqual(self.run_command("tests.runner.no_such_module")[0], 1)
+        with mock.patch.dict(os.environ, SYNCWS_REQUIRE="all"):
+            self.assertEqual(self.run_command("tests.runner.lacking")[0], 1)
 
     def test_failfast(self) -> None:
         """With the first failure all ends."""
