@@ -103,6 +103,7 @@ def make_parser() -> run.Parser:
     parser.add_argument("--quick", action="store_true", help="one short round")
     run.add_duration(parser)
     run.add_load(parser)
+    run.add_page(parser)
     parser.add_argument("--limit", type=run.number(float, 0), default=LIMIT, help="per cent (default: %(default)g)")
     parser.add_argument(
         "--again",
@@ -123,7 +124,7 @@ def answer(options: argparse.Namespace) -> int:
         options.rounds *= 2
         for figures in run.measure(asked, options):
             add(found[key(figures)], figures)
-    print(markdown([*found.values()], options))
+    run.show(markdown([*found.values()], options), options.page, "against")
     slower = any(judge(figures, options).words == SLOWER for figures in found.values())
     return 1 if slower else run.status([*found.values()])
 
@@ -171,7 +172,7 @@ def markdown(found: Sequence[Figures], options: argparse.Namespace) -> str:
         cells = [f"{verdict.middle:.3f}", verdict.half, rate, str(len(verdict.ratios)), verdict.words]
         rows.append([figures.question, figures.title, *(cells if measured else ["", "", "", "0", "not measured"])])
     left_out = {f"Without {side}: {why}." for figures in found for side, why in figures.left_out.items()}
-    notes = [f"{machine.summary()}. {report.loudness(found)}", *sorted(left_out)]
+    notes = [f"{machine.dated()}. {report.loudness(found)}", *sorted(left_out)]
     lines = [report.line(rows[0]), report.line(["---", "---", *["---:"] * (len(rows[0]) - 3), "---"])]
     return "\n".join([*lines, *map(report.line, rows[1:]), "", *(f"* {note}" for note in notes)])
 

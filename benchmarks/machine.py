@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -19,6 +20,11 @@ from .servers import SERVERS
 def summary() -> str:
     """The machine in a few words."""
     return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}{_threading()}"
+
+
+def dated() -> str:
+    """The day, what was measured, and the machine."""
+    return f"{datetime.datetime.now(datetime.UTC).date().isoformat()}, {_ours()}; {summary()}"
 
 
 def describe(sides: Iterable[str], packages: Iterable[str], cores: tuple[int | None, int | None]) -> list[str]:

@@ -92,6 +92,17 @@ def fill(path: Path, figures: str) -> None:
     path.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{after}")
 
 
+def fill_part(path: Path, name: str, text: str) -> None:
+    """Write one part of a page that has several, between its own marks. Raises PageError."""
+    written = path.read_text() if path.exists() else ""
+    begin, end = (f"<!-- {name}: {word} -->" for word in ("a program writes what follows", "end"))
+    before, begun, rest = written.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (begun and ended):
+        raise PageError(f"{path} has not the two lines between which the figures go: {begin} and {end}")
+    path.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}")
+
+
 def _figures(run: Run) -> str:
     """The part between the marks."""
     lines = [f"Measured on {run.date}. {run.method}", "", *(f"* {line}" for line in run.machine), ""]

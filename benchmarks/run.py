@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from . import report
+from . import page, report
 from .cores import choose_cores
 from .turns import Comparison, Figures, Setting
 
@@ -72,6 +72,10 @@ def add_room(parser: argparse.ArgumentParser) -> None:
         help="a program that plays the members of plain rooms instead: it is called as "
         "ROOM PORT PATH MEMBERS SIZE SECONDS and prints a line that begins with the deliveries per second",
     )
+
+
+def add_page(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables between their marks there too")
 
 
 def add_duration(parser: argparse.ArgumentParser) -> None:
@@ -138,6 +142,16 @@ def guarded(call: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def show(text: str, path: Path | None, name: str) -> None:
+    """Print tables, and write them into their part of a page if one is named."""
+    print(text)
+    if path is not None:
+        try:
+            page.fill_part(path, name, text)
+        except page.PageError as error:
+            sys.exit(str(error))
 
 
 def status(found: Sequence[Figures]) -> int:

@@ -179,7 +179,7 @@ def make_parser() -> run.Parser:
     run.add_load(parser)
     run.add_room(parser)
     parser.add_argument("--tries", type=run.number(int, 1, 9), help="of a turn until it is calm (default: 3)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there too, as Markdown")
+    run.add_page(parser)
     return parser
 
 
@@ -190,10 +190,7 @@ def _words(given: str) -> list[str]:
 def answer(rows: Sequence[Row], options: argparse.Namespace) -> int:
     """Measure the rows, and show the table."""
     found = run.measure([row.comparison(options.sides) for row in rows], options)
-    text = markdown(rows, found, options)
-    print(text)
-    if options.output is not None:
-        options.output.write_text(text)
+    run.show(markdown(rows, found, options), options.page, "table")
     return run.status(found)
 
 
@@ -218,7 +215,7 @@ def _legend(rows: Sequence[Row], found: Sequence[Figures], options: argparse.Nam
         f"Medians of {options.rounds} rounds of {options.seconds:g} s: messages per second as a multiple of the side "
         "beside which it stands / the same for messages per second of processor time (in brackets the aim), and the "
         "server's processor time per message. * where the generator was the limit: only processor time tells there.",
-        f"{machine.summary()}; load average at the end {os.getloadavg()[0]:.1f}. {loudness(found)}"
+        f"{machine.dated()}; load average at the end {os.getloadavg()[0]:.1f}. {loudness(found)}"
         + (f" Plain loads by {generators}." if generators else ""),
     ]
     left_out: dict[str, list[str]] = {}

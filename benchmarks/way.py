@@ -81,6 +81,7 @@ def make_parser() -> run.Parser:
         help=f"of {', '.join(SIDES)}; all by default",
     )
     run.add_duration(parser)
+    run.add_page(parser)
     return parser
 
 
@@ -90,7 +91,7 @@ def answer(options: argparse.Namespace) -> int:
     sides = [side for side in SIDES if side in options.sides]
     every = Comparison(Figures("way", what.title, ""), sides, lacks, functools.partial(measure, what))
     (figures,) = run.measure([every], options)
-    print(markdown(figures, options))
+    run.show(markdown(figures, options), options.page, f"way of {options.size} B")
     return run.status([figures])
 
 
@@ -278,7 +279,7 @@ def markdown(figures: Figures, options: argparse.Namespace) -> str:
     waits = [f"{(loaded[side]['cpu'] - whole(steps[side])) / 1000:.2f}" for side in sides]
     lines += [row("more than in one thread", waits)]
     lines += [row("switches of threads", [f"{loaded[side]['switches']:.2f}" for side in sides])]
-    said = [f"Medians of {options.rounds} rounds. {machine.summary()}. {report.loudness([figures])}"]
+    said = [f"Medians of {options.rounds} rounds. {machine.dated()}. {report.loudness([figures])}"]
     said += [f"{side}: {figures.notes[side]}" for side in sides]
     said += [f"Without {side}: {why}." for side, why in figures.left_out.items()]
     return "\n".join([*lines, "", *(f"* {each}" for each in said)])

@@ -85,7 +85,7 @@ class AnswerTests(unittest.TestCase):
             costs = left.pop(0)
             return [made_up(costs[title], title) for title in titles]
 
-        options: Any = argparse.Namespace(rounds=5, limit=2.0, again=2)
+        options: Any = argparse.Namespace(rounds=5, limit=2.0, again=2, page=None)
         with (
             mock.patch.object(against, "comparisons", compare),
             mock.patch("benchmarks.run.measure", measure),

@@ -8,12 +8,13 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from benchmarks import load, ours, table
+from benchmarks import load, ours, page, table
 from benchmarks.job import Job
 from benchmarks.turns import Comparison, Figures, Reading, Setting
 from tests.partners import heavy
@@ -131,6 +132,32 @@ class CellsTests(unittest.TestCase):
             reading["busy"] = 0.95
         self.assertRegex(table.cell(figures, "fast", "gorilla, one core", None), r"^0\.50 / 0\.50 9090\.9 µs \*$")
         self.assertEqual(table.cell(figures, "apart", "gorilla, one core", None), "")
+
+
+class PageTests(unittest.TestCase):
+    """A page with several tables."""
+
+    def test_a_part(self) -> None:
+        """Only what is between the marks of that name is written anew; without marks one line says what is missing."""
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        written, begin = folder / "page.md", "a program writes what follows -->"
+        written.write_text(
+            f"A\n<!-- one: {begin}\nold\n<!-- one: end -->\n<!-- two: {begin}\nkept\n<!-- two: end -->\n"
+        )
+        page.fill_part(written, "one", "\n| new |\n")
+        self.assertEqual(
+            written.read_text(),
+            f"A\n<!-- one: {begin}\n\n| new |\n\n<!-- one: end -->\n<!-- two: {begin}\nkept\n<!-- two: end -->\n",
+        )
+        with self.assertRaisesRegex(page.PageError, "has not the two lines"):
+            page.fill_part(written, "three", "")
+
+    def test_the_page_of_the_project(self) -> None:
+        """docs/speed.md has a place for each table."""
+        text = (ROOT / "docs" / "speed.md").read_text()
+        for name in ("table", "way of 32 B", "way of 4096 B", "against"):
+            self.assertEqual(text.count(f"<!-- {name}: a program writes what follows -->"), 1, name)
+            self.assertEqual(text.count(f"<!-- {name}: end -->"), 1, name)
 
 
 class LoudTests(unittest.TestCase):
