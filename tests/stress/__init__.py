@@ -9,8 +9,8 @@ Each runs in a process of its own, where threads take turns every 5 microseconds
 exit code is 1 if a count is wrong, if a thread, a descriptor or an object is left, or if the interpreter crashes. They
 are made for a Python without the GIL, and run on the others too; SYNCWS_ACCELERATED=0 is without the accelerator.
 
-* `ends`, `writers`, `silence`, `closes`, `descriptors`, `readers`, `prepared`, `slow`, `timers`, `attendants`, `tls`,
-  `masks`: one connection, and what connections share
+* `ends`, `writers`, `together`, `silence`, `closes`, `descriptors`, `readers`, `prepared`, `slow`, `timers`,
+  `attendants`, `tls`, `masks`: one connection, and what connections share
 * `members`, `rooms`, `fanout`, `histories`, `buses`, `publishers`: Managers
 * `shutdowns`, `snapshots`, `addresses`, `guests`, `reconnects`: servers, and who comes back to them
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -126,7 +127,7 @@ def _take(raw: Peer) -> Assembler:
                 read(found)
             elif assembler.closed:
                 raw.send_frame(CLOSE, assembler.controls[-1][1])
-                raw.socket.shutdown(1)
+                raw.socket.shutdown(socket.SHUT_WR)
     except (EOFError, OSError):
         return assembler
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from syncws._frames.accelerator import accelerated
+
 from .child import HANGS
 from .programs import PROGRAMS
 
@@ -69,9 +71,7 @@ def _gil() -> str:
 
 
 def _accelerator() -> str:
-    import syncws
-
-    return "accelerated" if getattr(syncws, "accelerated", False) else "not accelerated"
+    return "accelerated" if accelerated else "not accelerated"
 
 
 def _is_right(name: str, seconds: float, seed: int) -> bool:

@@ -27,6 +27,7 @@ from . import (
     snapshots,
     timers,
     tls,
+    together,
     writers,
 )
 from .breaks import Break
@@ -46,6 +47,7 @@ class Program(Protocol):
 PROGRAMS: dict[str, Program] = {
     "ends": ends,
     "writers": writers,
+    "together": together,
     "silence": silence,
     "closes": closes,
     "descriptors": descriptors,

@@ -37,6 +37,10 @@ class ProgramTests(LeakChecks):
         """Writers of one connection tear nothing and keep their order."""
         self.run_program("writers")
 
+    def test_together(self) -> None:
+        """Answers that may leave together are not kept while the handler waits for them."""
+        self.run_program("together")
+
     def test_silence(self) -> None:
         """What waited leaves though nobody does anything more."""
         self.run_program("silence")
@@ -137,6 +141,10 @@ class BrokenTests(unittest.TestCase):
     def test_writers(self) -> None:
         """`writers` sees what is broken."""
         self.assert_seen("writers")
+
+    def test_together(self) -> None:
+        """`together` sees what is broken."""
+        self.assert_seen("together")
 
     def test_silence(self) -> None:
         """`silence` sees what is broken."""
