@@ -32,6 +32,7 @@ from .._http.hosts import AllowedHosts
 from .._net.address import Address, as_address, say_peer
 from .._net.inherited import inherited_listener
 from .._net.listener import SocketFile, listen_tcp, listen_unix
+from .._server.cores import Pin, check_workers
 from .._server.server import Server
 from .command import CommandError, Commands, cores, load_certificate, number, show
 from .reloading import SHUTDOWN_TIMEOUT, serve_reloading
@@ -100,6 +101,13 @@ def add_serve(commands: Commands) -> None:
         help="processes that serve, or auto: one for each core (default: %(default)s)",
     )
     work.add_argument(
+        "--pin",
+        type=_pin,
+        metavar="WHAT",
+        help="keep on one core: auto, the connections while that pays; connections; workers; a core's number; no "
+        "(default: workers, where there is one for each core)",
+    )
+    work.add_argument(
         "--max-connections",
         type=_count,
         default=10_000,
@@ -138,6 +146,10 @@ def _serve(options: argparse.Namespace) -> int:
     _check_place(options)
     if options.reload and options.workers > 1:
         raise CommandError("--reload is for one process: leave --workers out while you write the application")
+    try:
+        check_workers(options.workers, options.pin)
+    except ValueError as exc:
+        raise CommandError(f"--pin: {exc}") from None
     ssl_context = _ssl_context(options.certfile, options.keyfile)
     _configure_logging(options)
     if options.reload:
@@ -359,6 +371,7 @@ def _server(
         health_path=options.health_path,
         ready_path=options.ready_path,
         workers=options.workers,
+        pin=options.pin,
         wsgi_app=application,
     )
 
@@ -441,6 +454,13 @@ def _allowed_host(text: str) -> str:
 
 def _count(text: str) -> int:
     return number(text, "the number of connections is 1 or more", 1, sys.maxsize)
+
+
+def _pin(text: str) -> Pin:
+    words: dict[str, Pin] = {"auto": "auto", "connections": "connections", "workers": "workers", "no": False}
+    if text in words:
+        return words[text]
+    return number(text, "auto, connections, workers, no, or the number of a core", 0, 1 << 16)
 
 
 def _workers(text: str) -> int:

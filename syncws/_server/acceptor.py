@@ -34,6 +34,7 @@ from .connection import GREEDY, Connection
 from .gateway import Gateway
 from .health import RETRY_AFTER, Health
 from .options import ServerOptions
+from .pinning import Pinning, choose_pinning
 from .roster import Roster
 
 _log = logger("syncws.server")
@@ -90,6 +91,7 @@ class Acceptor:
         self._is_own = options.listener is None and options.workers == 1
         self._has_run_in: int | None = None  # the process whose accept loop it was
         self._has_left = False  # it drains: nobody new is wanted. For the thread of `run`
+        self._pinning = Pinning()  # what is kept on a core. For the thread of `run`
         #: Whether all workers drain, not only this one. Set before the roster drains.
         self.all_drain = False
         if options.listener is not None:
@@ -155,9 +157,11 @@ class Acceptor:
         Once the roster drains it accepts what has come, and then nobody, or who asks for health checks.
         """
         self._has_run_in = os.getpid()
+        self._pinning = choose_pinning(self._options.pin, self._options.workers, self._roster.ledger.messages)
         self._roster.set_accepting(True)
         try:
-            self._run(over)
+            with self._pinning:
+                self._run(over)
         finally:
             self._roster.set_accepting(False)
 
@@ -296,7 +300,9 @@ class Acceptor:
 
     def _start(self, connection: Connection) -> bool:
         """Start the thread of a connection that is in the roster; whether it was possible."""
-        thread = threading.Thread(target=connection.run, name=f"syncws-{connection.number}", daemon=True)
+        thread = threading.Thread(
+            target=self._pinning.target(connection.run), name=f"syncws-{connection.number}", daemon=True
+        )
         try:
             thread.start()
         except (RuntimeError, MemoryError) as exc:  # "can't start new thread": a limit of the system

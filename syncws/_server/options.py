@@ -16,9 +16,9 @@ from .._http.hosts import AllowedHosts
 from .._http.request import Request
 from .._http.response import Response
 from .._net.listener import check_listener
+from .cores import Pin, check_workers
 from .gateway import Application
 from .health import check_path
-from .workers import check_workers
 
 Handler = Callable[[Request], Response | None]
 
@@ -48,7 +48,7 @@ class ServerOptions:
     shutdown_timeout: float
     drain_seconds: float | None
     workers: int
-    pin: bool | None
+    pin: Pin
     wsgi_app: Application | None
     max_body_size: int | None
     body_timeout: float | None
@@ -105,7 +105,7 @@ class ServeKeywords(TypedDict, total=False):
     shutdown_timeout: float
     drain_seconds: float | None
     workers: int
-    pin: bool | None
+    pin: Pin
 
 
 def _check_application(handler: object, wsgi_app: object) -> None:

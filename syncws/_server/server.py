@@ -37,6 +37,7 @@ from .._net.notice import notify
 from ..errors import CloseCode, ConcurrencyError
 from .acceptor import Acceptor
 from .connection import Connection
+from .cores import Pin
 from .gateway import Application, Gateway
 from .options import Handler, ServeKeywords, ServerOptions
 from .roster import Roster
@@ -100,8 +101,13 @@ class Server:
             those that die. Each has connections of its own, up to max_connections. They share what was made before,
             such as this object. A Manager that was made before reaches the members of all of them, by a directory of
             sockets that is removed at the end. None of them runs what is registered with atexit.
-        pin: keep each of several workers on a core of its own. None: only if there are as many workers as cores that
-            this process may use, Python has its GIL, and there is no CPU quota.
+        pin: what is kept on one core (Linux; macOS and Windows cannot). None: each of several workers on a core of its
+            own, if there are as many as cores that this process may use, Python has its GIL, and there is no CPU quota;
+            False: nothing. True or "workers": each process that serves, whatever their number; the number of a core:
+            this process, on that core, until it serves no more. "connections": the threads of connections alone, while
+            the process has all cores. "auto": these, while they fight over the GIL and it pays; where that could harm
+            it does nothing, and logs why. What a handler starts is not kept: a process from its beginning, a thread
+            half a second later.
         wsgi_app: host this WSGI application (PEP 3333) instead of a handler. Its WebSocket views are those of
             `syncws.wsgi`, of `Upgrader.serve` and of the frameworks' glue (`syncws.flask`, ...).
         max_body_size: bytes that the body of a request to a wsgi_app may have; more is answered with 413. None for no
@@ -140,7 +146,7 @@ class Server:
         shutdown_timeout: float = 10.0,
         drain_seconds: float | None = None,
         workers: int = 1,
-        pin: bool | None = None,
+        pin: Pin = None,
         wsgi_app: Application | None = None,
         max_body_size: int | None = 1 << 30,
         body_timeout: float | None = 30.0,

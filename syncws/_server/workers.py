@@ -41,14 +41,13 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path
 from typing import NoReturn
 
 from .._base.endings import end_all
 from .._base.logs import logger
-from .._base.options import check_integer
 from .._base.waker import Waker
 from .._base.worker import become_worker
+from .cores import Pin, cores_of_workers, take_place
 from .meeting import MeetingPlace
 
 _log = logger("syncws.server")
@@ -86,9 +85,9 @@ class Workers:
     at once; it is reentrant, as a handler may find its own thread in `stop`.
     """
 
-    def __init__(self, count: int, work: Callable[[Parent, Share], None], *, pin: bool | None = None) -> None:
+    def __init__(self, count: int, work: Callable[[Parent, Share], None], *, pin: Pin = None) -> None:
         self._work = work
-        self._cores = _cores(count, pin)
+        self._cores = cores_of_workers(count, pin)
         self._lock = threading.RLock()
         shares = memoryview(mmap.mmap(-1, count * 8)).cast("q")
         self._workers = [_Worker(number, Share(shares, number)) for number in range(count)]
@@ -239,6 +238,7 @@ class Workers:
 
     def _begin_worker(self, worker: _Worker, parent: Parent) -> None:
         become_worker(self._meeting.path)
+        take_place(worker.number)
         for each in self._workers:  # or a sibling would not see that the parent has ended, while this process lives
             if each.lifeline is not None:
                 each.lifeline.close()
@@ -469,63 +469,3 @@ def _mask(how: int, signals: Collection[int]) -> Iterator[Collection[int]]:
         yield before
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# Cores
-
-
-def check_workers(count: int, pin: bool | None) -> None:
-    """Raise TypeError or ValueError unless this system can run so many workers."""
-    check_integer("workers", count, 1)
-    if count > 1 and not hasattr(os, "fork"):
-        raise ValueError("workers are forked, and this system has no fork: use workers=1")
-    if not (pin is None or isinstance(pin, bool)):
-        raise TypeError(f"pin must be True, False or None, not {pin!r}")
-    if pin and not hasattr(os, "sched_setaffinity"):
-        raise ValueError("this system cannot keep a process on a core: leave pin out")
-
-
-def _cores(count: int, pin: bool | None) -> list[int] | None:
-    """The numbers of the cores that workers are kept on; None to leave that to the system.
-
-    With the GIL one process uses one core, and moving it between two costs more than the work itself. But a worker that
-    is kept on a core waits when other programs use that core, even while another core is idle.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return None
-    cores = sorted(os.sched_getaffinity(0))
-    if pin is None:
-        pin = _has_gil() and count == len(cores) and not _has_quota()
-    return cores if pin else None
-
-
-def _has_gil() -> bool:
-    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
-
-
-def _has_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> bool:
-    """Whether the system gives this process less time than its cores have (a container's CPU limit)."""
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:  # not Linux, or no control groups
-        return False
-    for line in lines:
-        controllers, _, path = line.partition(":")[2].partition(":")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        folder = root / controllers / path.lstrip("/")
-        while True:
-            if _limits(folder):
-                return True
-            if folder in (root, root / controllers) or root not in folder.parents:
-                break
-            folder = folder.parent
-    return False
-
-
-def _limits(folder: Path) -> bool:
-    """Whether a control group limits processor time. For no limit version 2 says "max", and version 1 says -1."""
-    for name in ("cpu.max", "cpu.cfs_quota_us"):
-        with suppress(OSError):
-            return folder.joinpath(name).read_text().split()[:1] not in ([], ["max"], ["-1"])
-    return False

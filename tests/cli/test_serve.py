@@ -218,11 +218,18 @@ class OptionTests(CommandCase):
             ["serve", "cli_app:app", "--max-connections", "0"],
             ["serve", "cli_app:app", "--workers", "0"],
             ["serve", "cli_app:app", "--workers", "many"],
+            ["serve", "cli_app:app", "--pin", "sometimes"],
+            ["serve", "cli_app:app", "--pin", "-1"],
             ["serve", "cli_app:app", "--log-level", "loud"],
             ["serve", "cli_app:app", "--allowed-host", "http://localhost"],
         ):
             with self.subTest(arguments=arguments):
                 self.assertRefused("error: ", *arguments, status=2)
+
+    def test_a_core_that_is_not_there(self) -> None:
+        """A core that this process may not use is an error of one line."""
+        says = "--pin: this " + ("process may not use core 9999: its" if hasattr(os, "sched_getaffinity") else "system")
+        self.assertLine(says, "serve", "cli_app:app", "--port", "0", "--pin", "9999")
 
     def test_where(self) -> None:
         """A Unix socket and an address exclude each other."""
@@ -285,6 +292,11 @@ class OptionTests(CommandCase):
             with mock.patch.object(cli, "cores", return_value=5):
                 self.run_main("serve", "cli_app:app", "--workers", "auto")
             self.assertEqual(made.call_args.kwargs["workers"], 5)
+            self.assertIsNone(made.call_args.kwargs["pin"])
+            with mock.patch.object(cli, "check_workers"):
+                for said, pin in (("auto", "auto"), ("connections", "connections"), ("no", False), ("2", 2)):
+                    self.run_main("serve", "cli_app:app", "--pin", said)
+                    self.assertEqual(made.call_args.kwargs["pin"], pin)
             self.assertIsNone(made.call_args.kwargs["allowed_hosts"])
             self.run_main("serve", "cli_app:app", "--allowed-host", "localhost", "--allowed-host", "*.example.com")
             self.assertEqual(made.call_args.kwargs["allowed_hosts"], ["localhost", "*.example.com"])

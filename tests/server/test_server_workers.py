@@ -374,8 +374,8 @@ class CoreTests(WorkersCase):
         if len(mine) < 2:
             self.skipTest("there is one core only")
         program = self.run_program(f"""
-syncws._server.workers._has_quota = lambda: {quota}
-syncws._server.workers._has_gil = lambda: True
+syncws._server.cores.has_quota = lambda: {quota}
+syncws._server.cores.has_gil = lambda: True
 os.sched_setaffinity(0, {set(mine)})
 listen(**{options}).serve_forever()
 """)
@@ -406,7 +406,7 @@ listen(**{options}).serve_forever()
     def test_a_core_is_gone(self) -> None:
         """A worker whose core was taken away from the program serves all the same, and says so."""
         program = self.run_program("""
-syncws._server.workers._cores = lambda *_: [1 << 14]
+syncws._server.workers.cores_of_workers = lambda *_: [1 << 14]
 listen().serve_forever()
 """)
         pids = program.workers()

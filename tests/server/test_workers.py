@@ -7,18 +7,17 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 import unittest
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from syncws._base.waker import Waker
-from syncws._server import workers
+from syncws._server import cores, workers
+from syncws._server.cores import check_workers, cores_of_workers
 from syncws._server.server import Server
-from syncws._server.workers import Parent, Share, Workers, _cores, _has_quota, _Worker, check_workers
+from syncws._server.workers import Parent, Share, Workers, _Worker
 from syncws.testing import LeakChecks
 from tests.tasks import PATIENCE, Task
 
@@ -52,22 +51,42 @@ class OptionTests(LeakChecks):
                 check_workers(strange, None)  # type: ignore[arg-type]
 
     def test_pin(self) -> None:
-        """To pin is True, False or None."""
-        for pin in (True, False, None):
+        """To pin is one of three words, the number of a core that there is, True, False or None."""
+        mine = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        for pin in (True, False, None, "workers", "connections", "auto"):
             check_workers(2, pin)
-        with self.assertRaisesRegex(TypeError, "pin must be True, False or None, not 1"):
-            check_workers(2, 1)  # type: ignore[arg-type]
+        check_workers(1, mine)
+        for wrong in ("yes", "cores", ""):
+            with self.assertRaisesRegex(ValueError, 'pin must be "workers", "connections", "auto", the number of'):
+                check_workers(2, wrong)  # type: ignore[arg-type]
+        for strange in (1.0, {0}, b"auto"):
+            with self.assertRaisesRegex(TypeError, "True, False or None, not "):
+                check_workers(1, strange)  # type: ignore[arg-type]
+
+    def test_the_number_of_a_core(self) -> None:
+        """A core by its number is for one process, and one that it may use."""
+        with mock.patch("os.sched_getaffinity", return_value={0, 3}, create=True):
+            for core in (0, 3):
+                check_workers(1, core)
+            with self.assertRaisesRegex(ValueError, "pin=3 is a core for one process: with 2 workers use pin=True"):
+                check_workers(2, 3)
+            for core in (1, -1):
+                with self.assertRaisesRegex(ValueError, f"this process may not use core {core}: its cores are 0, 3"):
+                    check_workers(1, core)
 
     def test_other_systems(self) -> None:
         """Where a system cannot fork, or keep a process on a core, what needs it is refused, and nothing else."""
-        with mock.patch.object(workers, "os", spec=["getpid"]):
+        with mock.patch.object(cores, "os", spec=["getpid"]):
             check_workers(1, None)
             check_workers(1, False)
+            check_workers(1, "auto")
             with self.assertRaisesRegex(ValueError, "this system has no fork: use workers=1"):
                 check_workers(2, None)
             with self.assertRaisesRegex(ValueError, "cannot keep a process on a core: leave pin out"):
                 check_workers(1, True)
-            self.assertIsNone(_cores(2, None))
+            with self.assertRaisesRegex(ValueError, "cannot keep a process on a core: leave pin out"):
+                check_workers(1, "connections")
+            self.assertIsNone(cores_of_workers(2, None))
 
     def test_the_server_checks(self) -> None:
         """A server refuses what cannot be."""
@@ -82,124 +101,6 @@ class OptionTests(LeakChecks):
                 server.start()
             self.assertEqual(server.shutdown(), 0)
             server.serve_forever()  # it is over
-
-
-class CoreTests(unittest.TestCase):
-    """Which cores workers are kept on."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.enterContext(mock.patch("os.sched_getaffinity", return_value={5, 0, 2}, create=True))
-        self._has_quota = self.enterContext(mock.patch.object(workers, "_has_quota", return_value=False))
-        self._has_gil = self.enterContext(mock.patch.object(workers, "_has_gil", return_value=True))
-
-    def test_one_for_each_core(self) -> None:
-        """Each is kept on its own where there is one for each core that this process may use."""
-        self.assertEqual(_cores(3, None), [0, 2, 5])
-
-    def test_another_number(self) -> None:
-        """With fewer or more workers than cores the system decides."""
-        for count in (1, 2, 4):
-            self.assertIsNone(_cores(count, None))
-
-    def test_a_quota(self) -> None:
-        """With a quota the system decides: a worker whose time is used up would leave its core empty."""
-        self._has_quota.return_value = True
-        self.assertIsNone(_cores(3, None))
-
-    def test_without_the_gil(self) -> None:
-        """Without the GIL the system decides: a worker uses more than one core."""
-        self._has_gil.return_value = False
-        self.assertIsNone(_cores(3, None))
-
-    def test_what_is_asked_for(self) -> None:
-        """With pin=True they are kept on cores whatever their number, with pin=False never."""
-        self._has_quota.return_value = True
-        for count in (2, 3, 4):
-            self.assertEqual(_cores(count, True), [0, 2, 5])
-            self.assertIsNone(_cores(count, False))
-
-    def test_the_gil(self) -> None:
-        """Before Python 3.13 there is no build without the GIL; later the interpreter tells."""
-        for found in (True, False):
-            with mock.patch.object(sys, "_is_gil_enabled", lambda found=found: found, create=True):
-                self.assertIs(_real_has_gil(), found)
-        with mock.patch.object(workers, "sys", spec=["version"]):
-            self.assertTrue(_real_has_gil())
-
-
-_real_has_gil = workers._has_gil
-
-
-class QuotaTests(unittest.TestCase):
-    """Whether a control group limits the time that this process may use, by files as Linux has them."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-
-    def has_quota(self, own: str, **limits: str) -> bool:
-        """own is what /proc/self/cgroup says; limits are files below the folder of all groups, by name."""
-        root = self.folder / "cgroup"
-        root.mkdir(exist_ok=True)
-        for name, text in limits.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        (self.folder / "own").write_text(own)
-        return _has_quota(root, self.folder / "own")
-
-    def test_version_2(self) -> None:
-        """Of version 2 a group has cpu.max: the quota and its period, or max."""
-        own = "0::/system.slice/app.service\n"
-        self.assertFalse(self.has_quota(own))
-        self.assertFalse(self.has_quota(own, **{"system.slice/app.service/cpu.max": "max 100000\n"}))
-        self.assertTrue(self.has_quota(own, **{"system.slice/app.service/cpu.max": "150000 100000\n"}))
-
-    def test_a_group_above(self) -> None:
-        """The quota of a group above counts as well."""
-        own = "0::/system.slice/app.service\n"
-        self.assertTrue(
-            self.has_quota(
-                own,
-                **{"system.slice/app.service/cpu.max": "max 100000\n", "system.slice/cpu.max": "200000 100000\n"},
-            )
-        )
-
-    def test_another_group(self) -> None:
-        """That of a group beside or below does not."""
-        limited = {"other.slice/cpu.max": "1000 100000\n", "app.slice/below/cpu.max": "1000 100000\n"}
-        self.assertFalse(self.has_quota("0::/app.slice\n", **limited))
-
-    def test_in_a_container(self) -> None:
-        """A container sees its own group in place of all, whatever the path that it is told."""
-        for own in ("0::/\n", "0::/docker/0123abcd\n", "0::/../../pod\n"):
-            self.assertTrue(self.has_quota(own, **{"cpu.max": "50000 100000\n"}), own)
-
-    def test_version_1(self) -> None:
-        """Of version 1 the group that counts is the one of the controller cpu; -1 is no quota."""
-        own = "5:memory:/docker/1\n4:cpu,cpuacct:/docker/2\n1:name=systemd:/docker/3\n"
-        for group in ("memory/docker/1", "cpu,cpuacct/docker/1"):
-            self.assertFalse(self.has_quota(own, **{f"{group}/cpu.cfs_quota_us": "1000\n"}), group)
-        self.assertFalse(self.has_quota(own, **{"cpu,cpuacct/docker/2/cpu.cfs_quota_us": "-1\n"}))
-        self.assertTrue(self.has_quota(own, **{"cpu,cpuacct/docker/2/cpu.cfs_quota_us": "50000\n"}))
-
-    def test_version_1_in_a_container(self) -> None:
-        """There too a container may see its group in place of all."""
-        self.assertTrue(self.has_quota("4:cpu:/docker/2\n", **{"cpu/cpu.cfs_quota_us": "50000\n"}))
-
-    def test_both_versions(self) -> None:
-        """A system may have both."""
-        own = "3:cpuset:/\n2:cpu:/a\n0::/b\n"
-        self.assertFalse(self.has_quota(own, **{"cpu/a/cpu.cfs_quota_us": "-1\n", "b/cpu.max": "max 100000\n"}))
-        self.assertTrue(self.has_quota(own, **{"cpu/a/cpu.cfs_quota_us": "5000\n"}))
-
-    def test_what_cannot_be_read(self) -> None:
-        """Where there are no control groups, or nothing that makes sense, there is no quota."""
-        self.assertFalse(_has_quota(self.folder, self.folder / "missing"))
-        for own in ("", "\n", "nonsense\n", "0::\n", ":::\n"):
-            self.assertFalse(self.has_quota(own), own)
-        self.assertFalse(self.has_quota("0::/\n", **{"cpu.max": ""}))
 
 
 class EndTests(LeakChecks):

@@ -12,6 +12,7 @@ import threading
 
 from ..._base.version import __version__
 from ..._net.descriptors import reserve
+from ..._server.cores import can_pin
 from ..._wsgi.guests import MAX_CONNECTIONS
 from . import facts
 from .finding import Findings, note, ok, warning
@@ -23,6 +24,11 @@ _PER_CONNECTION = 64 << 10
 _FAST_CLOCKS = ("tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page")
 
 _MIB = 1 << 20
+
+#: What one process makes of several cores, where it has the GIL.
+_ONE_PROCESS = (
+    "One alone uses one, and makes much more of it with --pin auto." if can_pin() else "One alone uses one of them."
+)
 
 #: Memory maps that a thread takes: its stack, and the guard below it.
 _MAPS_OF_A_THREAD = 2
@@ -177,10 +183,12 @@ def _cores() -> Findings:
     if quota is not None and quota < cores:
         whole = max(1, int(quota))
         yield note("cpu", f"{title}, and a quota of {quota:g}", f"Take as many workers as the quota has: {whole}.")
-    elif cores > 1 and not facts.is_free_threaded():
-        yield ok("cpu", title, f"One process uses one of them: serve --workers {cores} uses all.")
+    elif cores > 1 and facts.is_free_threaded():
+        yield ok("cpu", f"{title}, no GIL", "One process uses all of them: it needs neither more workers nor pin.")
+    elif cores > 1:
+        yield ok("cpu", title, f"serve --workers {cores} uses all of them, one worker on each. {_ONE_PROCESS}")
     else:
-        yield ok("cpu", title)
+        yield ok("cpu", title, "There is nothing to choose: one worker, and no pin.")
 
 
 def _backlog() -> Findings:

@@ -76,6 +76,17 @@ class MachineTests(unittest.TestCase):
         self.assertIn("syncws[fast]", dict(found["masking"].mending)["app"])
         self.assertIn("syncws[redis]", dict(found["redis"].mending)["app"])
 
+    def test_cores(self) -> None:
+        """How many workers, and whether to pin, by the cores and the GIL."""
+        for cores, is_free, says in (
+            (4, False, "serve --workers 4 uses all of them"),
+            (4, True, "it needs neither more workers nor pin"),
+            (1, False, "one worker, and no pin"),
+            (1, True, "one worker, and no pin"),
+        ):
+            with self.subTest(says), mock.patch("os.sched_getaffinity", return_value={*range(cores)}, create=True):
+                self.assertIn(says, self.look(is_free_threaded=is_free)["cpu"].seen)
+
     def test_a_system_that_tells_nothing(self) -> None:
         """As on Windows: no traceback, and nothing is claimed."""
         with contextlib.ExitStack() as stack:
