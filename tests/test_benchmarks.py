@@ -44,6 +44,7 @@ from benchmarks import (
     load_visits,
     loads,
     page,
+    pin,
     processes,
     report,
     rooms,
@@ -449,6 +450,19 @@ class PeerTests(LeakChecks):
             self.assertLess(0.09, Processor(process.pid).seconds() or 0)
         with self.assertRaisesRegex(LoadError, "^the server has ended$"):
             Processor(process.pid)
+
+    @heavy
+    def test_pin(self) -> None:
+        """Each handler answers under each value of pin; one line says where there is no core to choose."""
+        need(None not in (found := cores.choose_cores()), "there is one core, or this system keeps no process on one")
+        setting = Setting(1, 0.05, None, found, self.folder)
+        for work, side in (("echo", "unpinned"), ("hash", "process"), ("mixed", "connections"), ("python", "auto")):
+            with self.subTest(work):
+                small = dataclasses.replace(pin.WORKS[work], load=loads.Load(2, 32))
+                self.assertLess(0, pin.measure(small, setting, side, warm_up=0.05)[0]["rate"])
+        alone = dataclasses.replace(setting, cores=(None, None))
+        (asked, *_) = pin.compare(argparse.Namespace(work=["echo"], sides=["auto"]))
+        self.assertIn("there is one core", asked.lacks(alone, "auto"))
 
     def test_cores(self) -> None:
         """Processes that are started in the block stay on its core; this process may use the same cores as before."""
