@@ -1,5 +1,5 @@
-# make run: a virtual environment, the library in it, and the echo server. make test: the same for the tests, five to six
-# minutes on two idle cores; make test-all: all of them.
+# make run: a virtual environment, the library in it, and the echo server. make test: the same for the tests, five minutes
+# on two idle cores; make test-all: all of them; make test-core: those of what every connection comes by.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -17,6 +17,13 @@ test: $(VENV)/.installed-test
 
 test-all: $(VENV)/.installed-test
 	$(BIN)/python -m tests --all $(TESTFLAGS)
+
+# What may differ from one Python to the next.
+CORE = tests.base tests.frames tests.http tests.net tests.conn tests.rooms tests.relay tests.client tests.server tests.wsgi \
+	tests.testing tests.guarantees tests.test_contract tests.test_errors tests.test_logging tests.test_public
+
+test-core: $(VENV)/.installed-test
+	$(BIN)/python -m tests $(CORE) $(TESTFLAGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -79,7 +86,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+	touch $(VENV)/.installed-test $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
@@ -101,4 +108,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test test-all coverage lint bench docs linkcheck compliance node old-gunicorn buses clean
+.PHONY: run test test-all test-core coverage lint bench docs linkcheck compliance node old-gunicorn buses clean
