@@ -136,6 +136,7 @@ ORDER = {
             "unfinished",
             "errands",
             "endings",
+            "threads",
         ),
     ],
     "_bus": [

@@ -20,5 +20,6 @@ Floor 0: every folder may import it; it imports nothing of syncws.
 * `unfinished`: the memory that unfinished messages take, of all connections together.
 * `errands`: work that is handed on to a thread of its own.
 * `endings`: what is said to others before the process ends.
+* `threads`: a thread whose start waits for nobody.
 * `worker`: whether this process is one of several workers.
 """

@@ -27,6 +27,7 @@ from .._base.logs import Told, logger
 from .._base.options import ConnOptions, Overflow, check_call_timeout
 from .._base.printable import printable
 from .._frames.deflate import Agreement, check_level
+from .._frames.keepalive import Keepalive
 from .._frames.payloads import format_close_message, message_as, message_payload, wrong_text
 from .._frames.prepared import Compression, PreparedMessage, json_text, prepare
 from .._frames.protocol import Protocol
@@ -41,12 +42,16 @@ from .access import Visit
 from .attendant import Attendant
 from .callbacks import EndCallback
 from .closing import ClosingHandshake
+from .controls import Controls
 from .ending import Ending
 from .inbound import CloseHandler, Inbound, PingHandler, ignore
+from .intake import Intake
 from .outbound import Outbound
+from .queue import SendQueue
 from .states import Life, State
 from .stats import ConnStats, RoundTrips
 from .subject import Subject
+from .tally import Tally
 from .wire import Wire, post_to_wires
 
 _logger = logger("syncws.conn")
@@ -123,9 +128,11 @@ class Conn(Told):
         self._request = request
         self._response = response
 
+        # Every part is made here, and none by another: what makes objects while it is made goes deep into the stack,
+        # and the connection's thread keeps every page of its stack that it has ever used.
         read_turn = threading.Lock()
         self._life = life = Life(subject)
-        self._wire = wire = Wire(transport, life, options, client=client)
+        self._wire = wire = Wire(transport, life, options, Tally(SendQueue(options)), client=client)
         self._ending = ending = Ending(transport, life, wire, read_turn)
         protocol = Protocol(
             client=client,
@@ -134,7 +141,10 @@ class Conn(Told):
             compression=agreement is not None,
             data=early_data,
         )
-        self._inbound = Inbound(transport, life, wire, ending, read_turn, protocol, options, client=client)
+        keepalive = Keepalive(options.ping_interval, options.ping_timeout)
+        intake = Intake(transport, life, wire, ending, keepalive, options)
+        controls = Controls(life, wire, ending, options, client=client)
+        self._inbound = Inbound(transport, life, wire, ending, read_turn, protocol, intake, controls, options)
         self._outbound = Outbound(
             life,
             wire,

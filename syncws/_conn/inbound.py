@@ -134,9 +134,9 @@ class Inbound:
         ending: Ending,
         turn: threading.Lock,
         protocol: Protocol,
+        intake: Intake,
+        controls: Controls,
         options: ConnOptions,
-        *,
-        client: bool,
     ) -> None:
         self._transport = transport
         self._life = life
@@ -146,8 +146,8 @@ class Inbound:
         self._options = options
         self.turn = turn
         self.protocol = protocol
-        self.intake = Intake(transport, life, wire, ending, options)
-        self.controls = Controls(life, wire, ending, options, client=client)
+        self.intake = intake
+        self.controls = controls
         # Of messages that come together, whose answers may leave together; made for the first, None where they may not.
         self._batch: Batch | None = None
         self._unsent = False  # some may be kept, which leave before this thread waits

@@ -40,7 +40,15 @@ class Intake:
 
     __slots__ = ("_ending", "_is_tls", "_life", "_most", "_read_size", "_transport", "_wire", "keepalive", "tick")
 
-    def __init__(self, transport: Transport, life: Life, wire: Wire, ending: Ending, options: ConnOptions) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        life: Life,
+        wire: Wire,
+        ending: Ending,
+        keepalive: Keepalive,
+        options: ConnOptions,
+    ) -> None:
         self._transport = transport
         self._is_tls = transport.is_tls
         self._life = life
@@ -48,9 +56,9 @@ class Intake:
         self._ending = ending
         self._most = options.read_buffer_size + MAX_HEADER  # so that a message of just that size needs one read
         self._read_size = min(_FIRST_READ, self._most)
-        self.keepalive = Keepalive(options.ping_interval, options.ping_timeout)
+        self.keepalive = keepalive
         #: How long a wait for bytes is: the same one mostly, as a change is a call of the system.
-        self.tick = self.keepalive.interval
+        self.tick = keepalive.interval
 
     def receive(self, wait: float | None) -> bytes | None:
         """What comes within so many seconds; None where nothing did. Raises the end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 
 from .._base.logs import Told
 from .._base.printable import printable
@@ -19,7 +19,7 @@ class Subject(Told):
     __slots__ = ("_remote_address", "_request", "id")
 
     def __init__(self, request: Request | None, remote_address: Address) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = os.urandom(16).hex()
         self._request = request
         self._remote_address = remote_address
 

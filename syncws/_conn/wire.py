@@ -50,7 +50,6 @@ from .._net.transport import Transport
 from ..errors import CloseCode, CloseError, Closing, ConnectionClosed, MessageType, WriteTimeout
 from .batch import Batch
 from .courier import courier
-from .queue import SendQueue
 from .states import End, Life, State
 from .tally import Tally
 
@@ -95,7 +94,7 @@ class Wire:
     _on_overflow: Callable[[], object]
     _on_left: Callable[[], object]
 
-    def __init__(self, transport: Transport, life: Life, options: ConnOptions, *, client: bool) -> None:
+    def __init__(self, transport: Transport, life: Life, options: ConnOptions, tally: Tally, *, client: bool) -> None:
         self._transport = transport
         self._life = life
         self._client = client
@@ -115,9 +114,9 @@ class Wire:
         self._pong: bytes | None = None  # the answer to the latest ping (RFC 6455 section 5.5.3)
         self._ping: bytes | None = None
         self._close: bytes | None = None
-        self._queue = SendQueue(options)
+        self._queue = tally.queue
         #: What is counted of the connection; see there who writes which number.
-        self.tally = Tally(self._queue)
+        self.tally = tally
         self._ping_left: tuple[bytes, float] | None = None  # our latest ping on its way, and when it left
         #: Whoever lets go of the frame lock has something to do; see the top of this module.
         self._look_again = False

@@ -16,7 +16,6 @@ import math
 import os
 import selectors
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from typing import Literal
 from .._base.advice import Advisor
 from .._base.counters import breaches
 from .._base.logs import logger
+from .._base.threads import PromptThread
 from .._base.waker import Waker
 from .._net.address import Address, as_address, network_of
 from .._net.descriptors import MOST_RESERVED, in_use, raise_limit, reserve
@@ -300,9 +300,7 @@ class Acceptor:
 
     def _start(self, connection: Connection) -> bool:
         """Start the thread of a connection that is in the roster; whether it was possible."""
-        thread = threading.Thread(
-            target=self._pinning.target(connection.run), name=f"syncws-{connection.number}", daemon=True
-        )
+        thread = PromptThread(self._pinning.target(connection.run), f"syncws-{connection.number}")
         try:
             thread.start()
         except (RuntimeError, MemoryError) as exc:  # "can't start new thread": a limit of the system

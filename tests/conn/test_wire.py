@@ -17,8 +17,9 @@ from unittest import mock
 
 from syncws._base.options import ConnOptions
 from syncws._conn import wire as wire_module
-from syncws._conn.queue import _NO_FRAMES
+from syncws._conn.queue import _NO_FRAMES, SendQueue
 from syncws._conn.states import Life, State
+from syncws._conn.tally import Tally
 from syncws._conn.wire import Wire, acquire_until, post_to_wires
 from syncws._frames.frame import FIN
 from syncws._frames.payloads import format_close_message
@@ -120,7 +121,8 @@ class Cases(LeakChecks):
         defaults = {"send_queue": 10_000, "send_queue_bytes": 1 << 30, "ping_interval": None}
         if stall is not None:
             defaults |= {"ping_interval": stall / 2, "ping_timeout": stall / 2}
-        wire = Wire(transport, Life(), ConnOptions(**{**defaults, **options}), client=client)
+        given = ConnOptions(**{**defaults, **options})
+        wire = Wire(transport, Life(), given, Tally(SendQueue(given)), client=client)
         wire.set_callbacks(
             on_stall=self.stalled.append,
             on_overflow=lambda: self.overflowed.append(True),
