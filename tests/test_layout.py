@@ -169,7 +169,7 @@ ORDER = {
         *("keepalive", "allowance"),
     ],
     "_net": [
-        *("drain", "address", "waits", "attendance", "tcpinfo", "transport", "strangers", "tls"),
+        *("drain", "address", "waits", "attendance", "tcpinfo", "transport", "accepted", "strangers", "tls"),
         *("descriptors", "listener", "inherited", "notice"),
         *("attempt", "connector"),
     ],

@@ -55,7 +55,7 @@ class Intake:
         self._wire = wire
         self._ending = ending
         self._most = options.read_buffer_size + MAX_HEADER  # so that a message of just that size needs one read
-        self._read_size = min(_FIRST_READ, self._most)
+        self._read_size = _FIRST_READ if self._most > _FIRST_READ else self._most  # min() goes deep into the stack
         self.keepalive = keepalive
         #: How long a wait for bytes is: the same one mostly, as a change is a call of the system.
         self.tick = keepalive.interval

@@ -3,6 +3,7 @@
 Floor 1: imports `_base` and `errors`; for every folder above, not for `_frames`, which is on the same floor.
 
 * `transport`: a connected socket: reading and writing with deadlines, what a full socket did not take. Begin here.
+* `accepted`: what a socket has from its listener, and need not be told.
 * `tls`: the same over TLS, also through the TLS of a proxy.
 * `strangers`: what else may speak on a port, told by its first bytes.
 * `waits`: a wait for a socket, and how a write that waits is judged.

@@ -49,7 +49,7 @@ class TLSTransport(Transport):
         early_data: what was received of the stream before TLS began.
         outer: the TLS to a proxy that this one goes through, over the same socket: its handshake is done, and it is
             this object's from now on.
-        kernel_waits, local_address, remote_address: as for `Transport`.
+        kernel_waits, local_address, remote_address, prepared: as for `Transport`.
 
     Nothing is sent before `handshake`.
 
@@ -70,8 +70,15 @@ class TLSTransport(Transport):
         kernel_waits: bool | None = None,
         local_address: Address | None = None,
         remote_address: Address | None = None,
+        prepared: bool = False,
     ) -> None:
-        super().__init__(sock, kernel_waits=kernel_waits, local_address=local_address, remote_address=remote_address)
+        super().__init__(
+            sock,
+            kernel_waits=kernel_waits,
+            local_address=local_address,
+            remote_address=remote_address,
+            prepared=prepared,
+        )
         self._codec = threading.Lock()
         # An end of the stream is our own doing from now on. Read without a lock: it is set once, before the socket is
         # shut down, so whoever receives the end that the shutdown makes finds it set.
@@ -147,6 +154,10 @@ class TLSTransport(Transport):
     def receive_into(self, view: memoryview, wait: float | None) -> int | None:
         count: int | None = self._read(len(view), view, wait)
         return count
+
+    def receive_once(self, size: int, wait: float | None) -> bytes | None:
+        """As `receive`: what lies in the socket may be too little to decrypt."""
+        return self.receive(size, wait)
 
     def receive_now(self, size: int) -> bytes | None:
         plain: bytes | None

@@ -3,7 +3,8 @@
 Each direction has its own deadline, and no wait of one disturbs the other:
 
 * **Reading** blocks in the kernel: one `recv` a message and nothing else. The kernel's receive timeout is only a
-  tick that lets the caller look at its clock; it is set again only when the wait differs from the last one.
+  tick that lets the caller look at its clock; it is set again only when the wait differs from the last one. Who waits
+  once, for a head or an end, does so by poll, if nothing is there yet.
 * **Writing** first tries without waiting, which nearly always takes everything: one system call. What is left waits
   for the socket with poll, under the deadline, and under a stall limit that any byte of progress renews.
 
@@ -56,6 +57,9 @@ except ImportError:  # pragma: no cover - not there on Windows
 KERNEL_WAITS = sys.platform != "win32" and hasattr(socket, "MSG_DONTWAIT")
 
 
+#: Seconds that reads wait at a time mostly: while the peer is not pinged more often than by default. See `accepted`.
+USUAL_WAIT = 20.0
+
 _SENDMSG = hasattr(socket.socket, "sendmsg")
 
 #: Bytes of frames that are kept for the next one, at most. Each one more copies those before it, and 16 KiB are copied
@@ -73,6 +77,7 @@ class Transport:
         kernel_waits: whether reads may wait in the kernel; None: where the system can, in a process that neither gevent
             nor eventlet has patched.
         local_address, remote_address: the socket's addresses, where the caller knows them; None: asked for.
+        prepared: whether the socket has from its listener what is set here otherwise: see `accepted`.
 
     Concurrency: one thread may receive while another sends, one of each at a time (the callers' locks see to that);
     `shutdown` and `shutdown_read` are for any thread at any time.
@@ -97,6 +102,7 @@ class Transport:
         kernel_waits: bool | None = None,
         local_address: Address | None = None,
         remote_address: Address | None = None,
+        prepared: bool = False,
     ) -> None:
         self._process = this_process()
         if kernel_waits is None:
@@ -107,13 +113,13 @@ class Transport:
         self.local_address = ask_address(sock.getsockname) if local_address is None else local_address
         self.remote_address = ask_address(sock.getpeername) if remote_address is None else remote_address
         # An application's socket.setdefaulttimeout() reaches accepted sockets, and makes the fd non-blocking.
-        if not (kernel_waits and _is_blocking(sock)):
+        if not (kernel_waits and _is_blocking(sock, prepared)):
             sock.setblocking(kernel_waits)
         self._kernel_waits = kernel_waits
         # A host that embeds Python may not ignore SIGPIPE, as Python by itself does.
         self._send_flags = getattr(socket, "MSG_NOSIGNAL", 0) | (socket.MSG_DONTWAIT if kernel_waits else 0)
-        # The kernel's receive timeout as last set. NaN, which equals nothing, where it is not known: a read sets it.
-        self._tick: float | None = math.nan
+        # The kernel's receive timeout as last set. NaN, which equals nothing, where it is not known.
+        self._tick: float | None = USUAL_WAIT if prepared and kernel_waits else math.nan
         #: What is left of a frame cut short; None, and never empty, where there is nothing. Guarded by the caller's
         #: frame lock. Its truth is also read without: it is one reference, and whoever stores one holds the frame lock,
         #: and looks again after letting it go.
@@ -129,7 +135,7 @@ class Transport:
         self._closed = False  # guarded by _ending; never goes back
         # Not asked of sock.family: making an enum of it is the deepest call of a connection's thread, and costs its
         # stack a page for as long as it lives.
-        if isinstance(self.local_address, tuple):
+        if isinstance(self.local_address, tuple) and not prepared:
             with contextlib.suppress(OSError):  # another family may know no TCP
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -164,6 +170,14 @@ class Transport:
             if self._kernel_waits or not self._wait_readable(wait):
                 return None
             return self._receive_ready(size)
+
+    def receive_once(self, size: int, wait: float | None) -> bytes | None:
+        """As `receive`, for a wait that is like no other, such as the time left until a deadline.
+
+        What is there is taken without setting anything; else it is waited for by poll.
+        """
+        data = self.receive_now(size)
+        return self.receive_now(size) if data is None and self._wait_readable(wait) else data
 
     def receive_now(self, size: int) -> bytes | None:
         """As `receive`, of what is there already; the kernel's timeout stays as the next read wants it."""
@@ -201,10 +215,7 @@ class Transport:
     def _set_tick(self, wait: float | None) -> None:
         if self._kernel_waits:
             self._tick = math.nan  # first: an interrupt before the end of this must leave no false belief
-            # Zero would mean "for ever", so a wait that is over becomes the shortest there is.
-            microseconds = 0 if wait is None else max(1, int(min(wait, LONGEST_WAIT) * 1e6))
-            value = struct.pack("ll", *divmod(microseconds, 1_000_000))
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, kernel_timeout(wait))
         self._tick = wait
 
     # Writing: the caller holds its frame lock
@@ -432,9 +443,18 @@ class Transport:
         return self._closed
 
 
-def _is_blocking(sock: socket.socket) -> bool:
-    """Whether the socket waits, for Python and for the system; False where the system does not tell."""
-    return sock.gettimeout() is None and hasattr(os, "get_blocking") and os.get_blocking(sock.fileno())
+def kernel_timeout(wait: float | None) -> bytes:
+    """What SO_RCVTIMEO is set to for a wait of so many seconds; None for one without limit."""
+    # Zero would mean "for ever", so a wait that is over becomes the shortest there is.
+    microseconds = 0 if wait is None else max(1, int(min(wait, LONGEST_WAIT) * 1e6))
+    return struct.pack("ll", *divmod(microseconds, 1_000_000))
+
+
+def _is_blocking(sock: socket.socket, prepared: bool) -> bool:
+    """Whether the socket waits, for Python and, if it is not prepared, for the system; False where that is not told."""
+    if sock.gettimeout() is not None:
+        return False
+    return prepared or (hasattr(os, "get_blocking") and os.get_blocking(sock.fileno()))
 
 
 def _queued_bytes(sock: socket.socket) -> int:

@@ -26,6 +26,7 @@ from .._base.counters import breaches
 from .._base.logs import logger
 from .._base.threads import PromptThread
 from .._base.waker import Waker
+from .._net.accepted import is_prepared, prepare
 from .._net.address import Address, as_address, network_of
 from .._net.descriptors import MOST_RESERVED, in_use, raise_limit, reserve
 from .._net.listener import ACCEPT_ERRORS, BACKLOG, SocketFile, listen_tcp, listen_unix
@@ -101,6 +102,9 @@ class Acceptor:
             self._socket_file = SocketFile(os.fspath(options.unix_path))
         else:
             self._listener = listen_tcp(host, port)
+        self._prepares: bool | None = None  # its sockets; None before the first one has told
+        if options.listener is None:
+            prepare(self._listener)
         try:
             # A client may be gone between select and accept, which would then wait for the next one.
             self._listener.setblocking(False)
@@ -222,6 +226,8 @@ class Acceptor:
                 self._say_crowded("accepting no connections for now: %s", exc)
                 self._waker.wait(_ACCEPT_PAUSE)  # which shutdown cuts short
             return False
+        if self._prepares is None:
+            self._prepares = self._options.listener is None and is_prepared(sock)
         timeout = self._options.handshake_timeout
         remote = as_address(address)
         self._admit(
@@ -234,6 +240,7 @@ class Acceptor:
                 deadline=None if timeout is None else time.monotonic() + timeout,
                 local_address=self._local_address,
                 remote_address=remote,
+                prepared=self._prepares,
                 health=self._health if self._health.is_asked else None,
             ),
             remote,

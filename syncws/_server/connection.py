@@ -76,6 +76,7 @@ class Connection(Told):
         "_gateway",
         "_health",
         "_is_beyond",
+        "_is_prepared",
         "_options",
         "_request",
         "_roster",
@@ -98,6 +99,7 @@ class Connection(Told):
         deadline: float | None,
         local_address: Address | None,
         remote_address: Address,
+        prepared: bool = False,
         health: Health | None = None,
     ) -> None:
         self.sock = sock
@@ -111,6 +113,7 @@ class Connection(Told):
         #: Whether the server drains, and so has no room for it. Set before its thread is started.
         self.is_late = False
         self._addresses = local_address, remote_address
+        self._is_prepared = prepared
         #: threading.get_ident() of its own thread, which sets it. Others may see None: they ask whether it is theirs.
         self.thread: int | None = None
         self._transport: Transport | None = None  # set once, by its own thread
@@ -213,11 +216,13 @@ class Connection(Told):
                 self._roster.ledger.refused(reason)
 
     def _open(self) -> Transport:
+        sock, context, prepared = self.sock, self._options.ssl_context, self._is_prepared
         local, remote = self._addresses
-        context = self._options.ssl_context
         if context is None:
-            return Transport(self.sock, local_address=local, remote_address=remote)
-        return TLSTransport(self.sock, context, server_side=True, local_address=local, remote_address=remote)
+            return Transport(sock, local_address=local, remote_address=remote, prepared=prepared)
+        return TLSTransport(
+            sock, context, server_side=True, local_address=local, remote_address=remote, prepared=prepared
+        )
 
     def _shake_hands(self, transport: Transport, deadline: float | None) -> bool:
         """The TLS handshake, where there is one; False if it fails."""
