@@ -113,7 +113,9 @@ def parse_tokens(values: Iterable[str]) -> list[str]:
 def has_token(headers: Headers, name: str, token: str) -> bool:
     """Whether a token is in the lists under this name, without regard to ASCII case."""
     wanted = ascii_lower(token)
-    return any(ascii_lower(found) == wanted for found in parse_tokens(headers.get_all(name)))
+    lines = headers.get_all(name)
+    # A line that is the token alone, as nearly every client writes it, need not be taken apart.
+    return wanted in map(ascii_lower, lines) or wanted in map(ascii_lower, parse_tokens(lines))
 
 
 def switches_to_websocket(headers: Headers) -> bool:
@@ -122,6 +124,8 @@ def switches_to_websocket(headers: Headers) -> bool:
     ``Upgrade: HTTP/2.0, websocket`` does (RFC 9110 section 7.8). WebSocket's own version stands elsewhere.
     """
     lines = headers.get_all("Upgrade")
+    if "websocket" in map(ascii_lower, lines):  # as in has_token
+        return True
     return any(ascii_lower(match[1]) == "websocket" for line in lines for match in _elements(_LISTED_PROTOCOL, line))
 
 

@@ -20,6 +20,9 @@ _REPEATED = re.compile(r":? *(?:bytearray\()?b['\"].*", re.DOTALL)
 _REPEATED_NAME = re.compile(r"b['\"]([!#$%&*+\-.^_`|~0-9A-Za-z]{1,64})[ \t]*:")
 
 
+#: What a head has none of, in lower case, that need not be looked at line by line.
+_NOT_USUAL = (b"\n ", b"\n\t", b"content-length", b"transfer-encoding")
+
 #: What a method, or an empty line before it, begins with.
 _BEGINNING = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z \r\n]|\Z")
 
@@ -43,6 +46,8 @@ class HeadScreen:
 
     def find_end(self, buffer: bytearray) -> int | None:
         """How long the head is, the empty line included; None while it is not all there. Raises BadRequest."""
+        if not self._searched and (end := self._find_usual_end(buffer)) is not None:
+            return end
         if not self._lines and self._searched < ENOUGH:
             _check_protocol(bytes(buffer[:ENOUGH]))
         while (newline := buffer.find(b"\n", self._searched)) >= 0:
@@ -54,6 +59,22 @@ class HeadScreen:
         self._searched = len(buffer)
         self._check_size(len(buffer))
         return None
+
+    def _find_usual_end(self, buffer: bytearray) -> int | None:
+        """How long a head is that has come alone and whole, if plainly nothing in it is to be refused.
+
+        None: it is to be looked at line by line.
+        """
+        end = len(buffer)
+        if end > self._max_head or not (buffer.startswith(b"GET ") and buffer.endswith(b"\r\n\r\n")):
+            return None
+        head = bytes(buffer).lower()
+        if head.find(b"\r\n\r\n") + 4 != end:
+            return None
+        lines = head.count(b"\n")  # the first and the last are no headers
+        if lines - 2 > self._max_headers or lines != head.count(b"\r\n"):
+            return None
+        return None if any(part in head for part in _NOT_USUAL) else end
 
     def _check_size(self, size: int) -> None:
         if size > self._max_head:

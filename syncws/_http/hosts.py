@@ -35,7 +35,7 @@ MOST_SHOWN = 300
 
 def ascii_lower(text: str) -> str:
     """Lower case for the letters A to Z alone: str.lower would make one letter of two different hosts' letters."""
-    return text.translate(_ASCII_LOWER)
+    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)  # the first is ten times as fast
 
 
 def plain_host(authority: str, default_port: str = "") -> tuple[str, str]:

@@ -295,7 +295,7 @@ class HTTPConnection:
             raise BadRequest(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         if event.method == b"CONNECT":
             raise BadRequest(501, "this is not a proxy")
-        headers = Headers([(name.decode(), value.decode("latin-1")) for name, value in event.headers.raw_items()])
+        headers = Headers([(_name(name), _value(value)) for name, value in event.headers.raw_items()])
         chunked = "Transfer-Encoding" in headers
         if chunked and version == "1.0":
             raise BadRequest(400, "Transfer-Encoding in HTTP/1.0")  # RFC 9112 section 6.1
@@ -362,6 +362,26 @@ class HTTPConnection:
         if options:
             headers.append(("Connection", ", ".join(options)))
         return self._http.send(_h11_response(status, reason, headers))
+
+
+#: What every handshake has in its head: one str each for all requests that are kept.
+_USUAL = {
+    each.encode(): each
+    for each in (
+        *("Host", "Connection", "Upgrade", "Origin", "User-Agent", "Accept-Encoding", "Accept-Language", "Cookie"),
+        *("Pragma", "Cache-Control", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Extensions"),
+        *("Sec-WebSocket-Protocol", "websocket", "13", "no-cache", "gzip, deflate, br", "gzip, deflate, br, zstd"),
+        *("permessage-deflate; client_max_window_bits", "keep-alive, Upgrade"),
+    )
+}
+
+
+def _name(name: bytes) -> str:
+    return _USUAL.get(name) or name.decode()
+
+
+def _value(value: bytes) -> str:
+    return _USUAL.get(value) or value.decode("latin-1")
 
 
 def _h11_response(status: int, reason: str, headers: list[tuple[str, str]]) -> h11.Response:

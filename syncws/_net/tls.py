@@ -156,8 +156,7 @@ class TLSTransport(Transport):
         return count
 
     def receive_once(self, size: int, wait: float | None) -> bytes | None:
-        """As `receive`: what lies in the socket may be too little to decrypt."""
-        return self.receive(size, wait)
+        return self.receive(size, wait)  # as what lies in the socket may be too little to decrypt
 
     def receive_now(self, size: int) -> bytes | None:
         plain: bytes | None

@@ -512,11 +512,19 @@ def _interim_answer(request: Request) -> bytes:
     return CONTINUE if own and handshake.has_token(request.headers, "Expect", "100-continue") else b""
 
 
+_UPGRADE = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
+
+#: A 101 that says no more than it must.
+_USUAL_ANSWER = switching_protocols([*_UPGRADE, ("Sec-WebSocket-Accept", "%b")])
+
+
 def _switching_protocols(
     accept: str, subprotocol: str | None, agreement: deflate.Agreement | None, extra: Headers
 ) -> bytes:
     """The 101 (RFC 6455 section 4.2.2 item 5), in gorilla's order."""
-    headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
+    if subprotocol is None and agreement is None and not extra:
+        return _USUAL_ANSWER % accept.encode()
+    headers = [*_UPGRADE, ("Sec-WebSocket-Accept", accept)]
     if subprotocol is not None:
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     if agreement is not None:

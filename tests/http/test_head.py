@@ -1,6 +1,8 @@
 """head.py: where a head ends, and which heads are refused."""
 
+import random
 import unittest
+from unittest import mock
 
 from syncws._http.head import HeadScreen
 from syncws._http.http11 import HTTPConnection
@@ -21,6 +23,44 @@ class HeadTests(HTTPCase):
     def test_byte_by_byte(self):
         """A head may come one byte at a time."""
         self.assertEqual(read(*(bytes([byte]) for byte in UPGRADE)).path, "/chat")
+
+    def test_at_once_or_line_by_line(self):
+        """A head that has come whole is judged at once, as it is line by line: the same end, or the same refusal."""
+        heads = [UPGRADE, GET, UPGRADE + b"\x81\x00", GET + GET, b"", b"\r\n" + GET, GET[:-2], GET[:-1]]
+        pieces = [
+            b"GET",
+            b" / HTTP/1.1",
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b" ",
+            b"\t",
+            b"Host: a",
+            b"X: 1",
+            b":",
+            b"POST / HTTP/1.1",
+        ]
+        pieces += [b"Content-Length: 1", b"transfer-ENCODING: chunked", b"X: content-length", b"\r\n\r\n", b"x" * 40]
+        dice = random.Random(1)
+        heads += [
+            b"GET / HTTP/1.1\r\n" + b"".join(dice.choices(pieces, k=dice.randrange(9))) + b"\r\n\r\n"
+            for _ in range(4000)
+        ]
+        heads += [b"".join(dice.choices(pieces, k=dice.randrange(9))) + b"\r\n\r\n" for _ in range(4000)]
+
+        def judged(data: bytes) -> object:
+            try:
+                return HeadScreen(120, 3).find_end(bytearray(data))
+            except BadRequest as refusal:
+                return refusal.status, str(refusal)
+
+        at_once = [judged(data) for data in heads]
+        with mock.patch.object(HeadScreen, "_find_usual_end", lambda *_: None):
+            line_by_line = [judged(data) for data in heads]
+        self.assertEqual(at_once, line_by_line)
+        self.assertGreater(len({str(each) for each in at_once}), 20)
+        usual = [HeadScreen(120, 3)._find_usual_end(bytearray(data)) for data in heads]
+        self.assertGreater(sum(end is not None for end in usual), 100)
 
     def test_bare_line_feed(self):
         """A line that ends in a bare LF is 400 as soon as it is there."""
