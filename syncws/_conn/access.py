@@ -32,20 +32,15 @@ def is_on() -> bool:
 
 
 class Visit:
-    """One WebSocket of a server, from before its 101 to its line. before is what the kernel had counted by then.
+    """One WebSocket of a server, from before its 101 to its line.
 
     Concurrency: `open` and then `tell` are called once each, by any thread.
     """
 
-    __slots__ = ("_before", "_began", "_fields", "_transport")
+    __slots__ = ("_began", "_fields")
 
-    def __init__(
-        self, request: Request, transport: Transport, subprotocol: str | None, before: tuple[int, int] | None
-    ) -> None:
+    def __init__(self, request: Request, subprotocol: str | None) -> None:
         self._began = time.monotonic()
-        self._transport = transport
-        transport.keeps_totals = True  # the line comes when the socket may be closed
-        self._before = before or (0, 0)
         self._fields: dict[str, Any] = {
             "remote_address": say_peer(request.remote_address),
             "path": printable(request.raw_path),
@@ -59,11 +54,11 @@ class Visit:
         message = "%s WS %s opened id=%s"
         _log.debug(message, fields["remote_address"], fields["path"], connection_id, extra=fields)
 
-    def tell(self, end: ConnectionClosed, tally: Tally) -> None:
-        """Log its line: it is over, for this reason."""
+    def tell(self, end: ConnectionClosed, tally: Tally, transport: Transport) -> None:
+        """Log its line: it is over, for this reason. transport is asked for its bytes as long as it is open."""
         seconds = time.monotonic() - self._began
         code = code_of(end)
-        received, sent = _difference(self._transport.totals(), self._before)
+        received, sent = tally.bytes(transport)
         fields = {**self._fields, "code": code, "seconds": seconds, "bytes_in": received, "bytes_out": sent}
         fields |= {"messages_in": tally.messages_in, "messages_out": tally.messages_out}
         _log.info(
@@ -106,10 +101,6 @@ def tell_request(request: Request, status: int, seconds: float, sent: int, numbe
             "connection_number": number,
         },
     )
-
-
-def _difference(totals: tuple[int, int] | None, before: tuple[int, int]) -> tuple[int | None, int | None]:
-    return (None, None) if totals is None else (totals[0] - before[0], totals[1] - before[1])
 
 
 def _or_dash(value: object) -> object:

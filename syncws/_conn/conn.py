@@ -730,7 +730,7 @@ class Conn(Told):
             if end is not None:
                 self._visit = None
         if visit is not None and end is not None:
-            visit.tell(end, self._wire.tally)
+            visit.tell(end, self._wire.tally, self._transport)
 
     def _released(self) -> None:
         """The fd is closed: nothing of an unfinished message is of use now, and there is nothing to attend to."""

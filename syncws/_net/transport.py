@@ -88,10 +88,6 @@ class Transport:
     #: Whether a close leaves the wait for the peer's end of TCP to a timer, since its own thread may be a server's.
     lingers_behind = False
 
-    #: Whether `close` keeps what the kernel has counted, for `totals` afterwards. Set by whoever made the transport.
-    keeps_totals = False
-    _totals: tuple[int, int] | None = None  # guarded by _ending
-
     #: After a `receive` that gave None: whether bytes came all the same, too few to decrypt (under TLS).
     heard_part = False
 
@@ -133,6 +129,7 @@ class Transport:
         self.torn = False
         self._ending = threading.Lock()  # a leaf; never held across a wait
         self._closed = False  # guarded by _ending; never goes back
+        self._is_half_closed = False  # the peer was told that no more bytes come; guarded by the frame lock
         # Not asked of sock.family: making an enum of it is the deepest call of a connection's thread, and costs its
         # stack a page for as long as it lives.
         if isinstance(self.local_address, tuple) and not prepared:
@@ -395,9 +392,11 @@ class Transport:
             self.socket.close()
 
     def shutdown_write(self) -> None:
-        """Tell the peer that no more bytes will come. Never raises; for the thread that may send."""
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
+        """Tell the peer that no more bytes will come, once. Never raises; for the thread that may send."""
+        if not self._is_half_closed:
+            self._is_half_closed = True
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
 
     def shutdown_read(self) -> None:
         """Wake the thread that receives: it finds the end of the stream. Never raises; for any thread.
@@ -423,8 +422,6 @@ class Transport:
             self.let_go()
             return
         with self._ending, contextlib.suppress(OSError):
-            if self.keeps_totals and not self._closed:
-                self._totals = tcp_totals(self.socket)
             # Before the close: no shutdown may follow one that an interrupt ends in the middle.
             self._closed = True
             self.socket.close()
@@ -432,10 +429,10 @@ class Transport:
     def totals(self) -> tuple[int, int] | None:
         """Bytes (in, out) that the kernel has counted, those of TLS and of HTTP too; None where it does not tell.
 
-        For any thread; once closed, only if `keeps_totals`.
+        For any thread; None once closed: `Tally` keeps the last.
         """
         with self._ending:
-            return self._totals if self._closed else tcp_totals(self.socket)
+            return None if self._closed else tcp_totals(self.socket)
 
     @property
     def closed(self) -> bool:

@@ -295,7 +295,7 @@ class Upgrader(HandshakeOptions):
         Raises HandshakeError if the 101 could not be sent; the transport is closed then.
         """
         before = _counted(transport, len(early_data))
-        visit = self._visit(request, accepted, transport, before) if access.is_on() else None
+        visit = self._visit(request, accepted) if access.is_on() else None
         self._send_head(request, accepted.head, transport)
         conn = Conn(
             transport,
@@ -320,12 +320,10 @@ class Upgrader(HandshakeOptions):
             request.on_upgrade(conn)
         return conn
 
-    def _visit(
-        self, request: Request, accepted: Accepted, transport: Transport, before: tuple[int, int] | None
-    ) -> access.Visit:
+    def _visit(self, request: Request, accepted: Accepted) -> access.Visit:
         """What the access log is to say, of which only a name that is one of ours is shown: another may be a token."""
         subprotocol = accepted.subprotocol if isinstance(self.subprotocols, tuple) else None
-        return access.Visit(request, transport, subprotocol, before)
+        return access.Visit(request, subprotocol)
 
     def _negotiate(self, request: Request, response_headers: HeaderSource | None) -> Accepted:
         check_handshake(request)

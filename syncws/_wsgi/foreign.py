@@ -37,7 +37,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from .._net.tcpinfo import tcp_totals
 from .._net.transport import Buffer, Transport
 from .._net.waits import wait_for
 
@@ -67,8 +66,6 @@ class ForeignTransport(Transport):
             super().close()
         else:
             with self._ending:
-                if self.keeps_totals and not self._closed:
-                    self._totals = tcp_totals(self.socket)
                 self._closed = True
         self.on_closed()
 

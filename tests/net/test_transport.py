@@ -622,6 +622,14 @@ class SystemCallTests(LeakChecks):
             self.assertEqual(transport.receive_once(1, None), b"")
         set_tick.assert_not_called()
 
+    def test_one_half_close(self):
+        """However often the peer is told that no more bytes come, the system is told once."""
+        transport, sock = self.scripted()
+        with mock.patch.object(sock, "shutdown", side_effect=OSError) as shutdown:
+            transport.shutdown_write()
+            transport.shutdown_write()
+        shutdown.assert_called_once_with(socket.SHUT_WR)
+
     def test_one_send_per_message(self):
         """A frame, also one of header and payload, is one system call when the socket has room."""
         transport, sock = self.scripted()
