@@ -1,4 +1,4 @@
-"""Three Managers on a local bus, to which four threads broadcast: each message reaches each member once, in order."""
+"""Three Managers on a local bus, to which threads broadcast and send while others count: each message comes once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from tests.bus.locals import skip_without_unix_sockets
 
 from .breaks import Break, without_lock
 from .messages import Assembler, Orders, message
-from .trial import Trial
+from .trial import Trial, Wrong
 
 _MANAGERS = 3
 _MEMBERS = 2
 _SENDERS = 4
 _MESSAGES = 40
+_COUNTS = 5
+
+#: Private messages count as of other senders, from this number on.
+_PRIVATE = 100
 
 
 def run(trial: Trial) -> None:
@@ -52,10 +56,12 @@ def run(trial: Trial) -> None:
         for _ in trial.rounds():
             trial.together(
                 *(partial(_broadcast, managers[who % _MANAGERS], who) for who in range(_SENDERS)),
-                *(partial(_take, raw) for raw in raws),
+                *(partial(_send, managers[(who + 1) % _MANAGERS], who) for who in range(_MANAGERS)),
+                *(partial(_take, raw, number) for number, raw in enumerate(raws)),
+                partial(_count, managers[0], trial),
             )
             trial.same("gaps", gaps, [])
-            trial.counts["deliveries"] += len(raws) * _SENDERS * _MESSAGES
+            trial.counts["deliveries"] += len(raws) * _SENDERS * _MESSAGES + _MANAGERS * _MESSAGES
 
 
 def _broadcast(manager: Manager, who: int) -> None:
@@ -63,10 +69,27 @@ def _broadcast(manager: Manager, who: int) -> None:
         manager.broadcast(message(who, number, 30), room="lobby")
 
 
-def _take(raw: Peer) -> None:
+def _send(manager: Manager, who: int) -> None:
+    """Send to the first member of another Manager."""
+    for number in range(_MESSAGES):
+        manager.send(f"{who}-0", message(_PRIVATE + who, number))
+
+
+def _count(manager: Manager, trial: Trial) -> None:
+    for _ in range(_COUNTS):
+        found = manager.everywhere.count("lobby", timeout=trial.patience)
+        trial.same("counted", (found.connections, found.complete), (_MANAGERS * _MEMBERS, True))
+
+
+def _take(raw: Peer, number: int) -> None:
     orders = Orders()
-    for each in Assembler(raw).messages(_SENDERS * _MESSAGES):
+    expected = dict.fromkeys(range(_SENDERS), _MESSAGES)
+    if number % _MEMBERS == 0:
+        expected[_PRIVATE + number // _MEMBERS] = _MESSAGES
+    for each in Assembler(raw).messages(sum(expected.values())):
         orders.take(each)
+    if not orders.whole(expected):
+        raise Wrong(f"this has come to member {number}: {orders.taken}")
 
 
 BREAKS: dict[str, Break] = {"numbers out of order": without_lock(Outgoing, "lock")}

@@ -15,6 +15,9 @@ from syncws.testing import peer
 from .breaks import Break, HeldLonger, both, replaced, without_lock
 from .trial import Trial, Wrong
 
+#: Descriptors that a thread opens and closes once the connection's is free.
+_REUSES = 10
+
 
 def run(trial: Trial) -> None:
     for number in trial.rounds():
@@ -27,7 +30,8 @@ def run(trial: Trial) -> None:
                 partial(_read, conn),
                 partial(_write, conn),
                 partial(_write, conn),
-                _reuse,
+                partial(_reuse, conn),
+                partial(_reuse, conn),
             )
             trial.comes("the descriptor is given back", _is_released, conn)
             raw.socket.close()
@@ -59,9 +63,11 @@ def _write(conn: Conn) -> None:
         pass
 
 
-def _reuse() -> None:
+def _reuse(conn: Conn) -> None:
     """Open descriptors, which get the numbers that come free, and look that nobody closes or writes them."""
-    for number in range(40):
+    number = 0
+    while number < _REUSES:
+        number += conn.socket.fileno() == -1  # so many once the connection's own is free
         there, here = os.pipe()
         try:
             os.write(here, b"%d" % number)
@@ -70,6 +76,7 @@ def _reuse() -> None:
         finally:
             os.close(there)
             os.close(here)
+        time.sleep(0.0001)
 
 
 def _without_the_flag(wire: Wire) -> None:
@@ -86,7 +93,7 @@ def _twice(transport: Transport) -> None:
     """The number is closed once more, when it may be another's."""
     number = transport.fileno()
     _close(transport)
-    time.sleep(0)
+    time.sleep(0.0005)
     try:
         os.close(number)
     except OSError:

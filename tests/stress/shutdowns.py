@@ -11,13 +11,14 @@ from syncws import CloseError, Conn, Dialer, HandshakeError, Server
 from syncws._server.roster import Leaving, Roster
 from syncws._server.server import upgrading
 from syncws.testing import running
+from tests.tasks import PATIENCE
 
 from .breaks import Break, replaced
 from .trial import Trial, Wrong
 
 _CLIENTS = 8
 
-#: Seconds within which the end comes.
+#: Seconds within which the end comes, once somebody is connected.
 _SOON = 0.03
 
 
@@ -30,7 +31,9 @@ def run(trial: Trial) -> None:
             end = (
                 partial(server.drain, 0.05, trial.patience) if number % 2 else partial(server.shutdown, trial.patience)
             )
-            left, *told = trial.together(partial(_end, end, after), *(partial(_come, url) for _ in range(_CLIENTS)))
+            left, *told = trial.together(
+                partial(_end, end, handled.first, after), *(partial(_come, url) for _ in range(_CLIENTS))
+            )
             trial.same("handlers that are left", left, 0)
             counted = server.stats()
             trial.same("open and ending", (counted.open, counted.ending, counted.handlers), (0, 0, 0))
@@ -48,10 +51,12 @@ class _Handled:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.began = self.ended = 0
+        self.first = threading.Event()  # somebody is connected
 
     def echo(self, conn: Conn) -> None:
         with self._lock:
             self.began += 1
+        self.first.set()
         try:
             for each in conn:
                 conn.send(each)
@@ -60,7 +65,8 @@ class _Handled:
                 self.ended += 1
 
 
-def _end(end: partial[int], after: float) -> int:
+def _end(end: partial[int], first: threading.Event, after: float) -> int:
+    first.wait(PATIENCE)
     time.sleep(after)
     return end()
 
