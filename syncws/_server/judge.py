@@ -37,9 +37,6 @@ _IDLE = 0.2
 _RATE = 0.95
 _COST = 0.85
 
-#: A process that uses less than this share of its core is not held up by it, however many messages there are.
-_FULL = 0.85
-
 #: Windows of rest after a trial in vain, at first and at most.
 _REST = 120
 _LONGEST_REST = 7200
@@ -157,8 +154,7 @@ class Judge:
         before, during = self._before, self._during
         if not during.messages or during.cpu / during.messages > _COST * before.cpu / before.messages:
             return False
-        rate = during.messages / during.seconds
-        return rate >= _RATE * before.messages / before.seconds or during.cpu < _FULL * during.seconds
+        return during.messages / during.seconds >= _RATE * before.messages / before.seconds
 
     def _look_after(self, window: Window) -> None:
         self._alike = self._alike + 1 if window.is_used or window.is_idle else 0

@@ -90,6 +90,8 @@ def serve(tls: ssl.SSLContext | None, path: os.PathLike[str]) -> None:
     """Not run: it would not come back."""
     syncws.serve(talk, "127.0.0.1", 8080, upgrader=strict, ssl_context=tls, max_connections=None)
     syncws.serve(lambda conn: conn.send("hello"), unix_path=path, workers=4, pin=True)
+    syncws.serve(lambda conn: conn.send("hello"), pin="auto")
+    syncws.serve(lambda conn: conn.send("hello"), pin=3)
 
 
 def main() -> Any:
