@@ -41,7 +41,7 @@ ROUNDS, SECONDS = 5, 1.0
 QUICK = (1, 0.1)
 
 #: The sides, each with the one of `ours` that it is.
-SIDES = {"pure": "pure", "fast": "syncws", "before": ours.NAME}
+SIDES = {"pure": "pure", "fast": "syncws", "apart": "apart", "before": ours.NAME}
 
 #: Messages of one side in one round of the first table for each second of the second.
 TIMES = 10_000
@@ -74,11 +74,14 @@ def make_parser() -> run.Parser:
     parser.add_argument("--connections", type=run.number(int, 1), default=64, help="(default: %(default)s)")
     parser.add_argument("--size", type=run.number(int, 1, 100_000), default=32, help="bytes (default: %(default)s)")
     parser.add_argument(
+        "--depth", type=run.number(int, 1, 1000), default=1, help="messages under way on each, in the second table"
+    )
+    parser.add_argument(
         "--sides",
         type=lambda given: given.split(","),
-        default=[*SIDES],
+        default=[side for side in SIDES if side != "apart"],
         metavar="NAME,...",
-        help=f"of {', '.join(SIDES)}; all by default",
+        help=f"of {', '.join(SIDES)} (default: %(default)s)",
     )
     run.add_duration(parser)
     run.add_page(parser)
@@ -87,7 +90,7 @@ def make_parser() -> run.Parser:
 
 def answer(options: argparse.Namespace) -> int:
     """Measure, and show both tables."""
-    what = Load(options.connections, options.size)
+    what = Load(options.connections, options.size, options.depth)
     sides = [side for side in SIDES if side in options.sides]
     every = Comparison(Figures("way", what.title, ""), sides, lacks, functools.partial(measure, what))
     (figures,) = run.measure([every], options)
@@ -159,7 +162,7 @@ def time_server(server: str, what: Load, setting: Setting) -> dict[str, float]:
     """Processor time of a message in nanoseconds, its switches, and where `perf` saw the server. Raises LoadError."""
     server_core, load_core = setting.cores
     with servers.running(server, server_core, setting.folder) as (port, pid):
-        job = Job("echo", port, pid, what.connections, what.size, seconds=setting.seconds)
+        job = Job("echo", port, pid, what.connections, what.size, what.depth, seconds=setting.seconds)
         switches = Switches(pid)
         finding = load.generate(job, load_core, switches.look)
         if not finding.count or finding.server_seconds is None:
@@ -203,12 +206,16 @@ def sampled(pid: int, file: Path) -> Iterator[Counter[str]]:
         return
     command = ["perf", "record", "-e", "cpu-clock", "-F", str(SAMPLES), "-g", "-p", str(pid), "-o", str(file)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as perf:
+        deadline = time.monotonic() + 5
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
         try:
             yield places
         finally:
             perf.terminate()
     script = ["perf", "script", "-i", str(file), "-F", "ip,sym,dso"]
     done = subprocess.run(script, capture_output=True, text=True, errors="replace")
+    file.unlink(missing_ok=True)
     places.update(place(stack) for stack in stacks(done.stdout))
 
 
@@ -233,7 +240,7 @@ IN_KERNEL = (
 
 #: Names of functions outside it, in the same order, and what the process was doing.
 OUTSIDE = (
-    ("_fast", "the accelerator"),
+    ("/_fast.", "the accelerator"),
     ("_gil", "the GIL, given away and taken"),
     ("pthread_", "the GIL, given away and taken"),
     ("PyEval_SaveThread", "the GIL, given away and taken"),
@@ -296,7 +303,14 @@ def row(name: str, cells: Sequence[str]) -> str:
 def middles(readings: Sequence[Reading]) -> dict[str, float]:
     """The median of each figure."""
     names = dict.fromkeys(name for reading in readings for name in reading)
-    return {name: float(median(reading.get(name, 0.0) for reading in readings)) for name in names}
+    # Rounds in which `perf` saw nothing say nothing of places.
+    seen = [each for each in readings if any(f"{LOADED}{name}" in each for name in PLACES)]
+    return {
+        name: float(
+            median(reading.get(name, 0.0) for reading in (seen if name.removeprefix(LOADED) in PLACES else readings))
+        )
+        for name in names
+    }
 
 
 def of_table(figures: dict[str, float], prefix: str) -> dict[str, float]:
