@@ -154,8 +154,10 @@ GIVEN: dict[str, Give] = {
 }
 
 #: Parameters that take one and are not for users.
-INTERNAL = {"MessageReader.next_piece", "Reconnector.headers", "Reconnector.url", "Reconnector.give_up"} | {
-    f"testing.BackplaneCases.{name}" for name in ("in_time.call", "wait.condition")
+INTERNAL = {
+    *("MessageReader.next_piece", "Reconnector.headers", "Reconnector.url", "Reconnector.give_up"),
+    *(f"testing.BackplaneCases.{name}" for name in ("in_time.call", "wait.condition")),
+    *(f"{kind}.{name}.call" for kind in ("Transport", "TLSTransport") for name in ("receive_by", "send_by")),
 }
 
 #: Those whose result is iterated over, so that a generator function does its work.

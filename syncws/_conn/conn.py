@@ -142,7 +142,7 @@ class Conn(Told):
             data=early_data,
         )
         keepalive = Keepalive(options.ping_interval, options.ping_timeout)
-        intake = Intake(transport, life, wire, ending, keepalive, options)
+        intake = Intake(transport, life, wire, ending, keepalive, options, client=client)
         controls = Controls(life, wire, ending, options, client=client)
         self._inbound = Inbound(transport, life, wire, ending, read_turn, protocol, intake, controls, options)
         self._outbound = Outbound(

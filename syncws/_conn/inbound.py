@@ -199,13 +199,18 @@ class Inbound:
                 message = self._read_on(protocol.next_event, None, None)
                 return message
             if protocol.idle:
-                data = self.intake.receive(self.intake.tick)
-                if data:
-                    message = protocol.only(data)
-                    if message is not None:
-                        self._tally.messages_in += 1
-                        return message
-                    protocol.receive(data)
+                intake = self.intake
+                if intake.decoder is None:
+                    came = intake.receive(intake.tick)
+                    message = protocol.only(came) if came else None
+                else:  # both in one step
+                    came = intake.receive_message(intake.tick, protocol.read_limit)
+                    message = came if type(came) is tuple else None
+                if message is not None:
+                    self._tally.messages_in += 1
+                    return message
+                if came:
+                    protocol.receive(came)
             message = self._advance(protocol.next_event, None)
             return message
         finally:

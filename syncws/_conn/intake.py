@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .._base.counters import breaches
 from .._base.options import ConnOptions
-from .._frames.frame import MAX_HEADER
+from .._frames import accelerator
+from .._frames.frame import MASKED, MAX_HEADER
 from .._frames.keepalive import Keepalive
 from .._net.transport import Transport
 from ..errors import ConnectionClosed, WriteTimeout
@@ -38,7 +39,19 @@ class Intake:
     Concurrency: one thread at a time, the one that holds the read turn; `is_counting` is a hint for any.
     """
 
-    __slots__ = ("_ending", "_is_tls", "_life", "_most", "_read_size", "_transport", "_wire", "keepalive", "tick")
+    __slots__ = (
+        "_ending",
+        "_is_tls",
+        "_life",
+        "_mask_bit",
+        "_most",
+        "_read_size",
+        "_transport",
+        "_wire",
+        "decoder",
+        "keepalive",
+        "tick",
+    )
 
     def __init__(
         self,
@@ -48,9 +61,14 @@ class Intake:
         ending: Ending,
         keepalive: Keepalive,
         options: ConnOptions,
+        *,
+        client: bool,
     ) -> None:
         self._transport = transport
         self._is_tls = transport.is_tls
+        self._mask_bit = 0 if client else MASKED
+        #: What receives and decodes in one step; None where the socket is no plain one, or the accelerator not there.
+        self.decoder = accelerator.receive if transport.is_direct else None
         self._life = life
         self._wire = wire
         self._ending = ending
@@ -75,6 +93,25 @@ class Intake:
         if self._is_tls and self._transport.pending:
             self._wire.nudge()
         return data
+
+    def receive_message(self, wait: float | None, limit: int | None) -> Any:
+        """As `receive`, by the `decoder`: the message, if what comes is one frame of it, whole and nothing else.
+
+        Else bytes, or None. To be asked while the stream stands between two messages; limit is the read limit.
+        """
+        decoder = self.decoder
+        assert decoder is not None
+        try:
+            came = self._transport.receive_by(decoder, self._read_size, wait, self._mask_bit, limit)
+        except OSError as error:
+            self._end_broken(error)
+        if type(came) is tuple:
+            return came  # it has not filled the buffer
+        if not came:
+            self._nothing_came(came, wait or 0.0)
+        elif len(came) == self._read_size:
+            self._read_size = min(4 * self._read_size, self._most)
+        return came
 
     def receive_into(self, room: memoryview, wait: float | None) -> int | None:
         """As `receive`, in place; how many bytes came. The view is released in any case."""

@@ -39,6 +39,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from .._base.forks import this_process
 from .._base.green import is_green
@@ -65,6 +66,9 @@ _SENDMSG = hasattr(socket.socket, "sendmsg")
 #: Bytes of frames that are kept for the next one, at most. Each one more copies those before it, and 16 KiB are copied
 #: in the time that a system call takes.
 _MOST_KEPT = 1 << 14
+
+#: Python's own class: a library that puts its own in its place does it for a reason.
+_SOCKET = socket.socket
 
 Buffer = bytes | memoryview
 
@@ -141,6 +145,16 @@ class Transport:
         """Whether a thread that reads waits in the kernel: neither on Windows nor where threads are greenlets."""
         return self._kernel_waits
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether `receive_by` and `send_by` may be used: a read, and a write, are one call of the system and no more.
+
+        Not so under TLS, in a process that gevent or eventlet has patched, and for what is no socket of Python's own.
+        """
+        kind = type(self)
+        plain = kind.receive is Transport.receive and kind.send is Transport.send
+        return plain and self._kernel_waits and type(self.socket) is _SOCKET
+
     def fileno(self) -> int:
         """The socket's file descriptor; -1 once closed."""
         return self.socket.fileno()
@@ -175,6 +189,22 @@ class Transport:
         """
         data = self.receive_now(size)
         return self.receive_now(size) if data is None and self._wait_readable(wait) else data
+
+    def receive_by(
+        self,
+        call: Callable[[int, int, int, int | None], Any],
+        size: int,
+        wait: float | None,
+        mask_bit: int,
+        limit: int | None,
+    ) -> Any:
+        """As `receive`, by a call that gets the descriptor, size and the last two arguments, and decodes what comes.
+
+        The descriptor is asked for each time: -1, once closed, is never the number of another socket.
+        """
+        if wait != self._tick:
+            self._set_tick(wait)
+        return call(self.socket.fileno(), size, mask_bit, limit)
 
     def receive_now(self, size: int) -> bytes | None:
         """As `receive`, of what is there already; the kernel's timeout stays as the next read wants it."""
@@ -262,6 +292,35 @@ class Transport:
             raise
         if self.rest:
             self._send_rest(total, deadline, stall)
+
+    def send_by(
+        self,
+        call: Callable[[int, int, int, bytes, bool], int | tuple[int, bytes, bytes]],
+        first: int,
+        payload: bytes,
+        client: bool,
+        deadline: float | None,
+        stall: float | None,
+    ) -> None:
+        """As `send`, by a call that makes the frame of the next three arguments and sends it.
+
+        It gets the descriptor and the flags as well. It returns the frame's size, if the kernel took all of it; else
+        how many bytes it took, and the frame as head and body.
+        """
+        if self.rest:
+            self.flush_until(deadline, stall)
+        try:  # as in try_send
+            taken = call(self.socket.fileno(), self._send_flags, first, payload, client)
+            if isinstance(taken, int):
+                self._sent += taken
+                return
+            count, head, body = taken
+            self._sent += count
+            self.rest = _left_over(head, body, count)
+        except BaseException:
+            self.torn = True
+            raise
+        self._send_rest(len(head) + len(body), deadline, stall)
 
     def _send_rest(self, total: int, deadline: float | None, stall: float | None) -> None:
         """Wait until the rest has left, whose end is of a frame of total bytes.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Any
 
-from syncws import BINARY, TEXT, CloseError, ReadTimeout
+from syncws import BINARY, PING, PONG, TEXT, CloseError, ProtocolError, ReadLimitError, ReadTimeout
 from tests.conn.cases import ConnCase, ScriptedCase
+from tests.tasks import Task
 
 
 class ServerBuffers(ConnCase):
@@ -39,6 +41,81 @@ class ServerBuffers(ConnCase):
 
 
 class ClientBuffers(ServerBuffers):
+    """The same for a client."""
+
+    client = True
+
+
+class ServerWholeMessages(ConnCase):
+    """Reads without a deadline, which receive and decode in one step where the accelerator is there."""
+
+    def either(self, accelerated: bool, **options: Any) -> tuple[Any, Any]:
+        """(conn, peer); a conn that does so, or one that receives first."""
+        conn, peer = self.peer(**options)
+        if not accelerated:
+            conn._inbound.intake.decoder = None
+        return conn, peer
+
+    def test_what_a_read_asks_for(self) -> None:
+        """A message that fills the buffer to its last byte makes the next read ask for more; a smaller one does not."""
+        for accelerated in (True, False):
+            conn, peer = self.either(accelerated, read_buffer_size=10_000)
+            head = 4 if self.client else 8
+            sizes = []
+            for length in (10, 447 - head, 448 - head, 10, 1792 - head, 7167 - head, 10):
+                peer.send_frame(BINARY, bytes(length))
+                self.assertEqual(conn.read_message(), (BINARY, bytes(length)))
+                sizes.append(conn._inbound.intake._read_size)
+            self.assertEqual(sizes, [448, 448, 1792, 1792, 7168, 7168, 7168])
+            self.assertEqual(conn._wire.tally.messages_in, 7)
+
+    def test_what_is_no_whole_message(self) -> None:
+        """Control frames, several frames at once, parts, and limits: as with a deadline."""
+        for accelerated in (True, False):
+            conn, peer = self.either(accelerated, read_limit=1000)
+            peer.send_frame(PING, b"?")
+            peer.send_frame(TEXT, "one")
+            peer.send_frame(TEXT, "two")
+            peer.send_frame(BINARY, bytes(900))
+            self.assertEqual([conn.receive() for _ in range(3)], ["one", "two", bytes(900)])
+            self.assertEqual(peer.receive_frame().opcode, PONG)
+            peer.send_frame(TEXT, "x" * 1001)
+            with self.assertRaises(ReadLimitError):
+                conn.receive()
+        for accelerated in (True, False):
+            conn, peer = self.either(accelerated)
+            peer.send_frame(TEXT, b"\xff")
+            with self.assertRaises(ProtocolError) as caught:
+                conn.receive()
+            self.assertEqual(caught.exception.code, 1007)
+
+    def test_a_broken_socket(self) -> None:
+        """An error of the system is the end, with its cause; and so is the end of the stream."""
+        for accelerated in (True, False):
+            conn, peer = self.either(accelerated)
+            peer.vanish()
+            with self.assertRaises(CloseError) as caught:
+                conn.receive()
+            self.assertEqual(caught.exception.code, 1006)
+            self.assertIsInstance(caught.exception.__cause__, ConnectionResetError)
+        for accelerated in (True, False):
+            conn, peer = self.either(accelerated)
+            peer.socket.shutdown(socket.SHUT_WR)
+            with self.assertRaises(CloseError) as caught:
+                conn.receive()
+            self.assertEqual(caught.exception.code, 1006)
+
+    def test_silence(self) -> None:
+        """A silent peer is pinged, and given up."""
+        for accelerated in (True, False):
+            conn, peer = self.either(accelerated, ping_interval=0.05, ping_timeout=0.1)
+            task = Task(conn.receive)
+            self.assertEqual(peer.receive_frame().opcode, PING)
+            error = task.error()
+            self.assertIsInstance(error, CloseError)
+
+
+class ClientWholeMessages(ServerWholeMessages):
     """The same for a client."""
 
     client = True

@@ -582,6 +582,120 @@ class PlainTests(Cases):
         self.assertEqual(done.stdout.split(), ["survived"] * 3, done.stderr)
 
 
+class DirectTests(Cases):
+    """receive_by and send_by: as receive and send, by a call that is given the descriptor."""
+
+    def setUp(self):
+        super().setUp()
+        if not self.kernel_waits:
+            self.skipTest("reads do not wait in the kernel here")
+
+    def test_who_is_direct(self):
+        """A plain socket of Python's own is; not one that waits with poll, nor another class of either."""
+        ours, _ = self.make_sockets()
+        self.assertTrue(Transport(ours).is_direct)
+        self.assertTrue(type("Detached", (Transport,), {})(ours).is_direct)
+        self.assertFalse(Transport(ours, kernel_waits=False).is_direct)
+        for name in ("receive", "send"):
+            kind = type("Other", (Transport,), {name: lambda *arguments: None})
+            self.assertFalse(kind(ours).is_direct, name)
+        ours.setblocking(True)
+        with type("Green", (socket.socket,), {})(fileno=os.dup(ours.fileno())) as green:
+            self.assertFalse(Transport(green).is_direct)
+        scripted = ScriptedSocket()
+        self.assertFalse(Transport(scripted).is_direct)
+        scripted.close()
+
+    def test_receive_by(self):
+        """The call gets the descriptor, the size and the last two arguments, once the kernel knows how long to wait."""
+        transport, peer = self.make()
+        fd = transport.fileno()
+        seen = []
+
+        def call(*arguments):
+            seen.append(arguments)
+            return transport.socket.recv(100)
+
+        peer.sendall(b"hello")
+        self.assertEqual(transport.receive_by(call, 100, None, 128, 5), b"hello")
+        with self.assertRaises(BlockingIOError):
+            transport.receive_by(call, 7, 0.01, 0, None)
+        self.assertEqual(seen, [(fd, 100, 128, 5), (fd, 7, 0, None)])
+        transport.close()
+        with self.assertRaises(OSError):
+            transport.receive_by(call, 100, 0.01, 0, None)  # setsockopt says so
+        with self.assertRaises(OSError):
+            transport.receive_by(call, 100, 0.01, 0, None)
+
+    def test_never_a_stale_descriptor(self):
+        """After a close the call gets -1, though the descriptor's number may be another socket's by then."""
+        transport, _ = self.make()
+        with contextlib.suppress(BlockingIOError):
+            transport.receive(1, 0.01)
+        transport.close()
+        calls = []
+        transport.receive_by(lambda fd, *_: calls.append(fd), 1, 0.01, 0, None)
+        transport.send_by(lambda fd, *_: calls.append(fd) or 0, 0x82, b"", False, None, None)
+        self.assertEqual(calls, [-1, -1])
+
+    def sending(self, transport, frame=b"\x82\x05hello", most=None):
+        """A call that sends frame, at most so many bytes at once; and what it was given."""
+        given = []
+
+        def call(fd, flags, *arguments):
+            given.append((fd, flags, *arguments))
+            try:
+                taken = transport.socket.send(frame[:most], flags)
+            except BlockingIOError:
+                taken = 0
+            return taken if taken == len(frame) else (taken, frame[:2], frame[2:])
+
+        return call, given
+
+    def test_send_by(self):
+        """The call gets descriptor, flags and frame; what the kernel took is counted, what it left is waited for."""
+        transport, peer = self.make()
+        for most in (None, 0, 1, 2, 4):
+            before = transport.bytes_sent
+            call, given = self.sending(transport, most=most)
+            transport.send_by(call, 0x82, b"hello", False, instant(5), 5)
+            self.assertEqual(given, [(transport.fileno(), transport._send_flags, 0x82, b"hello", False)])
+            self.assertEqual(peer.recv(7, socket.MSG_WAITALL), b"\x82\x05hello")
+            self.assertEqual(transport.bytes_sent, before + 7)
+            self.assertIsNone(transport.rest)
+
+    def test_send_by_after_a_rest(self):
+        """The rest of an earlier frame leaves first."""
+        transport, peer = self.make()
+        transport.rest = memoryview(b"rest")
+        call, _ = self.sending(transport)
+        transport.send_by(call, 0x82, b"hello", False, None, None)
+        self.assertEqual(peer.recv(100), b"rest\x82\x05hello")
+
+    def test_send_by_without_room(self):
+        """A deadline with nothing sent costs nothing but that frame; with part of it on the wire, the stream."""
+        frame = b"\x82\x7f" + bytes(1 << 24)
+        transport, _ = self.make(SMALL)
+        self.fill(transport)
+        call, _ = self.sending(transport, frame)
+        with self.assertRaises(WriteTimeout):
+            transport.send_by(call, 0x82, frame, False, instant(0.02), None)
+        self.assertEqual((transport.rest, transport.torn), (None, False))
+        transport, _ = self.make(SMALL)
+        call, _ = self.sending(transport, frame)
+        with self.assertRaises(WriteTimeout):
+            transport.send_by(call, 0x82, frame, False, instant(0.02), None)
+        self.assertTrue(transport.torn)
+
+    def test_send_by_that_fails(self):
+        """After an error of the system, and after an interrupt, nobody knows what has left: the stream is torn."""
+        for error in (KeyboardInterrupt, OSError):
+            transport, _ = self.make()
+            with self.assertRaises(error):
+                transport.send_by(mock.Mock(side_effect=error), 0x82, b"", False, None, None)
+            self.assertTrue(transport.torn)
+
+
 class SystemCallTests(LeakChecks):
     """How many system calls there are, and what exceptions between them leave behind."""
 
