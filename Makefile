@@ -42,6 +42,26 @@ coverage: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCHFLAGS)
 
+# The accelerator, built anew in the checkout, as `make` itself does where its source has changed.
+accelerator: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable .
+
+# Random frames through the accelerator and its twins, under AddressSanitizer and UBSan: FUZZFLAGS='--frames 100_000_000'.
+FUZZFLAGS ?= --frames 300_000
+SANITIZED = build/sanitized
+
+fuzz: $(VENV)/.installed $(SANITIZED)/.built
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
+		PYTHONPATH=$(SANITIZED):. $(BIN)/python -P -m tests.frames.fuzz_accelerator $(FUZZFLAGS)
+
+$(SANITIZED)/.built: setup.py $(shell find syncws -name '*.py') syncws/_frames/fast.c | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet 'setuptools>=77'
+	rm -rf $(SANITIZED)
+	CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" \
+		$(BIN)/python setup.py --quiet build --build-base $(SANITIZED).objects --build-lib $(SANITIZED)
+	touch $@
+
 # The site, from docs/ and the docstrings, into build/docs: a warning is an error, a link that leads nowhere on the site too.
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --jobs auto -d build/doctrees docs build/docs
@@ -75,7 +95,7 @@ $(CLIENTS)/%/.installed: | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --upgrade --target $(CLIENTS)/$* $(subst -,==,$*)
 	touch $@
 
-$(VENV)/.installed: setup.cfg pyproject.toml
+$(VENV)/.installed: setup.cfg pyproject.toml setup.py syncws/_frames/fast.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
@@ -106,6 +126,6 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info $(NODE)/node_modules $(OLD_GUNICORN)
+	rm -rf $(VENV) build dist *.egg-info syncws/_frames/_fast.* $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test test-all test-core coverage lint bench docs linkcheck compliance node old-gunicorn buses clean
+.PHONY: run test test-all test-core coverage lint bench accelerator fuzz docs linkcheck compliance node old-gunicorn buses clean

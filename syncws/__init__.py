@@ -91,6 +91,7 @@ from ._client.environment import proxy_from_environment
 from ._client.reconnector import Reconnector, reconnect
 from ._conn.conn import Conn
 from ._conn.stats import ConnStats, RoundTrips, Traffic
+from ._frames.accelerator import accelerated
 from ._frames.payloads import format_close_message
 from ._frames.prepared import PreparedMessage
 from ._frames.streams import MessageReader, MessageWriter, join_messages
@@ -208,6 +209,7 @@ __all__ = [
     "WebSocketError",
     "WriteTimeout",
     "__version__",
+    "accelerated",
     "breaches",
     "dial",
     "format_close_message",

@@ -198,9 +198,11 @@ class Transport:
         mask_bit: int,
         limit: int | None,
     ) -> Any:
-        """As `receive`, by a call that gets the descriptor, size and the last two arguments, and decodes what comes.
+        """As `receive`, by one call that also decodes what comes.
 
-        The descriptor is asked for each time: -1, once closed, is never the number of another socket.
+        It gets the descriptor, size, mask_bit (which the frames that come must have) and limit (the read limit, in
+        bytes); what it returns is returned. The descriptor is asked for each time: -1, once closed, is never the number
+        of another socket.
         """
         if wait != self._tick:
             self._set_tick(wait)
@@ -302,10 +304,15 @@ class Transport:
         deadline: float | None,
         stall: float | None,
     ) -> None:
-        """As `send`, by a call that makes the frame of the next three arguments and sends it.
+        """As `send`, of a frame that is made and sent by one call.
 
-        It gets the descriptor and the flags as well. It returns the frame's size, if the kernel took all of it; else
-        how many bytes it took, and the frame as head and body.
+        Args:
+            call: gets the descriptor, the flags, and the next three arguments. It returns the frame's size, if the
+                kernel took all of it; else how many bytes it took, and the frame as head and body.
+            first: the frame's first byte.
+            payload: what it carries, without a mask.
+            client: whether it is a client's, which is masked.
+            deadline, stall: as for `send`, as is what it raises.
         """
         if self.rest:
             self.flush_until(deadline, stall)

@@ -64,7 +64,8 @@ def random_frames(random: Random, to_client: bool, count: int) -> list[bytes]:
             case 3:
                 data = whole(FIN | TEXT, random.choice(TEXTS), to_client)
             case 4:
-                data = whole(FIN | BINARY, random.randbytes(random.choice((126, 1000, 65535, 65536))), to_client)
+                length = random.choice((126, 200)) if random.random() < 0.9 else random.choice((1000, 65535, 65536))
+                data = whole(FIN | BINARY, random.randbytes(length), to_client)
             case kind:
                 text = kind % 2 == 0
                 data = whole(FIN | (TEXT if text else BINARY), _as_text(payload) if text else payload, to_client)

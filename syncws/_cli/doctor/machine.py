@@ -11,6 +11,7 @@ import sysconfig
 import threading
 
 from ..._base.version import __version__
+from ..._frames.accelerator import accelerated
 from ..._net.descriptors import reserve
 from ..._server.cores import can_pin
 from ..._wsgi.guests import MAX_CONNECTIONS
@@ -66,7 +67,9 @@ def _python() -> Findings:
 
 
 def _extras() -> Findings:
-    if _is_installed("numpy"):
+    if accelerated:
+        yield ok("masking", "the accelerator unmasks messages")
+    elif _is_installed("numpy"):
         yield ok("masking", "numpy unmasks large messages")
     else:
         yield note("masking", "without numpy, messages of many KiB are unmasked more slowly", "", "numpy")

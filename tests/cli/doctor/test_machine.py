@@ -71,7 +71,8 @@ class MachineTests(unittest.TestCase):
         """A quota, and a clock that is slow to read."""
         self.assertEqual(self.look(cpu_quota=0.5)["cpu"].severity, Severity.NOTE)
         self.assertIn("system call", self.look(clock_source="hpet")["clock"].seen)
-        with mock.patch.object(machine, "_is_installed", lambda name: name == "redis"):
+        installed = mock.patch.object(machine, "_is_installed", lambda name: name == "redis")
+        with installed, mock.patch.object(machine, "accelerated", False):
             found = self.look()
         self.assertIn("syncws[fast]", dict(found["masking"].mending)["app"])
         self.assertIn("syncws[redis]", dict(found["redis"].mending)["app"])
@@ -86,6 +87,15 @@ class MachineTests(unittest.TestCase):
         ):
             with self.subTest(says), mock.patch("os.sched_getaffinity", return_value={*range(cores)}, create=True):
                 self.assertIn(says, self.look(is_free_threaded=is_free)["cpu"].seen)
+
+    def test_who_unmasks(self) -> None:
+        """The accelerator where it is there, else numpy."""
+        for accelerated, says in ((True, "the accelerator"), (False, "numpy")):
+            with (
+                mock.patch.object(machine, "accelerated", accelerated),
+                mock.patch.object(machine, "_is_installed", lambda name: True),
+            ):
+                self.assertIn(says, self.look()["masking"].title)
 
     def test_a_system_that_tells_nothing(self) -> None:
         """As on Windows: no traceback, and nothing is claimed."""
