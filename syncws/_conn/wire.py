@@ -43,7 +43,9 @@ from typing import NoReturn
 from .._base.counters import breaches
 from .._base.logs import logger
 from .._base.options import ConnOptions
-from .._frames.frame import FIN, encode
+from .._frames import accelerator
+from .._frames.accelerator import encode
+from .._frames.frame import FIN
 from .._frames.payloads import parse_close_payload
 from .._net.drain import drain
 from .._net.transport import Transport
@@ -81,6 +83,7 @@ class Wire:
         "_ping_left",
         "_pong",
         "_queue",
+        "_sender",
         "_stall",
         "_transport",
         "_turned_away",
@@ -98,6 +101,8 @@ class Wire:
         self._transport = transport
         self._life = life
         self._client = client
+        # What encodes and sends in one step; None where the socket is no plain one, or the accelerator not there.
+        self._sender = accelerator.send if transport.is_direct else None
         self._stall = options.stall_limit
         self.drop_callbacks()
 
@@ -149,7 +154,11 @@ class Wire:
         False, and nothing is done, for a frame that begins a message while a fragmented one is open. Raises
         WriteTimeout (sticky only if part of the frame is on the wire), ConnectionClosed.
         """
-        head, body = encode(first, payload, self._client)
+        sender = self._sender
+        if self.batch is not None or self._transport.kept or first == _CLOSE:
+            sender = None  # the frame itself is wanted: to be kept, or to take along what is; or it is a close
+        if sender is None:
+            head, body = encode(first, payload, self._client)
         begun = False
         if not self.frame_lock.acquire(False):
             self._wait_for_frame_lock(deadline)
@@ -164,7 +173,9 @@ class Wire:
             if first == _CLOSE:
                 self._send_close(head, payload, deadline)
             else:
-                if self.batch is None or body or not self._keep(first, head):
+                if sender is not None:
+                    self._transport.send_by(sender, first, payload, self._client, deadline, self._stall)
+                elif self.batch is None or body or not self._keep(first, head):
                     self._transport.send(head, body, deadline, self._stall)
                 # Only now: a first fragment that never left opens no message, and what never left is not counted.
                 if first & 0x8:
