@@ -12,6 +12,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 
 import syncws
@@ -42,6 +43,13 @@ def check_files() -> None:
     others = [name for name in files if not name.startswith(("syncws/", "syncws-", "pytest_syncws.py", "../", "__pyc"))]
     assert not others, f"the wheel also has {sorted(others)}"
     assert any(name.endswith("LICENSE") for name in files), sorted(files)
+
+
+def check_accelerator() -> None:
+    """The accelerator is in it, for every Python with a GIL, and is used."""
+    assert syncws.accelerated
+    tag = metadata.distribution("syncws").read_text("WHEEL") or ""
+    assert "cp311-abi3" in tag or sysconfig.get_config_var("Py_GIL_DISABLED"), tag
 
 
 def check_requirements() -> None:
@@ -95,6 +103,7 @@ def check_programs() -> None:
 
 if __name__ == "__main__":
     check_files()
+    check_accelerator()
     check_requirements()
     modules = check_imports()
     check_programs()

@@ -61,11 +61,14 @@ class WorkflowTests(unittest.TestCase):
         nothing but actions, on what the job before it has built and tried."""
         text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
         self.assertIn('on:\n  push:\n    tags: ["v*"]\n', text)
-        build, publish = re.findall(r"^  \w+:\n((?:    .*\n|\n)+)", text.partition("\njobs:\n")[2], re.MULTILINE)
+        build, wheels, publish = re.findall(
+            r"^  \w+:\n((?:    .*\n|\n)+)", text.partition("\njobs:\n")[2], re.MULTILINE
+        )
         self.assertIn("run: .ci/run package", build)
         self.assertIn("RELEASE_TAG: ${{ github.ref_name }}", build)
-        self.assertNotIn("write", build)
-        self.assertIn("    needs: build\n", publish)
+        self.assertNotIn("write", build + wheels)
+        self.assertRegex(wheels, r"run: python -m pip install cibuildwheel==[\d.]+\n")
+        self.assertIn("    needs: [build, wheels]\n", publish)
         self.assertIn("    environment: pypi\n", publish)
         self.assertNotIn("run:", publish)
         self.assertNotIn("checkout", publish)

@@ -674,17 +674,16 @@ class DirectTests(Cases):
 
     def test_send_by_without_room(self):
         """A deadline with nothing sent costs nothing but that frame; with part of it on the wire, the stream."""
-        frame = b"\x82\x7f" + bytes(1 << 24)
         transport, _ = self.make(SMALL)
         self.fill(transport)
-        call, _ = self.sending(transport, frame)
+        call, _ = self.sending(transport)
         with self.assertRaises(WriteTimeout):
-            transport.send_by(call, 0x82, frame, False, instant(0.02), None)
+            transport.send_by(call, 0x82, b"hello", False, instant(0.02), None)
         self.assertEqual((transport.rest, transport.torn), (None, False))
         transport, _ = self.make(SMALL)
-        call, _ = self.sending(transport, frame)
+        call, _ = self.sending(transport, b"\x82\x7f" + bytes(FULL))
         with self.assertRaises(WriteTimeout):
-            transport.send_by(call, 0x82, frame, False, instant(0.02), None)
+            transport.send_by(call, 0x82, bytes(FULL), False, instant(0.02), None)
         self.assertTrue(transport.torn)
 
     def test_send_by_that_fails(self):
