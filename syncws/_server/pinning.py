@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -42,31 +42,43 @@ class Pinning:
 
 
 class ProcessPinning(Pinning):
-    """Keeps every thread of the process on a core, and those to come; after the block they are free."""
+    """Keeps every thread of the process on a core, and those to come; after the block these are free.
+
+    Args:
+        core: its number; None for any.
+    """
 
     def __init__(self, core: int | None) -> None:
         self._core = core
+        self._before: list[int] = []  # the cores that the process had; none while it is not kept
 
     def __enter__(self) -> Self:
-        self._before = own_cores()
         core = choose_core() if self._core is None else self._core
         if core is not None:
+            before = own_cores()
             try:
-                _move_process({core})
+                _keep_process(core)
             except OSError as exc:  # this program may no longer use that core
                 _log.warning("this process cannot be kept on core %d: %s", core, exc)
+            else:
+                self._core, self._before = core, before
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with suppress(OSError):
-            _move_process(self._before)
+        if not self._before:
+            return
+        for number in numbers_of_threads():
+            with suppress(OSError):  # it has ended
+                if os.sched_getaffinity(number) == {self._core}:  # else the program has put it elsewhere
+                    os.sched_setaffinity(number, self._before)
 
 
-def _move_process(cores: Collection[int]) -> None:
-    os.sched_setaffinity(os.getpid(), cores)  # raises where these are not to be had
+def _keep_process(core: int) -> None:
+    """Raises OSError where the core is not to be had; then no thread has moved."""
+    os.sched_setaffinity(os.getpid(), {core})
     for number in numbers_of_threads():
         with suppress(OSError):  # it has ended
-            os.sched_setaffinity(number, cores)
+            os.sched_setaffinity(number, {core})
 
 
 class ConnectionPinning(Pinning):

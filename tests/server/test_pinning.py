@@ -228,26 +228,31 @@ class ProcessTests(PinCase):
             self.assertEqual([self.learn(peer, "where"), self.learn(peer, "main")], [self.all] * 2)
 
     def test_after_it(self) -> None:
-        """The program has its cores back once the server is over, in each thread."""
+        """The program has its cores back once the server is over, in each thread that it has not put elsewhere."""
+        core, other = map(int, self.all.split(",")[:2])
         program = self.run_program(f"""{HANDLER}
-server = listen(handler, workers=1, pin=True)
+other = {other}
+server = listen(handler, workers=1, pin={core})
 helper = threading.Thread(target=over.wait, daemon=True)
 helper.start()
 server.start()
 while where(helper.native_id) == {self.all!r}:
     time.sleep(0.01)
+placed = threading.Thread(target=over.wait, daemon=True)
+placed.start()
+os.sched_setaffinity(placed.native_id, [other])
 say("during", where(helper.native_id))
 server.shutdown()
-say("after", where(helper.native_id), where())
+say("after", where(helper.native_id), where(), where(placed.native_id))
 """)
         self.assertNotIn(",", program.said(r"during (.*)")[0])
-        self.assertEqual(program.said(r"after (.*)")[0], f"{self.all} {self.all}")
+        self.assertEqual(program.said(r"after (.*)")[0], f"{self.all} {self.all} {other}")
 
     def test_a_core_that_is_gone(self) -> None:
         """Where the core was taken away since the server was made, one WARNING says so, and it serves."""
         core = self.all.split(",")[0]
-        gone = "syncws._server.pinning.ProcessPinning.__enter__.__globals__['_move_process'] = refuse\n"
-        refuse = "def refuse(cores):\n    if len(cores) == 1: raise OSError(22, 'Invalid argument')\n"
+        gone = "syncws._server.pinning._keep_process = refuse\n"
+        refuse = "def refuse(core):\n    raise OSError(22, 'Invalid argument')\n"
         program = self.serve(int(core), more=refuse + gone)
         self.assertEqual(self.learn(self.peer(program), "where"), self.all)
         self.assertEqual(len(program.said(r"WARNING (this process cannot be kept on core \d+: .*)")), 1)
