@@ -284,7 +284,7 @@ class HTTPConnection:
             wait = None if deadline is None else deadline - time.monotonic()
             if wait is not None and wait <= 0:
                 return None
-            data = self.transport.receive_once(_RECEIVE_SIZE, wait)
+            data = self.transport.receive(_RECEIVE_SIZE, wait)
             if data is not None:
                 return data
 

@@ -43,6 +43,17 @@ def tcp_totals(sock: Any) -> tuple[int, int] | None:
     return received, sent - again
 
 
+def acknowledged(sock: Any) -> int | None:
+    """Bytes, about, that the peer's kernel has acknowledged; None where the system does not tell. Never raises."""
+    if _TCP_INFO is None:
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ACKED_RECEIVED.size)
+    except (OSError, ValueError):  # as above
+        return None
+    return None if len(info) < _ACKED_RECEIVED.size else int(_ACKED_RECEIVED.unpack(info)[0])
+
+
 def has_peer_ended(sock: Any) -> bool | None:
     """Whether the peer's end of the stream, or a reset, has come; None where the system does not tell. Never raises."""
     info = _state_unacked_last_ack(sock)

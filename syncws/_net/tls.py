@@ -155,9 +155,6 @@ class TLSTransport(Transport):
         count: int | None = self._read(len(view), view, wait)
         return count
 
-    def receive_once(self, size: int, wait: float | None) -> bytes | None:
-        return self.receive(size, wait)  # as what lies in the socket may be too little to decrypt
-
     def receive_now(self, size: int) -> bytes | None:
         plain: bytes | None
         self.heard_part = False

@@ -3,8 +3,8 @@
 Each direction has its own deadline, and no wait of one disturbs the other:
 
 * **Reading** blocks in the kernel: one `recv` a message and nothing else. The kernel's receive timeout is only a
-  tick that lets the caller look at its clock; it is set again only when the wait differs from the last one. Who waits
-  once, for a head or an end, does so by poll, if nothing is there yet.
+  tick that lets the caller look at its clock; it is set again only when the wait differs from the last one. (A socket
+  of a server has it from its listener, and a wait that comes only once is done by poll: see `accepted`.)
 * **Writing** first tries without waiting, which nearly always takes everything: one system call. What is left waits
   for the socket with poll, under the deadline, and under a stall limit that any byte of progress renews.
 
@@ -45,7 +45,7 @@ from .._base.forks import this_process
 from .._base.green import is_green
 from ..errors import WriteTimeout
 from .address import Address, ask_address
-from .tcpinfo import has_peer_ended, tcp_totals, unacknowledged_for
+from .tcpinfo import acknowledged, has_peer_ended, tcp_totals, unacknowledged_for
 from .waits import LONGEST_WAIT, Pace, Progress, has_hung_up, wait_for
 
 try:  # Linux: bytes in the socket's send queue, which fall while a slow peer reads
@@ -120,6 +120,8 @@ class Transport:
         self._send_flags = getattr(socket, "MSG_NOSIGNAL", 0) | (socket.MSG_DONTWAIT if kernel_waits else 0)
         # The kernel's receive timeout as last set. NaN, which equals nothing, where it is not known.
         self._tick: float | None = USUAL_WAIT if prepared and kernel_waits else math.nan
+        self._latest_wait: float | None = math.nan  # of the latest read that waited for something else
+        self._is_prepared = prepared
         #: What is left of a frame cut short; None, and never empty, where there is nothing. Guarded by the caller's
         #: frame lock. Its truth is also read without: it is one reference, and whoever stores one holds the frame lock,
         #: and looks again after letting it go.
@@ -174,6 +176,8 @@ class Transport:
         A wait of None has no limit. A signal whose handler returns makes a wait start again. Raises OSError.
         """
         if wait != self._tick:
+            if self._is_prepared and wait != self._latest_wait:
+                return self._receive_once(size, wait)
             self._set_tick(wait)
         try:
             return self.socket.recv(size)
@@ -182,13 +186,14 @@ class Transport:
                 return None
             return self._receive_ready(size)
 
-    def receive_once(self, size: int, wait: float | None) -> bytes | None:
-        """As `receive`, for a wait that is like no other, such as the time left until a deadline.
+    def _receive_once(self, size: int, wait: float | None) -> bytes | None:
+        """As `receive`, for a wait that may not come again, such as the time left until a deadline.
 
         What is there is taken without setting anything; else it is waited for by poll.
         """
-        data = self.receive_now(size)
-        return self.receive_now(size) if data is None and self._wait_readable(wait) else data
+        self._latest_wait = wait
+        data = Transport.receive_now(self, size)
+        return Transport.receive_now(self, size) if data is None and self._wait_readable(wait) else data
 
     def receive_by(
         self,
@@ -421,7 +426,9 @@ class Transport:
         Where the system cannot say what its queue holds, the bytes that the kernel took. It may be negative, as the
         queue of a Unix socket counts more than the bytes in it.
         """
-        return self._sent - _queued_bytes(self.socket)
+        # Of TCP it is asked first: ioctl() has a page of its own on the stack, which an idle thread would keep.
+        taken = acknowledged(self.socket)
+        return self._sent - _queued_bytes(self.socket) if taken is None else taken
 
     def unacknowledged_for(self) -> float | None:
         """Seconds for which the peer's kernel has acknowledged nothing of what is on its way to it; see `tcpinfo`."""

@@ -103,9 +103,6 @@ class ForeignTLSTransport(ForeignTransport):
     def receive_into(self, view: memoryview, wait: float | None) -> int | None:
         return self._read(lambda: self._tls_socket.recv_into(view), 0, wait)
 
-    def receive_once(self, size: int, wait: float | None) -> bytes | None:
-        return self.receive(size, wait)
-
     def receive_now(self, size: int) -> bytes | None:
         return self.receive(size, 0)
 

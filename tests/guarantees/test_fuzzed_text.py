@@ -197,7 +197,7 @@ class Scripted:
         self._data = data
         self.remote_address = remote_address
 
-    def receive_once(self, _size: int, _wait: float | None) -> bytes:
+    def receive(self, _size: int, _wait: float | None) -> bytes:
         data, self._data = self._data, b""
         return data
 

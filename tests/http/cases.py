@@ -48,9 +48,6 @@ class Wire:
             self.pieces.insert(0, piece[size:])
         return piece[:size]
 
-    def receive_once(self, size, wait):
-        return self.receive(size, wait)
-
     def send(self, *buffers, deadline=None, stall=None):
         self.sent += b"".join(buffers)
 

@@ -16,7 +16,7 @@ from syncws._net import accepted
 from syncws._net.accepted import is_prepared, prepare
 from syncws._net.transport import KERNEL_WAITS, USUAL_WAIT, Transport, kernel_timeout
 from syncws.testing import LeakChecks
-from tests.tasks import PATIENCE
+from tests.tasks import PATIENCE, Task
 
 
 @unittest.skipUnless(sys.platform == "linux", "other systems give a new connection less of its listener's options")
@@ -71,7 +71,7 @@ class AcceptedTests(LeakChecks, unittest.TestCase):
 
     @unittest.skipUnless(KERNEL_WAITS, "reads do not wait in the kernel")
     def test_nothing_is_set(self) -> None:
-        """A Transport of it sets nothing; a read with the usual wait is one call, and another wait is set."""
+        """A Transport of it sets nothing; a read waits as long as it should, and a wait is set that comes again."""
         ours, client = self.pair()
         set_before: list[int] = []
 
@@ -84,10 +84,18 @@ class AcceptedTests(LeakChecks, unittest.TestCase):
         transport = Transport(watched, prepared=True)
         client.sendall(b"abc")
         self.assertEqual(transport.receive(1, USUAL_WAIT), b"a")
-        self.assertEqual(transport.receive_once(1, 5.0), b"b")
+        self.assertEqual(transport.receive(1, 5.0), b"b")
+        self.assertEqual(transport.receive(1, 6.0), b"c")
+        self.assertIsNone(transport.receive(1, 0.01))
+        task = Task(transport.receive, 1, PATIENCE)
+        client.sendall(b"def")
+        self.assertEqual(task.result(), b"d")
         self.assertEqual(set_before, [])
-        self.assertEqual(transport.receive(1, PATIENCE), b"c")
+        self.assertEqual(transport.receive(1, PATIENCE), b"e")  # for the second time
+        self.assertEqual(transport.receive(1, PATIENCE), b"f")
         self.assertEqual(set_before, [1])
+        client.close()
+        self.assertEqual(transport.receive(1, 5.0), b"")
 
     def test_a_default_timeout(self) -> None:
         """An application's socket.setdefaulttimeout() reaches the sockets of a prepared listener as well: they wait."""

@@ -717,24 +717,6 @@ class SystemCallTests(LeakChecks):
             transport.receive(65536, 20.0)
         self.assertEqual(sock.calls, ["recv"] * 100)
 
-    def test_a_wait_that_comes_once(self):
-        """What is there is taken without setting anything, also by who waits for an instant; else poll waits for it."""
-        ours, theirs = socket.socketpair()
-        self.enterContext(ours)
-        self.enterContext(theirs)
-        transport = Transport(ours)
-        theirs.sendall(b"ab")
-        with mock.patch.object(transport, "_set_tick") as set_tick:
-            self.assertEqual(transport.receive_once(1, 5.0), b"a")
-            self.assertEqual(transport.receive_once(1, 0.0), b"b")
-            self.assertIsNone(transport.receive_once(1, 0.01))
-            task = Task(transport.receive_once, 1, PATIENCE)
-            theirs.sendall(b"c")
-            self.assertEqual(task.result(), b"c")
-            theirs.close()
-            self.assertEqual(transport.receive_once(1, None), b"")
-        set_tick.assert_not_called()
-
     def test_one_half_close(self):
         """However often the peer is told that no more bytes come, the system is told once."""
         transport, sock = self.scripted()
