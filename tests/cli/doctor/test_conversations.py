@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import unittest
 from typing import Any
 from unittest import mock
 
 import syncws
 from syncws._cli.doctor import conversations
-from syncws._cli.doctor.finding import Severity
+from syncws._cli.doctor.finding import Finding, Severity
 from syncws.testing import running
 from tests.partners import heavy
 
@@ -43,7 +44,6 @@ class ApplicationTests(DoctorCase):
         self.assertEqual((finding.severity, finding.mending), (Severity.NOTE, ()))
         self.assertEqual(finding.title, "1 connection can be open, and more were not tried")
 
-    @heavy
     def test_read_limit(self) -> None:
         """Its limit is found, and its close code told."""
         found = self.look_at(read_limit=64 << 10)
@@ -51,7 +51,6 @@ class ApplicationTests(DoctorCase):
             found, "large", "64 KiB does. The application closes with 1009", "app", "read_limit", "warning"
         )
 
-    @heavy
     def test_no_pong(self) -> None:
         """A handler that throws pings away."""
 
@@ -64,7 +63,6 @@ class ApplicationTests(DoctorCase):
         self.assertIn("ok", [each["severity"] for each in found if each["check"] == "idle"])
         self.assert_found(found, "ping", "is not answered within 0.5 s", "app", "set_ping_handler(None)")
 
-    @heavy
     def test_no_echo(self) -> None:
         """What needs an echo is left out, and the rest is looked at."""
 
@@ -86,7 +84,6 @@ class ApplicationTests(DoctorCase):
         (echo,) = [each for each in found if each["check"] == "echo"]
         self.assertEqual((echo["severity"], "\x1b" in str(found)), ("note", False))
 
-    @heavy
     def test_late(self) -> None:
         """An application that answers a message only with the next one holds them back."""
 
@@ -101,7 +98,6 @@ class ApplicationTests(DoctorCase):
         found = self.look_at("--patience", "0.5")
         self.assert_found(found, "echo", "only after the next one", "nginx", "tcp_nodelay")
 
-    @heavy
     def test_full(self) -> None:
         """An application with room for three says so."""
         upgrader = syncws.Upgrader()
@@ -114,7 +110,6 @@ class ApplicationTests(DoctorCase):
         found = self.look(f"ws://127.0.0.1:{server.port}/")
         self.assert_found(found, "parallel", "can be open, and no more", "gunicorn", "--threads")
 
-    @heavy
     def test_cut_at_the_close(self) -> None:
         """An application that cuts in place of closing is found."""
 
@@ -125,6 +120,56 @@ class ApplicationTests(DoctorCase):
         self.talk = talk  # type: ignore[method-assign]
         found = self.look_at("--patience", "1")
         self.assert_found(found, "close", "is not answered", "app", "closing handshake")
+
+
+class PlayedTests(unittest.TestCase):
+    """What deployments do that are not there: the place is played."""
+
+    def found(self, check: Any, *arguments: Any, **played: Any) -> Finding:
+        """The one finding of a check, where these functions of the module are others."""
+        with mock.patch.multiple(conversations, **played):
+            (finding,) = check(mock.MagicMock(patience=1.0), *arguments)
+        assert isinstance(finding, Finding)
+        return finding
+
+    def test_messages_that_do_not_come_back(self) -> None:
+        """Nothing comes, or the connection ends in place of an answer."""
+        lost = mock.Mock(return_value=False)
+        ended = mock.Mock(side_effect=syncws.CloseError(1011, "failed"))
+        for check, arguments, heard, says in (
+            (conversations.check_early, (), lost, "is lost"),
+            (conversations.check_early, (), ended, "is lost"),
+            (conversations.check_fragments, (), lost, "does not come back"),
+            (conversations.check_fragments, (), ended, "ends the connection"),
+            (conversations.check_large, (4096,), lost, "4 KiB does not come back"),
+            (conversations.check_large, (4000,), ended, "4,000 bytes does not come back"),
+            (conversations.check_latency, (), lost, "is not back within 1 s"),
+        ):
+            with self.subTest(says):
+                self.assertIn(says, self.found(check, *arguments, heard=heard).title)
+
+    def test_late_messages(self) -> None:
+        """Small messages that all are late are a warning."""
+        found = self.found(conversations.check_latency, heard=mock.Mock(return_value=True), _LATE=-1.0)
+        self.assertEqual(found.severity, Severity.WARNING)
+
+    def test_plain_requests(self) -> None:
+        """A plain request that fails, is not answered, or is refused for want of room, while WebSockets are open."""
+        answer = mock.Mock(status=503, __str__=lambda _self: "503 Service Unavailable")
+        for asked, says, why in (
+            (mock.Mock(return_value=answer), "is answered 503", ""),
+            (mock.Mock(side_effect=TimeoutError()), "is not answered", "no answer in time"),
+            (
+                mock.Mock(side_effect=ConnectionRefusedError(errno.ECONNREFUSED, "refused")),
+                "is not answered",
+                "refused",
+            ),
+        ):
+            with self.subTest(says):
+                found = self.found(conversations.check_plain_http, "/health", ask=asked)
+                self.assertEqual(found.severity, Severity.FAULT)
+                self.assertIn(says, found.title)
+                self.assertIn(why, found.seen)
 
 
 #: Plain WSGI: an echo that holds its worker.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
+from unittest import mock
 
 import syncws
+from syncws._cli.doctor import patience
 from tests.partners import heavy
 
 from .support import DoctorCase, free_port
@@ -26,6 +29,37 @@ class IdleTests(DoctorCase):
         self.talk = talk  # type: ignore[method-assign]
         found = self.look(f"ws://127.0.0.1:{self.application()}/", "--idle", "5")
         self.assert_found(found, "idle", "closed with 4008 after", "app", "ping_interval", "warning")
+
+    def test_cuts(self) -> None:
+        """An application that cuts what is idle is found, and whether it has sent a ping meanwhile."""
+
+        def talk(conn: syncws.Conn) -> None:
+            try:
+                while True:
+                    conn.send(conn.receive(timeout=0.3))
+            except syncws.ReadTimeout:
+                conn.close_now()
+
+        self.talk = talk  # type: ignore[method-assign]
+        found = self.look(f"ws://127.0.0.1:{self.application(ping_interval=None)}/", "--idle", "5")
+        self.assert_found(found, "idle", "no ping", "app", "ping_interval")
+
+    def test_it_pings(self) -> None:
+        """Where the server pings, an idle connection lives, and the first ping is told."""
+        found = self.look(f"ws://127.0.0.1:{self.application(ping_interval=0.1)}/", "--idle", "0.3")
+        (idle,) = [each for each in found if each["check"] == "idle"]
+        self.assertIn("the server pings, first after 0 s", idle["title"])
+
+    def test_it_does_not_work_any_more(self) -> None:
+        """A connection that was idle, and on which nothing is answered then, counts as cut."""
+        place = mock.MagicMock(patience=0.1)
+        conn = place.connection.return_value.__enter__.return_value
+        conn.receive.side_effect = lambda timeout: (time.sleep(timeout), self.raise_timeout())
+        (found,) = patience.check_idle(place, 0.1, lambda text: None)
+        self.assertIn("a ping is not answered any more", found.seen)
+
+    def raise_timeout(self) -> None:
+        raise syncws.ReadTimeout("nothing came")
 
 
 #: Plain WSGI: an echo by simple-websocket, which holds its worker.
@@ -73,7 +107,6 @@ class CutTests(DoctorCase):
         self.assert_found(found, "idle", "is cut after", "gunicorn", "--timeout")
 
 
-@heavy
 class RestartTests(DoctorCase):
     def restart(self, code: int) -> list[dict[str, Any]]:
         """The findings of a look that waits for a restart, which comes at once."""
