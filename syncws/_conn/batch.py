@@ -16,8 +16,8 @@ its answer or after, has each answer sent at once.
 
 from __future__ import annotations
 
-import threading
-import time
+from threading import get_ident
+from time import monotonic
 
 #: Seconds that a quick handler takes from one message to the next, at most. One that was slower has its next answer
 #: sent at once, and so is one that comes later than this after its message.
@@ -44,16 +44,17 @@ class Batch:
 
     def take(self) -> bool:
         """A message is given out, and more has come. Whether what is kept has waited long enough."""
-        now = time.monotonic()
+        now = monotonic()
         if self._taken_at:
             self._is_quick = now - self._taken_at < QUICK
         else:
             self._kept_since = now
         self._taken_at = now
-        self._thread = threading.get_ident()
-        if is_old := now - self._kept_since > LONGEST:
-            self._kept_since = now
-        return is_old
+        self._thread = get_ident()
+        if now - self._kept_since < LONGEST:
+            return False
+        self._kept_since = now
+        return True
 
     def end(self) -> None:
         """The reader is about to wait: nothing is known of how long the next message is worked on."""
@@ -61,6 +62,4 @@ class Batch:
 
     def may_keep(self) -> bool:
         """Whether a frame that this thread sends now may wait for the next one."""
-        if not self._is_quick or self._thread != threading.get_ident():
-            return False
-        return time.monotonic() - self._taken_at < QUICK
+        return self._is_quick and self._thread == get_ident() and monotonic() - self._taken_at < QUICK

@@ -101,6 +101,7 @@ class Inbound:
         "_is_closing",
         "_life",
         "_looked",
+        "_may_keep",
         "_options",
         "_pace",
         "_reader",
@@ -150,6 +151,7 @@ class Inbound:
         self.controls = controls
         # Of messages that come together, whose answers may leave together; made for the first, None where they may not.
         self._batch: Batch | None = None
+        self._may_keep = options.answers_together and transport.waits_in_kernel
         self._unsent = False  # some may be kept, which leave before this thread waits
         self._pace: Pace | None = None  # of messages that are under way while a read waits; made for the first
         self._holding: Holding | None = None  # of what is unfinished or unread; made for the first
@@ -178,8 +180,9 @@ class Inbound:
     def message(self, timeout: float | None) -> tuple[MessageType, Any]:
         """The next message: (TEXT, str) or (BINARY, bytes).
 
-        The usual case is written out here: no deadline, a peer that was not silent, and one read that brings one whole
-        message. `read`, `_read_on`, `_advance` and `_receive` do the same in twice the steps, and everything else.
+        The usual cases are written out here: one read that brings one whole message, from a peer that was not silent,
+        without a deadline; and one that brings several, of which another is at hand. `read`, `_read_on`, `_advance` and
+        `_receive` do the same in twice the steps, and everything else.
         """
         protocol = self.protocol
         message: tuple[MessageType, Any] | None
@@ -188,18 +191,28 @@ class Inbound:
             return message
         try:
             if (
-                self.deadline is not None  # _receive: how long to wait
-                or self.idle_handler is not None  # _receive: it is called before the wait
-                or self.intake.keepalive.silent_since is not None  # _receive: how long until silence is judged
-                or self._reader is not None  # _read_on: the rest of a streamed message is skipped
-                or self._unsent  # _receive: answers that are kept leave before the wait
+                self._reader is not None  # _read_on: the rest of a streamed message is skipped
                 or self.error is not None  # _read_on: it is raised
                 or self._life.refusal is not None  # _read_on: the end is raised; and who is interrupted pauses
             ):
                 message = self._read_on(protocol.next_event, None, None)
                 return message
-            if protocol.idle:
-                intake = self.intake
+            intake = self.intake
+            message = None
+            if not protocol.idle:
+                try:
+                    message = protocol.next_event()
+                except ProtocolError:
+                    pass  # _advance: an equal one is raised there (`suppress` would cost a tenth of a message's time)
+                if message is not None and (message[0] is BINARY or message[0] is TEXT):
+                    self._note_message()
+                    return message
+            elif (
+                self.deadline is None  # _receive: how long to wait
+                and self.idle_handler is None  # _receive: it is called before the wait
+                and intake.keepalive.silent_since is None  # _receive: how long until silence is judged
+                and not self._unsent  # _receive: answers that are kept leave before the wait
+            ):
                 if intake.decoder is None:
                     came = intake.receive(intake.tick)
                     message = protocol.only(came) if came else None
@@ -211,7 +224,7 @@ class Inbound:
                     return message
                 if came:
                     protocol.receive(came)
-            message = self._advance(protocol.next_event, None)
+            message = self._advance(protocol.next_event, None, message)
             return message
         finally:
             self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
@@ -357,14 +370,15 @@ class Inbound:
         if not self.ended_unread:  # else the end is raised where bytes are missing
             self._life.check_readable()
 
-    def _advance(self, step: Callable[[], Any], deadline: float | None) -> Any:
-        """What step gives next, past control frames, receiving as needed."""
+    def _advance(self, step: Callable[[], Any], deadline: float | None, event: Any = None) -> Any:
+        """What step gives next, past control frames, receiving as needed; event is what it has given already."""
         controls = 0
         while True:
             try:
-                if self.protocol.idle:
-                    self._receive(deadline)
-                event = step()
+                if event is None:
+                    if self.protocol.idle:
+                        self._receive(deadline)
+                    event = step()
                 while event is None:
                     self._receive_more(step, deadline)
                     event = step()
@@ -379,31 +393,37 @@ class Inbound:
                 self._life.raise_end()
             kind = event[0]
             if kind is TEXT or kind is BINARY:
-                if self._holding is not None and self._holding.size:
-                    self._holding.hold(self.protocol.held)
-                if self._pace is not None:
-                    self._pace.waited = 0.0
-                if len(event) == 2 or event[2]:  # the last of a message
-                    self.protocol.strays = 0
-                    self._tally.messages_in += 1
-                    self._go_through_batch()
+                self._note_message(len(event) == 2 or event[2])
                 return event
             self._handle(kind, event[1])
+            event = None
             controls += 1
             if controls % ANSWERED == 0:
                 self._seconds_to_wait(deadline)  # raises at the deadline, though there is no wait
 
-    def _go_through_batch(self) -> None:
-        """A message is given out. While there are more its answer may wait for theirs; that to the last one may not."""
-        wire = self._wire
-        if self.protocol.idle or not self._options.answers_together or not self._transport.waits_in_kernel:
-            wire.batch = None
+    def _note_message(self, is_whole: bool = True) -> None:
+        """A message is given out, or a piece of one."""
+        if self._holding is not None and self._holding.size:
+            self._holding.hold(self.protocol.held)
+        if self._pace is not None:
+            self._pace.waited = 0.0
+        if not is_whole:
             return
-        if self._batch is None:
-            self._batch = Batch()
-        if self._batch.take() and self._unsent:
-            wire.send_kept()
-        wire.batch, self._unsent = self._batch, True
+        self.protocol.strays = 0
+        self._tally.messages_in += 1
+        if self.protocol.idle:  # there are no more: its answer is not to wait, and takes along what does
+            self._wire.batch = None
+        elif self._may_keep:
+            self._take_from_batch()
+
+    def _take_from_batch(self) -> None:
+        """A message is given out, and more are at hand: its answer may wait for theirs."""
+        batch = self._batch
+        if batch is None:
+            batch = self._batch = Batch()
+        if batch.take() and self._unsent:
+            self._wire.send_kept()
+        self._wire.batch, self._unsent = batch, True
 
     def _end_batch(self) -> None:
         """The reader is about to wait: what is kept leaves first."""

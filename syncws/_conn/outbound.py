@@ -76,7 +76,9 @@ class Outbound:
         first = FIN | message_type
         if self._agreement is not None:
             first, payload = encode_payload(message_type, payload, self.compression(len(payload)))
-        self._whole(first, payload, deadline)
+        # As in _whole, written out: every message comes here.
+        if self._open_sink is not None or not self._wire.send(first, payload, deadline):
+            self._whole(first, payload, deadline)
 
     def prepared(self, prepared: PreparedMessage, deadline: float | None) -> None:
         """Write a message that was encoded before."""

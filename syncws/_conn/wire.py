@@ -207,7 +207,7 @@ class Wire:
         if not self.is_watched:
             self.is_watched = True
             if not courier.look_after(self):
-                self._transport.kept = False  # so it leaves as the frame lock is let go
+                self._transport.flush()  # no thread is to be had for it
         return True
 
     def send_kept(self) -> None:

@@ -92,6 +92,11 @@ class Transport:
     #: Whether a close leaves the wait for the peer's end of TCP to a timer, since its own thread may be a server's.
     lingers_behind = False
 
+    #: Bytes of frames that nobody has tried to send yet; 0: none. The rest stands for them. Guarded by the frame lock,
+    #: and read without it as the rest is: by who has kept them, and by those who send them then.
+    kept = 0
+    _frames: list[bytes]  # those that are kept; guarded by the frame lock
+
     #: After a `receive` that gave None: whether bytes came all the same, too few to decrypt (under TLS).
     heard_part = False
 
@@ -126,9 +131,6 @@ class Transport:
         #: frame lock. Its truth is also read without: it is one reference, and whoever stores one holds the frame lock,
         #: and looks again after letting it go.
         self.rest: memoryview | None = None
-        #: The rest is of frames that nobody has tried to send yet. Guarded by the frame lock, and read without it as
-        #: the rest is: by who has kept it, and by those who send it then.
-        self.kept = False
         self._sent = 0  # bytes that the kernel took; guarded by the frame lock. Others read one int, which only grows
         #: Part of a frame is on the wire whose sender was told that it failed: nothing may follow it. Guarded by the
         #: frame lock; it never goes back, so one that finds it set without the lock may rely on that.
@@ -283,7 +285,7 @@ class Transport:
             head, body = b"".join((head, body)), b""
         try:  # as in try_send, of two buffers
             if self.kept:
-                head = self._take_kept(head)
+                head = b"".join((self._join_kept(), head))
             if body:
                 taken = self.socket.sendmsg((head, body), (), self._send_flags)
             else:
@@ -386,24 +388,25 @@ class Transport:
         return True
 
     def _may_keep(self, size: int) -> bool:
-        if self.rest is None:
-            return size <= _MOST_KEPT
-        return self.kept and len(self.rest) + size <= _MOST_KEPT
+        return self.kept + size <= _MOST_KEPT and (self.rest is None or self.kept > 0)
 
     def _add_to_kept(self, frame: bytes) -> None:
-        self.rest = memoryview(frame if self.rest is None else b"".join((self.rest, frame)))
-        self.kept = True
+        if self.kept:
+            self._frames.append(frame)
+        else:
+            self._frames = [frame]
+            self.rest = memoryview(frame)  # it stands for those that come after it
+        self.kept += len(frame)
 
-    def _take_kept(self, head: Buffer) -> bytes:
-        """What was kept, and head after it: nothing is kept any more."""
-        assert self.rest is not None
-        head = b"".join((self.rest, head))
-        self.rest, self.kept = None, False
-        return head
+    def _join_kept(self) -> bytes:
+        """What was kept: nothing is any more, and there is no rest."""
+        frames, self._frames, self.rest, self.kept = self._frames, [], None, 0
+        return b"".join(frames)
 
     def flush(self) -> bool:
         """Try to send the rest without waiting; whether none is left. Raises OSError."""
-        self.kept = False  # first: what a full socket leaves is the rest of a frame cut short
+        if self.kept:  # from now on it is the rest of frames cut short
+            self.rest = memoryview(self._join_kept())
         while self.rest:
             try:
                 taken = self.socket.send(self.rest, self._send_flags)

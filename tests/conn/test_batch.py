@@ -33,7 +33,7 @@ class Clock:
 class BatchTests(unittest.TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.enterContext(mock.patch.object(batch_module, "time", self.clock))
+        self.enterContext(mock.patch.object(batch_module, "monotonic", self.clock.monotonic))
         self.batch = Batch()
 
     def take(self, seconds: float) -> bool:

@@ -145,7 +145,7 @@ ours = socket.socket(fileno=int(sys.argv[1]))
 conn = Conn(Transport(ours), client=False)
 for _ in range(4):
     conn.send(conn.receive())
-print(conn._transport.kept)
+print(bool(conn._transport.kept))
 """
 
 
