@@ -489,7 +489,8 @@ class Conn(Told):
     def write_message(self, message_type: MessageType | int, data: Data, timeout: float | None = None) -> None:
         """Send one message as one frame (gorilla's WriteMessage): TEXT takes str, BINARY bytes.
 
-        Waits for other threads' messages and for the kernel to take it.
+        Waits for other threads' messages and for the kernel to take it. An answer to one of several messages that came
+        together may wait for the next answer instead, for two milliseconds at most (``answers_together``).
 
         Args:
             message_type: TEXT or BINARY; a control type is sent as by `write_control`.
