@@ -199,7 +199,8 @@ class Wire:
 
     def _keep(self, first: int, frame: bytes) -> bool:
         """Let an answer wait for the next one (see `batch`), if that is allowed. The caller holds the frame lock."""
-        if first & 0x88 != FIN or not first & 0x7 or self.batch is None or not self.batch.may_keep():
+        batch = self.batch  # once: the reader may let go of it meanwhile
+        if first & 0x88 != FIN or not first & 0x7 or batch is None or not batch.may_keep():
             return False  # a fragment or a control frame; or the courier might come too late
         if not self._transport.keep(frame):
             return False
