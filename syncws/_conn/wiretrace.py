@@ -126,6 +126,12 @@ class _Traced(Transport):
         super().take(frame)
         self.went.take(frame)
 
+    def keep(self, frame: bytes) -> bool:
+        kept = super().keep(frame)
+        if kept:
+            self.went.take(frame)
+        return kept
+
 
 class _Frames:
     """The frames of one direction, of bytes that come in any pieces. It judges nothing: a peer may send what it likes.

@@ -188,6 +188,18 @@ class ConnectionTests(ServerTestCase):
                 self.assertIs(type(conn.transport), Transport)
             self.assertIs(type(seen[0].transport), Transport)
 
+    def test_kept(self) -> None:
+        """A frame that is kept for the next one is told once, in its turn."""
+        transport = Transport(ScriptedSocket())  # type: ignore[arg-type]
+        with self.assertLogs("syncws.wire", logging.DEBUG) as logs:
+            wiretrace.trace(transport, "id", b"")
+            transport.keep(b"\x81\x01a")
+            transport.send(b"\x81\x01b")
+        transport.close()
+        self.assertEqual(
+            [record.getMessage() for record in logs.records], ["id > TEXT 1 bytes: a", "id > TEXT 1 bytes: b"]
+        )
+
     def test_it_is_still_a_transport(self) -> None:
         """A traced transport is still of its class, so that its certificate can be asked for."""
 
