@@ -14,7 +14,7 @@ from syncws._conn import wiretrace
 from syncws._frames.frame import encode
 from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
-from syncws.testing import await_
+from syncws.testing import ScriptedSocket, await_
 from tests.certificates import contexts
 from tests.server.cases import ServerTestCase
 from tests.tasks import PATIENCE
