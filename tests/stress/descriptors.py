@@ -71,12 +71,12 @@ def _reuse(conn: Conn) -> None:
         there, here = os.pipe()
         try:
             os.write(here, b"%d" % number)
+            time.sleep(0.001)  # most of the time it is open
             if os.read(there, 100) != b"%d" % number:
                 raise Wrong("a descriptor was another's")
         finally:
             os.close(there)
             os.close(here)
-        time.sleep(0.0001)
 
 
 def _without_the_flag(wire: Wire) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
-from typing import Literal
 
 from syncws import CloseError, Conn, Dialer, HandshakeError, Server
 from syncws._server.roster import Leaving, Roster
 from syncws._server.server import upgrading
+from syncws._server.upgrader import Upgrader
 from syncws.testing import running
 from tests.tasks import PATIENCE
 
-from .breaks import Break, replaced
+from .breaks import Break, both, replaced, slowly
 from .trial import Trial, Wrong
 
 _CLIENTS = 8
@@ -27,7 +27,7 @@ def run(trial: Trial) -> None:
         handled = _Handled()
         with running(Server(upgrading(handled.echo), "127.0.0.1", 0)) as server:
             url = f"ws://127.0.0.1:{server.port}/"
-            after = trial.random.random() * _SOON
+            after = trial.random.random() ** 3 * _SOON  # mostly while others are about to connect
             end = (
                 partial(server.drain, 0.05, trial.patience) if number % 2 else partial(server.shutdown, trial.patience)
             )
@@ -95,20 +95,10 @@ def _come(url: str) -> tuple[int, int]:
             conn.close_now()
 
 
-def _enter(
-    roster: Roster, connection: Leaving, network: object = None
-) -> Literal["entered", "closing", "full", "handshakes", "address"]:
-    """Somebody enters although the roster is closed."""
-    with roster.changed:
-        roster._capacity.add(connection, None)
-        roster._connections.add(connection)
-    return "entered"
-
-
 def _not_told(roster: Roster, connection: Leaving) -> None:
     """Who becomes a WebSocket when everybody was told is not told."""
 
 
 BREAKS: dict[str, Break] = {
-    "a latecomer is not told": replaced(Roster, "has_upgraded", _not_told),
+    "a latecomer is not told": both(replaced(Roster, "has_upgraded", _not_told), slowly(Upgrader, "negotiate")),
 }
