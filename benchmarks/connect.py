@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import load, run, servers
+from . import load, ours, run, servers
 from .job import Job, LoadError
 from .turns import Comparison, Figures, Reading, Setting
 
 SIDES = [*servers.SERVERS]
+
+#: Sides that take part only where they are named.
+LEVERS = [*ours.LEVERS]
 
 #: Sides that are not compared, and why.
 UNFIT = {

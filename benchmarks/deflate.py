@@ -14,9 +14,12 @@ import argparse
 import sys
 
 from . import run
+from .echo import LEVERS
 from .loads import Load, plan
 from .servers import SERVERS
 from .turns import Comparison
+
+__all__ = ["LEVERS", "SIDES", "add_options", "compare"]
 
 SIDES = [name for name, server in SERVERS.items() if server.deflate]
 

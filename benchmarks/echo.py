@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import run
+from . import ours, run
 from .loads import FIVE, Load, plan
 from .servers import SERVERS
 from .turns import Comparison
 
 SIDES = [*SERVERS]
+
+#: Sides that take part only where they are named.
+LEVERS = [*ours.LEVERS]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@
 | nogil, nogil-pure, nogil-before | the same three on the Python that SYNCWS_PYTHON names, one without the GIL |
 
 `before` is there only if its variable names a checkout. A question compares all sides that are there where none is
-named, but for the levers, which are compared only by name.
+named; the levers are compared only by name, by the questions about echoes and `connect`.
 """
 
 from __future__ import annotations

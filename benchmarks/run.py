@@ -130,7 +130,7 @@ def one(module_name: str) -> int:
     parser = make_parser(module)
     options = parser.parse_args()
     settle(options)
-    check_sides(parser, options.sides, module.SIDES)
+    check_sides(parser, options.sides, [*module.SIDES, *getattr(module, "LEVERS", ())])
     return guarded(lambda: status(measure(module.compare(options), options)))
 
 

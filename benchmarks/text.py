@@ -12,11 +12,11 @@ import dataclasses
 import sys
 
 from . import run
-from .echo import SIDES, add_options, choose_loads
+from .echo import LEVERS, SIDES, add_options, choose_loads
 from .loads import plan
 from .turns import Comparison
 
-__all__ = ["SIDES", "add_options", "compare"]
+__all__ = ["LEVERS", "SIDES", "add_options", "compare"]
 
 
 def compare(options: argparse.Namespace) -> list[Comparison]:

@@ -13,11 +13,12 @@ import sys
 
 from . import run
 from .deflate import add_options
+from .echo import LEVERS
 from .loads import Load, plan
 from .servers import SERVERS
 from .turns import Comparison
 
-__all__ = ["SIDES", "add_options", "compare"]
+__all__ = ["LEVERS", "SIDES", "add_options", "compare"]
 
 SIDES = [name for name, server in SERVERS.items() if server.tls]
 
