@@ -48,7 +48,7 @@ class HeadScreen:
         """How long the head is, the empty line included; None while it is not all there. Raises BadRequest."""
         if not self._searched and (end := self._find_usual_end(buffer)) is not None:
             return end
-        if not self._lines and self._searched < ENOUGH:
+        if buffer and not self._lines and self._searched < ENOUGH:
             _check_protocol(bytes(buffer[:ENOUGH]))
         while (newline := buffer.find(b"\n", self._searched)) >= 0:
             line = bytes(buffer[self._start : newline + 1])
