@@ -91,8 +91,8 @@ class LossTests(RedisCase):
         node = self.up(server.url)
         node.wait_health(lambda health: health.lag is not None)
         with server.connection() as raw:
+            raw.call("CONFIG", "SET", "maxclients", 2)  # first: who is cut is back at once
             raw.call("CLIENT", "KILL", "TYPE", "pubsub")
-            raw.call("CONFIG", "SET", "maxclients", 2)
             node.wait_down()
             node.wait_health(
                 lambda health: "max number of clients" in (health.error or "") or "reset" in (health.error or "")
