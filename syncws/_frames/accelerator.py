@@ -29,7 +29,10 @@ def _load() -> Any:
     try:
         # Not an import statement: the library must type-check where nothing was built.
         return importlib.import_module(f"{__package__}._fast")
-    except ImportError:
+    except (
+        ImportError,
+        SystemError,
+    ):  # not built; or, SystemError, for a Python of another kind: with or without a GIL
         return None
 
 

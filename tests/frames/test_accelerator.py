@@ -22,6 +22,17 @@ sys.modules["syncws._frames._fast"] = fast = types.ModuleType("_fast")
 fast.mask = lambda data, key, offset=0, *, imports=True: b"fast"
 """
 
+#: One that finds a module which was built for a Python of another kind.
+FOREIGN = """
+import importlib
+found = importlib.import_module
+def import_module(name, package=None):
+    if name.endswith("._fast"):
+        raise SystemError("init function of _fast returned uninitialized object")
+    return found(name, package)
+importlib.import_module = import_module
+"""
+
 TOLD = """
 import syncws
 from syncws._frames import accelerator, frame, masking
@@ -64,6 +75,10 @@ class ChoiceTests(unittest.TestCase):
     def test_missing(self):
         """Where it was not built, syncws says nothing and works."""
         self.assertEqual(self.told(HIDDEN), ["False", *["True"] * 10])
+
+    def test_foreign(self):
+        """Nor where it was built for a Python without the GIL, and this one has it, or the other way round."""
+        self.assertEqual(self.told(FOREIGN), ["False", *["True"] * 10])
 
     def test_partly_there(self):
         """What it lacks is done by the twin."""
