@@ -18,6 +18,7 @@ A program is a module with `run`, which goes on in rounds, and `BREAKS`: what ma
 
 * `trial`: rounds, threads, counts
 * `messages`: messages whose every byte and order is checked
+* `peers`: connections with a raw other end
 * `breaks`: locks that keep nobody out, methods that do something else
 * `leaks`: what is left in the end
 * `programs`: the list of them

@@ -9,11 +9,12 @@ from functools import partial
 
 from syncws import Gap, LocalBackplane, Manager
 from syncws._relay.numbers import Outgoing
-from syncws.testing import Peer, peer
+from syncws.testing import Peer
 from tests.bus.locals import skip_without_unix_sockets
 
 from .breaks import Break, without_lock
 from .messages import Assembler, Orders, message
+from .peers import peer
 from .trial import Trial, Wrong
 
 _MANAGERS = 3

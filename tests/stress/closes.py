@@ -9,10 +9,11 @@ from functools import partial
 
 from syncws import CLOSE, TEXT, ConcurrencyError, Conn, ConnectionClosed, format_close_message
 from syncws._conn.wire import Wire
-from syncws.testing import Peer, peer
+from syncws.testing import Peer
 
 from .breaks import Break, replaced
 from .messages import Assembler, message, read
+from .peers import peer
 from .trial import Trial, Wrong
 
 #: Seconds within which the close comes.

@@ -10,9 +10,9 @@ from syncws import Conn, ConnectionClosed
 from syncws._conn.states import State
 from syncws._conn.wire import Wire
 from syncws._net.transport import Transport
-from syncws.testing import peer
 
 from .breaks import Break, HeldLonger, both, replaced, without_lock
+from .peers import peer
 from .trial import Trial, Wrong
 
 #: Descriptors that a thread opens and closes once the connection's is free.

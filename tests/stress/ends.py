@@ -9,9 +9,9 @@ from typing import Any
 
 from syncws import Conn, ConnectionClosed
 from syncws._conn.states import End
-from syncws.testing import peer
 
 from .breaks import Break, replaced
+from .peers import peer
 from .trial import Trial, Wrong
 
 _THREADS = 8

@@ -7,10 +7,11 @@ from functools import partial
 
 from syncws import Conn, Manager, PreparedMessage
 from syncws._rooms import manager as rooms
-from syncws.testing import Peer, peer
+from syncws.testing import Peer
 
 from .breaks import Break, replaced
 from .messages import Assembler, Orders, message
+from .peers import peer
 from .trial import Trial
 
 _MEMBERS = 16

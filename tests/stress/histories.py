@@ -9,9 +9,9 @@ from typing import Any
 
 from syncws import History, Manager
 from syncws._rooms.recall import _TURNS, Recall, _Hold
-from syncws.testing import peer
 
 from .breaks import Break, NoLock, replaced, without_lock
+from .peers import peer
 from .trial import Trial, Wrong
 
 _SENDERS = 3

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from syncws import BINARY, DuplicateIdError, Manager, Member
 from syncws._rooms.registry import Registry
-from syncws.testing import peer
 
 from .breaks import Break, without_lock
+from .peers import peer
 from .trial import Trial
 
 _THREADS = 32

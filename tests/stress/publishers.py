@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from functools import partial
 
 from syncws import Gap, LocalBackplane, Manager, Publisher
-from syncws.testing import Peer, peer
+from syncws.testing import Peer
 from tests.bus.locals import skip_without_unix_sockets
 
 from .breaks import Break, without_lock
 from .messages import Assembler, Orders, message
+from .peers import peer
 from .trial import Trial
 
 _SENDERS = 6

@@ -10,10 +10,11 @@ from itertools import chain
 
 from syncws import TEXT, ConcurrencyError, Conn, ReadTimeout
 from syncws._conn.inbound import Inbound
-from syncws.testing import Peer, peer
+from syncws.testing import Peer
 
 from .breaks import Break, without_lock
 from .messages import message, read
+from .peers import peer
 from .trial import Trial, Wrong
 
 _MESSAGES = 40

@@ -8,10 +8,11 @@ from functools import partial
 
 from syncws import Manager
 from syncws._rooms.registry import _Group
-from syncws.testing import Peer, peer
+from syncws.testing import Peer
 
 from .breaks import Break, replaced
 from .messages import Assembler, Orders, message, read
+from .peers import peer
 from .trial import Trial, Wrong
 
 _STAYING = 3

@@ -11,9 +11,10 @@ from unittest import mock
 
 from syncws import Conn
 from syncws._conn.wire import Wire
-from syncws.testing import Peer, peer
+from syncws.testing import Peer
 
 from .breaks import Break, HeldLonger, both, without_lock
+from .peers import peer
 from .trial import Trial, Wrong
 
 _STEPS = 100

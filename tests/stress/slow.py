@@ -10,10 +10,11 @@ from syncws import CLOSE, ConnectionClosed
 from syncws._base.options import ConnOptions, Overflow
 from syncws._conn.conn import Conn
 from syncws._net.drain import Drain
-from syncws.testing import Peer, peer
+from syncws.testing import Peer
 
 from .breaks import Break, replaced
 from .messages import Assembler, message, read
+from .peers import peer
 from .trial import Trial, Wrong
 
 _MESSAGES = 150

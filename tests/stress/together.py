@@ -12,10 +12,11 @@ from syncws import CLOSE, TEXT, Conn, ConnectionClosed
 from syncws._conn.courier import Courier
 from syncws._conn.wire import Wire
 from syncws._net.transport import Buffer, Transport
-from syncws.testing import Peer, peer
+from syncws.testing import Peer
 
 from .breaks import Break, replaced
 from .messages import Assembler, Orders, message, read
+from .peers import peer
 from .trial import Trial, Wrong
 
 _QUESTIONS = 200
