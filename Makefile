@@ -25,6 +25,19 @@ CORE = tests.base tests.frames tests.http tests.net tests.conn tests.rooms tests
 test-core: $(VENV)/.installed-test
 	$(BIN)/python -m tests $(CORE) $(TESTFLAGS)
 
+# What threads share, on a Python without the GIL or one for which not everything has a wheel: make threads PYTHON=python3.13t
+THREADS = tests.test_free_threading tests.test_raised_once tests.frames.test_prepared tests.frames.test_masking \
+	tests.net.test_attendance tests.net.test_drain tests.net.test_tls tests.net.test_transport \
+	tests.conn.test_closing tests.conn.test_conn tests.conn.test_ending tests.conn.test_inbound tests.conn.test_ledger \
+	tests.conn.test_orders tests.conn.test_states tests.conn.test_tally tests.conn.test_wire \
+	tests.rooms.test_manager tests.rooms.test_manager_duplicates tests.rooms.test_manager_messages \
+	tests.rooms.test_registry tests.rooms.test_settler tests.relay.test_claims tests.relay.test_numbers \
+	tests.client.test_dialer tests.client.test_reconnector tests.server.test_connection tests.server.test_roster \
+	tests.server.test_server
+
+threads: $(VENV)/.installed-threads
+	$(BIN)/python -m tests $(TESTFLAGS) $(THREADS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -104,6 +117,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
+$(VENV)/.installed-threads: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --only-binary :all: hypothesis numpy websocket-client websockets
+	touch $@
+
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(VENV)/.installed-test $@
@@ -128,4 +145,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info syncws/_frames/_fast.* $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test test-all test-core coverage lint bench accelerator fuzz docs linkcheck compliance node old-gunicorn buses clean
+.PHONY: run test test-all test-core threads coverage lint bench accelerator fuzz docs linkcheck compliance node old-gunicorn buses clean

@@ -149,8 +149,8 @@ def _check_ssl_context(context: Any) -> None:
         raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}")
     try:
         context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
-    except ssl.SSLError as exc:  # else every connection would fail on it
+    except (ssl.SSLError, ValueError) as exc:  # else every connection would fail on it; ValueError: from 3.14 on
         raise ValueError(
-            f"ssl_context is not for servers ({exc.reason or exc}): make it with "
+            f"ssl_context is not for servers ({getattr(exc, 'reason', None) or exc}): make it with "
             "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
         ) from None
