@@ -15,9 +15,33 @@ def find(environ: Environ) -> Taken | None:
     if not type(buffered_reader(environ.get("wsgi.input"))).__module__.startswith("cheroot"):
         return None
     taken, server = by_stream.find(environ), _server()
-    if taken is None or server is None:
+    if taken is None:
+        return None
+    taken = replace(taken, on_taken=_send_once)
+    if server is None:
         return taken
     return replace(taken, pool=len(server.requests._threads), is_ending=lambda: not server.ready)
+
+
+class _Unsent(bytearray):
+    """What a writer of cheroot's is to send: gone once that was tried."""
+
+    def __bytes__(self) -> bytes:
+        tried = bytes(memoryview(self))
+        self.clear()
+        return tried
+
+
+def _send_once() -> None:
+    """The view's empty 101 fails on a socket that was taken, and cheroot ends with the connection, as it should.
+
+    Its writer would try again when it is freed, and since Python 3.13 say on stderr that it cannot.
+    """
+    for caller in calling_objects():
+        writer: Any = getattr(caller, "wfile", None)
+        if isinstance(getattr(writer, "_write_buf", None), bytearray):
+            writer._write_buf = _Unsent(writer._write_buf)
+            return
 
 
 def _server() -> Any:

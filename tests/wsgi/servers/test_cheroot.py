@@ -43,6 +43,26 @@ class CherootTests(TLSRules, KeepAliveRules, ServerCase):
         self.assertIs(taken.sock, server)
         self.assertEqual((taken.pool, taken.is_ending), (None, None))
 
+    def test_an_answer_that_cannot_be_sent(self) -> None:
+        """A writer on a socket that was taken fails once, and keeps nothing that it would try to send when it is freed:
+        since Python 3.13 that is a traceback on stderr."""
+        server, client = socketpair()
+
+        class Connection:
+            wfile = cheroot.makefile.StreamWriter(server)
+
+            def call_view(self) -> None:
+                with cheroot.makefile.StreamReader(server) as reader:
+                    find({"wsgi.input": reader, "SERVER_SOFTWARE": "Cheroot/1"}).on_taken()
+
+        with client, server:
+            Connection().call_view()
+            Connection.wfile.write(b"an answer")
+            self.assertEqual(client.recv(100), b"an answer")
+        with self.assertRaises(OSError):
+            Connection.wfile.write(b"HTTP/1.1 101 Switching Protocols")
+        self.assertEqual(len(Connection.wfile._write_buf), 0)
+
     def test_pyopenssl(self) -> None:
         """TLS of pyOpenSSL, as cheroot wraps it, is refused with the way out."""
         connection = types.SimpleNamespace(fileno=lambda: 5)
