@@ -22,6 +22,7 @@ After our close nothing leaves any more. A write that failed in the middle of a 
 |---------------------------------------|----------------------------------------------------------|
 | `pong`, `ping`, `queue_close`, `post` | what waits is to leave                                   |
 | `nudge`                               | the reader has left bytes of its own in the transport    |
+| `send_kept`, by `nudge`               | the courier came before who keeps an answer had let go   |
 | `mark_cut`                            | the fd is to be closed by the last thread inside         |
 
 `_next_frame` alone clears it, under both locks, once nothing waits and the connection is not cut.
@@ -216,6 +217,8 @@ class Wire:
         self.is_watched = False  # before the look: whoever keeps something after it asks the courier again
         if self._transport.kept:
             self.flush_soon()
+            if self._transport.kept:  # by a thread that has yet to let go of the frame lock: it sends it then (rule 5)
+                self.nudge()
 
     def flush(self, deadline: float, finish: bool) -> None:
         """Write all that waits, our close too; with finish, then tell the peer that no more bytes come.
@@ -342,7 +345,7 @@ class Wire:
             self._on_left()
 
     def nudge(self) -> None:
-        """The reader has left bytes of its own in the transport (TLS): they leave now, or by whoever is writing."""
+        """There are bytes in the transport that nobody knows of: they leave now, or by whoever is writing."""
         with self._life.lock:
             self._look_again = True
         self.flush_soon()

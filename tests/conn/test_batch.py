@@ -192,6 +192,19 @@ class AnswersTests(ConnCase):
             close(conn)
             self.assertEqual(bytes(sock.sent[:3]), b"\x82\x010")
 
+    def test_the_courier_comes_too_early(self) -> None:
+        """A courier that comes before the frame lock is free leaves it to who has kept it: it does not come again."""
+
+        def comes_at_once(wire: Any) -> bool:
+            Task(wire.send_kept).result()
+            return True
+
+        conn, sock = self.batch(3)
+        self.quick(conn)
+        with mock.patch("syncws._conn.wire.courier.look_after", comes_at_once):
+            conn.send(conn.receive())
+        self.assertEqual(bytes(sock.sent), b"\x82\x010")
+
     def test_another_writer_takes_it_along(self) -> None:
         """What another thread sends or posts comes after what was kept before."""
         for send in (lambda conn: conn.send(b"b"), lambda conn: conn.send_nowait(b"b")):
