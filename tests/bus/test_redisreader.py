@@ -7,6 +7,7 @@ import unittest
 from unittest import mock
 
 from syncws._bus import redisreader
+from syncws.testing import await_
 from tests.bus.rediscases import RedisCase, Stream
 from tests.buses import DarkProxy
 from tests.partners import heavy
@@ -80,6 +81,7 @@ class LossTests(RedisCase):
             server.kill_clients("pubsub")
             node.wait_down()
             node.wait_health(lambda health: "assword" in (health.error or ""))
+            self.assertTrue(await_(lambda: bool(logs.output), PATIENCE))  # health tells it before the log does
         self.assertNotIn("one", " ".join(logs.output).replace("once", ""))
         server.call("CONFIG", "SET", "requirepass", "one")
         server.password = "one"

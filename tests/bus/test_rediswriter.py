@@ -9,6 +9,7 @@ from unittest import mock
 from syncws import History
 from syncws._bus.recorder import Recorder
 from syncws._bus.rediswire import WireLost
+from syncws.testing import await_
 from tests.bus.rediscases import Node, RedisCase, Stream
 from tests.buses import DarkProxy
 from tests.partners import heavy
@@ -173,11 +174,12 @@ class WrongServerTests(ResendCase):
     def test_a_channel_that_may_not_be_published_on(self) -> None:
         """It is told as a bus that refuses; once the right is there all is sent."""
         server = self.server(acl=["user default on nopass ~* &* +@all", "user app on >pw ~* &* +@all -publish"])
-        with self.assertLogs("syncws.backplane", "ERROR"):
+        with self.assertLogs("syncws.backplane", "ERROR") as log:
             node = self.node(server.url.replace("//", "//app:pw@"))
             node.subscribe("a")
             node.publish("a", 1)
             node.wait_health(lambda health: "permission" in (health.error or ""))
+            self.assertTrue(await_(lambda: bool(log.output), PATIENCE))  # health tells it before the log does
         server.call("ACL", "SETUSER", "app", "+publish")
         node.wait_for("a", 1)
 
