@@ -19,6 +19,7 @@ from unittest import mock
 from syncws._net import drain as drain_module
 from syncws._net.drain import Drain
 from syncws.testing import LeakChecks, await_
+from tests.tasks import PATIENCE
 
 NAME = "syncws-drain"
 
@@ -338,7 +339,10 @@ class TimerTests(Cases):
 
     def test_order(self):
         """Calls come in the order of their instants, and those of one instant in the order they were asked for."""
-        soon = time.monotonic() + 0.05
+        held, go = threading.Event(), threading.Event()
+        self.drain.call_at(time.monotonic(), lambda: (held.set(), go.wait(PATIENCE)))
+        self.assertTrue(held.wait(PATIENCE))  # nothing is called before all have been asked for
+        soon = time.monotonic()
         instants = [soon + 0.001 * k for k in range(20) for _ in range(3)]
         expected = list(range(len(instants)))
         calls = []
@@ -347,6 +351,7 @@ class TimerTests(Cases):
         shuffled.sort(key=lambda number: number % 3)  # within one instant the order of asking is that of the numbers
         for number in shuffled:
             self.drain.call_at(instants[number], lambda number=number: calls.append(number))
+        go.set()
         self.assertTrue(await_(lambda: len(calls) == len(expected)))
         self.assertEqual(calls, expected)
 
