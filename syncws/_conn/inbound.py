@@ -205,7 +205,13 @@ class Inbound:
                 except ProtocolError:
                     pass  # _advance: an equal one is raised there (`suppress` would cost a tenth of a message's time)
                 if message is not None and (message[0] is BINARY or message[0] is TEXT):
-                    self._note_message()
+                    if self._unsent and not protocol.idle and self._pace is None and self._holding is None:
+                        # _note_message, in the middle of a batch
+                        protocol.strays = 0
+                        self._tally.messages_in += 1
+                        self._take_from_batch()
+                    else:
+                        self._note_message()
                     return message
             elif (
                 self.deadline is None  # _receive: how long to wait

@@ -22,7 +22,7 @@ from .._frames.accelerator import encode
 from .._frames.frame import FIN, MASKED, RSV1
 from .._http.handshake import say_subprotocol
 from .._http.headers import shown
-from .._net.transport import Buffer, Transport
+from .._net.transport import MOST_KEPT, Buffer, Transport
 from ..errors import MessageType
 
 _log = logger("syncws.wire")
@@ -126,8 +126,8 @@ class _Traced(Transport):
         super().take(frame)
         self.went.take(frame)
 
-    def keep(self, frame: bytes) -> bool:
-        kept = super().keep(frame)
+    def keep(self, frame: bytes, most: int = MOST_KEPT) -> bool:
+        kept = super().keep(frame, most)
         if kept:
             self.went.take(frame)
         return kept

@@ -18,6 +18,7 @@ import contextlib
 import errno
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from typing import Any
 
 from .address import Address
 from .strangers import ENOUGH
-from .transport import Buffer, Transport
+from .transport import MOST_KEPT, Buffer, Transport
 from .waits import wait_for
 
 #: Plain text is encrypted in portions, so that a large message never doubles in memory.
@@ -250,15 +251,14 @@ class TLSTransport(Transport):
             self.torn = True  # what is encrypted and did not leave makes a hole in the stream
             raise
 
-    def keep(self, frame: bytes) -> bool:
-        if not self._may_keep(len(frame) + _OVERHEAD):
+    def keep(self, frame: bytes, most: int = MOST_KEPT) -> bool:
+        if self.kept + len(frame) + _OVERHEAD > most or (self.rest and not self.kept):
             return False
-        try:
-            self._add_to_kept(self._encrypt(frame))
+        try:  # with what the reader may have left, so that it may be more; once encrypted it must be kept
+            return super().keep(self._encrypt(frame), most=sys.maxsize)
         except BaseException:
             self.torn = True
             raise
-        return True
 
     def try_send(self, frame: bytes) -> bool:
         if not self.flush():

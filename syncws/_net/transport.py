@@ -65,7 +65,7 @@ _SENDMSG = hasattr(socket.socket, "sendmsg")
 
 #: Bytes of frames that are kept for the next one, at most. Each one more copies those before it, and 16 KiB are copied
 #: in the time that a system call takes.
-_MOST_KEPT = 1 << 14
+MOST_KEPT = 1 << 14
 
 #: Python's own class: a library that puts its own in its place does it for a reason.
 _SOCKET = socket.socket
@@ -377,26 +377,24 @@ class Transport:
         assert not self.rest
         self._offer(frame)
 
-    def keep(self, frame: bytes) -> bool:
+    def keep(self, frame: bytes, most: int = MOST_KEPT) -> bool:
         """Let a frame wait for the next one, as the rest, if nothing else waits; whether there is room for it.
 
-        Whoever keeps one sees to it that it leaves: nobody is told that it waits.
+        most is how many bytes may be kept, this frame's included. Whoever keeps one sees to it that it leaves: nobody
+        is told that it waits.
         """
-        if not self._may_keep(len(frame)):
+        size = self.kept + len(frame)
+        if size > most:
             return False
-        self._add_to_kept(frame)
-        return True
-
-    def _may_keep(self, size: int) -> bool:
-        return self.kept + size <= _MOST_KEPT and (self.rest is None or self.kept > 0)
-
-    def _add_to_kept(self, frame: bytes) -> None:
         if self.kept:
             self._frames.append(frame)
-        else:
+        elif self.rest is None:
             self._frames = [frame]
             self.rest = memoryview(frame)  # it stands for those that come after it
-        self.kept += len(frame)
+        else:
+            return False
+        self.kept = size
+        return True
 
     def _join_kept(self) -> bytes:
         """What was kept: nothing is any more, and there is no rest."""

@@ -803,7 +803,7 @@ class SystemCallTests(LeakChecks):
     def test_how_much_is_kept(self):
         """So much memory, and no more, waits for the next frame."""
         transport, sock = self.scripted()
-        most = transport_module._MOST_KEPT
+        most = transport_module.MOST_KEPT
         self.assertFalse(transport.keep(bytes(most + 1)))
         self.assertFalse(transport.pending)
         self.assertTrue(transport.keep(bytes(most - 1)))
