@@ -658,7 +658,7 @@ class ServerEndOfTCP(ConnCase):
         with mock.patch.object(drain, "call_at") as call_at:
             conn.close()
         self.assertEqual((sock.count("recv"), sock.count("close")), (1, 0))
-        self.assertEqual(sock.count("shutdown"), 0 if self.client else 2)  # a server ends TCP, with its answer and here
+        self.assertEqual(sock.count("shutdown"), 0 if self.client else 1)  # a server ends TCP, with its answer
         (_, cut) = call_at.call_args.args
         cut()
         self.assertEqual(sock.count("close"), 1)

@@ -334,8 +334,14 @@ class ServerDismissed(OrderCase):
         sock.stops = {"send"}
         writing = Task(conn.send, "x")
         self.assertTrue(sock.inside.wait(10))
-        sock.woken.set()
-        manager.close("a", 4000, "out")
+        wake = conn.transport.shutdown_read
+
+        def wake_reader() -> None:
+            wake()
+            sock.woken.set()  # not before: the reader would find the end of the stream of a connection that is open
+
+        with mock.patch.object(conn.transport, "shutdown_read", wake_reader):
+            manager.close("a", 4000, "out")
         self.assertTrue(await_(lambda: lock.awaited.is_set() or len(sock.sent_before) > 1))
         sock.go_on.set()
         writing.result()
