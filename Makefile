@@ -28,6 +28,7 @@ test-core: $(VENV)/.installed-test
 # What threads share, on a Python without the GIL or one for which not everything has a wheel: make threads PYTHON=python3.13t
 THREADS = tests.test_free_threading tests.test_raised_once tests.frames.test_prepared tests.frames.test_masking \
 	tests.net.test_attendance tests.net.test_drain tests.net.test_tls \
+	tests.net.test_transport tests.conn.test_batch tests.conn.test_conn tests.conn.test_courier \
 	tests.conn.test_closing tests.conn.test_ending tests.conn.test_inbound tests.conn.test_ledger \
 	tests.conn.test_orders tests.conn.test_states tests.conn.test_tally tests.conn.test_wire \
 	tests.rooms.test_manager tests.rooms.test_manager_duplicates tests.rooms.test_manager_messages \
