@@ -70,7 +70,7 @@ fuzz: $(VENV)/.installed $(SANITIZED)/.built
 		PYTHONPATH=$(SANITIZED):. $(BIN)/python -P -m tests.frames.fuzz_accelerator $(FUZZFLAGS)
 
 $(SANITIZED)/.built: setup.py $(shell find syncws -name '*.py') syncws/_frames/fast.c | $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet 'setuptools>=77'
+	$(BIN)/python -m pip install --quiet 'setuptools>=77,<82'
 	rm -rf $(SANITIZED)
 	CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" \
 		$(BIN)/python setup.py --quiet build --build-base $(SANITIZED).objects --build-lib $(SANITIZED)

@@ -9,6 +9,7 @@ from unittest import mock
 
 from syncws._base.options import ConnOptions
 from syncws._conn import batch as batch_module
+from syncws._conn import wire as wire_module
 from syncws._conn.batch import QUICK, Batch
 from syncws._conn.conn import Conn
 from syncws._net.transport import Transport
@@ -122,6 +123,8 @@ class AnswersTests(ConnCase):
 
     def quick(self, conn: Conn) -> None:
         """Let it know the handler for a quick one."""
+        # No courier: what leaves here leaves by the connection's own doing.
+        self.enterContext(mock.patch.object(wire_module.courier, "look_after", return_value=True))
         self.enterContext(mock.patch.object(batch_module, "QUICK", 60.0))
         self.enterContext(mock.patch.object(batch_module, "LONGEST", 60.0))
         conn._inbound._batch = Batch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -65,6 +66,16 @@ class LeakChecksTests(unittest.TestCase):
         left = []
         self.addCleanup(lambda: [sock.close() for sock in left])
         self.check_fails(lambda case: left.extend(socket.socketpair()), "descriptors left behind")
+
+    def test_library_of_the_system(self):
+        """A descriptor on a shared library, as libffi keeps one on itself, is none that a test has left."""
+        with tempfile.TemporaryDirectory() as folder:
+            library = os.path.join(folder, "lib")
+            os.mkdir(library)
+            opened = []
+            result = self.outcome(lambda case: opened.append(os.open(os.path.join(library, "libx.so.8"), os.O_CREAT)))
+            os.close(*opened)
+        self.assertTrue(result.wasSuccessful(), result.failures)
 
     def test_exception_in_a_thread(self):
         """An exception that ends a thread fails the test, as nobody else would see it."""
