@@ -29,11 +29,8 @@ def _load() -> Any:
     try:
         # Not an import statement: the library must type-check where nothing was built.
         return importlib.import_module(f"{__package__}._fast")
-    except (
-        ImportError,
-        SystemError,
-    ):  # not built; or, SystemError, for a Python of another kind: with or without a GIL
-        return None
+    except (ImportError, SystemError):
+        return None  # it was not built; or, a SystemError, for a Python of another kind: with or without a GIL
 
 
 _fast = _load()
