@@ -32,6 +32,7 @@ DEFAULTS = {
     "overflow": "close",
     "read_buffer_size": 1 << 16,
     "write_buffer_size": 1 << 12,
+    "answers_together": True,
 }
 
 GOOD = (
@@ -67,6 +68,7 @@ BAD_TYPES = (
     ("send_queue_bytes", (None, 1.5, "1")),
     ("read_buffer_size", (None, 4096.0)),
     ("write_buffer_size", (None, "4096")),
+    ("answers_together", (None, 1, "yes")),
 )
 
 
