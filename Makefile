@@ -20,7 +20,7 @@ test-all: $(VENV)/.installed-test
 
 # What may differ from one Python to the next.
 CORE = tests.base tests.frames tests.http tests.net tests.conn tests.rooms tests.relay tests.client tests.server tests.wsgi \
-	tests.testing tests.guarantees tests.test_contract tests.test_errors tests.test_logging tests.test_public
+	tests.test_contract tests.test_errors tests.test_logging tests.test_public
 
 test-core: $(VENV)/.installed-test
 	$(BIN)/python -m tests $(CORE) $(TESTFLAGS)
