@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import time
@@ -14,6 +15,9 @@ from .localframes import check_size, frame, greeting
 
 #: Seconds until a process whose socket had no place for a connection is tried again.
 _AGAIN = 0.05
+
+#: Seconds that a close waits for processes to read what is in their sockets. One that is stopped reads nothing.
+_LAST = 0.5
 
 
 class LocalOutlet:
@@ -60,9 +64,26 @@ class LocalOutlet:
             raise
 
     def close(self) -> None:
-        """Let go of the connections; the next `send` makes new ones."""
+        """Let go of the connections; the next `send` makes new ones.
+
+        It waits until each process has read its own, for a moment at most: two connections are read by two threads, and
+        what is sent over the next one is to come after this.
+        """
+        if self._process == this_process():  # else they are the parent's, who may go on with them
+            self._finish()
         for name in tuple(self._connections):
             self._drop(name)
+
+    def _finish(self) -> None:
+        deadline = time.monotonic() + _LAST
+        with getattr(selectors, "PollSelector", selectors.DefaultSelector)() as selector:
+            for connection in self._connections.values():
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_WR)
+                    selector.register(connection, selectors.EVENT_READ)
+            while selector.get_map() and (seconds := deadline - time.monotonic()) > 0:
+                for key, _ in selector.select(seconds):  # it has read all, and ended the connection
+                    selector.unregister(key.fileobj)
 
     def _names(self) -> list[str]:
         """All that listen. Lets go of connections to those that do no longer."""

@@ -9,6 +9,7 @@ import unittest
 from unittest import mock
 
 from syncws import BackplaneError, BackplaneTimeout
+from syncws._bus import localoutlet
 from syncws._bus.localdirectory import LocalDirectory
 from syncws._bus.localframes import frame, greeting
 from syncws._bus.localoutlet import LocalOutlet
@@ -89,6 +90,24 @@ class OutletTests(LocalCase):
         with accepted, accepted.makefile("rb") as stream:
             self.assertEqual(stream.read(len(expected)), expected)
         task.result()
+
+    def test_close_waits_for_who_reads(self) -> None:
+        """A close ends once each has read what it took, so that what is sent later comes later; or after a moment."""
+        os.mkdir(self.directory, 0o700)
+        listener = self.listen(NAME)
+        outlet = self.outlet()
+        with mock.patch.object(localoutlet, "_LAST", PATIENCE):
+            outlet.send([("x", b"1")], 5)
+            accepted, _ = listener.accept()
+            closing = Task(outlet.close)
+            with accepted, accepted.makefile("rb") as stream:
+                self.assertEqual(stream.read(), greeting("") + frame("x", b"1"))  # to the end of the stream
+                self.assertTrue(closing.is_alive())
+            closing.result()
+        with mock.patch.object(localoutlet, "_LAST", 0.01):
+            outlet.send([("x", b"2")], 5)
+            outlet.close()  # although nobody reads
+        self.assertEqual(outlet._connections, {})
 
     def test_a_connection_that_broke(self) -> None:
         """All is sent once more over a new one, if somebody listens there."""
