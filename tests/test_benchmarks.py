@@ -112,8 +112,9 @@ class BadServer:
 
     def _serve(self, sock: socket.socket) -> None:
         with sock, contextlib.suppress(OSError), sock.makefile("rb") as stream:
-            while stream.readline() != b"\r\n":
-                pass
+            while (line := stream.readline()) != b"\r\n":
+                if not line:
+                    return  # it has gone in the middle of its head
             sock.sendall(self._head.encode() + b"\r\n")
             for number, echoed in enumerate(echoes(stream), 1):
                 answer = self._answer(number, echoed)
