@@ -45,10 +45,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy --strict
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-# Which lines and branches of syncws the tests reach; pyproject.toml says how many they must.
+# Which lines and branches of syncws the tests reach; pyproject.toml says how many they must. In fewer processes than
+# otherwise: tests that are traced work more than they wait.
 coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m tests $(TESTFLAGS)
+	$(BIN)/coverage run -m tests -j 4 $(TESTFLAGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
