@@ -22,7 +22,7 @@ from syncws.testing import LeakChecks, Peer, await_
 from tests.partners import heavy
 from tests.server.cases import Client
 from tests.server.test_server_workers import ROOT, TEXT, Program, WorkersCase
-from tests.tasks import PATIENCE
+from tests.tasks import PATIENCE, Task
 
 #: A handler that does what a message says, and says where threads and processes may run. One server, in one process.
 HANDLER = """
@@ -256,6 +256,42 @@ say("after", where(helper.native_id), where(), where(placed.native_id))
         program = self.serve(int(core), more=refuse + gone)
         self.assertEqual(self.learn(self.peer(program), "where"), self.all)
         self.assertEqual(len(program.said(r"WARNING (this process cannot be kept on core \d+: .*)")), 1)
+
+
+@unittest.skipUnless(hasattr(os, "sched_setaffinity"), "this system keeps no thread on a core")
+class BlockTests(LeakChecks):
+    """In this process."""
+
+    def test_the_process(self) -> None:
+        """Every thread is on the core, and has its cores back after the block; one put elsewhere meanwhile stays there."""
+        before = os.sched_getaffinity(0)
+        self.addCleanup(os.sched_setaffinity, 0, before)
+        core = min(before)
+        with ProcessPinning(core):
+            self.assertEqual(os.sched_getaffinity(0), {core})
+            self.assertEqual(Task(os.sched_getaffinity, 0).result(), {core})
+        self.assertEqual(os.sched_getaffinity(0), before)
+        with ProcessPinning(None):
+            self.assertEqual(len(os.sched_getaffinity(0)), 1)
+            os.sched_setaffinity(0, before)
+        self.assertEqual(os.sched_getaffinity(0), before)
+
+    def test_a_core_that_is_not_to_be_had(self) -> None:
+        """One WARNING, and the process stays as it was."""
+        before = os.sched_getaffinity(0)
+        with self.assertLogs("syncws.server", "WARNING") as logs, ProcessPinning(4000):
+            self.assertEqual(os.sched_getaffinity(0), before)
+        self.assertEqual(len(logs.output), 1)
+        self.assertEqual(os.sched_getaffinity(0), before)
+
+    def test_connections(self) -> None:
+        """A thread of a connection is on one core until the block ends; others keep theirs."""
+        before = os.sched_getaffinity(0)
+        found: list[set[int]] = []
+        with mock.patch.object(pinning, "WINDOW", 0.01), ConnectionPinning() as pin:
+            Task(pin.target(lambda: found.append(os.sched_getaffinity(0)))).result()
+            self.assertEqual(os.sched_getaffinity(0), before)
+        self.assertEqual(len(found[0]), 1)
 
 
 class WatchTests(LeakChecks):
