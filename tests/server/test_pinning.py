@@ -263,7 +263,7 @@ class BlockTests(LeakChecks):
     """In this process."""
 
     def test_the_process(self) -> None:
-        """Every thread is on the core, and has its cores back after the block; one put elsewhere meanwhile stays there."""
+        """Every thread is on the core, and has its cores back at the end, unless it was put elsewhere meanwhile."""
         before = os.sched_getaffinity(0)
         self.addCleanup(os.sched_setaffinity, 0, before)
         core = min(before)
