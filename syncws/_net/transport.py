@@ -63,8 +63,8 @@ USUAL_WAIT = 20.0
 
 _SENDMSG = hasattr(socket.socket, "sendmsg")
 
-#: Bytes of frames that are kept for the next one, at most. Each one more copies those before it, and 16 KiB are copied
-#: in the time that a system call takes.
+#: Bytes of frames that are kept for the next one, at most. They are joined for the call that sends them: 16 KiB are
+#: copied in the time that a system call takes.
 MOST_KEPT = 1 << 14
 
 #: Python's own class: a library that puts its own in its place does it for a reason.

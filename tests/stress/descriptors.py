@@ -12,7 +12,7 @@ from syncws._conn.wire import Wire
 from syncws._net.transport import Transport
 
 from .breaks import Break, HeldLonger, both, replaced, without_lock
-from .peers import peer
+from .peers import peer, read_to_the_end
 from .trial import Trial, Wrong
 
 #: Descriptors that a thread opens and closes once the connection's is free.
@@ -27,7 +27,7 @@ def run(trial: Trial) -> None:
             trial.together(
                 partial(_cut, conn, after),
                 partial(_cut, conn, after),
-                partial(_read, conn),
+                partial(read_to_the_end, conn),
                 partial(_write, conn),
                 partial(_write, conn),
                 partial(_reuse, conn),
@@ -45,14 +45,6 @@ def _is_released(conn: Conn) -> bool:
 def _cut(conn: Conn, after: float) -> None:
     time.sleep(after)
     conn.close_now()
-
-
-def _read(conn: Conn) -> None:
-    try:
-        while True:
-            conn.receive()
-    except ConnectionClosed:
-        pass
 
 
 def _write(conn: Conn) -> None:

@@ -11,7 +11,7 @@ from syncws import Conn, ConnectionClosed
 from syncws._conn.states import End
 
 from .breaks import Break, replaced
-from .peers import peer
+from .peers import peer, read_to_the_end
 from .trial import Trial, Wrong
 
 _THREADS = 8
@@ -22,10 +22,10 @@ def run(trial: Trial) -> None:
     for number in trial.rounds():
         with peer(client=number % 2 == 1) as (conn, raw):
             if number % 3 == 0:  # the end is found by those who read and write
-                trial.together(partial(_read, conn), partial(_write, conn), partial(_cut, trial, conn))
+                trial.together(partial(read_to_the_end, conn), partial(_write, conn), partial(_cut, trial, conn))
             elif number % 3 == 1:
                 raw.close()
-                trial.together(partial(_read, conn), partial(_write, conn))
+                trial.together(partial(read_to_the_end, conn), partial(_write, conn))
             conn.close_now()
             kinds: list[Callable[[], Any]] = [
                 partial(conn.send, "x"),
@@ -51,14 +51,6 @@ def _raise(call: Callable[[], Any]) -> list[BaseException]:
         else:
             raise Wrong("a connection that is over was read, or written")
     return errors
-
-
-def _read(conn: Conn) -> None:
-    try:
-        while True:
-            conn.receive()
-    except ConnectionClosed:
-        pass
 
 
 def _write(conn: Conn) -> None:

@@ -22,6 +22,15 @@ from tests.partners import heavy
 
 from .support import NAME, DoctorCase, free_port
 
+#: (what is said, nginx's line, severity) of what a front has not passed on.
+LOST = (
+    ("the header Cookie was lost", "Cookie", "fault"),
+    ("the header Authorization was lost", "Authorization", "fault"),
+    ("Sec-WebSocket-Protocol was lost", "Sec-WebSocket-Protocol", "fault"),
+    ("Sec-WebSocket-Extensions was lost", "Sec-WebSocket-Extensions", "fault"),
+    ("X-Forwarded-For and X-Forwarded-Proto did not come", "X-Forwarded-For $remote_addr;", "warning"),
+)
+
 
 class Other:
     """Says something to whoever connects, whatever is asked, and closes."""
@@ -101,11 +110,7 @@ class NginxTests(DoctorCase):
         found = self.look(f"ws://{place}/")
         for says, line, severity in (
             ("path or query were changed", "proxy_pass http://app;", "fault"),
-            ("the header Cookie was lost", "Cookie", "fault"),
-            ("the header Authorization was lost", "Authorization", "fault"),
-            ("Sec-WebSocket-Protocol was lost", "Sec-WebSocket-Protocol", "fault"),
-            ("Sec-WebSocket-Extensions was lost", "Sec-WebSocket-Extensions", "fault"),
-            ("X-Forwarded-For and X-Forwarded-Proto did not come", "X-Forwarded-For $remote_addr;", "warning"),
+            *LOST,
         ):
             with self.subTest(says):
                 self.assert_found(found, "request", says, "nginx", line, severity)
@@ -221,11 +226,7 @@ class FrontTests(DoctorCase):
             ("path or query were changed", "proxy_pass http://app;", "fault"),
             ("the Host is other", "Host", "fault"),
             ("the header Origin was changed on the way", "Origin", "fault"),
-            ("the header Cookie was lost", "Cookie", "fault"),
-            ("the header Authorization was lost", "Authorization", "fault"),
-            ("Sec-WebSocket-Protocol was lost", "Sec-WebSocket-Protocol", "fault"),
-            ("Sec-WebSocket-Extensions was lost", "Sec-WebSocket-Extensions", "fault"),
-            ("X-Forwarded-For and X-Forwarded-Proto did not come", "X-Forwarded-For $remote_addr;", "warning"),
+            *LOST,
         ):
             with self.subTest(says):
                 self.assert_found(found, "request", says, "nginx", line, severity)
