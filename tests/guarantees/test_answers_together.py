@@ -1,7 +1,8 @@
 """Proves that answers which leave together are not late: each is on the wire two milliseconds after its write.
 
 A handler in a process of its own gets pipelined messages and answers each with the instant of its write. It works
-before its answers or after them, by sleeping or by computing, always or now and then.
+before its answers or after them, by sleeping or by computing, always or now and then. What a bare socket needs on this
+machine, with the same work, is not the library's lateness: it is measured beside it and added to what is allowed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.tasks import PATIENCE
 from .support import GuaranteeTestCase, note
 
 #: Seconds from a write to the peer, at most; and tries, as a machine under load may be late once, but not each time.
-MOST, TRIES = 0.002, 5
+MOST, TRIES = 0.002, 10
 
 #: (works before the answer, works after it), for each message of a round.
 PLANS = {
@@ -41,9 +42,22 @@ def compute(seconds):
     while time.perf_counter() < until:
         pass
 
+class Bare:
+    def __init__(self, sock):
+        self.sock = sock
+        self.file = sock.makefile("rb")
+    def receive(self):
+        self.file.read(4 + self.file.read(2)[1] - 0x80)
+    def send(self, payload):
+        self.sock.sendall(bytes([0x82, len(payload)]) + payload)
+    def close_now(self):
+        self.file.close()
+        self.sock.close()
+
 _, fd, role, kind, seconds, plan = sys.argv
 work, seconds = compute if kind == "computes" else time.sleep, float(seconds)
-conn = Conn(Transport(socket.socket(fileno=int(fd))), client=role == "client")
+sock = socket.socket(fileno=int(fd))
+conn = Bare(sock) if role == "bare" else Conn(Transport(sock), client=role == "client")
 for step in plan.split():
     conn.receive()
     if step == "before":
@@ -60,19 +74,19 @@ _STEPS = {(False, False): "at-once", (True, False): "before", (False, True): "af
 @heavy
 @alone("it measures milliseconds")
 class InTimeTests(GuaranteeTestCase):
-    bound = 240.0
+    bound = 280.0
 
     def latest(self, role: str, kind: str, plan: list[tuple[bool, bool]], seconds: float = 0.02) -> float:
         """Seconds from a write to the peer, of the answer that took longest."""
         ours, theirs = socketpair()
         with theirs:
-            peer = Peer(theirs, masked=role == "server")
+            peer = Peer(theirs, masked=role != "client")
             peer.send(b"".join(peer.frame(2, b"%d" % number) for number in range(len(plan))))
             words = [
                 str(ours.fileno()),
                 role,
                 kind,
-                "0.02",
+                str(seconds),
                 " ".join(_STEPS[each] for each in plan),
             ]
             with ours:
@@ -87,17 +101,21 @@ class InTimeTests(GuaranteeTestCase):
     def check(self, role: str, kind: str) -> None:
         for name, plan in PLANS.items():
             with self.subTest(name):
-                found = []
-                while len(found) < TRIES and min(found, default=1.0) > MOST:
-                    found.append(self.latest(role, kind, plan))
-                note(f"a {role}'s handler that {kind}, {name}: {min(found) * 1000:.2f} ms at most")
-                self.assertLessEqual(min(found), MOST)
+                self.judge(f"a {role}'s handler that {kind}, {name}", role, kind, plan)
+
+    def judge(self, what: str, role: str, kind: str, plan: list[tuple[bool, bool]], seconds: float = 0.02) -> None:
+        found, bare = [], []
+        while len(found) < TRIES and min(found, default=1.0) > MOST + min(bare, default=0.0):
+            found.append(self.latest(role, kind, plan, seconds))
+            if found[-1] > MOST:
+                bare.append(self.latest("bare", kind, plan, seconds))
+        note(f"{what}: {min(found) * 1000:.2f} ms at most; a bare socket {min(bare, default=0.0) * 1000:.2f}")
+        self.assertLessEqual(min(found), MOST + min(bare, default=0.0))
 
     def test_a_second_of_work(self) -> None:
         """The same where the work takes a second each."""
-        found = min(self.latest("server", kind, PLANS["works after each"], 1.0) for kind in ("sleeps", "computes"))
-        note(f"a second of work after each: {found * 1000:.2f} ms at most")
-        self.assertLessEqual(found, MOST)
+        for kind in ("sleeps", "computes"):
+            self.judge(f"a second each of a handler that {kind}", "server", kind, [(False, True)] * 3, 1.0)
 
     def test_a_server_whose_handler_sleeps(self) -> None:
         """Work that gives the GIL away delays no answer."""

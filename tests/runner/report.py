@@ -7,10 +7,12 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import IO
 
+from .plan import Unit
 from .pool import Process
 from .unit import Note
 
@@ -21,16 +23,34 @@ LINE = 10.0
 #: itself, so it fails the run.
 UNSEEN = re.compile(r"Exception (ignored (in|while)|in thread)|Task (exception was never|was destroyed)|sys:1: ")
 
+#: What failed beside others, and passed each time when it was run again by itself.
+UNSTEADY = "UNSTEADY"
+
 #: Lines that are shown of what was written, the last ones.
 TAIL = 60
 
 
-class Report:
-    """Counts what happens, and shows it. `failed` says whether anything did."""
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong with a test, or with the process that ran it."""
 
-    def __init__(self, total: int, *, verbose: bool, stream: IO[str] | None = None) -> None:
+    kind: str  # FAIL, ERROR or UNEXPECTED SUCCESS
+    name: str
+    text: str
+    written: str  # the last lines that were written meanwhile
+    unit: Unit
+
+
+class Report:
+    """Counts what happens, and shows it. `failed` says whether anything did.
+
+    With `again`, what fails is shown by `settle`, once it is known how it went when it was run again.
+    """
+
+    def __init__(self, total: int, *, verbose: bool, stream: IO[str] | None = None, again: bool = False) -> None:
         self._total = total
         self._verbose = verbose
+        self._again = again
         self._stream = stream or sys.stdout
         self._in_place = self._stream.isatty()
         self._began = self._last_line = time.monotonic()
@@ -38,6 +58,7 @@ class Report:
         self._ran = 0
         self._bad: Counter[str] = Counter()  # by kind
         self._names: list[str] = []  # of what failed, in order
+        self._held: list[Failure] = []  # until `settle`
         self._skips: Counter[str] = Counter()  # by reason
         self._written: dict[Process, list[tuple[int, str]]] = {}  # up to where in its output which test wrote
         self._results: dict[str, str] = {}  # of the tests under way
@@ -46,7 +67,17 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        return bool(self._bad)
+        return bool(self._held) or any(count for kind, count in self._bad.items() if kind != UNSTEADY)
+
+    def failed_units(self) -> list[Unit]:
+        """Each unit of which something failed that `settle` has not shown, once."""
+        return list({id(each.unit): each.unit for each in self._held}.values())
+
+    def settle(self, is_unsteady: Callable[[Unit], bool]) -> None:
+        """Show what was held back: as unsteady, which does not fail the run, where its unit is."""
+        for each in self._held:
+            self._show(UNSTEADY if is_unsteady(each.unit) else each.kind, each)
+        self._held.clear()
 
     # What the pool tells.
 
@@ -72,19 +103,21 @@ class Report:
             case "bad":
                 self._results[name] = note["kind"]
                 start = self._written.get(process, [(0, "")])[-1][0]
-                self._show(note["kind"], name, note["text"], process.output(start))
+                self._fail(process, note["kind"], name, note["text"], process.output(start))
 
     def over(self, process: Process) -> None:
         """A process has ended."""
         marks = self._written.pop(process, [])
         output = process.output()
         if process.hung:
-            self._show("ERROR", process.under_way, "It hung, and was ended.", output)
+            self._fail(process, "ERROR", process.under_way, "It hung, and was ended.", output)
         elif not process.ended:
-            self._show("ERROR", process.under_way, f"Its process ended: {_say(process.exit_code())}.", output)
+            text = f"Its process ended: {_say(process.exit_code())}."
+            self._fail(process, "ERROR", process.under_way, text, output)
         elif process.exit_code():
-            self._show("ERROR", process.under_way, f"At its end the process said {_say(process.exit_code())}.", output)
-        self._look_for_unseen(output, marks)
+            text = f"At its end the process said {_say(process.exit_code())}."
+            self._fail(process, "ERROR", process.under_way, text, output)
+        self._look_for_unseen(process, output, marks)
 
     def left_out(self, reason: str) -> None:
         """A module of tests was not begun."""
@@ -114,6 +147,7 @@ class Report:
             "failures": self._bad["FAIL"],
             "errors": self._bad["ERROR"],
             "unexpected successes": self._bad["UNEXPECTED SUCCESS"],
+            "unsteady": self._bad[UNSTEADY],
             "skipped": self._skips.total(),
         }
         details = ", ".join(filter(None, [stopped, *(f"{kind}={count}" for kind, count in counts.items() if count)]))
@@ -135,7 +169,7 @@ class Report:
     def _mark(self, process: Process, written: int, name: str) -> None:
         self._written.setdefault(process, []).append((written, name))
 
-    def _look_for_unseen(self, output: str, marks: Sequence[tuple[int, str]]) -> None:
+    def _look_for_unseen(self, process: Process, output: str, marks: Sequence[tuple[int, str]]) -> None:
         lines = output.splitlines(keepends=True)
         ends = accumulate(len(line.encode()) for line in lines)
         until = 0
@@ -144,24 +178,34 @@ class Report:
                 continue
             until = number + 12
             name = next((name for written, name in marks if written >= end), "after the last test")
-            self._show("ERROR", name, "An exception that nobody saw:", "".join(lines[number:until]))
+            self._fail(process, "ERROR", name, "An exception that nobody saw:", "".join(lines[number:until]))
 
-    def _show(self, kind: str, name: str, text: str, output: str) -> None:
+    def _fail(self, process: Process, kind: str, name: str, text: str, output: str) -> None:
+        written = "\n".join(output.strip().splitlines()[-TAIL:])
+        failure = Failure(kind, name, text.rstrip(), written, process.unit)
+        if not self._again:
+            self._show(kind, failure)
+            return
+        self._held.append(failure)
+        self._clear()
+        self._line(f"failed, to be run again by itself: {name}")
+
+    def _show(self, kind: str, failure: Failure) -> None:
         self._bad[kind] += 1
-        self._names.append(f"{kind}: {name}")
+        self._names.append(f"{kind}: {failure.name}")
         self._clear()
         self._line("=" * 70)
-        self._line(f"{kind}: {name}")
+        self._line(f"{kind}: {failure.name}")
         self._line("-" * 70)
-        self._line(text.rstrip())
-        written = output.strip().splitlines()[-TAIL:]
-        if written:
+        self._line(failure.text)
+        if failure.written:
             self._line("-- written meanwhile:")
-            self._line("\n".join(written))
+            self._line(failure.written)
         self._line("")
 
     def _progress(self) -> str:
-        failed = f", {self._bad.total():,} failed" if self._bad else ""
+        count = self._bad.total() + len(self._held)
+        failed = f", {count:,} failed" if count else ""
         return f"{self._done:,} of {self._total:,}{failed}, {time.monotonic() - self._began:.0f} s"
 
     def _clear(self) -> None:

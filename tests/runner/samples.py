@@ -41,6 +41,19 @@ class Bad(unittest.TestCase):
         pass
 
 
+class Unsteady(unittest.TestCase):
+    def test_first_time(self) -> None:
+        """It fails the first time, or those times that the file "fails" has."""
+        folder = Path(os.environ["SAMPLES"])
+        with (folder / "times").open("a+") as file:
+            file.write("x")
+            file.seek(0)
+            count = len(file.read())
+        fails = (folder / "fails").read_text().split() if (folder / "fails").exists() else ["1"]
+        if str(count) in fails:
+            self.fail("the first time" if count == 1 else "again")
+
+
 class BadFixture(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:

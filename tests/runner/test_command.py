@@ -12,7 +12,8 @@ from pathlib import Path
 from unittest import mock
 
 from syncws.testing import LeakChecks, await_
-from tests.runner.plan import ROOT
+from tests.runner import command
+from tests.runner.plan import ROOT, Unit
 from tests.tasks import PATIENCE
 
 #: Seconds: each test starts several processes.
@@ -84,6 +85,28 @@ class CommandTests(LeakChecks):
         code, shown = self.run_command("-f", "-j1", "samples.Bad", "samples.Good")
         self.assertEqual(code, 1)
         self.assertIn("\nFAILED (errors=1)\n", shown)
+
+    def test_what_failed_is_run_again(self) -> None:
+        """With --again, what fails once and passes twice by itself is shown as unsteady, and the run has passed."""
+        code, shown = self.run_command("--again", "samples.Unsteady", "samples.Good")
+        self.assertEqual(code, 0, shown)
+        self.assertIn("\nUNSTEADY: tests.runner.samples.Unsteady.test_first_time\n", shown)
+        self.assertIn("AssertionError: the first time\n", shown)
+        self.assertIn("\nOK (unsteady=1)\n", shown)
+        self.assertEqual((self.folder / "times").read_text(), "xxx")
+
+    def test_what_fails_again(self) -> None:
+        """It is a failure; so is what passes only once, and everything where more than three units failed."""
+        code, shown = self.run_command("--again", "samples.Bad")
+        self.assertEqual(code, 1)
+        self.assertIn("\nFAILED (failures=3, errors=1, unexpected successes=1)\n", shown)
+        (self.folder / "fails").write_text("1 3")
+        code, shown = self.run_command("--again", "samples.Unsteady")
+        self.assertEqual(code, 1)
+        self.assertIn("\nFAILED (failures=1)\n", shown)
+        with mock.patch("tests.runner.command._passes", return_value=True):
+            self.assertEqual(len(command._unsteady([Unit(["a"])] * command.UNSTEADY_UNITS, 1.0)), 3)
+            self.assertEqual(command._unsteady([Unit(["a"])] * (command.UNSTEADY_UNITS + 1), 1.0), [])
 
     def test_nothing_to_run(self) -> None:
         """Its exit code is unittest's."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from unittest import mock
 
 from tests.runner import report as report_module
+from tests.runner.plan import Unit
 from tests.runner.pool import Process
 from tests.runner.report import Report
 
@@ -28,6 +29,7 @@ class ReportTests(unittest.TestCase):
 
     def process(self, output: str = "", **state: object) -> Process:
         """A process that has ended, and has written that."""
+        state.setdefault("unit", Unit(["tests.x.T.test_b"]))
         process = mock.Mock(spec=Process, hung=False, ended=True, under_way="tests.x.T.test_b", **state)
         process.output.side_effect = lambda start=0, end=None: output.encode()[start:end].decode()
         process.exit_code.return_value = 0
@@ -185,3 +187,19 @@ class ReportTests(unittest.TestCase):
         self.report.show_slowest(1)
         self.assertEqual(self.shown(), "   1.50 s    0.50 s cpu  tests.x.T.test_a\n")
         self.assertEqual(self.report.seconds, {"tests.x.T": 1.5})
+
+    def test_what_is_run_again(self) -> None:
+        """With `again` a failure is shown when it is settled: as unsteady, which is no failure, or as what it was."""
+        self.report = Report(1234, verbose=False, stream=self.stream, again=True)
+        units = [Unit(["tests.x.T.test_a"]), Unit(["tests.x.T.test_b"])]
+        for unit, name in zip(units, ("tests.x.T.test_a", "tests.x.T.test_b"), strict=True):
+            self.run_test(self.process(unit=unit), name, {"what": "bad", "kind": "FAIL", "text": f"of {name}"})
+        self.assertTrue(self.report.failed)
+        self.assertEqual(self.report.failed_units(), units)
+        self.assertNotIn("FAIL:", self.shown())
+        self.report.settle(lambda unit: unit is units[0])
+        self.assertTrue(self.report.failed)
+        self.report.close()
+        self.assertIn("UNSTEADY: tests.x.T.test_a\n" + "-" * 70 + "\nof tests.x.T.test_a\n", self.shown())
+        self.assertIn("FAIL: tests.x.T.test_b\n", self.shown())
+        self.assertIn("\nFAILED (failures=1, unsteady=1)\n", self.shown())
