@@ -221,7 +221,8 @@ class Inflater:
                 return CloseCode.MESSAGE_TOO_BIG
             # Where less came out than was allowed, zlib has taken all it was given, up to the end of the stream.
             self._unfinished = len(inflated) == allowed > 0 and not inflater.eof
-            position += len(piece) - len(inflater.unused_data) - len(inflater.unconsumed_tail)
+            # At the end of a stream Python's zlib may leave the same bytes in unconsumed_tail as well.
+            position += len(piece) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
             pieces.append(inflated)
         del self._input[:position]
         return b"".join(pieces)

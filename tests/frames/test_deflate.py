@@ -403,6 +403,20 @@ class InflateTests(unittest.TestCase):
                 self.assertEqual(peer.feed(stream), [b"one two three four"])
                 self.assert_idle(peer)
 
+    def test_a_final_block_in_pieces(self):
+        """However much is asked for at a time, what follows a final block is read once, and the message ends well."""
+        compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
+        stream = compressor.compress(bytes(1000)) + compressor.flush()
+        for rest, plain in ((b"\x00", b""), (deflated(b"more"), b"more"), (stream, bytes(1000))):
+            for most in (1, 7, 999, 1000, 1001):
+                inflater = deflate.Inflater()
+                inflater.feed(stream + rest)
+                pieces = []
+                while inflater.more:
+                    pieces.append(inflater.take(most, None))
+                self.assertEqual(b"".join(pieces), bytes(1000) + plain)
+                self.assertTrue(inflater.ends_well())
+
     def test_final_blocks_count_together(self):
         """The limit is on the message, however many streams it is made of."""
         compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
