@@ -65,7 +65,16 @@ accelerator: $(VENV)/.installed
 FUZZFLAGS ?= --frames 300_000
 SANITIZED = build/sanitized
 
-fuzz: $(VENV)/.installed $(SANITIZED)/.built
+# Random inputs for everything that reads a peer's bytes, for so many minutes each: FUZZ='frames urls --seed 7' names some.
+MINUTES ?= 1
+FUZZ ?=
+
+fuzz: fuzz-harnesses fuzz-accelerator
+
+fuzz-harnesses: $(VENV)/.installed-test
+	nice $(BIN)/python -m fuzz --minutes $(MINUTES) $(FUZZ)
+
+fuzz-accelerator: $(VENV)/.installed $(SANITIZED)/.built
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
 		PYTHONPATH=$(SANITIZED):. $(BIN)/python -P -m tests.frames.fuzz_accelerator $(FUZZFLAGS)
@@ -147,4 +156,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info syncws/_frames/_fast.* $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test test-all test-core threads coverage lint bench accelerator fuzz docs linkcheck compliance node old-gunicorn buses clean
+.PHONY: run test test-all test-core threads coverage lint bench accelerator fuzz fuzz-harnesses fuzz-accelerator docs linkcheck compliance node old-gunicorn buses clean
