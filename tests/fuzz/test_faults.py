@@ -45,7 +45,7 @@ FAULTS = (
     Fault("frames", "every close code is good", lanes, "received_close", lambda real: lambda data: (1000, "")),
     Fault("frames", "controls that are taken ahead", ahead.Ahead, "take_controls", _swallowed),
     Fault("frames", "text in parts is not checked", partial.PartialFrame, "add", lambda real: _unchecked(real)),
-    Fault("frames", "the limit is one too low", lanes, "wire_limit", lambda real: lambda limit: real(limit) - 1),
+    Fault("frames", "fragments are not counted", lanes.Lanes, "_count", lambda real: _uncounted(real)),
     Fault("frames", "only takes a fragment", protocol.Protocol, "only", lambda real: _any_first(real)),
 )
 
@@ -56,6 +56,10 @@ def _unchecked(real: Any) -> Any:
         return True
 
     return add
+
+
+def _uncounted(real: Any) -> Any:
+    return lambda self, first, length: real(self, first, 0)
 
 
 def _any_first(real: Any) -> Any:
