@@ -115,8 +115,10 @@ class ConnKeywords(TypedDict, total=False):
     answers_together: bool
 
 
-def check_integer(name: str, value: int | None, least: int, *, none: str = "") -> None:
+def check_integer(name: str, value: int | None, least: int, *, most: int | None = None, none: str = "") -> None:
     """Raise TypeError or ValueError, which name the option, unless value is an integer of at least so much.
+
+    ``most`` is the largest that it may be.
 
     ``none`` says what None means, where None is allowed. True and False are no numbers.
     """
@@ -125,6 +127,8 @@ def check_integer(name: str, value: int | None, least: int, *, none: str = "") -
     or_none = f", or None for {none}" if none else ""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} is an integer{or_none}, not {value!r}")
+    if most is not None and not least <= value <= most:
+        raise ValueError(f"{name} must be from {least} to {most}{or_none}, not {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}{or_none}, not {value!r}")
 

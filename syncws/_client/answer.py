@@ -9,7 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from .._base.printable import printable
-from .._frames import deflate
+from .._frames.agreement import Agreement, Terms, accept_answer
 from .._http import handshake
 from .._http.headers import Headers
 from .._http.httpclient import ReceivedResponse
@@ -19,9 +19,9 @@ from .redirects import say_location, says_redirect
 
 
 def check_answer(
-    server: ServerURL, request: Headers, response: ReceivedResponse, *, compression: bool
-) -> tuple[str | None, deflate.Agreement | None]:
-    """The subprotocol and the compression of a valid 101. compression is whether it was offered.
+    server: ServerURL, request: Headers, response: ReceivedResponse, *, terms: Terms | None
+) -> tuple[str | None, Agreement | None]:
+    """The subprotocol and the compression of a valid 101. terms are those on which the latter was offered, if it was.
 
     Raises BadHandshakeError for every other answer.
     """
@@ -30,7 +30,7 @@ def check_answer(
         accept = handshake.accept_for(request["Sec-WebSocket-Key"])
         if response.headers.get("Sec-WebSocket-Accept", "").strip() != accept:
             raise ValueError("its Sec-WebSocket-Accept does not answer our Sec-WebSocket-Key")
-        return _agreed_subprotocol(request, response), _agreed_compression(response, offered=compression)
+        return _agreed_subprotocol(request, response), _agreed_compression(response, terms)
     except ValueError as error:
         raise BadHandshakeError(f"no WebSocket at {server}: {error}", response) from None
 
@@ -76,15 +76,17 @@ def _say_offer(offered: list[str]) -> str:
     return f"{', '.join(map(handshake.say_subprotocol, offered))} was" if offered else "none was"
 
 
-def _agreed_compression(response: ReceivedResponse, *, offered: bool) -> deflate.Agreement | None:
+def _agreed_compression(response: ReceivedResponse, terms: Terms | None) -> Agreement | None:
     """The compression that the server agreed to. Raises ValueError for an extension that was not offered."""
     lines = response.headers.get_all("Sec-WebSocket-Extensions")
     answer = handshake.parse_extensions(lines)
     if not answer and any(line.strip(" \t,") for line in lines):
         raise ValueError("its Sec-WebSocket-Extensions is malformed")
-    if answer and not offered:
+    if terms is None:
+        if not answer:
+            return None
         raise ValueError(f"it agreed to the extension '{printable(answer[0][0], 100)}', and none was offered")
     try:
-        return deflate.accept_answer(answer)
-    except ValueError as error:  # Tornado, for one, drops the parameters that have no value
+        return accept_answer(answer, terms)
+    except ValueError as error:
         raise ValueError(f"{error}; enable_compression=False connects without compression") from None

@@ -28,7 +28,7 @@ from .._base.options import check_integer, check_timeout, check_unix_path
 from .._base.owners import explains_options, takes_options
 from .._conn import wiretrace
 from .._conn.conn import Conn
-from .._frames import deflate
+from .._frames.agreement import Agreement, offer
 from .._http import handshake
 from .._http.handshake import HandshakeKeywords, HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
@@ -82,7 +82,7 @@ class Opened:
     request: Headers
     response: ReceivedResponse
     early_data: bytes  # what came after the answer
-    agreement: deflate.Agreement | None
+    agreement: Agreement | None
     subprotocol: str | None
 
 
@@ -270,7 +270,8 @@ class Dialer(HandshakeOptions):
         if self.cookie_jar is not None:
             store_cookies(self.cookie_jar, server, response)  # before the check, as in gorilla: a refusal sets some too
         try:
-            subprotocol, agreement = check_answer(server, request, response, compression=self.enable_compression)
+            terms = handshake.compression_terms(self) if self.enable_compression else None
+            subprotocol, agreement = check_answer(server, request, response, terms=terms)
         except BadHandshakeError:
             _trace_heads(str(server), server, request, response, "remote_address")
             raise
@@ -307,7 +308,7 @@ class Dialer(HandshakeOptions):
         if self.subprotocols:
             fields.append(("Sec-WebSocket-Protocol", ", ".join(self.subprotocols)))
         if self.enable_compression:
-            fields.append(("Sec-WebSocket-Extensions", deflate.offer()))
+            fields.append(("Sec-WebSocket-Extensions", offer(handshake.compression_terms(self))))
         if "Authorization" not in extra and (authorization := server.authorization):
             fields.append(("Authorization", authorization))
         if "Cookie" not in extra and self.cookie_jar is not None and (cookies := cookies_for(self.cookie_jar, server)):

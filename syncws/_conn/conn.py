@@ -26,7 +26,8 @@ from .._base.callables import check_callable
 from .._base.logs import Told, logger
 from .._base.options import ConnOptions, Overflow, check_call_timeout
 from .._base.printable import printable
-from .._frames.deflate import Agreement, check_level
+from .._frames.agreement import Agreement
+from .._frames.deflate import check_level
 from .._frames.keepalive import Keepalive
 from .._frames.payloads import format_close_message, message_as, message_payload, wrong_text
 from .._frames.prepared import Compression, PreparedMessage, json_text, prepare
@@ -132,13 +133,16 @@ class Conn(Told):
         # and the connection's thread keeps every page of its stack that it has ever used.
         read_turn = threading.Lock()
         self._life = life = Life(subject)
-        self._wire = wire = Wire(transport, life, options, Tally(SendQueue(options)), client=client)
+        compressor = None if agreement is None else agreement.compressor(compression_level)
+        tally = Tally(SendQueue(options))
+        self._wire = wire = Wire(transport, life, options, tally, client=client, compressor=compressor)
         self._ending = ending = Ending(transport, life, wire, read_turn)
         protocol = Protocol(
             client=client,
             read_limit=options.read_limit,
             fragment_limit=options.fragment_limit,
             compression=agreement is not None,
+            window=None if agreement is None else agreement.window(),
             data=early_data,
         )
         keepalive = Keepalive(options.ping_interval, options.ping_timeout)
@@ -596,7 +600,7 @@ class Conn(Told):
         False when the queue is full and the overflow policy dropped this message or closed the connection. Raises
         TypeError or ValueError for what cannot be sent, CloseSentError and the stored end as `write_message`.
         """
-        return self._outbound.post(prepare(message, text=text))
+        return self._outbound.post(prepare(message, text=text), not isinstance(message, PreparedMessage))
 
     def ping(self, data: bytes = b"") -> None:
         """Send a ping as soon as the wire allows; never waits. `latency` tells the round trip when a pong is read.
@@ -636,7 +640,7 @@ class Conn(Told):
     def set_compression_level(self, level: int) -> None:
         """zlib's level for the messages from now on: -2 (Huffman only) to 9. ValueError for any other."""
         check_level(level)
-        self._outbound.level = level
+        self._outbound.set_level(level)
 
     # Closing
 

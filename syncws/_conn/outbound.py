@@ -9,8 +9,11 @@ queue, find their place by themselves.
 from __future__ import annotations
 
 import threading
+from functools import partial
 
-from .._frames.deflate import Agreement, Deflater, check_level
+from .._frames.agreement import Agreement
+from .._frames.compressor import Compressor
+from .._frames.deflate import Deflater, check_level
 from .._frames.frame import CONTINUATION, FIN, MAX_CONTROL_PAYLOAD, RSV1
 from .._frames.payloads import format_close_message, parse_close_payload
 from .._frames.prepared import Compression, PreparedMessage, encode_payload
@@ -18,7 +21,7 @@ from .._frames.streams import MessageWriter
 from ..errors import CloseCode, ConcurrencyError, MessageType, WriteTimeout
 from .ending import Ending
 from .states import Life
-from .wire import Wire, acquire_until
+from .wire import Make, Wire, acquire_until
 
 
 class Outbound:
@@ -31,7 +34,9 @@ class Outbound:
         "_agreement",
         "_client",
         "_close_timeout",
+        "_compressor",
         "_ending",
+        "_level",
         "_life",
         "_message_lock",
         "_open_sink",
@@ -40,7 +45,6 @@ class Outbound:
         "_writer_size",
         "compress",
         "deadline",
-        "level",
     )
 
     def __init__(
@@ -62,19 +66,24 @@ class Outbound:
         self._ending = ending
         self._client = client
         self._agreement = agreement
+        # Where messages refer back to those before them; None: each is compressed by itself.
+        self._compressor = wire.compressor
         self._threshold = threshold
         self._writer_size = writer_size
         self._close_timeout = close_timeout
         self._message_lock = threading.Lock()
         self._open_sink: _MessageSink | None = None  # guarded by the state lock: of the next_writer that is open
         self.deadline: float | None = None  # the application's, an instant of time.monotonic()
-        self.level = level
+        self._level = level
         self.compress = True
 
     def message(self, message_type: int, payload: bytes, deadline: float | None) -> None:
         """Write a whole message of TEXT or BINARY."""
         first = FIN | message_type
         if self._agreement is not None:
+            if self._compressor is not None:
+                self._whole(first, payload, deadline, self._make(payload))
+                return
             first, payload = encode_payload(message_type, payload, self.compression(len(payload)))
         # As in _whole, written out: every message comes here.
         if self._open_sink is not None or not self._wire.send(first, payload, deadline):
@@ -82,11 +91,16 @@ class Outbound:
 
     def prepared(self, prepared: PreparedMessage, deadline: float | None) -> None:
         """Write a message that was encoded before."""
-        self._whole(*prepared.encoded(self.compression(len(prepared.payload))), deadline)
+        encoded = prepared.encoded(self.compression(len(prepared.payload)))
+        self._whole(*encoded, deadline, None if self._compressor is None else self._compressor.shared)
 
-    def post(self, prepared: PreparedMessage) -> bool:
-        """Write without waiting; see `Wire.post`."""
+    def post(self, prepared: PreparedMessage, is_own: bool = False) -> bool:
+        """Write without waiting; see `Wire.post`. is_own: the message is for this connection alone."""
         compression = self.compression(len(prepared.payload))
+        if is_own and self._compressor is not None:
+            make = self._make(prepared.payload)
+            if make is not None and self._wire.post_made(FIN | prepared.message_type, prepared.payload, make):
+                return True
         if self._client:  # each of a client's frames has a mask of its own
             return self._wire.post_encoded(*prepared.encoded(compression))
         return self._wire.post(prepared.frame(compression))
@@ -140,19 +154,19 @@ class Outbound:
             self._open_sink = None
         self._message_lock.release()
 
-    def _whole(self, first: int, payload: bytes, deadline: float | None) -> None:
+    def _whole(self, first: int, payload: bytes, deadline: float | None, make: Make | None = None) -> None:
         # A writer that another thread opens in this instant begins later, or the wire knows of its first fragment.
-        if self._open_sink is None and self._wire.send(first, payload, deadline):
+        if self._open_sink is None and self._wire.send(first, payload, deadline, make):
             return
         self._take_message_lock(deadline)
         try:
-            self._send(first, payload, deadline)
+            self._send(first, payload, deadline, make)
         finally:
             self._message_lock.release()
 
-    def _send(self, first: int, payload: bytes, deadline: float | None) -> None:
+    def _send(self, first: int, payload: bytes, deadline: float | None, make: Make | None = None) -> None:
         """Send a frame by the holder of the message lock, who should find no message open but its own."""
-        if not self._wire.send(first, payload, deadline):
+        if not self._wire.send(first, payload, deadline, make):
             raise ConcurrencyError("a next_writer was left without its end: nothing can be sent after it")
 
     def _take_message_lock(self, deadline: float | None) -> None:
@@ -170,7 +184,18 @@ class Outbound:
         agreement = self._agreement
         if agreement is None or not self.compress or size < self._threshold or not agreement.outbound_bits:
             return None
-        return self.level, agreement.outbound_bits
+        return self._level, agreement.outbound_bits
+
+    def set_level(self, level: int) -> None:
+        """Compress messages with this level from now on."""
+        self._level = level
+        if self._compressor is not None:
+            self._compressor.level = level
+
+    def _make(self, payload: bytes) -> Make | None:
+        """What compresses a message with the compressor that is kept; None: it is sent plain."""
+        assert self._compressor is not None
+        return self._compressor.whole if payload and self.compression(len(payload)) is not None else None
 
 
 class _MessageSink:
@@ -185,7 +210,10 @@ class _MessageSink:
 
     def whole(self, payload: bytes) -> None:
         out = self._out
-        out._send(*encode_payload(self._type, payload, out.compression(len(payload))), out.deadline)
+        if out._compressor is not None:
+            out._send(FIN | self._type, payload, out.deadline, out._make(payload))
+        else:
+            out._send(*encode_payload(self._type, payload, out.compression(len(payload))), out.deadline)
 
     def flush(self, payload: bytes) -> None:
         self.fragment(payload, False, flush=True)
@@ -197,14 +225,29 @@ class _MessageSink:
             self._begun = True
             compression = out.compression(len(payload))
             if compression is not None:
-                self._deflater = Deflater(*compression)
                 first |= RSV1
-        if self._deflater is not None:
-            deflater = self._deflater
-            payload = deflater.compress(payload) + (deflater.finish() if final else deflater.flush() if flush else b"")
+                if out._compressor is not None:
+                    make = partial(self._begin, out._compressor, final=final, flush=flush)
+                    out._send(first | (FIN if final else 0), payload, out.deadline, make)
+                    return
+                self._deflater = Deflater(*compression)
+        payload = self._deflated(payload, final, flush)
         if flush and not payload:
             return  # all of it has left
         out._send(first | (FIN if final else 0), payload, out.deadline)
+
+    def _begin(
+        self, compressor: Compressor, first: int, payload: bytes, *, final: bool, flush: bool
+    ) -> tuple[int, bytes]:
+        """The first fragment, by the compressor that is kept: nobody else uses it until the message has ended."""
+        self._deflater = compressor.stream()
+        return first, self._deflated(payload, final, flush)
+
+    def _deflated(self, payload: bytes, final: bool, flush: bool) -> bytes:
+        deflater = self._deflater
+        if deflater is None:
+            return payload
+        return deflater.compress(payload) + (deflater.finish() if final else deflater.flush() if flush else b"")
 
     def release(self) -> None:
         self._out.end_writer(self)

@@ -46,6 +46,7 @@ from .._base.logs import logger
 from .._base.options import ConnOptions
 from .._frames import accelerator
 from .._frames.accelerator import encode
+from .._frames.compressor import Compressor
 from .._frames.frame import FIN
 from .._frames.payloads import parse_close_payload
 from .._net.drain import drain
@@ -61,6 +62,9 @@ _logger = logger("syncws.conn")
 _PING = FIN | MessageType.PING
 _PONG = FIN | MessageType.PONG
 _CLOSE = FIN | MessageType.CLOSE
+
+#: What makes a frame (first byte, payload) of what it is to be; called by the holder of the frame lock.
+Make = Callable[[int, bytes], tuple[int, bytes]]
 
 
 class Wire:
@@ -89,6 +93,7 @@ class Wire:
         "_transport",
         "_turned_away",
         "batch",
+        "compressor",
         "frame_lock",
         "is_watched",
         "tally",
@@ -98,7 +103,16 @@ class Wire:
     _on_overflow: Callable[[], object]
     _on_left: Callable[[], object]
 
-    def __init__(self, transport: Transport, life: Life, options: ConnOptions, tally: Tally, *, client: bool) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        life: Life,
+        options: ConnOptions,
+        tally: Tally,
+        *,
+        client: bool,
+        compressor: Compressor | None = None,
+    ) -> None:
         self._transport = transport
         self._life = life
         self._client = client
@@ -109,6 +123,8 @@ class Wire:
 
         self.frame_lock = threading.Lock()
         self._message_open = False  # guarded by frame_lock: a fragmented message has begun and not ended
+        #: What is kept from message to message of what they are compressed with; guarded by frame_lock.
+        self.compressor = compressor
 
         #: The messages that have come with the one that the reader is at; None: it has no more. Written by the holder
         #: of the read turn. A writer that misses a change sends at once, or keeps what `is_watched` sees to.
@@ -149,16 +165,18 @@ class Wire:
 
     # Blocking writes
 
-    def send(self, first: int, payload: bytes, deadline: float | None) -> bool:
+    def send(self, first: int, payload: bytes, deadline: float | None, make: Make | None = None) -> bool:
         """Write one frame, after what waits, and wait until the kernel has it.
+
+        make gives the frame's first byte and payload, with a compressor that is kept, once the frame is the next.
 
         False, and nothing is done, for a frame that begins a message while a fragmented one is open. Raises
         WriteTimeout (sticky only if part of the frame is on the wire), ConnectionClosed.
         """
         sender = self._sender
-        if self.batch is not None or self._transport.kept or first == _CLOSE:
+        if self.batch is not None or self._transport.kept or make is not None or first == _CLOSE:
             sender = None  # the frame itself is wanted: to be kept, or to take along what is; or it is a close
-        if sender is None:
+        if sender is None and make is None:
             head, body = encode(first, payload, self._client)
         begun = False
         if not self.frame_lock.acquire(False):
@@ -174,6 +192,8 @@ class Wire:
             if first == _CLOSE:
                 self._send_close(head, payload, deadline)
             else:
+                if make is not None:
+                    head, body = encode(*make(first, payload), self._client)
                 if sender is not None:
                     self._transport.send_by(sender, first, payload, self._client, deadline, self._stall)
                 elif self.batch is None or body or not self._keep(first, head):
@@ -191,6 +211,8 @@ class Wire:
             if begun and not isinstance(error, Exception):
                 # Maybe after the last byte: then the peer has a frame (a close!) that nobody here knows of.
                 self._transport.torn = True
+            if make is not None and self.compressor is not None:
+                self.compressor.begin_anew()  # it may have made what never left
             self._raise_failure(error)
         finally:
             self.frame_lock.release()
@@ -253,6 +275,8 @@ class Wire:
     def post(self, frame: bytes) -> bool:
         """Send a whole frame or let it wait in the send queue; False when the overflow policy refused it.
 
+        If it is compressed it is so by itself: what waits may be dropped, so nothing may refer back to it.
+
         Raises ConnectionClosed or WriteTimeout when nothing may be written any more.
         """
         if not self._look_again and self.frame_lock.acquire(blocking=False):
@@ -268,6 +292,18 @@ class Wire:
     def post_encoded(self, first: int, payload: bytes) -> bool:
         """As `post`, for a frame yet to be made: a client's, with a mask of its own."""
         return self.post(b"".join(encode(first, payload, self._client)))
+
+    def post_made(self, first: int, payload: bytes, make: Make) -> bool:
+        """Send a frame that make gives, as for `send`, if it can leave at once; whether it has. Raises as `post`."""
+        compressor = self.compressor
+        assert compressor is not None
+        if self._look_again or not self.frame_lock.acquire(blocking=False):
+            return False
+        try:
+            return self._try_post_made(first, payload, make, compressor)
+        finally:
+            self.frame_lock.release()
+            self.flush_if_needed()
 
     def pong(self, payload: bytes) -> None:
         """Answer a ping as soon as the wire allows; a later ping's answer replaces one that still waits."""
@@ -423,7 +459,10 @@ class Wire:
                 first, payload, self._ping = _PING, self._ping, None
                 self._ping_left = payload, time.monotonic()
             elif self._queue and not self._message_open:
-                return self._queue.pop()
+                frame = self._queue.pop()
+                if self.compressor is not None:
+                    self.compressor.shared(frame[0], frame)
+                return frame
             elif self._close is not None:
                 first, payload = _CLOSE, self._close
                 self._record_close(payload)
@@ -504,9 +543,27 @@ class Wire:
             # Its rest goes to the drain thread when the lock is let go (rule 5).
             if taken := self._transport.try_send(frame):
                 self.tally.messages_out += 1
+                if self.compressor is not None:
+                    self.compressor.shared(frame[0], frame)
             return taken
         except BaseException as error:
             self._raise_failure(error)
+
+    def _try_post_made(self, first: int, payload: bytes, make: Make, compressor: Compressor) -> bool:
+        """As `_try_post`, of a frame that is compressed with what is kept."""
+        self._life.check_writable()
+        if self._look_again or self._message_open:
+            return False
+        taken = False
+        try:
+            if taken := self._transport.try_send(b"".join(encode(*make(first, payload), self._client))):
+                self.tally.messages_out += 1
+            return taken
+        except BaseException as error:
+            self._raise_failure(error)
+        finally:
+            if not taken:
+                compressor.begin_anew()  # it has made what never left
 
     def _can_leave(self) -> bool:
         """A hint, read without locks: whether the holder of the frame lock would find something to do."""
@@ -592,6 +649,7 @@ def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:
     `Wire.post` with its calls written out, since a broadcast comes by here for each member: half the time.
     """
     left = []
+    first = frame[0]
     for number, wire in enumerate(wires):
         if wire._look_again or not wire.frame_lock.acquire(False):
             left.append(number)
@@ -602,6 +660,8 @@ def post_to_wires(wires: Iterable[Wire], frame: bytes) -> list[int]:
                 left.append(number)
             else:
                 wire.tally.messages_out += 1
+                if wire.compressor is not None:
+                    wire.compressor.shared(first, frame)
         except BaseException as error:
             wire._failure(error)
             if not isinstance(error, OSError):

@@ -3,8 +3,11 @@
 Floor 1: imports `_base` and `errors`; for every folder above, not for `_net`, which is on the same floor.
 
 * `masking`: a payload with a mask applied or removed.
-* `deflate`: permessage-deflate: what was agreed on, deflating, inflating within a limit.
 * `frame`: the bits of a frame's header, and a frame written.
+* `window`: what the messages of a peer that keeps its context may refer back to, in use and at rest.
+* `deflate`: permessage-deflate: deflating, inflating within a limit.
+* `compressor`: what this side keeps from message to message, where it keeps its context.
+* `agreement`: permessage-deflate: what is offered, and what was agreed on.
 * `accelerator`: whether what a message costs most is done in C (`fast.c`), or by its twin in Python.
 * `payloads`: what a caller may put into a message or a close, and what its mistakes raise.
 * `partial`: a data frame that arrives in parts.

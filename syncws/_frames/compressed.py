@@ -7,6 +7,7 @@ import codecs
 from ..errors import TEXT, CloseCode, MessageType
 from .accelerator import mask
 from .deflate import Inflater
+from .window import Window
 
 #: Bytes that `take` inflates at a time.
 _PORTION = 1 << 16
@@ -26,10 +27,10 @@ class CompressedMessage:
 
     __slots__ = ("_checker", "_inflater", "_rest", "key", "type")
 
-    def __init__(self, type: MessageType) -> None:
+    def __init__(self, type: MessageType, window: Window | None = None) -> None:
         self.type = type
         self.key = b""  # the mask of the current frame's payload, from its next byte on; empty where it has none
-        self._inflater = Inflater()
+        self._inflater = Inflater(window)
         self._checker = _new_checker() if type is TEXT else None
         self._rest = b""  # inflated: the beginning of a character whose end was not
 

@@ -1,19 +1,19 @@
-"""permessage-deflate (RFC 7692): what two sides agree on, and the messages in both directions.
+"""permessage-deflate (RFC 7692): the messages in both directions; `agreement` is what two sides agree on.
 
 A compressed message is the output of DEFLATE, flushed to a byte boundary (Z_SYNC_FLUSH), without the 00 00 ff ff that
-such a flush ends in; RSV1 of its first frame says so. The receiver puts the four bytes back. Five rules hold here:
+such a flush ends in; RSV1 of its first frame says so. The receiver puts the four bytes back. These rules hold here:
 
-* **No context takeover, either way.** Each message is compressed by itself, so a connection between two messages holds
-  no zlib state (256 KiB to compress, 40 KiB to inflate). A server may demand this of any client; a client refuses an
-  answer that does not promise it, since its inflater forgets.
-* **Inflate with the largest window, always.** It reads what any smaller window wrote, so what the peer promises about
-  its window does not matter here. Only the window of what this side *sends* is negotiated.
+* **No context takeover, unless it is wanted.** Each message is compressed by itself, so a connection between two
+  messages holds no zlib state (256 KiB to compress, 40 KiB to inflate). With context takeover a side keeps its
+  `Compressor`, and what the other's messages may refer back to is a `Window`.
+* **A message by itself is inflated with the largest window.** It reads what any smaller one wrote. The window that is
+  kept from message to message has the size that was agreed on, since it is memory.
 * **Bounded while it inflates.** 64 KiB of wire can hold 67 MB. The limit is zlib's max_length, so a byte more than the
   limit is the most that a bomb ever makes, and a limit on the wire bytes (wire_limit) ends blocks that inflate to
   nothing for ever.
 * **A message that was cut is refused.** zlib says nothing when its input merely stops. So at the end of a message it
-  is asked whether it stands between two blocks: an empty final block must end the stream there and then.
-
+  is asked whether it stands between two blocks: an empty final block must end the stream there and then. A stream that
+  goes on with the next message must make nothing of blocks that are empty.
 * **Nothing is inflated before it is asked for.** A message that is held back at its last byte takes what came of it.
 
 No compressed message goes through wsproto, either way: 1.3 forgets, at a ping between two fragments, that the message
@@ -23,32 +23,18 @@ is compressed; it inflates what has come at once, without bound; and it ignores 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ..errors import CloseCode
-
-#: Extensions as a header lists them: (name, [(parameter, value or None), ...]), quotes taken off.
-Extensions = Sequence[tuple[str, Sequence[tuple[str, str | None]]]]
-
-_NAME = "permessage-deflate"
-
-# RFC 7692 section 7.1: which values each parameter may have, and what they stand for. Decimal, no leading zeros. An
-# offer may name client_max_window_bits alone, "you may limit my window"; an answer may not. Anything that is not in
-# the table declines an offer, and fails an answer.
-_FLAG: Mapping[str | None, int] = {None: 1}
-_BITS: Mapping[str | None, int] = {str(bits): bits for bits in range(8, 16)}
-_IN_ANSWER = {
-    "server_no_context_takeover": _FLAG,
-    "client_no_context_takeover": _FLAG,
-    "server_max_window_bits": _BITS,
-    "client_max_window_bits": _BITS,
-}
-_IN_OFFER = {**_IN_ANSWER, "client_max_window_bits": {None: 15, **_BITS}}
+from .window import LARGEST, Window
 
 #: The end of a sync flush, which the sender takes off (section 7.2.1), and an empty final block of fixed codes.
 _TAIL = b"\x00\x00\xff\xff"
 _PROBE = b"\x03\x00"
+
+#: Empty blocks, which leave a stream between two blocks as it is. Inside a block zlib takes them for data, and makes
+#: something of them, or finds the data corrupt. The longest description of a code, of which it makes nothing, has 286
+#: bytes.
+_NOTHING = b"\x00\x00\x00\xff\xff" * 60
 
 #: zlib is fed this much at a time, because after each block with BFINAL set it copies what is left of its input: with
 #: 1 MiB of nothing but such blocks (2 bytes each) at once it would copy 270 GB.
@@ -56,87 +42,6 @@ _PIECE = 4096
 
 #: Bytes that zlib holds to inflate one message, about: its window and its tables.
 _STATE = 40_000
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """What both sides agreed on; immutable."""
-
-    #: Base 2 logarithm of the window this side compresses with, 9 to 15; 0: this side sends uncompressed.
-    outbound_bits: int
-    #: A server answers the handshake with this Sec-WebSocket-Extensions value; empty on a client.
-    header: str = ""
-
-
-def accept_offers(offers: Extensions) -> Agreement | None:
-    """What a server makes of a client's Sec-WebSocket-Extensions: the first offer it can serve, or None.
-
-    The answer always has both no_context_takeover parameters (RFC 7692 allows a server to demand them unasked), repeats
-    server_max_window_bits, and client_max_window_bits only where offered. Declined is an offer with an unknown,
-    repeated or malformed parameter, or of server_max_window_bits=8, which zlib cannot do; gorilla ignores all
-    parameters. Never raises.
-    """
-    for name, parameters in offers:
-        if name != _NAME:
-            continue
-        try:
-            offered = _read(parameters, _IN_OFFER)
-        except ValueError:
-            continue
-        bits = offered.get("server_max_window_bits", 15)
-        if bits == 8:
-            continue
-        header = f"{_NAME}; server_no_context_takeover; client_no_context_takeover"
-        # In the client's order. Its window is its own affair: it gets back what it proposed.
-        windows = [f"; {key}={value}" for key, value in offered.items() if key.endswith("_max_window_bits")]
-        return Agreement(bits, header + "".join(windows))
-    return None
-
-
-def offer() -> str:
-    """What a client offers: no context takeover both ways, and that the server may limit the client's window."""
-    return f"{_NAME}; server_no_context_takeover; client_no_context_takeover; client_max_window_bits"
-
-
-def accept_answer(answer: Extensions) -> Agreement | None:
-    """What a client that sent offer() makes of the server's Sec-WebSocket-Extensions; None: no compression.
-
-    Raises ValueError, which says why, if the answer is not one to that offer (RFC 6455 section 4.1 and RFC 7692
-    section 7.1 have the client fail the connection then): another extension, more than one, an unknown, repeated or
-    malformed parameter, or no server_no_context_takeover. client_no_context_takeover may be missing (gorilla asks for
-    both): this side may forget its context unasked. With client_max_window_bits=8 this side sends uncompressed.
-    """
-    if not answer:
-        return None
-    if len(answer) > 1:
-        raise ValueError(f"the server agreed to {len(answer)} extensions; one was offered")
-    name, parameters = answer[0]
-    if name != _NAME:
-        raise ValueError(f"the server agreed to the extension {name!r:.100}, which was not offered")
-    agreed = _read(parameters, _IN_ANSWER)
-    if "server_no_context_takeover" not in agreed:
-        raise ValueError(
-            f"the server agreed to {_NAME} without server_no_context_takeover, which was asked for (Tornado does); "
-            "enable_compression=False connects"
-        )
-    bits = agreed.get("client_max_window_bits", 15)
-    return Agreement(bits if bits > 8 else 0)
-
-
-def _read(
-    parameters: Sequence[tuple[str, str | None]], allowed: Mapping[str, Mapping[str | None, int]]
-) -> dict[str, int]:
-    """The parameters by name, in their order, as numbers; ValueError if one is unknown, repeated or malformed."""
-    found: dict[str, int] = {}
-    for name, value in parameters:
-        if name in found:
-            raise ValueError(f"{_NAME}: the parameter {name} is there twice")
-        if name not in allowed:
-            raise ValueError(f"{_NAME}: unknown parameter {name!r:.100}")
-        if value not in allowed[name]:
-            raise ValueError(f"{_NAME}: {name} cannot have the value {value!r:.100}")
-        found[name] = allowed[name][value]
-    return found
 
 
 def wire_limit(limit: int) -> int:
@@ -153,12 +58,15 @@ def wire_limit(limit: int) -> int:
 class Inflater:
     """Inflates one message: `feed` it in whatever pieces it comes, and `take` as much as is asked for.
 
+    With a window it may refer back to the messages before it, and the next one to it.
+
     Concurrency: for one thread.
     """
 
-    __slots__ = ("_inflated", "_input", "_unfinished", "_zlib", "refers_back")
+    __slots__ = ("_inflated", "_input", "_unfinished", "_window", "_zlib", "refers_back")
 
-    def __init__(self) -> None:
+    def __init__(self, window: Window | None = None) -> None:
+        self._window = window
         #: Whether it failed since the message refers to what no message has left here: its sender keeps a context.
         self.refers_back = False
         self._zlib: zlib._Decompress | None = None
@@ -195,6 +103,8 @@ class Inflater:
 
         1009 once the message is over limit bytes altogether, 1007 for what is no DEFLATE. A limit of None or 0 is none.
         """
+        if most is not None and self._window is not None and self._window.on_trial:
+            self._window.keep()  # what is handed out in pieces cannot be inflated twice
         pieces = []
         position = taken = 0
         while most is None or taken < most:
@@ -205,7 +115,10 @@ class Inflater:
             if inflater is None or inflater.eof:
                 # A block with BFINAL set ends a stream, not the message: what follows is a stream of its own
                 # (section 7.2.3.4). Its writer began anew too, so nothing in it refers to what was before.
-                inflater = self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
+                window = self._window
+                self._zlib = inflater = (
+                    zlib.decompressobj(-LARGEST) if window is None or window.on_trial else window.stream()
+                )
             # One byte more than is allowed, so that a message over the limit shows. (0 would be no limit at all.)
             allowed = max(limit - self._inflated, 0) + 1 if limit else 0
             if most is not None:
@@ -214,6 +127,10 @@ class Inflater:
                 inflated = inflater.decompress(piece, allowed)
             except zlib.error as error:
                 self.refers_back = "too far back" in str(error)
+                if self.refers_back and self._window is not None and self._window.on_trial:
+                    self._window.keep()
+                    self.refers_back, self._zlib, self._inflated, self._unfinished = False, None, 0, False
+                    return self.take(most, limit)  # once: it is on trial no more
                 return CloseCode.INVALID_FRAME_PAYLOAD_DATA
             taken += len(inflated)
             self._inflated += len(inflated)
@@ -245,7 +162,10 @@ class Inflater:
             # Its last block had BFINAL set and the 00 that should follow is missing: an inflater
             # that simply stops at a final block, as Go's does, never misses it.
             return True
+        is_kept = self._window is not None and not self._window.on_trial
         try:
+            if is_kept:
+                return not inflater.decompress(_TAIL + _NOTHING, 1) and not inflater.eof
             # Only a tail that was data, because the message was cut inside a block, inflates to anything.
             surplus = inflater.decompress(_TAIL + _PROBE, 1)
         except zlib.error:
@@ -264,7 +184,9 @@ def check_level(level: int, name: str = "a compression level") -> int:
 
 
 class Deflater:
-    """Compresses one message in pieces, for a peer that inflates with a window of 2**bits (bits 9 to 15).
+    """Compresses a message in pieces, for a peer that inflates with a window of 2**bits (bits 9 to 15).
+
+    The next message may refer back to it.
 
     zlib decides where each piece ends, so compress() may return nothing yet. The level is one that check_level() lets
     pass.
@@ -272,8 +194,8 @@ class Deflater:
     Concurrency: for one thread.
     """
 
-    def __init__(self, level: int, bits: int) -> None:
-        self._zlib = _compressobj(level, bits, 8)
+    def __init__(self, level: int, bits: int, memory: int = 8) -> None:
+        self._zlib = _compressobj(level, bits, memory)
 
     def compress(self, data: bytes | bytearray | memoryview) -> bytes:
         """Take the next piece of the message; return what there is to send."""
@@ -284,7 +206,7 @@ class Deflater:
         return self._zlib.flush(zlib.Z_SYNC_FLUSH)
 
     def finish(self) -> bytes:
-        """End the message, once; return the last that is to be sent, which is never empty."""
+        """End the message; return the last that is to be sent, which is never empty."""
         # zlib has nothing to say after a flush: an empty block then, without its tail (RFC 7692 section 7.2.3.6).
         return self._zlib.flush(zlib.Z_SYNC_FLUSH)[: -len(_TAIL)] or b"\x00"
 

@@ -58,6 +58,7 @@ from .payloads import received_close
 from .plain import PlainMessage
 from .runs import SMALL, join_fragments
 from .verdicts import LONG_LENGTH, NOT_UTF8, compressed_fault, header_fault, too_large
+from .window import Window
 
 #: Frames that one which is interrupted goes on with: the answer to a close, and what an honest peer sends before it.
 _FIRST_PORTION = 64
@@ -106,6 +107,7 @@ class Lanes:
         "partial",
         "portion",
         "strays",
+        "window",
     )
 
     def __init__(
@@ -114,12 +116,15 @@ class Lanes:
         client: bool,
         read_limit: int | None,
         compression: bool,
+        window: Window | None = None,
         fragment_limit: int | None = None,
         data: bytes = b"",
     ) -> None:
         self._mask_bit = 0 if client else MASKED  # what the peer's frames must have (RFC 6455 section 5.1)
         self._head_size = 2 if client else 6  # of a frame with a length below 126
         self._compression = compression
+        #: What compressed messages may refer back to; None: each stands by itself.
+        self.window = window
         self._limit = read_limit or None
         self._fragment_limit = fragment_limit
         self._buffer = data  # received, not yet consumed from _start on
@@ -257,7 +262,7 @@ class Lanes:
             self._lane = "inflate"
             return True
         if first & RSV1:
-            self._compressed = CompressedMessage(self._message_type)
+            self._compressed = CompressedMessage(self._message_type, self.window)
         if self._compressed is None:
             self._after, self._lane = "whole" if first & FIN else "fragmented", "engine"
         else:
@@ -316,6 +321,7 @@ class Lanes:
             self._end_with(closed)
         self._lane = "closed"
         self._let_message_go()
+        self.window = None
         return MessageType.CLOSE, closed
 
     def _take_payload(self) -> bytes:
@@ -339,11 +345,19 @@ class Lanes:
     def _inflate_whole(self) -> bytes:
         """The message of the compressed frame that is all there."""
         self._lane = "whole"
-        inflater = Inflater()
+        inflater = Inflater(self.window)
         inflated = inflater.whole(self._take_payload(), self._limit)
         if not isinstance(inflated, bytes):
             self._refuse_compressed(inflated, inflater.refers_back)
+        if self.window is not None:
+            self._note_inflated(inflated)
         return inflated
+
+    def _note_inflated(self, inflated: bytes) -> None:
+        """A compressed message was inflated. On trial none was handed out in pieces: this is all of it."""
+        window = self.window
+        if window is not None and window.on_trial and not window.note(inflated):
+            self.window = None
 
     def _feed_compressed(self) -> bool:
         """Keep what is there of the payload of a compressed message; False while it is not all there."""
@@ -364,6 +378,8 @@ class Lanes:
             self._refuse_compressed(inflated, self._compressed.refers_back)
         self._compressed = None
         self._lane = "whole"
+        if self.window is not None:
+            self._note_inflated(inflated)
         return inflated
 
     def _text_or_bytes(self, data: bytes, raw: bool) -> Event:
@@ -457,6 +473,7 @@ class Lanes:
         self._failure = error
         self._lane = "failed"
         self._forget()
+        self.window = None
         self.idle = False
         self._raise_failure()
 
@@ -474,6 +491,7 @@ class Lanes:
         """Keep nothing of what has come: the connection is over, and nobody reads any more."""
         self._lane = "closed"
         self._forget()
+        self.window = None
 
     def _let_message_go(self) -> None:
         self.partial = self._plain = self._compressed = None

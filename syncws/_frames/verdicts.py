@@ -10,8 +10,8 @@ _RESERVED = 0x70
 NOT_UTF8 = "text that is not UTF-8"
 LONG_LENGTH = "a length that is not in its shortest form"
 
-#: What a peer has done that keeps its context although it was told not to. It fits into a close frame.
-KEPT_CONTEXT = "compressed data that refers to an earlier message, as Tornado's: enable_compression=False avoids it"
+#: What a peer has done that keeps its context although it promised not to, or more of it. It fits into a close frame.
+KEPT_CONTEXT = "compressed data that refers to what is not kept here: see context_takeover and max_window_bits"
 
 
 def header_fault(first: int, second: int, mask_bit: int, *, inside: bool, compression: bool) -> str | None:

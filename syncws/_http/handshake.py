@@ -19,7 +19,9 @@ from typing import Any
 
 from .._base.options import ConnKeywords, ConnOptions, check_integer, check_timeout, strings
 from .._base.printable import printable
+from .._frames.agreement import Terms
 from .._frames.deflate import check_level
+from .._frames.window import LARGEST
 from .headers import TOKEN, Headers
 from .hosts import ascii_lower
 from .request import Request
@@ -53,9 +55,16 @@ class HandshakeOptions(ConnOptions):
 
     Args:
         handshake_timeout: seconds that the handshake may take; None: no limit.
-        enable_compression: agree on permessage-deflate, without context takeover, if the peer does.
+        enable_compression: agree on permessage-deflate, if the peer does.
         compression_level: zlib's, -2 to 9.
         compression_threshold: messages of fewer bytes are sent uncompressed.
+        context_takeover: with compression, whether messages may refer back to those before them, both ways, where the
+            peer agrees. Small messages that resemble each other shrink several times as much then, and a connection
+            that is in use holds memory: 4 << max_window_bits and 512 << mem_level bytes to compress (256 KiB), and
+            1 << max_window_bits and 7 KiB to inflate (40 KiB).
+        max_window_bits: how far back a message may refer, 9 to 15 for 2**9 to 2**15 bytes. The peer is asked to keep to
+            it as well.
+        mem_level: zlib's, 1 to 9, for compressing with context takeover.
 
     Raises TypeError or ValueError, naming the option, for a value that cannot work.
     """
@@ -64,6 +73,9 @@ class HandshakeOptions(ConnOptions):
     enable_compression: bool = False
     compression_level: int = 1
     compression_threshold: int = 0
+    context_takeover: bool = False
+    max_window_bits: int = LARGEST
+    mem_level: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,6 +84,10 @@ class HandshakeOptions(ConnOptions):
             raise TypeError(f"enable_compression is True or False, not {self.enable_compression!r}")
         check_level(self.compression_level, "compression_level")
         check_integer("compression_threshold", self.compression_threshold, 0)
+        if not isinstance(self.context_takeover, bool):
+            raise TypeError(f"context_takeover is True or False, not {self.context_takeover!r}")
+        check_integer("max_window_bits", self.max_window_bits, 9, most=LARGEST)
+        check_integer("mem_level", self.mem_level, 1, most=9)
 
 
 class HandshakeKeywords(ConnKeywords, total=False):
@@ -81,6 +97,14 @@ class HandshakeKeywords(ConnKeywords, total=False):
     enable_compression: bool
     compression_level: int
     compression_threshold: int
+    context_takeover: bool
+    max_window_bits: int
+    mem_level: int
+
+
+def compression_terms(options: HandshakeOptions) -> Terms:
+    """What these options want of compression."""
+    return Terms(takeover=options.context_takeover, bits=options.max_window_bits, memory=options.mem_level)
 
 
 def checked_subprotocols(value: Any) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from .._base.owners import explains_options, takes_options
 from .._base.printable import printable, printable_repr
 from .._conn import access, wiretrace
 from .._conn.conn import Conn
-from .._frames import deflate
+from .._frames.agreement import Agreement, accept_offers
 from .._http import handshake
 from .._http.handshake import HandshakeOptions
 from .._http.headers import Headers, HeaderSource, checked_headers
@@ -80,7 +80,7 @@ class Accepted:
 
     head: bytes
     subprotocol: str | None
-    agreement: deflate.Agreement | None
+    agreement: Agreement | None
 
 
 @takes_options
@@ -423,10 +423,11 @@ class Upgrader(HandshakeOptions):
             "it was sent a subprotocol that it did not offer" if is_own else _NO_SUBPROTOCOL,
         )
 
-    def _choose_compression(self, request: Request) -> deflate.Agreement | None:
+    def _choose_compression(self, request: Request) -> Agreement | None:
         if not self.enable_compression:
             return None
-        return deflate.accept_offers(handshake.parse_extensions(request.headers.get_all("Sec-WebSocket-Extensions")))
+        offers = handshake.parse_extensions(request.headers.get_all("Sec-WebSocket-Extensions"))
+        return accept_offers(offers, handshake.compression_terms(self))
 
     def _send_head(self, request: Request, head: bytes, transport: Transport) -> None:
         timeout = self.handshake_timeout
@@ -516,9 +517,7 @@ _UPGRADE = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
 _USUAL_ANSWER = switching_protocols([*_UPGRADE, ("Sec-WebSocket-Accept", "%b")])
 
 
-def _switching_protocols(
-    accept: str, subprotocol: str | None, agreement: deflate.Agreement | None, extra: Headers
-) -> bytes:
+def _switching_protocols(accept: str, subprotocol: str | None, agreement: Agreement | None, extra: Headers) -> bytes:
     """The 101 (RFC 6455 section 4.2.2 item 5), in gorilla's order."""
     if subprotocol is None and agreement is None and not extra:
         return _USUAL_ANSWER % accept.encode()

@@ -10,7 +10,7 @@ from typing import Unpack
 
 from .._base.options import ConnKeywords, ConnOptions
 from .._conn.conn import Conn
-from .._frames.deflate import Agreement
+from .._frames.agreement import Agreement
 from .._http.headers import Headers
 from .._http.httpclient import ReceivedResponse
 from .._http.request import Request
@@ -20,6 +20,9 @@ from .frames import Peer
 #: An agreement on permessage-deflate for both sides of a pair.
 DEFLATE = Agreement(outbound_bits=15, header="")
 
+#: The same with context takeover, both ways.
+_TAKEOVER = Agreement(outbound_bits=15, takeover=True, peer="keeps")
+
 #: The answer that the client of a pair has in conn.response: there was no handshake.
 _SWITCHED = ReceivedResponse(101, "Switching Protocols", Headers())
 
@@ -28,6 +31,7 @@ class PairKeywords(ConnKeywords, total=False):
     """What `pair` takes, as keyword arguments."""
 
     compression: bool
+    context_takeover: bool
     buffer: int | None
     server: ConnKeywords | None
     client: ConnKeywords | None
@@ -38,6 +42,7 @@ class PairKeywords(ConnKeywords, total=False):
 def pair(
     *,
     compression: bool = False,
+    context_takeover: bool = False,
     buffer: int | None = None,
     server: ConnKeywords | None = None,
     client: ConnKeywords | None = None,
@@ -48,6 +53,7 @@ def pair(
 
     Args:
         compression: whether both agreed on permessage-deflate (RFC 7692).
+        context_takeover: whether they did, and both keep their context from message to message.
         buffer: bytes of the sockets' own buffers, about; a small number makes a peer that does not read stuck soon.
             None: as the system has them.
         server, client: options of `ConnOptions` for one side.
@@ -59,7 +65,7 @@ def pair(
     """
     of_server = replace(ConnOptions(**options), **(server or {}))
     of_client = replace(ConnOptions(**options), **(client or {}))
-    agreement = DEFLATE if compression else None
+    agreement = _agreed(compression, context_takeover)
     ours, theirs = map(Transport, socketpair(buffer))
     near = Conn(ours, client=False, options=of_server, agreement=agreement, request=request or Request("GET", "/"))
     far = Conn(theirs, client=True, options=of_client, agreement=agreement, response=_SWITCHED)
@@ -72,14 +78,19 @@ def pair(
 
 @contextlib.contextmanager
 def peer(
-    *, client: bool = False, compression: bool = False, buffer: int | None = None, **options: Unpack[ConnKeywords]
+    *,
+    client: bool = False,
+    compression: bool = False,
+    context_takeover: bool = False,
+    buffer: int | None = None,
+    **options: Unpack[ConnKeywords],
 ) -> Iterator[tuple[Conn, Peer]]:
     """(conn, peer): a connection and its raw other end; both are closed at the end of the block.
 
     client says whether conn is the client's; everything else is as for `pair`.
     """
     own = ConnOptions(**options)
-    agreement = DEFLATE if compression else None
+    agreement = _agreed(compression, context_takeover)
     ours, theirs = socketpair(buffer)
     conn = Conn(Transport(ours), client=client, options=own, agreement=agreement)
     with theirs:
@@ -87,6 +98,12 @@ def peer(
             yield conn, Peer(theirs, masked=not client)
         finally:
             conn.close_now()
+
+
+def _agreed(compression: bool, context_takeover: bool) -> Agreement | None:
+    if context_takeover:
+        return _TAKEOVER
+    return DEFLATE if compression else None
 
 
 def socketpair(buffer: int | None = None) -> tuple[socket.socket, socket.socket]:

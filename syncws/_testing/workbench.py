@@ -143,11 +143,14 @@ class Workbench:
         *,
         client: bool = False,
         compression: bool = False,
+        context_takeover: bool = False,
         buffer: int | None = None,
         **options: Unpack[ConnKeywords],
     ) -> tuple[Conn, Peer]:
         """``ws_peer``: a connection and its raw other end; see `peer`."""
-        conn, raw = self._stack.enter_context(peer(client=client, compression=compression, buffer=buffer, **options))
+        conn, raw = self._stack.enter_context(
+            peer(client=client, compression=compression, context_takeover=context_takeover, buffer=buffer, **options)
+        )
         return self._within(conn), raw
 
     def connect(

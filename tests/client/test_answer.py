@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import syncws
-from syncws._frames.deflate import offer
+from syncws._frames.agreement import offer
 from syncws._http.request import Request
 from syncws._http.response import Response
 from syncws._server.server import Server
@@ -293,10 +293,17 @@ class TestExtensions(DialCase):
                 self.assertIn(parameter.partition("=")[0], self.refused_extensions(f"{_DEFLATE}; {parameter}"))
 
     def test_context_takeover(self) -> None:
-        """An answer by which the server keeps its context is refused: our inflater forgets."""
+        """A server that does not promise to forget its context is understood, as Tornado's: a window is kept for it."""
         for value in ("permessage-deflate", "permessage-deflate; client_no_context_takeover"):
-            found = self.refused_extensions(value)
-            self.assertIn("without server_no_context_takeover", found)
+            self.assertTrue(self.agreed(value).compression)
+
+    def test_a_window_that_is_too_large(self) -> None:
+        """A server that does not keep to the window which was asked for is refused, with the options that help."""
+        for value in (_DEFLATE, f"{_DEFLATE}; server_max_window_bits=11"):
+            answer = accepting(f"Sec-WebSocket-Extensions: {value}")
+            found = self.refused(answer, max_window_bits=10, enable_compression=True)
+            self.assertIn("without server_max_window_bits=10, which was asked for", found)
+            self.assertIn("max_window_bits=15 asks for nothing", found)
             self.assertIn("enable_compression=False connects without compression", found)
 
     def test_malformed(self) -> None:

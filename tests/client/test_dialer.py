@@ -19,7 +19,7 @@ import syncws
 from syncws._base.options import ConnOptions
 from syncws._base.version import __version__
 from syncws._client.dialer import Dialer, dial
-from syncws._frames.deflate import offer
+from syncws._frames.agreement import offer
 from syncws.errors import CloseError, ReadLimitError
 from syncws.testing import Peer
 from tests.client.cases import DialCase, accepting, frame
@@ -505,6 +505,13 @@ class TestOptions(DialCase):
             ("compression_level", 10, ValueError),
             ("compression_level", -3, ValueError),
             ("compression_threshold", -1, ValueError),
+            ("context_takeover", 1, TypeError),
+            ("max_window_bits", 8, ValueError),
+            ("max_window_bits", 16, ValueError),
+            ("max_window_bits", 9.5, TypeError),
+            ("mem_level", 0, ValueError),
+            ("mem_level", 10, ValueError),
+            ("mem_level", None, TypeError),
             ("compression_threshold", "1", TypeError),
             ("ssl_context", True, TypeError),
             ("ssl_context", ssl.create_default_context, TypeError),

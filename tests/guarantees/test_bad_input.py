@@ -24,7 +24,7 @@ from typing import Any
 
 from syncws._base.options import ConnOptions
 from syncws._conn.conn import Conn
-from syncws._frames.deflate import Agreement
+from syncws._frames.agreement import Agreement
 from syncws._frames.masking import mask
 from syncws._frames.protocol import Protocol
 from syncws._http.request import Request

@@ -27,7 +27,7 @@ from syncws._base.printable import printable
 from syncws._client.answer import check_answer
 from syncws._client.redirects import _location, say_location
 from syncws._conn import wiretrace
-from syncws._frames import deflate
+from syncws._frames import agreement
 from syncws._http import handshake
 from syncws._http.http11 import HTTPConnection
 from syncws._http.httpclient import BadAnswer, Exchange
@@ -296,9 +296,9 @@ def lines(maker: Maker) -> None:
     line = maker.mutated("permessage-deflate; client_max_window_bits=12, chat")
     handshake.parse_tokens([line])
     extensions = handshake.parse_extensions([line])
-    deflate.accept_offers(extensions)
+    agreement.accept_offers(extensions)
     try:
-        deflate.accept_answer(extensions)
+        agreement.accept_answer(extensions)
     except ValueError as error:
         check(error)
     assert handshake.say_subprotocol(line).isprintable()

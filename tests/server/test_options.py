@@ -90,7 +90,13 @@ class NumberTests(LeakChecks):
             "read_buffer_size",
             "write_buffer_size",
         }
-        of_a_handshake = of_a_connection | {"handshake_timeout", "compression_level", "compression_threshold"}
+        of_a_handshake = of_a_connection | {
+            "handshake_timeout",
+            "compression_level",
+            "compression_threshold",
+            "max_window_bits",
+            "mem_level",
+        }
         of_a_server = {
             "port",
             "max_connections",

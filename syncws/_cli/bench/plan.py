@@ -9,7 +9,7 @@ import string
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from ..._frames.deflate import Agreement
+from ..._frames.agreement import Agreement
 from ..._frames.frame import encode
 from ..._frames.prepared import encode_payload
 from ..._http.headers import Headers

@@ -7,7 +7,7 @@ import pickle
 import unittest
 
 from syncws._cli.bench.plan import messages, parse_sizes
-from syncws._frames.deflate import Agreement
+from syncws._frames.agreement import Agreement
 from syncws._frames.protocol import Protocol
 from syncws.errors import BINARY, TEXT
 

@@ -1,0 +1,106 @@
+"""compressor.py: what this side keeps from message to message, and when it begins anew."""
+
+from __future__ import annotations
+
+import json
+import random
+import unittest
+import zlib
+
+from syncws._frames.compressor import Compressor
+from syncws._frames.frame import FIN, RSV1
+from syncws.errors import TEXT
+
+FIRST = FIN | TEXT
+
+
+class Receiver:
+    """A peer that keeps its window."""
+
+    def __init__(self, bits: int = 15) -> None:
+        self._zlib = zlib.decompressobj(-bits)
+
+    def take(self, payload: bytes) -> bytes:
+        return self._zlib.decompress(payload + b"\x00\x00\xff\xff")
+
+
+def feed(count: int) -> list[bytes]:
+    rng = random.Random(count)
+    return [
+        json.dumps({"type": "tick", "id": number, "price": rng.random(), "venue": "XNAS"}).encode()
+        for number in range(count)
+    ]
+
+
+class CompressorTests(unittest.TestCase):
+    """A compressor that is kept."""
+
+    def test_messages_refer_back(self) -> None:
+        """Each message is read by a peer that keeps its window of the agreed size; the second is much shorter."""
+        for bits, memory, level in ((15, 8, 1), (9, 1, 6), (12, 5, 9), (15, 9, -2), (11, 2, 0)):
+            compressor, receiver = Compressor(level, bits, memory), Receiver(bits)
+            sizes = []
+            for message in feed(50):
+                first, payload = compressor.whole(FIRST, message)
+                self.assertEqual(first, FIRST | RSV1)
+                self.assertEqual(receiver.take(payload), message)
+                sizes.append(len(payload))
+            if level > 0:
+                self.assertLess(sizes[1], sizes[0] // 2)
+
+    def test_begin_anew(self) -> None:
+        """After `begin_anew` a message refers to none before it; the memory is gone until then."""
+        compressor = Compressor(6, 15, 8)
+        messages = feed(3)
+        self.assertFalse(compressor.is_live)
+        alone = compressor.whole(FIRST, messages[0])[1]
+        self.assertTrue(compressor.is_live)
+        compressor.begin_anew()
+        self.assertFalse(compressor.is_live)
+        self.assertEqual(compressor.whole(FIRST, messages[0])[1], alone)
+        self.assertEqual(Receiver().take(alone), messages[0])
+
+    def test_another_level(self) -> None:
+        """zlib makes a compressor with its level: with another one it begins anew."""
+        compressor, receiver = Compressor(1, 15, 8), Receiver()
+        messages = feed(4)
+        for level in (1, 9, 9, 0):
+            compressor.level = level
+            message = messages.pop()
+            payload = compressor.whole(FIRST, message)[1]
+            self.assertEqual(receiver.take(payload), message)
+        self.assertGreater(len(payload), len(message))
+
+    def test_shared_frames(self) -> None:
+        """What was compressed by itself passes as it is, and this begins anew; what is plain changes nothing."""
+        compressor = Compressor(1, 15, 8)
+        compressor.whole(FIRST, b"something")
+        self.assertEqual(compressor.shared(FIRST, b"plain"), (FIRST, b"plain"))
+        self.assertTrue(compressor.is_live)
+        self.assertEqual(compressor.shared(FIRST | RSV1, b"shared"), (FIRST | RSV1, b"shared"))
+        self.assertFalse(compressor.is_live)
+
+    def test_in_pieces(self) -> None:
+        """A message in pieces may refer back, and the next one to it."""
+        compressor, receiver = Compressor(1, 15, 8), Receiver()
+        message, again = b"".join(feed(30)), b"".join(feed(30)[5:8])
+        self.assertEqual(receiver.take(compressor.whole(FIRST, message[:50])[1]), message[:50])
+        deflater = compressor.stream()
+        pieces = [deflater.compress(message[start : start + 100]) for start in range(0, len(message), 100)]
+        self.assertEqual(receiver.take(b"".join(pieces) + deflater.finish()), message)
+        payload = compressor.whole(FIRST, again)[1]
+        self.assertLess(len(payload), 30)
+        self.assertEqual(receiver.take(payload), again)
+
+    def test_what_cannot_be_compressed(self) -> None:
+        """It is compressed all the same, which costs five bytes in 16 KiB, so that the context is kept."""
+        compressor, receiver = Compressor(1, 15, 8), Receiver()
+        for size in (1, 2, 3, 100, 1 << 14, 1 << 17):
+            data = random.Random(size).randbytes(size)
+            payload = compressor.whole(FIRST, data)[1]
+            self.assertLessEqual(len(payload), size + 5 * (size // (1 << 14) + 2))
+            self.assertEqual(receiver.take(payload), data)
+
+
+if __name__ == "__main__":
+    unittest.main()
