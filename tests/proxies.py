@@ -1,4 +1,4 @@
-"""Proxies in this process: one for HTTP that opens tunnels, and misbehaves when told to; TLS in front of another."""
+"""Proxies in this process: one for HTTP that opens tunnels, and misbehaves when told to; fronts: TLS, and a tap."""
 
 from __future__ import annotations
 
@@ -83,13 +83,16 @@ class Relay:
 
     def _relay(self, client: socket.socket, server: socket.socket) -> None:
         """Move bytes both ways until both have ended."""
-        ways = [_Way(client, server), _Way(server, client)]
+        ways = self._ways(client, server)
         while ways:
             moved = [way.step() for way in ways]
             if not any(moved):
                 readable = [way.source for way in ways if not way.held]
                 self._wait(readable, [way.target for way in ways if way.held])
             ways = [way for way in ways if not way.over]
+
+    def _ways(self, client: socket.socket, server: socket.socket) -> list[_Way]:
+        return [_Way(client, server), _Way(server, client)]
 
     def _send(self, sock: socket.socket, data: bytes) -> None:
         while data:
@@ -188,17 +191,43 @@ class ConnectProxy(Relay):
         return server
 
 
-class TLSFront(Relay):
-    """TLS in front of something on another port, which speaks without. ``url`` is what an https proxy's is."""
+class Front(Relay):
+    """Something on another port, as it is."""
 
-    def __init__(self, ssl_context: ssl.SSLContext, port: int) -> None:
+    def __init__(self, port: int, ssl_context: ssl.SSLContext | None = None) -> None:
         super().__init__(ssl_context)
         self._behind = port
 
     def _converse(self, client: socket.socket) -> socket.socket | None:
         server = socket.create_connection(("127.0.0.1", self._behind), PATIENCE)
         server.setblocking(False)
+        for sock in (client, server):  # what comes passes on at once
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return server
+
+
+class TLSFront(Front):
+    """TLS in front of something on another port, which speaks without. ``url`` is what an https proxy's is."""
+
+    def __init__(self, ssl_context: ssl.SSLContext, port: int) -> None:
+        super().__init__(port, ssl_context)
+
+
+class Tap(Front):
+    """Something on another port, and what is said to it and by it.
+
+    ``heard`` has two streams for each connection that was accepted, in order: what the client has said so far, and the
+    server. A byte is there before it is passed on.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.heard: list[tuple[bytearray, bytearray]] = []
+
+    def _ways(self, client: socket.socket, server: socket.socket) -> list[_Way]:
+        said, answered = bytearray(), bytearray()
+        self.heard.append((said, answered))
+        return [_HeardWay(client, server, said), _HeardWay(server, client, answered)]
 
 
 class _Ended(Exception):
@@ -218,7 +247,7 @@ class _Way:
         """Read and send what can be without waiting; whether there was anything."""
         try:
             if not self.held:
-                self.held = self.source.recv(_SIZE)
+                self.held = self._receive()
                 if not self.held:
                     self._pass_end_on()
                     return True
@@ -227,6 +256,9 @@ class _Way:
         except _BLOCKED:
             return False
 
+    def _receive(self) -> bytes:
+        return self.source.recv(_SIZE)
+
     def _pass_end_on(self) -> None:
         self.over = True
         if isinstance(self.target, ssl.SSLSocket):  # shutdown() would end its reading as well
@@ -234,3 +266,16 @@ class _Way:
                 self.target.unwrap()  # sends close_notify; the client's is not waited for
         else:
             self.target.shutdown(socket.SHUT_WR)
+
+
+class _HeardWay(_Way):
+    """One that notes what passes."""
+
+    def __init__(self, source: socket.socket, target: socket.socket, heard: bytearray) -> None:
+        super().__init__(source, target)
+        self._heard = heard
+
+    def _receive(self) -> bytes:
+        data = super()._receive()
+        self._heard += data
+        return data

@@ -15,10 +15,12 @@ from tests.tasks import PATIENCE
 
 from .gos import GoProgram
 from .nodes import NodeProgram, Program, start_browser
+from .terms import AS_USUAL, EACH, NO_CONTEXT, Terms
 
 try:
     import websockets
     from websockets.asyncio.client import connect as connect_asyncio
+    from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
     from websockets.sync.client import connect as connect_sync
 except ImportError:
     websockets = None
@@ -46,6 +48,11 @@ class Client:
     compresses: ClassVar[bool] = True
     echoes_code: ClassVar[bool] = True  # it answers a close with the code it got, not with 1000
     sees_status: ClassVar[bool] = True  # it says with which status it was refused
+    fragments: ClassVar[bool] = True  # it can send a message in fragments
+    sees_flags: ClassVar[bool] = True  # it forgets its context if that was agreed on
+    limits_its_window: ClassVar[bool] = True  # it offers that its window may be limited
+    #: What its compression can be told to insist on; or all that it does, if that is something else than usual.
+    terms: ClassVar[tuple[Terms, ...]] = (AS_USUAL,)
     #: What it can close with; None: a close without a code.
     codes: ClassVar[tuple[int | None, ...]] = (1000, 1001, 1008, 1011, 3000, 4999)
 
@@ -68,9 +75,15 @@ class Client:
         subprotocols: tuple[str, ...] = (),
         origin: str | None = None,
         compression: bool = False,
+        terms: Terms = AS_USUAL,
         certificate: str | None = None,
     ) -> None:
-        """Connect. certificate: the authority (PEM) whose certificates to trust."""
+        """Connect.
+
+        Args:
+            terms: what its compression insists on, of its own `terms`.
+            certificate: the authority (PEM) whose certificates to trust.
+        """
         raise NotImplementedError
 
     def send(self, message: Message) -> None:
@@ -81,6 +94,11 @@ class Client:
 
     def receive(self) -> Message:
         raise NotImplementedError
+
+    def echo(self, count: int) -> None:
+        """Send so many messages back as they come."""
+        for _ in range(count):
+            self.send(self.receive())
 
     def echoes(self, content: str, size: int) -> bool:
         """Send a message of that many bytes ("text", "zeros" or "random"), and say whether the same comes back."""
@@ -111,6 +129,8 @@ def _trusting(certificate: str | None) -> ssl.SSLContext | None:
 class WebsocketsSync(Client):
     """`websockets`, its threads."""
 
+    terms = EACH
+
     @classmethod
     def start(cls) -> None:
         need(websockets is not None, "websockets (PyPI) is not installed")
@@ -122,6 +142,7 @@ class WebsocketsSync(Client):
         subprotocols: tuple[str, ...] = (),
         origin: str | None = None,
         compression: bool = False,
+        terms: Terms = AS_USUAL,
         certificate: str | None = None,
     ) -> None:
         options: dict[str, Any] = {
@@ -132,6 +153,9 @@ class WebsocketsSync(Client):
             "proxy": None,
             "max_size": None,
         }
+        if terms is not AS_USUAL:
+            wanted = {"client_max_window_bits": True, **terms.given()}
+            options |= {"compression": None, "extensions": [ClientPerMessageDeflateFactory(**wanted)]}
         try:
             self._connect(url, options)
         except websockets.InvalidStatus as exc:
@@ -184,6 +208,8 @@ class WebsocketsSync(Client):
 class WebsocketsAsyncio(WebsocketsSync):
     """`websockets`, on asyncio. Its event loop runs while a method does, which is when it answers pings."""
 
+    terms = (AS_USUAL,)  # the rest is that of its threads
+
     def _connect(self, url: str, options: dict[str, Any]) -> None:
         async def connect() -> Any:
             return await self._stack.enter_async_context(connect_asyncio(url, **options))
@@ -232,6 +258,7 @@ class WebsocketClient(Client):
         subprotocols: tuple[str, ...] = (),
         origin: str | None = None,
         compression: bool = False,
+        terms: Terms = AS_USUAL,
         certificate: str | None = None,
     ) -> None:
         try:
@@ -293,6 +320,7 @@ def _parsed(payload: bytes) -> End:
 class NodeWs(Client):
     """Node's `ws`."""
 
+    terms = EACH
     codes = (*Client.codes, None)
     _program: ClassVar[Program]
 
@@ -311,9 +339,11 @@ class NodeWs(Client):
         subprotocols: tuple[str, ...] = (),
         origin: str | None = None,
         compression: bool = False,
+        terms: Terms = AS_USUAL,
         certificate: str | None = None,
     ) -> None:
-        options = {"subprotocols": subprotocols, "origin": origin, "compression": compression, "ca": certificate}
+        wanted = compression and (terms.in_camel_case() or True)
+        options = {"subprotocols": subprotocols, "origin": origin, "compression": wanted, "ca": certificate}
         self._opened(self._call("open", url, {name: value for name, value in options.items() if value is not None}))
 
     def _opened(self, found: dict[str, Any]) -> None:
@@ -358,13 +388,16 @@ def _to_json(message: Message) -> Any:
 class Gorilla(NodeWs):
     """Go's gorilla/websocket. It sends fragments of the size of its write buffer, 4096 bytes unless told otherwise."""
 
+    limits_its_window = False
+    terms = (NO_CONTEXT,)  # always
+
     @classmethod
     def start(cls) -> None:
         cls._program = GoProgram("client")
 
     def __init__(self, url: str, *, write_buffer_size: int | None = None, **options: Any) -> None:
         self._write_buffer_size = write_buffer_size
-        super().__init__(url, **options)
+        super().__init__(url, **{**options, "terms": AS_USUAL})
 
     def _call(self, method: str, *args: Any) -> Any:
         if method == "open":
@@ -380,6 +413,8 @@ class Browser(NodeWs):
     """The WebSocket of a page in Chromium."""
 
     sees_status = False
+    fragments = False
+    terms = (AS_USUAL,)
     codes = (1000, 3000, 4999, None)
 
     @classmethod
@@ -393,6 +428,7 @@ class Browser(NodeWs):
         subprotocols: tuple[str, ...] = (),
         origin: str | None = None,
         compression: bool = False,
+        terms: Terms = AS_USUAL,
         certificate: str | None = None,
     ) -> None:
         parts = urlsplit(url)

@@ -13,11 +13,10 @@ Every server has these paths:
 
 from __future__ import annotations
 
-import asyncio
 import http
 import queue
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,11 +25,14 @@ from tests.partners import need
 from ..tasks import PATIENCE, Task
 from .clients import End, Message
 from .gos import GoProgram
+from .loops import Loop
 from .nodes import NodeProgram, Program
+from .terms import AS_USUAL, EACH, NO_CONTEXT, Terms
 
 try:
     import websockets
     from websockets.asyncio.server import serve as serve_asyncio
+    from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
     from websockets.sync.server import serve as serve_sync
 except ImportError:
     websockets = None
@@ -45,6 +47,14 @@ class Server:
     compresses: ClassVar[bool] = True
     closes_without_code: ClassVar[bool] = True  # it can send a close frame that has no code
 
+    sees_flags: ClassVar[bool] = True  # it forgets its context if that was agreed on, and says so
+    says_client_flag: ClassVar[bool] = True  # it repeats client_no_context_takeover
+    limits_windows: ClassVar[bool] = True  # it repeats client_max_window_bits, or has a limit of its own
+    #: As those of a client.
+    terms: ClassVar[tuple[Terms, ...]] = (AS_USUAL,)
+    #: Those of the paths that send back what comes.
+    echoes: ClassVar[tuple[str, ...]] = ("/echo", "/stream")
+
     #: ws://127.0.0.1:PORT, or wss.
     url: str
 
@@ -57,9 +67,14 @@ class Server:
         """Once after all tests."""
 
     def __init__(
-        self, *, certificate: Certificate | None = None, compression: bool = False, subprotocols: tuple[str, ...] = ()
+        self,
+        *,
+        certificate: Certificate | None = None,
+        compression: bool = False,
+        terms: Terms = AS_USUAL,
+        subprotocols: tuple[str, ...] = (),
     ) -> None:
-        """Listen. subprotocols: those that the server speaks."""
+        """Listen. terms: what its compression insists on, of `terms`; subprotocols: those that the server speaks."""
         raise NotImplementedError
 
     def ended(self) -> End:
@@ -94,6 +109,7 @@ def _cut(piece: Message) -> Iterator[Message]:
 class WebsocketsSync(Server):
     """`websockets`, its threads."""
 
+    terms = EACH
     closes_without_code = False
 
     @classmethod
@@ -101,7 +117,12 @@ class WebsocketsSync(Server):
         need(websockets is not None, "websockets (PyPI) is not installed")
 
     def __init__(
-        self, *, certificate: Certificate | None = None, compression: bool = False, subprotocols: tuple[str, ...] = ()
+        self,
+        *,
+        certificate: Certificate | None = None,
+        compression: bool = False,
+        terms: Terms = AS_USUAL,
+        subprotocols: tuple[str, ...] = (),
     ) -> None:
         self._ends: queue.Queue[End] = queue.Queue()
         options: dict[str, Any] = {
@@ -111,6 +132,8 @@ class WebsocketsSync(Server):
             "process_request": self._refuse,
             "max_size": None,
         }
+        if terms is not AS_USUAL:
+            options |= {"compression": None, "extensions": [ServerPerMessageDeflateFactory(**terms.given())]}
         port = self._listen(options)
         self.url = f"{'wss' if certificate else 'ws'}://127.0.0.1:{port}"
 
@@ -167,26 +190,19 @@ class WebsocketsSync(Server):
 class WebsocketsAsyncio(WebsocketsSync):
     """`websockets`, on asyncio, in a thread of its own."""
 
+    terms = (AS_USUAL,)  # the rest is that of its threads
+
     def _listen(self, options: dict[str, Any]) -> int:
         async def listen() -> Any:
             return await serve_asyncio(self._handle, "127.0.0.1", 0, **options)
 
-        self._loop = asyncio.new_event_loop()
-        self._task = Task(self._loop.run_forever)
+        self._loop = Loop()
         try:
-            self._server = self._run(listen())
+            self._server = self._loop.run(listen())
         except BaseException:
-            self._end_loop()
+            self._loop.close()
             raise
         return self._server.sockets[0].getsockname()[1]  # type: ignore[no-any-return]
-
-    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
-
-    def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._task.result()
-        self._loop.close()
 
     async def _handle(self, conn: Any) -> None:  # type: ignore[override]
         path, query = _parsed(conn.request.path)
@@ -227,14 +243,15 @@ class WebsocketsAsyncio(WebsocketsSync):
             await self._server.wait_closed()
 
         try:
-            self._run(end())
+            self._loop.run(end())
         finally:
-            self._end_loop()
+            self._loop.close()
 
 
 class NodeWs(Server):
     """Node's `ws`."""
 
+    terms = EACH
     _program: ClassVar[Program]
 
     @classmethod
@@ -246,10 +263,16 @@ class NodeWs(Server):
         cls._program.close()
 
     def __init__(
-        self, *, certificate: Certificate | None = None, compression: bool = False, subprotocols: tuple[str, ...] = ()
+        self,
+        *,
+        certificate: Certificate | None = None,
+        compression: bool = False,
+        terms: Terms = AS_USUAL,
+        subprotocols: tuple[str, ...] = (),
     ) -> None:
         cert, key = certificate or (None, None)
-        options = {"cert": cert, "key": key, "compression": compression, "subprotocols": subprotocols}
+        wanted = compression and (terms.in_camel_case() or True)
+        options = {"cert": cert, "key": key, "compression": wanted, "subprotocols": subprotocols}
         self._port = self._program.call("listen", options)
         self.url = f"{'wss' if certificate else 'ws'}://127.0.0.1:{self._port}"
 
@@ -263,6 +286,11 @@ class NodeWs(Server):
 
 class Gorilla(NodeWs):
     """Go's gorilla/websocket."""
+
+    terms = (NO_CONTEXT,)  # always
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "terms": AS_USUAL})
 
     @classmethod
     def start(cls) -> None:

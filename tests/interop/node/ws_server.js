@@ -70,7 +70,7 @@ serve({
       : https.createServer({cert: fs.readFileSync(cert), key: fs.readFileSync(key)});
     const upgrader = new WebSocket.Server({
       noServer: true,
-      perMessageDeflate: compression && {threshold: 0},
+      perMessageDeflate: compression && {threshold: 0, ...compression},
       maxPayload: 0,
       handleProtocols: (offered) => [...offered].find((name) => subprotocols.includes(name)) ?? false,
     });
