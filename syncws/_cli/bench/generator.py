@@ -165,8 +165,10 @@ class Generator:
             if schedule is None:
                 self._step(_LOOK)
             else:
-                self._send_due(schedule)
+                self._send_due(schedule, end)
                 self._step(min(max(min(end, schedule.due) - _now(), 0) / _SECOND, _LOOK), exact=True)
+        if schedule is not None:
+            self._send_due(schedule, end)  # what was due while this process had to wait for a processor
 
     def _await_answers(self) -> None:
         """Of a rate: wait for what is on its way. What has not come counts with the time that it was waited for."""
@@ -311,11 +313,11 @@ class Generator:
             peer.watched = not peer.watched
             self._selector.modify(peer.transport, _READ | _WRITE if peer.watched else _READ, peer)
 
-    def _send_due(self, schedule: Schedule) -> None:
-        """Send what is due, on one connection after another."""
+    def _send_due(self, schedule: Schedule, end: int) -> None:
+        """Send what is due before the end of this phase, on one connection after another."""
         for _ in range(_MOST_DUE):
             now = _now()
-            if schedule.due > now or not self._peers:
+            if schedule.due > now or schedule.due >= end or not self._peers:
                 return
             peer = self._peers[schedule.turn % len(self._peers)]
             self.tally.late.add(now - schedule.due)
