@@ -9,6 +9,8 @@ measures, `sink` the other ends of its members, `arithmetic` what follows for mo
 * `servers`, `rooms`: what is compared, each in a process of its own; `serving` is common to them, `gorilla` builds the
   program of `go/`.
 * `table`: how fast this library is beside gorilla and beside what it was, load by load, and what each lever gives.
+* `resources`: what a connection, a member, a room, a queued message and a message cost, by Python; `resource_probe`
+  weighs one of them, and `resource_clients` is the other end.
 * `pin`: what a server loses where it may use every core, and what `pin=` gives back; `pin_server` is what it measures.
 * `against`: whether any load costs more than in another checkout.
 * `way`: where a message's time goes; `way_steps`: its steps in one thread, timed in a process of its own.
