@@ -28,7 +28,8 @@ _FIELDS = ("temperature", "humidity", "pressure", "voltage", "current", "vibrati
 def telemetry(draw: random.Random, number: int) -> str:
     """One message of about 200 bytes, as a device sends it."""
     readings = {name: round(draw.uniform(0, 1000), 3) for name in _FIELDS}
-    return json.dumps({"device": f"sensor-{draw.randrange(50):04}", "sequence": number, "readings": readings})
+    device = f"sensor-{draw.randrange(50):04}"
+    return json.dumps({"device": device, "site": "north", "sequence": number, "readings": readings})
 
 
 class Clients:
