@@ -48,7 +48,7 @@ from ._base.owners import explains_options
 from ._conn.conn import Conn
 from ._http.wsgiresponse import WSGIResponse
 from ._server.upgrader import Upgrader
-from ._server.views import ask_before, check_before, check_handler, check_upgrader, is_refusal, serving
+from ._server.views import call_before, check_before, check_handler, check_upgrader, is_refusal, serving
 from ._wsgi.guests import MAX_CONNECTIONS
 
 with needs("falcon", "falcon"):
@@ -153,7 +153,7 @@ class WebSocketResource:
 
         Raises TypeError if ``before`` returns what is no refusal here.
         """
-        refusal = ask_before(self._before, req, resp, **fields)
+        refusal = call_before(self._before, req, resp, **fields)
         if resp.complete or (refusal is None and is_refusal(self._before, resp.status_code)):
             return
         if refusal is not None:  # as in other frameworks, where that is the response

@@ -16,22 +16,24 @@ Without an application at hand, ``Sock()`` and later ``sock.init_app(app)``, for
 blueprint, ``Sock(blueprint)`` or ``@sock.route(rule, bp=blueprint)``.
 
 The rule of a WebSocket matches only WebSocket handshakes. A plain request for it gets Flask's own 400, unless an
-``@app.get`` of the same rule answers it.
+``@app.get`` of the same rule answers it. The log says so: it may be a handshake of which a proxy has dropped a header.
 
 **Login before the 101.** ``before`` runs in the view, with the same keyword arguments. If it returns anything except
 None, that is the response in place of the 101, as of any view; it may call `flask.abort` too. What it changes in
 ``session`` reaches the client, as a cookie of the 101:
 
-    @sock.route("/feed", before=login_required(lambda: None))
+    @sock.route("/feed", before=login_required(lambda **variables: None))
     def feed(conn): ...
 
 ``@login_required`` under the route would run after the handshake, and its response would reach nobody. In that case the
-connection is closed with 1008, and the log says what to do.
+connection is closed with 1008, and the log says what to do. **Above the route it is never called, and everybody comes
+in**: the route has registered the function that is below it.
 
 **Context.** The handler runs under a copy of the request context, as `flask.copy_current_request_context` makes it,
 detached from the view or not: ``request`` is that of the handshake, ``session`` is what it was, ``current_app`` and
-``url_for`` work, ``g`` is a new one. The session can only be read: its cookie has left. Cookies that functions of
-``after_request`` set reach nobody either. Context variables of other libraries are those of a new thread.
+``url_for`` work, ``g`` is a new one. The session can only be read: its cookie has left, so what a handler writes into
+it is lost, and a WARNING says so. Cookies that functions of ``after_request`` set reach nobody either. Context
+variables of other libraries are those of a new thread.
 
 **The end.** Functions of ``teardown_request`` and ``teardown_appcontext`` run when the view returns, and again, for the
 copied context, when the handler does. An error of the handler is handed to them, to ``got_request_exception`` and to
@@ -60,17 +62,22 @@ import io
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from http import HTTPStatus
 from inspect import iscoroutinefunction
 from typing import Any, Concatenate, NamedTuple, TypeVar
 
+from ._base.advice import advisor
 from ._base.extras import needs
 from ._base.logs import logger
 from ._base.options import check_count, check_detach
 from ._base.owners import explains_options
 from ._base.printable import printable
 from ._conn.conn import Conn
+from ._server.checks import check_handshake
+from ._server.refusal import Refused, log_refusal
 from ._server.upgrader import Upgrader
 from ._server.views import ask_before, check_before, check_handler, check_upgrader
+from ._wsgi.environ import request_of
 from ._wsgi.guests import MAX_CONNECTIONS
 from .errors import CloseCode, WebSocketError
 
@@ -84,8 +91,10 @@ with needs("flask", "flask"):
         request,
         session,
     )
+    from flask.sansio.app import App
     from werkzeug.datastructures import EnvironHeaders
     from werkzeug.exceptions import HTTPException
+    from werkzeug.routing import WebsocketMismatch
     from werkzeug.wrappers import Response
 
 __all__ = ["Sock"]
@@ -150,6 +159,7 @@ class Sock:
             self._check_config(app)
         for route in self._routes:
             _add(app, route)
+        _tell_of_mismatches(app)
         self._apps.add(app)
 
     def route(
@@ -199,6 +209,7 @@ class Sock:
     def _add(self, bp: Blueprint | None, route: _Route) -> None:
         if bp is not None:
             _add(bp, route)
+            _tell_of_mismatches(bp)
             return
         for app in list(self._apps):
             _add(app, route)
@@ -236,18 +247,61 @@ def _view(served: _Served) -> Callable[..., Any]:
         if refusal is not None:
             return refusal
         upgrader = _upgrader_of(app) if served.upgrader is None else served.upgrader
+        cookies, is_modified = _session_cookies(app), _is_session_modified()
+        _mark_session_saved()
         answer = upgrader.serve(
             request.environ,
             _in_context(app, served.handler, variables),
-            response_headers=_session_cookies(app),
+            response_headers=cookies,
             detach=_detach_of(app) if served.detach is None else served.detach,
             max_connections=_max_connections_of(app),
         )
         if answer.is_websocket:
-            _mark_session_saved()
+            _mark_session_saved()  # again, of what a handler in the view has changed
+        elif is_modified:
+            session.modified = True  # it is saved with the refusal
         return app.response_class(answer.body, answer.status, answer.headers)
 
     return view
+
+
+# A request that its rule does not match
+
+
+def _tell_of_mismatches(app: App | Blueprint) -> None:
+    """Have the log tell of plain requests for the rule of a WebSocket, and of handshakes for that of a page.
+
+    Flask's router answers them, with a 400 that says nothing.
+    """
+    if isinstance(app, Blueprint):
+        app.record(lambda state: _tell_of_mismatches(state.app))
+        return
+    functions = app.before_request_funcs.setdefault(None, [])
+    if _tell_of_mismatch not in functions:
+        functions.insert(0, _tell_of_mismatch)  # first, as another one may answer
+
+
+def _tell_of_mismatch() -> None:
+    if not isinstance(request.routing_exception, WebsocketMismatch):
+        return
+    try:
+        asked = request_of(request.environ)
+    except ValueError:  # of a malformed request
+        return
+    try:
+        check_handshake(asked)
+        refused = Refused(
+            HTTPStatus.BAD_REQUEST,
+            "this is a WebSocket handshake, and its rule is none of a WebSocket",
+            advice="@sock.route(rule) makes one",
+            cause=("rule", asked.path),
+        )
+    except Refused as exc:
+        refused = exc.with_traceback(None)
+    refused.status = HTTPStatus.BAD_REQUEST  # which is what Flask answers
+    log_refusal(asked, refused)
+    if asked.on_refusal is not None:
+        asked.on_refusal(refused.reason)
 
 
 # Routes are checked when they are decorated
@@ -284,11 +338,17 @@ class _Ended(NamedTuple):
 def _in_context(app: Flask, handler: Callable[..., object], variables: Mapping[str, Any]) -> Callable[[Conn], object]:
     """A call of handler(conn) under a copy of this request's context, for any thread."""
 
+    tells_changes = not _is_session_modified()  # it was marked as saved: else it always says that it was changed
+
     @copy_current_request_context
     def call(conn: Conn) -> object:
         _release_server_streams(conn)
         try:
-            return handler(conn, **variables)
+            try:
+                return handler(conn, **variables)
+            finally:
+                if tells_changes and _is_session_modified():
+                    _tell_of_lost_session(conn)
         except HTTPException as answer:
             return answer  # not raised, so that teardown functions see no error
         except Exception as error:
@@ -329,7 +389,8 @@ def _reject_late_response(conn: Conn, result: HTTPException | Response) -> None:
     status = str((result.get_response() if isinstance(result, HTTPException) else result).status)
     _log.error(
         "%s: the WebSocket handler ends with a response, %s, which nobody gets: the handshake is over by then. A check "
-        "such as @login_required has to run before it: @sock.route(rule, before=login_required(lambda: None))",
+        "such as @login_required has to run before it: @sock.route(rule, "
+        "before=login_required(lambda **variables: None))",
         printable(conn.request.path),
         printable(status),
         exc_info=raised,
@@ -352,8 +413,27 @@ def _session_cookies(app: Flask) -> list[tuple[str, str]]:
     return [("Set-Cookie", cookie) for cookie in response.headers.getlist("Set-Cookie")]
 
 
+def _is_session_modified() -> bool:
+    return bool(getattr(session._get_current_object(), "modified", False))  # type: ignore[attr-defined]
+
+
+def _tell_of_lost_session(conn: Conn) -> None:
+    path = printable(conn.request.path)
+    advisor.warn(
+        _log,
+        "session",
+        path,
+        "%s: the WebSocket handler has changed the session, and the change is lost: the session was saved before the "
+        "handshake. Change it in a view, or in before=",
+        path,
+        extra={"about": conn},
+    )
+
+
 def _mark_session_saved() -> None:
     """Mark the session as unchanged: it was saved before the handshake, and must not be saved when the view ends.
+
+    Before the handshake, so that what a handler changes can be told from that; and after it, for the view.
 
     The view may have lasted for hours, and would write the session of its beginning over a newer one.
     """
@@ -389,6 +469,7 @@ def _upgrader_of(app: Flask) -> Upgrader:
     if known is None or known[:2] != (key, given):
         try:
             known = key, dict(given), Upgrader(**read(given))
+            known[2]._come_from('app.config["SYNCWS_OPTIONS"]')
         except (TypeError, ValueError) as exc:
             raise type(exc)(f"{key}: {exc}") from None
         app.extensions["syncws"] = known

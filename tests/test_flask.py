@@ -25,6 +25,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 import syncws
+from syncws._base.advice import advisor
 from syncws.flask import Sock
 from syncws.testing import LeakChecks, await_, connect
 from syncws.wsgi import open_connections
@@ -275,6 +276,36 @@ class RouteTests(FlaskCase):
         self.assertEqual(self.ask(address, "GET", "/both")[::2], (200, b"a page"))
         self.check_echo(address, "/both")
         self.assertEqual(self.refusal(address, "/nothing").status, 404)
+
+    def test_a_proxy_that_drops_the_upgrade(self) -> None:
+        """Flask's router answers a handshake without its Upgrade header, which nginx drops: the log had nothing about
+        it. It is a WARNING that names the lines of nginx, once a minute; of a plain request it is INFO."""
+        key = {"Sec-WebSocket-Key": HEADERS["Sec-WebSocket-Key"], "Sec-WebSocket-Version": "13"}
+        for name in ("app", "late", "blueprint", "bp"):
+            app, blueprint = make_app(), Blueprint("api", "api")
+            if name == "blueprint":
+                Sock(blueprint).route("/echo")(echo)
+            elif name == "bp":
+                Sock().route("/echo", bp=blueprint)(echo)
+            else:
+                sock = Sock(app if name == "app" else None)
+                sock.route("/echo")(echo)
+                sock.init_app(app)
+                Sock(app)  # a second one tells nothing twice
+            app.register_blueprint(blueprint)
+            app.add_url_rule("/page", "page", lambda: "a page")
+            advisor.begin_anew()
+            with self.subTest(name), self.assertLogs("syncws.server", logging.INFO) as logs:
+                client = app.test_client()
+                for headers in (key, key, {"X-Plain": "yes"}):
+                    self.assertEqual(client.get("/echo", headers=headers).status_code, 400)
+                self.assertEqual(client.get("/page", headers=HEADERS).status_code, 400)
+                self.assertEqual(client.get("/page").status_code, 200)
+                self.assertEqual([record.levelname for record in logs.records], ["WARNING", "INFO", "INFO", "WARNING"])
+                said = [record.getMessage() for record in logs.records]
+                self.assertIn("GET /echo is refused with 400: this is a WebSocket endpoint, and the request's", said[0])
+                self.assertIn("proxy_set_header Upgrade $http_upgrade", said[0])
+                self.assertIn("its rule is none of a WebSocket; @sock.route(rule) makes one", said[3])
 
     def test_bad_routes(self) -> None:
         """An invalid route is refused when it is decorated, and the error says what to write instead."""
@@ -546,11 +577,27 @@ class ContextTests(FlaskCase):
             echo(conn)
             session["cart"] = 2
 
-        self.check_echo(self.serve(app)).close()
-        self.assertTrue(await_(lambda: open_connections() == 0))
+        advisor.begin_anew()
+        with self.assertLogs("syncws.wsgi", logging.WARNING) as logs:
+            self.check_echo(self.serve(app)).close()
+            self.assertTrue(await_(lambda: open_connections() == 0))
+        self.assertIn("/echo: the WebSocket handler has changed the session, and the change is lost", logs.output[0])
         self.assertTrue(done.wait(PATIENCE))
         self.assertEqual(saved, [{"cart": 1}])
         saved.clear()
+
+    @each_way
+    def test_session_that_is_only_read(self, detach: bool | None) -> None:
+        """What before has changed, and what a handler only reads, is no change that is lost."""
+        app = make_app()
+
+        @Sock(app).route("/echo", before=lambda: session.update(cart=1), detach=detach)
+        def handler(conn: syncws.Conn) -> None:
+            conn.send(str(session["cart"]))
+
+        with self.assertNoLogs("syncws", logging.WARNING):
+            self.assertEqual(self.hear(self.dial(self.serve(app))), "1")
+            self.assertTrue(await_(lambda: open_connections() == 0))
 
 
 class BeforeTests(FlaskCase):
@@ -590,6 +637,26 @@ class BeforeTests(FlaskCase):
         )
         self.assertEqual((found["tuple"].headers["X-Why"], found["tuple"].body), ("because", b"no"))
         self.assertEqual(found["redirect"].headers["Location"], "/login")
+
+    def test_no_answer(self) -> None:
+        """True and False, as a handler of Flask-SocketIO returns them, are an error that names `before`."""
+        for answer in (True, False):
+            app = make_app()
+            Sock(app).route("/echo", before=lambda answer=answer: answer)(echo)
+            with self.subTest(answer), self.assertLogs(app.logger, logging.ERROR) as logs:
+                self.assertEqual(app.test_client().get("/echo", headers=HEADERS).status_code, 500)
+                self.assertIn(f"before returns None to let in, or a response; not {answer}", logs.output[0])
+
+    def test_it_takes_no_variables(self) -> None:
+        """A before that does not take the variables of the rule fails; the error names them, and what to write. What
+        raises a TypeError of its own is told as it is."""
+        told = "before is called with the arguments of the view, here room: write before=lambda **variables: None"
+        for before, is_told in ((lambda: None, True), (lambda room: room + 1, False)):
+            app = make_app()
+            Sock(app).route("/<room>", before=before)(lambda conn, room: None)
+            with self.subTest(is_told), self.assertLogs(app.logger, logging.ERROR) as logs:
+                self.assertEqual(app.test_client().get("/lobby", headers=HEADERS).status_code, 500)
+                self.assertEqual(told in logs.output[0], is_told)
 
     def test_it_lets_pass(self) -> None:
         """before gets the variables of the rule, and may be a coroutine function; None lets the handshake go on."""
@@ -640,7 +707,7 @@ class BeforeTests(FlaskCase):
             session["user"] = request.form["user"]
             return "welcome"
 
-        @sock.route("/feed", before=login_required(lambda: None))
+        @sock.route("/feed", before=login_required(lambda **variables: None))
         def feed(conn: syncws.Conn) -> None:
             conn.send(f"hello {session['user']}")
 
@@ -768,7 +835,7 @@ class LateTests(FlaskCase):
                     self.assertEqual((record.name, record.levelno), ("syncws.wsgi", logging.ERROR))
                     said = record.getMessage()
                     self.assertIn(f"/late: the WebSocket handler ends with a response, {status}", said)
-                    self.assertIn("@sock.route(rule, before=login_required(lambda: None))", said)
+                    self.assertIn("@sock.route(rule, before=login_required(lambda **variables: None))", said)
                     self.assertEqual(record.exc_info is not None, status == "401 UNAUTH")
 
     def test_other_values(self) -> None:
@@ -813,9 +880,40 @@ class ConfigTests(FlaskCase):
         """allowed_hosts are an option of the Upgrader, too: a page whose name was made to point here gets 421."""
         address = self.serve(self.app_with(SYNCWS_OPTIONS={"allowed_hosts": ["127.0.0.1"]}))
         self.check_echo(address)
-        with self.assertLogs("syncws.server"):
+        with self.assertLogs("syncws.server") as logs:
             answer = self.refusal(address, headers={"Host": "evil.example", "Origin": "http://evil.example"})
         self.assertEqual(answer.status, 421)
+        self.assertIn('add it to app.config["SYNCWS_OPTIONS"] = {"allowed_hosts": [...]}', logs.output[0])
+
+    def test_the_log_names_the_setting(self) -> None:
+        """What is refused by options of the configuration names it, where an Upgrader of the program's is named else;
+        and what a proxy has to pass on, as the Host may be the one that is wrong."""
+        proxy = "; or, if a proxy stands in front, let it pass the Host it got (nginx: proxy_set_header Host $host;)"
+        for upgrader, setting in (
+            (None, 'app.config["SYNCWS_OPTIONS"] = {"allowed_origins": [...]}'),
+            (syncws.Upgrader(), "allowed_origins of the Upgrader"),
+        ):
+            app = make_app()
+            Sock(app, upgrader=upgrader).route("/echo")(echo)
+            advisor.begin_anew()
+            headers = {**HEADERS, "Origin": "http://app.example"}
+            with self.subTest(setting), self.assertLogs("syncws.server") as logs:
+                self.assertEqual(app.test_client().get("/echo", headers=headers).status_code, 403)
+                self.assertIn(f"to accept it, add it to {setting}{proxy}", logs.output[0])
+
+    def test_the_log_names_the_setting_of_subprotocols(self) -> None:
+        """The same of subprotocols, whether there are any or none."""
+        for config, said in (
+            ({}, "the Upgrader has none: give it the names that this server speaks"),
+            ({"SYNCWS_OPTIONS": {"subprotocols": ["v1"]}}, "none of them is in"),
+        ):
+            app = make_app(**config)
+            Sock(app).route("/echo")(echo)
+            advisor.begin_anew()
+            with self.subTest(said), self.assertLogs("syncws.server") as logs:
+                app.test_client().get("/echo", headers={**HEADERS, "Sec-WebSocket-Protocol": "v9"})
+                self.assertIn(said, logs.output[0])
+                self.assertIn('app.config["SYNCWS_OPTIONS"] = {"subprotocols": [...]}', logs.output[0])
 
     def test_one_upgrader(self) -> None:
         """Unless its configuration changes, an application's Upgrader is made once."""

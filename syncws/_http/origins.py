@@ -99,11 +99,11 @@ class AllowedOrigins:
             for before, after in self._below
         )
 
-    def advice(self, origin: str) -> str:
-        """What to change so that this origin, which was refused, is accepted."""
+    def advice(self, origin: str, setting: str = "allowed_origins of the Upgrader") -> str:
+        """What to change so that this origin, which was refused, is accepted; setting is where the list is given."""
         if origin == "" or "*" in origin or len(origin) > MOST_SHOWN:
             return "no browser sends that; to accept it, give the Upgrader a check_origin"
-        advice = "to accept it, add it to allowed_origins of the Upgrader"
+        advice = f"to accept it, add it to {setting}"
         if origin == "null":
             return f"{advice}; but any page can send null, from a frame"
         host = _host(origin)

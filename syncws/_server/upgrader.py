@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from http import HTTPStatus
-from typing import NoReturn, TypeVarTuple
+from typing import ClassVar, NoReturn, TypeVarTuple
 
 from .._base.advice import advisor
 from .._base.callables import check_callable, check_done, check_plain, undecided, unfinished
@@ -69,6 +69,9 @@ _RESERVED = frozenset(
     }
 )
 
+
+#: What else a page of the server's own host may be refused for: a proxy that gives another name.
+_PROXY_HOST = "; or, if a proxy stands in front, let it pass the Host it got (nginx: proxy_set_header Host $host;)"
 
 #: What browsers say then.
 _NO_SUBPROTOCOL = "\"Sent non-empty 'Sec-WebSocket-Protocol' header but no response was received\""
@@ -121,6 +124,9 @@ class Upgrader(HandshakeOptions):
     allowed_origins: Sequence[str] = ()
     allowed_hosts: Sequence[str] | None = None
 
+    #: No option: the setting of a framework that the options come from, for the lines of the log; None: a program's.
+    _config: ClassVar[str | None] = None
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("error", "check_origin"):
@@ -147,6 +153,17 @@ class Upgrader(HandshakeOptions):
     def _hosts(self) -> AllowedHosts:
         """As `_origins`."""
         return AllowedHosts(self.allowed_hosts)
+
+    def _come_from(self, config: str) -> None:
+        """Name the setting that the options come from, such as ``app.config["SYNCWS_OPTIONS"]``, in what is logged.
+
+        By who has made this Upgrader, before anybody uses it.
+        """
+        object.__setattr__(self, "_config", config)
+
+    def _place(self, option: str) -> str:
+        """Where a list is given, for an advice to add to it."""
+        return f"{option} of the Upgrader" if self._config is None else f'{self._config} = {{"{option}": [...]}}'
 
     @explains_options
     def upgrade(self, request: Request | Environ, response_headers: HeaderSource | None = None) -> Conn:
@@ -342,7 +359,7 @@ class Upgrader(HandshakeOptions):
             return
         breaches.add("allowed_hosts")
         host = printable(request.host, MOST_SHOWN)
-        setting = self._hosts.advice(request.host, "allowed_hosts of the Upgrader")
+        setting = self._hosts.advice(request.host, self._place("allowed_hosts"))
         raise Refused(
             HTTPStatus.MISDIRECTED_REQUEST,
             "this server does not answer to the host of this request",
@@ -366,7 +383,7 @@ class Upgrader(HandshakeOptions):
         elif is_same_origin(request) or self._origins.allow(request):
             return
         else:
-            setting = self._origins.advice(origin or "")
+            setting = self._origins.advice(origin or "", self._place("allowed_origins")) + _PROXY_HOST
         shown, host = printable(origin or "", MOST_SHOWN), printable(request.host, MOST_SHOWN)
         told = "it has no Origin" if origin is None else f"its Origin is '{shown}'"
         raise Refused(
@@ -407,9 +424,10 @@ class Upgrader(HandshakeOptions):
         if is_own:
             setting = "the Sec-WebSocket-Protocol in response_headers is none of them: send one of those"
         elif self.subprotocols:
-            setting = "none of them is in subprotocols of the Upgrader: add the name that this server speaks"
+            setting = f"none of them is in {self._place('subprotocols')}: add the name that this server speaks"
         else:
-            setting = "the Upgrader has none: give it the names that this server speaks, subprotocols=[...]"
+            given = "subprotocols=[...]" if self._config is None else self._place("subprotocols")
+            setting = f"the Upgrader has none: give it the names that this server speaks, {given}"
         advisor.warn(
             _log,
             "subprotocols",

@@ -6,7 +6,8 @@ first handshake.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol, TypedDict
 
@@ -80,14 +81,48 @@ def check_before(before: object) -> None:
 def ask_before(before: Callable[..., object] | None, *args: Any, **kwargs: Any) -> Any:
     """What refuses a request before its handshake, in place of the 101; None: nothing does.
 
-    Raises TypeError if before has returned work that nobody does, such as a coroutine: that decides nothing, and the
-    framework's answer to an error is a refusal. A generator may be the body of a response.
+    Raises TypeError if before has returned what decides nothing: see `call_before`, or True or False, of which nobody
+    would know what it means. The framework's answer to an error is a refusal.
+    """
+    refusal = call_before(before, *args, **kwargs)
+    if isinstance(refusal, bool):
+        raise TypeError(f"before returns None to let in, or a response; not {refusal}")
+    return refusal
+
+
+def call_before(before: Callable[..., object] | None, *args: Any, **kwargs: Any) -> Any:
+    """What before returns; None if there is none.
+
+    Raises TypeError if that is work that nobody does, such as a coroutine. A generator may be the body of a response.
     """
     if before is None:
         return None
-    refusal = before(*args, **kwargs)
+    try:
+        refusal = before(*args, **kwargs)
+    except TypeError as error:
+        if not _takes(before, *args, **kwargs):
+            error.add_note(
+                f"before is called with the arguments of the view{_say_names(kwargs)}: write before=lambda "
+                "**variables: None"
+            )
+        raise
     check_done("before", refusal, may_yield=True)
     return refusal
+
+
+def _takes(called: Callable[..., object], *args: Any, **kwargs: Any) -> bool:
+    """Whether it can be called with these arguments, as far as it tells."""
+    try:
+        inspect.signature(called).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    except ValueError:  # of one that has no signature
+        pass
+    return True
+
+
+def _say_names(kwargs: Mapping[str, object]) -> str:
+    return f", here {', '.join(kwargs)}" if kwargs else ""
 
 
 def is_refusal(before: object, status: int) -> bool:

@@ -170,7 +170,7 @@ class Guests:
         if limit is not None and len(self._seats) >= limit:
             breaches.add("max_connections")
             message = f"all {limit} WebSocket connections are taken"
-            raise Full(message, "max_connections is the limit", is_limit=True)
+            raise Full(message, "max_connections is the limit (of Flask: SYNCWS_MAX_CONNECTIONS)", is_limit=True)
         most_in_view = _view_limit(taken.pool)
         if in_view and most_in_view is not None and len(self._views) >= most_in_view:
             breaches.add("views")

@@ -142,7 +142,7 @@ class AdmitTests(GuestsCase):
         for in_view in (False, True):
             with self.assertRaisesRegex(Full, "^all 2 WebSocket connections are taken$") as caught:
                 self.registry.admit(taken(), in_view=in_view, limit=2)
-        self.assertEqual(caught.exception.advice, "max_connections is the limit")
+        self.assertEqual(caught.exception.advice, "max_connections is the limit (of Flask: SYNCWS_MAX_CONNECTIONS)")
         second.leave()
         self.registry.admit(taken(), in_view=False, limit=2).leave()
         first.leave()
