@@ -4,11 +4,13 @@
     python -m tests.compliance.peers client websockets wss://127.0.0.1:9002 both.pem
 
 Compression is on where the library has it, limits are off (9.* sends messages of 16 MiB), and nothing else is set.
+syncws-takeover keeps the context of compression from one message to the next; websockets does so anyway.
 websockets and flask-sock are here for comparison; install the latter yourself if you want to see it.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 import sys
@@ -25,17 +27,18 @@ class PeerPrograms:
     server: Callable[[str, int, ssl.SSLContext | None], None] | None
     client: Callable[[str, str, ssl.SSLContext | None], None] | None
     tls: bool = False
+    takeover: str = ""  # the name of the programs that are the same with context takeover
 
     @property
     def sides(self) -> tuple[str, ...]:
         return tuple(side for side in ("server", "client") if getattr(self, side) is not None)
 
 
-def syncws_server(host: str, port: int, context: ssl.SSLContext | None) -> None:
+def syncws_server(host: str, port: int, context: ssl.SSLContext | None, **options: Any) -> None:
     """read_message and write_message: one frame a message."""
     import syncws
 
-    upgrader = syncws.Upgrader(enable_compression=True, read_limit=None)
+    upgrader = syncws.Upgrader(enable_compression=True, read_limit=None, **options)
 
     def echo(request: syncws.Request) -> None:
         with upgrader.upgrade(request) as conn:
@@ -62,10 +65,10 @@ def syncws_streams_server(host: str, port: int, context: ssl.SSLContext | None) 
     syncws.Server(echo, host, port, ssl_context=context).serve_forever()
 
 
-def syncws_client(url: str, agent: str, context: ssl.SSLContext | None) -> None:
+def syncws_client(url: str, agent: str, context: ssl.SSLContext | None, **options: Any) -> None:
     import syncws
 
-    dialer = syncws.Dialer(enable_compression=True, read_limit=None, proxy=None, ssl_context=context)
+    dialer = syncws.Dialer(enable_compression=True, read_limit=None, proxy=None, ssl_context=context, **options)
 
     def run(path: str) -> None:
         with dialer.dial(url + path) as conn:
@@ -139,7 +142,10 @@ def _each_case(count: int, agent: str, run: Callable[[str], None]) -> None:
 
 
 PEERS = {
-    "syncws": PeerPrograms(syncws_server, syncws_client, tls=True),
+    "syncws": PeerPrograms(syncws_server, syncws_client, tls=True, takeover="syncws-takeover"),
+    "syncws-takeover": PeerPrograms(
+        functools.partial(syncws_server, context_takeover=True), functools.partial(syncws_client, context_takeover=True)
+    ),
     "syncws-streams": PeerPrograms(syncws_streams_server, None),
     "websockets": PeerPrograms(websockets_server, websockets_client),
     "flask-sock": PeerPrograms(flask_sock_server, None),

@@ -42,6 +42,10 @@ SHORT_COUNT = 293
 TLS = ["1.*", "2.*", "5.*", "7.*", "12.1.1", "13.1.1"]
 TLS_COUNT = 86
 
+#: With context takeover only what is compressed differs: each size of messages once, and each way to agree.
+TAKEOVER = ["12.1.1", "12.1.4", "12.2.3", *(f"13.{group}.{number}" for group in range(1, 8) for number in (1, 4))]
+TAKEOVER_COUNT = 17
+
 #: Seconds for all cases of one side; a suite that hangs is a failure too.
 PATIENCE = 3000.0
 
@@ -219,11 +223,14 @@ def make_certificate(folder: Path) -> Path:
 
 
 def run_all(folder: Path, peer: str, *, full: bool) -> Iterator[Verdicts]:
-    """Run everything for one library: plain, both sides at once, and then under TLS."""
-    sides = PEERS[peer].sides
-    yield from run(folder, peer, sides, *((ALL, ALL_COUNT) if full else (SHORT, SHORT_COUNT)), None)
-    if PEERS[peer].tls:
-        yield from run(folder, peer, sides, TLS, TLS_COUNT, make_certificate(folder))
+    """Run everything for one library: plain, both sides at once, then with context takeover, and then under TLS."""
+    programs = PEERS[peer]
+    yield from run(folder, peer, programs.sides, *((ALL, ALL_COUNT) if full else (SHORT, SHORT_COUNT)), None)
+    if programs.takeover:
+        selection = (ALL, ALL_COUNT) if full else (TAKEOVER, TAKEOVER_COUNT)
+        yield from run(folder, programs.takeover, PEERS[programs.takeover].sides, *selection, None)
+    if programs.tls:
+        yield from run(folder, peer, programs.sides, TLS, TLS_COUNT, make_certificate(folder))
 
 
 def _explain(report: Path) -> str:

@@ -67,6 +67,21 @@ class JudgeTests(unittest.TestCase):
         self.assertEqual([case for case in suite.SHORT if case.startswith("13.7.")], [f"13.7.{n}" for n in range(1, 5)])
         self.assertFalse([case for case in suite.SHORT if case.startswith("9.")])
 
+    def test_selection_with_takeover(self) -> None:
+        """What always runs with context takeover is compressed, and has each group of 13; each case counts."""
+        self.assertEqual({case.split(".")[0] for case in suite.TAKEOVER}, {"12", "13"})
+        self.assertEqual({case.split(".")[1] for case in suite.TAKEOVER if case.startswith("13.")}, set("1234567"))
+        self.assertEqual(len(set(suite.TAKEOVER)), suite.TAKEOVER_COUNT)
+
+    def test_with_takeover_as_well(self) -> None:
+        """Our programs run with context takeover, too: all cases with FULL=1; those of others as they are."""
+        for full, count in ((False, suite.TAKEOVER_COUNT), (True, suite.ALL_COUNT)):
+            for peer, expected in (("syncws", [(("server", "client"), count)]), ("websockets", [])):
+                with mock.patch.object(suite, "run", return_value=()) as ran, tempfile.TemporaryDirectory() as folder:
+                    [*suite.run_all(Path(folder), peer, full=full)]
+                calls = [call.args for call in ran.call_args_list]
+                self.assertEqual([(call[2], call[4]) for call in calls if call[1] == "syncws-takeover"], expected)
+
 
 class FindTests(unittest.TestCase):
     def find(self, **environment: str) -> list[str] | None:
