@@ -91,9 +91,31 @@ class LocalDirectory:
             )
 
     def prepare(self) -> None:
-        """Make the directory if it is not there, and check it. Raises OSError."""
-        with contextlib.suppress(FileExistsError):
+        """Make the directory if it is not there, and check it. Raises OSError; the text says what to do.
+
+        Only the last part of the path is made: what is above it is somebody else's to make, and to give rights to.
+        """
+        parent = os.path.dirname(self.path)
+        try:
             os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            if os.path.isdir(parent):
+                raise
+            raise FileNotFoundError(
+                errno.ENOENT,
+                f"its parent {parent} is not there: make that first, for this user to write to (systemd: "
+                f"RuntimeDirectory={os.path.basename(parent)}), or name another path",
+                self.path,
+            ) from None
+        except PermissionError as error:
+            raise PermissionError(
+                error.errno,
+                f"user {os.geteuid()} may not make a directory in {parent}: have that belong to this user, or name "
+                "another path",
+                self.path,
+            ) from None
         self.check()
 
     def names(self) -> list[str]:

@@ -83,7 +83,7 @@ class OwnerTests(DirectoryCase):
             self.directory.prepare()
 
     def test_what_is_no_directory(self) -> None:
-        """A file, and a link that leads elsewhere, are refused; a parent that is not there is no directory either."""
+        """A file, and a link that leads elsewhere, are refused."""
         self.path.touch()
         with self.assertRaises(NotADirectoryError):
             self.directory.prepare()
@@ -91,8 +91,28 @@ class OwnerTests(DirectoryCase):
         self.path.symlink_to(self.path.parent)
         with self.assertRaises(NotADirectoryError):
             self.directory.prepare()
-        with self.assertRaises(FileNotFoundError):
-            LocalDirectory(self.path.parent / "no" / "bus").prepare()
+
+    def test_a_parent_that_is_not_there(self) -> None:
+        """It is not made; the error names it, and what makes it. "No such file" alone was taken for the bus itself."""
+        parent = self.path.parent / "no"
+        said = f"its parent {parent} is not there: .*RuntimeDirectory=no.*{parent}/bus"
+        with self.assertRaisesRegex(FileNotFoundError, said):
+            LocalDirectory(parent / "bus").prepare()
+        with (
+            mock.patch("os.mkdir", side_effect=FileNotFoundError(2, "No such file or directory", "/proc/bus")),
+            self.assertRaisesRegex(FileNotFoundError, "No such file or directory: '/proc/bus'"),
+        ):
+            self.directory.prepare()
+
+    def test_a_parent_that_this_user_may_not_write_to(self) -> None:
+        """The error names the user and the parent."""
+        with (
+            mock.patch("os.mkdir", side_effect=PermissionError(13, "Permission denied", str(self.path))),
+            self.assertRaisesRegex(
+                PermissionError, f"user {os.geteuid()} may not make a directory in {self.path.parent}"
+            ),
+        ):
+            self.directory.prepare()
 
     def test_the_user_at_the_other_end(self) -> None:
         """A connection of another user is refused, where the system tells whose it is."""

@@ -114,7 +114,7 @@ def _proxy_headers(application: Any) -> Findings:
 
 
 def _managers(workers: int) -> Findings:
-    alone = [each for each in frameworks.managers() if not _has_backplane(each)]
+    alone = [each for each in frameworks.managers() if each.backplane_health() is None]
     if not alone:
         return
     if workers > 1:
@@ -130,7 +130,3 @@ def _managers(workers: int) -> Findings:
             "a Manager without a backplane reaches the members of its own process",
             "That is all of them with one worker. The workers of syncws serve --workers are joined by themselves.",
         )
-
-
-def _has_backplane(manager: Any) -> bool:
-    return getattr(manager, "_backplane", None) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def _held(settings: dict[str, Any], kind: str, holding: list[str]) -> Findings:
             "gunicorn-sync",
         )
         return
-    count = _number(settings, "threads", 1) * _number(settings, "workers", 1)
+    count = _number(settings, "threads", 1) * _number(settings, "workers", _default_workers())
     yield warning(
         "gunicorn-conf",
         f"{count} WebSockets of {whose} at once, and then no request is answered",
@@ -108,18 +109,26 @@ def _others(settings: dict[str, Any], threads: list[str]) -> Findings:
 
 
 def workers_of(folder: Path) -> int:
-    """How many processes gunicorn would start with the file; 1 without one."""
+    """How many processes gunicorn would start, with the file if there is one; 1 without gunicorn."""
+    if version_of("gunicorn") is None:
+        return 1
     path = folder / NAME
-    if version_of("gunicorn") is None or not path.is_file():
-        return 1
+    if not path.is_file():
+        return _default_workers()
     try:
-        return _number(runpy.run_path(str(path)), "workers", 1)
+        return _number(runpy.run_path(str(path)), "workers", _default_workers())
     except Exception:  # which `check_gunicorn_conf` tells
-        return 1
+        return _default_workers()
+
+
+def _default_workers() -> int:
+    """How many gunicorn starts where no setting says: WEB_CONCURRENCY of the environment, or 1."""
+    value = os.environ.get("WEB_CONCURRENCY", "")
+    return int(value) if value.isdecimal() else 1
 
 
 def _say_workers(settings: dict[str, Any]) -> str:
-    workers, threads = _number(settings, "workers", 1), _number(settings, "threads", 1)
+    workers, threads = _number(settings, "workers", _default_workers()), _number(settings, "threads", 1)
     return f"{workers} worker{'' if workers == 1 else 's'} of {threads} thread{'' if threads == 1 else 's'}"
 
 

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import syncws
 from syncws._cli.doctor import application
 from syncws._cli.doctor.finding import Finding
+from syncws.testing import MemoryBackplane, MemoryBus
 
 
 def upgrader(*allowed: str, check_origin: Any = None) -> SimpleNamespace:
@@ -80,7 +82,8 @@ class SeenTests(unittest.TestCase):
 
     def test_managers(self) -> None:
         """A Manager without a backplane is a warning where there are workers."""
-        alone, joined = SimpleNamespace(_backplane=None), SimpleNamespace(_backplane=object())
+        alone, joined = syncws.Manager(), syncws.Manager(backplane=MemoryBackplane(MemoryBus()))
+        self.addCleanup(joined.end)
         self.assertIn("3 workers", self.title(application._managers, 3, managers=[alone, joined]))
         self.assertIn("its own process", self.title(application._managers, 1, managers=[alone]))
         self.assertEqual(self.found(application._managers, 3, managers=[joined]), [])

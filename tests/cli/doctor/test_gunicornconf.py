@@ -34,6 +34,23 @@ class GunicornConfTests(unittest.TestCase):
         self.assertEqual(found.severity, Severity.OK)
         self.assertEqual(gunicornconf.workers_of(self.folder), 2)
 
+    def test_workers_of_the_environment(self) -> None:
+        """WEB_CONCURRENCY is gunicorn's number of workers where its file says none, or is not there."""
+        with mock.patch.dict("os.environ", WEB_CONCURRENCY="2"):
+            self.assertEqual(gunicornconf.workers_of(self.folder), 2)
+            (found,) = self.look("threads = 4")
+            self.assertEqual(found.title, "gunicorn.conf.py: gthread, 2 workers of 4 threads")
+            self.assertEqual(gunicornconf.workers_of(self.folder), 2)
+            self.look("workers = 3")
+            self.assertEqual(gunicornconf.workers_of(self.folder), 3)
+            self.look("import no_such_module_at_all")
+            self.assertEqual(gunicornconf.workers_of(self.folder), 2)
+            with mock.patch.object(gunicornconf, "version_of", return_value=None):
+                self.assertEqual(gunicornconf.workers_of(self.folder), 1)
+        with mock.patch.dict("os.environ", WEB_CONCURRENCY="many"):
+            (self.folder / "gunicorn.conf.py").unlink()
+            self.assertEqual(gunicornconf.workers_of(self.folder), 1)
+
     def test_faults(self) -> None:
         """Each setting that does harm, and what to write in its place."""
         flask_sock, ticking = ["flask-sock"], ["ticker"]
