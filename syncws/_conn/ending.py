@@ -120,10 +120,7 @@ class Ending:
     def cut_now(self, end: ConnectionClosed) -> None:
         """It is over and cut, and the fd is closed as soon as nobody is inside."""
         self.finish_and_cut(end)
-        with self._life.lock:
-            timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._cancel_timer()
         self.release()
 
     def cut_after(self, seconds: float) -> None:
@@ -134,6 +131,13 @@ class Ending:
             if needed := self._timer is None and self._life.state < State.CUT:
                 self._timer = timer
         if not needed:
+            timer.cancel()
+
+    def _cancel_timer(self) -> None:
+        """It is cut: nobody has to do that any more. No timer follows, as none is set once the state is CUT."""
+        with self._life.lock:
+            timer, self._timer = self._timer, None
+        if timer is not None:
             timer.cancel()
 
     def cut_at_deadline(self) -> None:
@@ -177,6 +181,7 @@ class Ending:
         with self._life.lock:
             self._life.release()
             tally.end(self._life)
+        self._cancel_timer()  # which would keep the connection until it is due
         self._wire.drop_callbacks()
         self._on_released()
         self._on_end = self._on_released = _ignore

@@ -183,8 +183,9 @@ class Wire:
             self._wait_for_frame_lock(deadline)
         try:
             if self._look_again or (self._transport.rest and not self._transport.kept):
+                self._life.check_writable()  # before the wait, which may be as long as the peer likes
                 self._flush_until(deadline)
-            if self._life.refusal is not None:
+            if self._life.refusal is not None:  # maybe by now: our close was among what waited
                 raise self._life.refusal.exception()
             if self._message_open and 0 < first & 0x0F < 0x8:
                 return False

@@ -104,6 +104,17 @@ class ServerNow(ConnCase):
         assert_same_end(self, writing.error(), end)
         self.assert_released(conn)
 
+    def test_no_timer_is_left(self) -> None:
+        """A connection that is cut by its reader is freed at once: the close that was begun has no timer any more."""
+        conn, peer = self.peer()
+        conn.close(timeout=0)
+        timer = conn._ending._timer
+        assert timer is not None
+        peer.socket.shutdown(1)
+        self.assert_ends(conn.receive, 1006, CloseError)
+        self.assert_released(conn)
+        self.assertTrue(timer.cancelled)
+
 
 class ClientNow(ServerNow):
     """The same for a client."""

@@ -953,6 +953,19 @@ class ClosingTests(Cases):
         self.assertEqual(frames_in(sock.sent), [closing()])
         self.assertEqual(wire._life.closings, (("sent", 1000, "bye"),))
 
+    def test_refused_at_once_though_the_socket_is_full(self):
+        """A write after a close, or after the end, is refused at once, also where the peer takes nothing."""
+        for is_over in (False, True):
+            wire, _ = self.stuck()
+            if is_over:
+                with wire._life.lock:
+                    wire._life.finish(CloseError(1006))
+            else:
+                wire.queue_close(BYE)
+            error = Task(wire.send, BINARY, b"late", None).error()
+            self.assertIs(type(error), CloseError if is_over else CloseSentError)
+            self.assertTrue(wire._transport.pending)
+
     def test_close_waits_for_a_stuck_writer(self):
         """A close that comes while another thread is stuck in a write leaves when that write is done."""
         wire, peer = self.real()
