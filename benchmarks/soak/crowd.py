@@ -60,7 +60,7 @@ class Crowd:
         self.counts: dict[str, int] = {}  # guarded by _lock
         self.wrong: list[str] = []  # what hostile clients were not answered as they should
         takes: dict[str, Any] = {"context_takeover": True} if takeover else {}
-        common: dict[str, Any] = {"ssl_context": site.context, "handshake_timeout": 15, "proxy": None}
+        common: dict[str, Any] = {"ssl_context": site.context, "handshake_timeout": 40, "proxy": None}
         common |= {"ping_interval": 10, "ping_timeout": 20, "close_timeout": 5}
         self.dialers = [
             syncws.Dialer(**common),
@@ -441,7 +441,7 @@ class Staller(Talker):
         dialer = syncws.Dialer(
             ssl_context=crowd.site.context,
             proxy=None,
-            handshake_timeout=15,
+            handshake_timeout=40,
             ping_interval=None,
             net_dial=small_buffer,
         )

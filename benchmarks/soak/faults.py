@@ -144,8 +144,8 @@ def stop(chaos: Chaos, site: Site) -> None:
     """A serving process is stopped for a while (SIGSTOP)."""
     process = chaos.one()
     process.suspend()
-    try:
-        chaos.wait(1, 6)
+    try:  # now and then for so long that others on the bus give it up
+        chaos.wait(*((10, 14) if chaos.random.random() < 0.25 else (1, 6)))
     finally:
         process.resume()
 
@@ -160,12 +160,13 @@ def kill(chaos: Chaos, site: Site) -> None:
 
 def deploy(chaos: Chaos, site: Site) -> None:
     """New processes take the place of old ones."""
-    chaos.killed(site, [])
+    chaos.killed(site, [process.pid for process in site.serving()])
     site.deploy()
 
 
 def reload(chaos: Chaos, site: Site) -> None:
-    """SIGHUP to gunicorn."""
+    """SIGHUP to gunicorn: other workers take the place of these."""
+    chaos.killed(site, [process.pid for process in site.serving()])
     for process in site.processes:
         process.send_signal(signal.SIGHUP)
     chaos.wait(3, 6)

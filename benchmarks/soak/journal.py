@@ -7,6 +7,7 @@ process has said is read though it was killed a moment later. It is no file: a f
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -55,3 +56,29 @@ class Listener:
         os.write(self._pipe, b"\n\n")
         self._thread.join()
         os.close(self._pipe)
+
+
+class Told(logging.Handler):
+    """Tells of each kind of line that is logged, once a process, and of every ERROR: `tell` gets it as an event."""
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__()
+        self._tell = tell
+        self._known: set[tuple[int, str, str, str]] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = (os.getpid(), record.name, record.levelname, str(record.msg))
+        if kind in self._known and record.levelno < logging.ERROR:
+            return
+        self._known.add(kind)
+        raised = "" if not record.exc_info else logging.Formatter().formatException(record.exc_info)[-1500:]
+        self._tell(
+            {
+                "event": "log",
+                "logger": record.name,
+                "level": record.levelname,
+                "template": str(record.msg)[:500],
+                "line": record.getMessage()[:800],
+                "raised": raised,
+            }
+        )

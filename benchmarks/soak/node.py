@@ -35,7 +35,7 @@ from typing import Any
 import syncws
 import syncws.wsgi
 
-from .journal import Journal
+from .journal import Journal, Told
 
 #: What a client chooses, and no more.
 OVERFLOWS = ("close", "drop_oldest")
@@ -80,30 +80,6 @@ class Settings:
     @classmethod
     def given(cls) -> Settings:
         return cls(**json.loads(os.environ["SOAK_NODE"]))
-
-
-class Told(logging.Handler):
-    """Has the journal tell of each kind of line that syncws logs, once a process, and of every ERROR."""
-
-    def __init__(self, journal: Journal) -> None:
-        super().__init__()
-        self._journal = journal
-        self._known: set[tuple[int, str, str, str]] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        kind = (os.getpid(), record.name, record.levelname, str(record.msg))
-        if kind in self._known and record.levelno < logging.ERROR:
-            return
-        self._known.add(kind)
-        raised = "" if not record.exc_info else logging.Formatter().formatException(record.exc_info)[-1500:]
-        self._journal.write(
-            "log",
-            logger=record.name,
-            level=record.levelname,
-            template=str(record.msg)[:500],
-            line=record.getMessage()[:800],
-            raised=raised,
-        )
 
 
 class Planted:
@@ -284,7 +260,7 @@ def log_to(path: str, journal: Journal) -> None:
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.addHandler(file)
-    logger.addHandler(Told(journal))
+    logger.addHandler(Told(lambda said: journal.write(**said)))
     logging.getLogger("syncws.wire").setLevel(logging.INFO)
 
 

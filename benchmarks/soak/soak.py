@@ -11,6 +11,7 @@ import collections
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from . import picture
 from .catalogue import Catalogue, strange
 from .crowd import SCALES, Crowd
 from .faults import Chaos, Diary
-from .journal import Listener
+from .journal import Listener, Told
 from .ledger import PATIENCE, Books, Loss
 from .sites import SITES, Place, Site
 from .watch import LEVEL, Sample, Series, look, middle, percentile
@@ -85,15 +86,19 @@ class Soak:
         self.began = time.monotonic()
         self.rounds = 0
         self._watching = threading.Event()
+        self.client_log = Told(self.heard)
         self.listener = Listener(str(self.folder / "journal"), self.heard)
 
     # What servers say
 
     def heard(self, said: dict[str, Any]) -> None:
         """A server process has said something."""
+        event = said["event"]
+        if event == "log":
+            self._hear_line(said)
+            return
         process = self.processes.setdefault(said["pid"], Process(said["pid"]))
         party = self._party_of(said["pid"])
-        event = said["event"]
         if event == "pulse":
             process.pulse = said
             if process.base is None and (needs := look(process.pid)) is not None:
@@ -101,8 +106,6 @@ class Soak:
                 process.base = needs.descriptors - taken, needs.threads - taken
             if said["node"] and party is not None:
                 party.crowd.nodes[said["node"]] = f"{party.site.name}:{said['pid']}"
-        elif event == "log":
-            self._hear_line(said)
         elif party is None:
             return
         elif event == "gap":
@@ -160,6 +163,7 @@ class Soak:
                 self._find("it was interrupted before its books were closed")
             self._end()
         finally:
+            logging.getLogger("syncws").removeHandler(self.client_log)
             for party in self.parties.values():
                 party.site.end()
             self.listener.close()
@@ -168,6 +172,11 @@ class Soak:
         return self._report()
 
     def _start(self) -> None:
+        logger = logging.getLogger("syncws")  # of the clients, which are in this process
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+        logger.addHandler(self.client_log)
+        logging.getLogger("syncws.wire").setLevel(logging.INFO)
         place = Place(self.folder, self.listener.path, self.options.takeover, self.options.planted)
         scale = SCALES[self.options.scale]
         for name in self.options.sites:
@@ -186,7 +195,8 @@ class Soak:
             site.start()
         for party in self.parties.values():
             party.site.wait_until_answers()
-        self.say(f"{len(self.parties)} sites serve after {time.monotonic() - self.began:.1f} s")
+        where = ", ".join(f"{name} at {party.site.urls[0]}" for name, party in self.parties.items())
+        self.say(f"{len(self.parties)} sites serve after {time.monotonic() - self.began:.1f} s: {where}")
         for party in self.parties.values():
             party.crowd.start()
             party.chaos.thread.start()
@@ -235,10 +245,17 @@ class Soak:
             for failure in party.chaos.failed:
                 self._find(f"a fault failed: {failure}")
         self._compare_processes()
+        self._forget()
         self._progress()
         for party in parties:
             party.crowd.go_on()
             party.chaos.calm.clear()
+
+    def _forget(self) -> None:
+        """Forget processes that are gone: their ids come again."""
+        for pid in [pid for pid in list(self.processes) if look(pid) is None]:
+            self.processes.pop(pid, None)
+            self.sites_of.pop(pid, None)
 
     def _await(self, what: str, ask: Any) -> None:
         """Wait until nothing is left of what is asked for, twice in a row; what is left in the end is a finding."""
