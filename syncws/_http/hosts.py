@@ -46,7 +46,8 @@ def plain_host(authority: str, default_port: str = "") -> tuple[str, str]:
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
         return ascii_lower(authority), ""
-    name, port = ascii_lower(match["name"]), (match["port"] or "").lstrip("0")
+    name, port = ascii_lower(match["name"]), match["port"] or ""
+    port = port.lstrip("0") or port[:1]  # 0 is no default port
     if name.startswith("["):
         name = _plain_address(name)
     elif _FULL_NAME.fullmatch(name):

@@ -181,6 +181,7 @@ def _host(parts: SplitResult) -> str:
         )
     try:
         name = host.encode("idna").decode()  # also of ASCII names: this checks that no label is empty or too long
+        name.encode("idna")  # and again, as some characters become dots
     except UnicodeError:
         name = ""
     if not _NAME.fullmatch(name):

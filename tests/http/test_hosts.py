@@ -20,6 +20,8 @@ class PlainHostTests(unittest.TestCase):
             ("[0:0:0:0:0:0:0:1]:80", ("[::1]", "80")),
             ("[2001:DB8::00a1]", ("[2001:db8::a1]", "")),
             ("192.0.2.7:1", ("192.0.2.7", "1")),
+            ("a:0", ("a", "0")),
+            ("a:00", ("a", "0")),
             ("", ("", "")),
         ):
             with self.subTest(authority):
@@ -30,6 +32,7 @@ class PlainHostTests(unittest.TestCase):
         self.assertEqual(plain_host("a:443", "443"), plain_host("a", "443"))
         self.assertNotEqual(plain_host("a:80", "443"), plain_host("a", "443"))
         self.assertNotEqual(plain_host("a:443"), plain_host("a"))
+        self.assertNotEqual(plain_host("a:0", "443"), plain_host("a", "443"))
 
     def test_what_is_no_host(self) -> None:
         """Two texts that are no hosts are the same only if they are equal, ASCII capitals aside."""

@@ -307,6 +307,13 @@ class ServerTests(unittest.TestCase):
                 parse_server_url(f"wss://{name}/")
         self.assertEqual(parse_server_url("wss://xn--strae-oqa.example/").host, "xn--strae-oqa.example")
 
+    def test_a_character_that_becomes_a_dot(self) -> None:
+        """One of those with which IDNA makes an empty label is as wrong as two dots."""
+        for host in ("\u2024", "a\u2024\u2024b", "a\u2025b"):
+            with self.subTest(ascii(host)), self.assertRaisesRegex(ValueError, "no valid host"):
+                parse_server_url(f"ws://{host}/")
+        self.assertEqual(parse_server_url("ws://a\u2024b/").host, "a.b")
+
     def test_no_str(self) -> None:
         """What is no str is a TypeError that says what it is."""
         for url in (None, b"ws://a", 5):
