@@ -13,6 +13,7 @@ status is 1 then.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -112,4 +113,5 @@ def _fuzz_all(names: Sequence[str], options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable()  # what syncws tells of bad input is of no use here
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Small parts of the formats of HTTP, from which several harnesses make their inputs: tokens, blanks, quoted strings."""
+"""Small parts of the formats of HTTP, of which several harnesses make their inputs: tokens, blanks, lists."""
 
 from __future__ import annotations
 

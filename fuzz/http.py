@@ -1,4 +1,4 @@
-"""Heads of HTTP/1.1 as bytes, mostly good ones; a transport that gives bytes in pieces; what `websockets` makes of them."""
+"""Heads of HTTP/1.1 as bytes, mostly good ones; a transport that gives bytes in pieces; readers of `websockets`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,26 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 #: What has a meaning in a head, for the mutator.
 WORDS = (
     *(b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b": ", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"GET", b"\r\n "),
-    *(b"Content-Length: 3\r\n", b"Content-Length: 3, 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n"),
-    *(b"Upgrade: websocket\r\n", b"Connection: Upgrade\r\n", b"Host: a\r\n", b"Expect: 100-continue\r\n", b"\x00", b"\xe9"),
-    *(b"Transfer-Encoding: identity\r\n", b"Content-Length: -1\r\n", b"Content-Length: +1\r\n", b"3\r\nabc\r\n0\r\n\r\n"),
+    *(
+        b"Content-Length: 3\r\n",
+        b"Content-Length: 3, 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: close\r\n",
+    ),
+    *(
+        b"Upgrade: websocket\r\n",
+        b"Connection: Upgrade\r\n",
+        b"Host: a\r\n",
+        b"Expect: 100-continue\r\n",
+        b"\x00",
+        b"\xe9",
+    ),
+    *(
+        b"Transfer-Encoding: identity\r\n",
+        b"Content-Length: -1\r\n",
+        b"Content-Length: +1\r\n",
+        b"3\r\nabc\r\n0\r\n\r\n",
+    ),
 )
 
 _NAMES = (
@@ -56,19 +73,23 @@ def fields(rng: Random, usual: dict[str, str]) -> list[str]:
         found.insert(rng.randrange(len(found) + 1), (token(rng), _value(rng)))
     lines = [f"{name}:{' ' if rng.random() < 0.9 else blanks(rng)}{value}{blanks(rng)}" for name, value in found]
     if rng.random() < 0.04 and lines:
-        lines[rng.randrange(len(lines))] = rng.choice((" folded", "no colon", ": no name", "a b: c", "a : b", "a:\x00b"))
+        lines[rng.randrange(len(lines))] = rng.choice(
+            (" folded", "no colon", ": no name", "a b: c", "a : b", "a:\x00b")
+        )
     return lines
 
 
 def _value(rng: Random) -> str:
     chance = rng.random()
     if chance < 0.4:
-        return rng.choice(("websocket", "Upgrade", "keep-alive", "close", "chunked", "0", "3", "13", "8", KEY, "identity"))
+        return rng.choice(
+            ("websocket", "Upgrade", "keep-alive", "close", "chunked", "0", "3", "13", "8", KEY, "identity")
+        )
     if chance < 0.7:
         return listed(rng, token)
     if chance < 0.8:
         return rng.choice(("100-continue", "permessage-deflate; client_max_window_bits", "https://a", "a=b; c=d", "/b"))
-    return "".join(rng.choices("ab,;= \t\u00e9\u00ff\"", k=rng.randrange(12)))
+    return "".join(rng.choices('ab,;= \t\u00e9\u00ff"', k=rng.randrange(12)))
 
 
 def head(rng: Random, first: str, lines: Sequence[str]) -> bytes:

@@ -2,8 +2,8 @@
 
 An input is an Origin, a line end, and a Host.
 
-Oracles: urllib for both, and ipaddress: what is allowed comes from a page of that very host; what is plainly of the same
-host, in whichever way it is written, is allowed.
+Oracles: urllib for both, and ipaddress: what is allowed comes from a page of that very host; what is plainly of the
+same host, in whichever way it is written, is allowed.
 """
 
 from __future__ import annotations

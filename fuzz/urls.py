@@ -151,13 +151,10 @@ class URLs(Harness):
             raise Finding("a target that may not be", shortened(ours.target))
         if not re.fullmatch(r"[A-Za-z0-9._\-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?", ours.authority):
             raise Finding("an authority that may not be", shortened(ours.authority))
-        for told in (str(ours), repr(ours), ours.url):
-            if (
-                _PASSWORD in told.partition("?")[0]
-                and ours.credentials
-                and _PASSWORD in ours.credentials.decode("latin-1")
-            ):
-                if _PASSWORD not in ours.host + ours.target:
+        secret = ours.credentials is not None and _PASSWORD in ours.credentials.decode("latin-1")
+        if secret and _PASSWORD not in ours.host + ours.target:
+            for told in (str(ours), repr(ours), ours.url):
+                if _PASSWORD in told:
                     raise Finding("a password is told", shortened(told))
 
     def _compare(self, url: str, ours: ServerURL) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unittest
 
 from fuzz.engine import failure_of
@@ -12,6 +13,8 @@ from tests.fuzz.support import HARNESSES, need_harnesses
 
 def setUpModule() -> None:
     need_harnesses()
+    logging.disable()  # what syncws tells of bad input
+    unittest.addModuleCleanup(logging.disable, logging.NOTSET)
 
 
 class CorpusTests(unittest.TestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import unittest
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ WITHIN = 4000
 
 def setUpModule() -> None:
     need_harnesses()
+    logging.disable()  # what syncws tells of bad input
+    unittest.addModuleCleanup(logging.disable, logging.NOTSET)
 
 
 class Fault(NamedTuple):
