@@ -65,7 +65,7 @@ accelerator: $(VENV)/.installed
 FUZZFLAGS ?= --frames 300_000
 SANITIZED = build/sanitized
 
-# Random inputs for everything that reads a peer's bytes, for so many minutes each: FUZZ='frames urls --seed 7' names some.
+# Random inputs for whatever reads a peer's bytes, for so many minutes each: FUZZ='frames urls --seed 7' names some.
 MINUTES ?= 1
 FUZZ ?=
 

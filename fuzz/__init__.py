@@ -13,7 +13,12 @@ escape, an input that takes too long and one that leaves memory behind are findi
 * `harnesses`: all of them by name
 * `__main__`: the command line
 
-The harnesses, each with what only it needs before it:
+The harnesses, each after what it is made with:
 
 * `wire`, `readers`, `frames`: streams of frames
+* `grammar`: tokens, blanks and lists
+* `http`, `requests`, `answers`, `proxies`: heads of HTTP
+* `lists`, `cookies`, `origins`: values of headers
+* `urls`: of servers and of proxies
+* `envelopes`: what comes over a bus
 """

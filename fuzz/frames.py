@@ -4,9 +4,10 @@ The first byte of an input says how the stream is read, the rest is the stream:
 
     bit 0      this side is the client
     bit 1      permessage-deflate was agreed on
-    bit 2      with context takeover
+    bit 2      the peer keeps its context
     bits 3, 4  the read limit, of `_LIMITS`
     bit 5      a limit of 20 fragments
+    bit 6      the peer was told to forget its context and has not said that it will
 
 Oracles: `websockets` and wsproto on the same frames; the same stream in other pieces and by other methods; the same
 stream with a limit.
@@ -22,18 +23,17 @@ from zlib import crc32
 from syncws._frames.deflate import wire_limit
 from syncws._frames.protocol import Protocol
 from syncws._frames.runs import SMALL
+from syncws._frames.window import LARGEST, Window
 from syncws.errors import ProtocolError
 
 from .harness import Difference, Finding, Harness, must_be_equal, one_by_one, pieces, shortened
 from .readers import FAIL, Event, Inflation, Reading, Theirs, by_wsproto, completed
 from .wire import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RSV1, TEXT, Arrival, Talk, arrivals, written
 
-#: Whether `Protocol` can keep a context.
-_CAN_KEEP = False
-
-_CLIENT, _COMPRESSION, _TAKEOVER, _FRAGMENTS = 1, 2, 4, 32
+_CLIENT, _COMPRESSION, _TAKEOVER, _FRAGMENTS, _UNSURE = 1, 2, 4, 32, 64
 _LIMITS = (None, None, 16, 300)
 _MOST_FRAGMENTS = 20
+_LIMITED = 0b111000
 
 _KEY = b"\0\0\0\0"
 
@@ -43,7 +43,8 @@ class Setting(NamedTuple):
 
     client: bool
     compression: bool
-    takeover: bool
+    takeover: bool  # whether messages may refer back to those before them
+    on_trial: bool
     limit: int | None
     fragment_limit: int | None
 
@@ -53,7 +54,8 @@ class Setting(NamedTuple):
         return cls(
             bool(flags & _CLIENT),
             compression,
-            compression and _CAN_KEEP and bool(flags & _TAKEOVER),
+            compression and bool(flags & (_TAKEOVER | _UNSURE)),
+            bool(flags & _UNSURE),
             _LIMITS[flags >> 3 & 3],
             _MOST_FRAGMENTS if flags & _FRAGMENTS else None,
         )
@@ -63,6 +65,7 @@ class Setting(NamedTuple):
             client=self.client,
             read_limit=self.limit,
             compression=self.compression,
+            window=Window(LARGEST, on_trial=self.on_trial) if self.takeover else None,
             fragment_limit=self.fragment_limit,
         )
 
@@ -102,6 +105,13 @@ def by_only(protocol: Protocol, chunk: bytes, add: Callable[[Event], None]) -> N
         add((int(event[0]), event[1]))
     else:
         by_events(protocol, chunk, add)
+
+
+def at_rest(protocol: Protocol, chunk: bytes, add: Callable[[Event], None]) -> None:
+    """With a window that holds as little as can be whenever the stream stands between two messages."""
+    by_events(protocol, chunk, add)
+    if protocol.window is not None and protocol.idle:
+        protocol.window.let_go()
 
 
 def in_place(protocol: Protocol, chunk: bytes, add: Callable[[Event], None]) -> None:
@@ -237,6 +247,14 @@ class Frames(Harness):
             "RFC 7692 7.2.3.4: after a block with BFINAL set, another block may follow, as a stream of its own",
             b"\x02" + written(FIN | RSV1 | TEXT, b"\xcb\xcfK\x05\x00\xd3Q(\x29\xcf\x07\x00", _KEY),
         ),
+        "no payload": Difference(
+            "websockets puts the four bytes back that end a message, and takes them for the beginning of the next one",
+            "takes it for an empty message, and the next one for what it is",
+            "RFC 7692 7.2.3.6: an empty message is one byte; a writer that flushes twice sends none",
+            b"\x06"
+            + written(FIN | RSV1 | TEXT, b"", _KEY)
+            + written(FIN | RSV1 | TEXT, b"\xcaH\xcd\xc9\xc9\x07\x00", _KEY),
+        ),
         "cut": Difference(
             "websockets hands out what there is of a message that stops in the middle of a block",
             "fails with 1007",
@@ -258,11 +276,11 @@ class Frames(Harness):
     }
 
     def make(self, rng: Random) -> bytes:
-        flags = rng.randrange(64)
+        flags = rng.randrange(128)
         if rng.random() < 0.5:
-            flags &= 7  # no limits
+            flags &= ~_LIMITED
         setting = Setting.of(flags)
-        talk = Talk(rng, masked=not setting.client, compression=setting.compression, takeover=setting.takeover)
+        talk = Talk(rng, masked=not setting.client, compression=setting.compression, takeover=bool(flags & _TAKEOVER))
         return bytes((flags,)) + talk.stream()
 
     def check(self, data: bytes) -> Hashable:
@@ -314,7 +332,8 @@ class Frames(Harness):
             return True
         if got == (FAIL, 1007) and inflation.is_cut and self.differs("cut"):
             return True
-        if inflation.restarted and self.differs("BFINAL"):
+        restarted = inflation.restarted and self.differs("BFINAL")
+        if restarted or (inflation.was_empty and self.differs("no payload")):
             return self._is_restarted(frames[: at + 1], got, inflation)
         return False
 
@@ -401,6 +420,8 @@ class Frames(Harness):
             ("in random pieces", pieces(stream), by_only),
             ("in random pieces, in place", pieces(stream, crc32(stream) ^ 1), in_place),
         ]
+        if setting.takeover:
+            cuts.append(("frame by frame, at rest in between", chunks, at_rest))
         if len(stream) <= 300:
             cuts.append(("one by one", one_by_one(stream), by_only))
         for name, cut, way in cuts:

@@ -52,8 +52,13 @@ class Scripted:
         self._pieces = list(pieces)
         self.sent = b""
 
-    def receive(self, _size: int, _wait: float | None = None) -> bytes:
-        return self._pieces.pop(0) if self._pieces else b""
+    def receive(self, size: int, _wait: float | None = None) -> bytes:
+        if not self._pieces:
+            return b""
+        piece = self._pieces.pop(0)
+        if len(piece) > size:
+            self._pieces.insert(0, piece[size:])
+        return piece[:size]
 
     def send(self, *data: bytes, **_keywords: Any) -> None:
         self.sent += b"".join(data)

@@ -21,7 +21,7 @@ from websockets.headers import (
     parse_upgrade,
 )
 
-from syncws._frames import deflate
+from syncws._frames.agreement import Agreement, accept_answer, accept_offers
 from syncws._http import handshake
 from syncws._http.headers import Headers
 
@@ -91,6 +91,12 @@ class Lists(Harness):
             "RFC 7692 7.1.2.2: the server limits what the client may use; a client need not compress",
             b"\x03permessage-deflate; server_no_context_takeover; client_max_window_bits=8",
         ),
+        "a server that keeps its context": Difference(
+            "refuse an answer without server_no_context_takeover, which was asked for",
+            "keeps a window for it",
+            "Tornado drops parameters that have no value, and keeps its context",
+            b"\x03permessage-deflate; client_no_context_takeover",
+        ),
         "client window of 15": Difference(
             "leave it out of the answer where the client names no value",
             "answers client_max_window_bits=15",
@@ -117,7 +123,7 @@ class Lists(Harness):
         if kind == EXTENSIONS:
             must_be_equal("lines together are other than each", handshake.parse_extensions(lines), together)
             self._negotiate(lines)
-            return (kind, *(len(parameters) for _, parameters in together[:5]), str(deflate.accept_offers(together)))
+            return (kind, *(len(parameters) for _, parameters in together[:5]), str(accept_offers(together)))
         headers = Headers([(_NAMES[kind], line) for line in lines])
         if kind == UPGRADE:
             wanted = any(each.lower() == "websocket" for each in together)
@@ -171,7 +177,7 @@ class Lists(Harness):
 
     def _compare_offers(self, extensions: Any) -> None:
         """As a server, the first offer that can be served is, with the same windows."""
-        ours = deflate.accept_offers(extensions)
+        ours = accept_offers(extensions)
         factory = ServerPerMessageDeflateFactory(True, True)
         for name, parameters in extensions:
             if name != "permessage-deflate":
@@ -194,9 +200,9 @@ class Lists(Harness):
     def _compare_answer(self, extensions: Any) -> None:
         """As a client that offered what syncws offers, the answer is good or not."""
         factory = ClientPerMessageDeflateFactory(True, True, None, True)
-        ours: deflate.Agreement | str
+        ours: Agreement | str
         try:
-            ours = deflate.accept_answer(extensions) or "nothing"
+            ours = accept_answer(extensions) or "nothing"
         except ValueError as error:
             ours = str(error)
         name, parameters = extensions[0]
@@ -205,13 +211,17 @@ class Lists(Harness):
                 raise NegotiationError("another")
             theirs = factory.process_response_params(parameters, [])
         except NegotiationError:
-            eight = isinstance(ours, deflate.Agreement) and ours.outbound_bits == 0
-            if not isinstance(ours, str) and not (eight and self.differs("client window of 8")):
+            if not isinstance(ours, str) and not self._is_taken_on_purpose(ours):
                 raise Finding("an answer that websockets refuses", f"{shortened(extensions)}: {ours}") from None
             return
         if isinstance(ours, str):
             raise Finding("an answer that websockets takes", f"{shortened(extensions)}: {ours}")
         must_be_equal("another window of an answer", ours.outbound_bits, theirs.local_max_window_bits)
+
+    def _is_taken_on_purpose(self, ours: Agreement) -> bool:
+        if ours.outbound_bits == 0 and self.differs("client window of 8"):
+            return True
+        return ours.peer == "keeps" and self.differs("a server that keeps its context")
 
 
 _PARAMETERS = (

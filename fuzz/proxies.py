@@ -116,12 +116,12 @@ class Proxies(Harness):
     def check(self, data: bytes) -> Hashable:
         kind, stream = (data[0] if data else 0) % 2, data[1:]
         ours = opened(kind, [stream])
-        if kind == SOCKS:  # python-socks asks for so many bytes and gets what there is: a piece is what it wants
-            return "socks", ours[0][-30:]
         cuts = [pieces(stream), pieces(stream, 1), *([one_by_one(stream)] if len(stream) <= 250 else [])]
         for cut in cuts:
             again = opened(kind, cut)
             must_be_equal("other when cut", (bool(again[0]), *again[1:]), (bool(ours[0]), *ours[1:]))
+        if kind == SOCKS:
+            return "socks", ours[0][-30:]
         self._compare_with_h11(stream, ours)
         self._compare_with_websockets(stream, ours)
         return ours[1], re.sub("[^a-z ]", "", ours[0])[-30:], bool(ours[2])

@@ -149,6 +149,7 @@ class Inflation:
         self.inflated = b""  # of the message at hand
         self.wire = 0
         self.is_corrupt = False
+        self.was_empty = False  # a message of the context had no payload at all
         self.is_cut = False  # it stops in the middle of a block
         self.restarted = False  # something followed a block with BFINAL set, also in an earlier message of the context
 
@@ -168,6 +169,7 @@ class Inflation:
             self._inflate(frame.payload)
         if frame.first & FIN:
             self.is_open = False
+            self.was_empty = self.was_empty or (self._takeover and not self.wire)
             self._end()
 
     def _inflate(self, payload: bytes) -> None:
@@ -186,7 +188,7 @@ class Inflation:
 
     def _end(self) -> None:
         """Its empty block put back, the stream stands between two blocks, or the message was cut."""
-        if self._zlib is None or self._zlib.eof or self.is_corrupt:
+        if self._zlib is None or self._zlib.eof or self.is_corrupt or not self.wire:
             return
         probe = self._zlib.copy()
         try:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import re
 import unittest
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from unittest import mock
 
 from fuzz.engine import Run
-from syncws._frames import ahead, deflate, lanes, partial, protocol
+from syncws._client import answer, proxy
+from syncws._frames import agreement, ahead, deflate, lanes, partial, protocol, window
+from syncws._http import cookies, handshake, head, hosts, http11, httpclient, origins, url
+from syncws._relay import inward, numbers
+from syncws._server import upgrader
 from tests.fuzz.support import HARNESSES, need_harnesses
 
 #: Inputs within which each fault is found. Most of them need a tenth of these.
@@ -50,7 +56,43 @@ FAULTS = (
     Fault("frames", "text in parts is not checked", partial.PartialFrame, "add", lambda real: _unchecked(real)),
     Fault("frames", "fragments are not counted", lanes.Lanes, "_count", lambda real: _uncounted(real)),
     Fault("frames", "only takes a fragment", protocol.Protocol, "only", lambda real: _any_first(real)),
+    Fault("frames", "a window forgets at rest", window, "_bytes_in", lambda real: lambda *_: b""),
+    Fault("frames", "a window on trial is not noted", window.Window, "note", lambda real: lambda *_: True),
+    Fault("requests", "headers are not looked at", head.HeadScreen, "_check_header", lambda real: lambda *_: None),
+    Fault("requests", "bytes after a head are lost", http11.HTTPConnection, "take_over", lambda real: _no_rest(real)),
+    Fault("requests", "a handshake is not looked at", upgrader, "check_handshake", lambda real: lambda request: None),
+    Fault("answers", "the status is not looked at", answer, "_check_switched", lambda real: lambda response: None),
+    Fault("answers", "bytes after a head are lost", httpclient.Exchange, "trailing", lambda real: b""),
+    Fault("proxies", "bytes after a head are lost", httpclient.Exchange, "trailing", lambda real: b""),
+    Fault("proxies", "ways of logging in are made up", proxy, "_schemes", lambda real: lambda lines: ["made up"]),
+    Fault("envelopes", "copies are delivered", numbers.Incoming, "came", lambda real: lambda *_: numbers._NEW),
+    Fault("envelopes", "losses are not told", inward.Inward, "_report", lambda real: lambda *_: None),
+    Fault("envelopes", "the channel is not looked at", inward, "_named", lambda real: lambda *_: "lobby"),
+    Fault("lists", "backslashes stay", handshake, "_unquote", lambda real: lambda value: value and value.strip('"')),
+    Fault("lists", "a list ends at its first element", handshake, "_elements", lambda real: _only_first(real)),
+    Fault("lists", "unknown parameters are good", agreement, "_read", lambda real: _known_ones(real)),
+    Fault("cookies", "quotes stay", cookies, "_decoded", lambda real: lambda value: value),
+    Fault("origins", "ports do not count", origins, "plain_host", lambda real: lambda text, *_: (real(text)[0], "")),
+    Fault("origins", "an end of a host is enough", hosts.AllowedHosts, "allow", lambda real: _by_its_end),
+    Fault("urls", "targets stay as they are", url, "_NO_TARGET", lambda real: re.compile("(?!)")),
+    Fault("urls", "passwords are told", url.ServerURL, "__str__", lambda real: lambda self: repr(self.credentials)),
 )
+
+
+def _by_its_end(_self: Any, authority: str) -> bool:
+    return authority.endswith("example.com")
+
+
+def _no_rest(real: Any) -> Any:
+    return lambda self: (real(self)[0], b"")
+
+
+def _only_first(real: Any) -> Any:
+    return lambda pattern, line: itertools.islice(real(pattern, line), 1)
+
+
+def _known_ones(real: Any) -> Any:
+    return lambda parameters, allowed: real([each for each in parameters if each[0] in allowed], allowed)
 
 
 def _unchecked(real: Any) -> Any:
