@@ -14,7 +14,7 @@ import syncws
 from .buses import RedisServer
 
 #: What stands on pages, and is not there.
-REDIS, DIRECTORY = "redis://cache:6379/0", "/run/app/"
+REDIS = "redis://cache:6379/0"
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def own_buses(text: str) -> Iterator[None]:
             managers.append(manager)
 
         def own_directory(backplane: syncws.LocalBackplane, path: str, **options: Any) -> None:
-            on_local(backplane, path.replace(DIRECTORY, f"{Path(folder)}/"), **options)
+            on_local(backplane, str(Path(folder, Path(path).name)), **options)
 
         def own_redis(backplane: syncws.RedisBackplane, source: str, **options: Any) -> None:
             on_redis(backplane, source if server is None else source.replace(REDIS, server.url), **options)
