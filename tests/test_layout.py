@@ -204,6 +204,7 @@ ORDER = {
             "courier",
             *("stats", "tally"),
             "wire",
+            "contexts",
             "callbacks",
             "ending",
             *("turnstile", "controls", "intake", "pace", "holding", "inbound"),

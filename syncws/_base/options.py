@@ -40,6 +40,8 @@ class ConnOptions:
         read_buffer_size: one read takes at most so many bytes, and the header of a frame with them. A connection that
             was idle begins with a small buffer, which grows up to this size while more comes.
         write_buffer_size: bytes of a message that `next_writer` collects before it sends a fragment.
+        context_idle: seconds without a message, in one direction, after which the memory that context takeover takes
+            for it is let go; None: never. It is noticed up to as long again later.
         answers_together: whether answers to messages that came together may leave together: a frame that the reading
             thread sends while it has more messages at hand waits for the next one, a millisecond at most. False: each
             leaves before `send` returns.
@@ -61,6 +63,7 @@ class ConnOptions:
     overflow: Overflow = "close"
     read_buffer_size: int = 1 << 16
     write_buffer_size: int = 1 << 12
+    context_idle: float | None = 30.0
     answers_together: bool = True
 
     def __post_init__(self) -> None:
@@ -77,6 +80,7 @@ class ConnOptions:
         check_integer("send_queue_bytes", self.send_queue_bytes, 1)
         check_integer("read_buffer_size", self.read_buffer_size, 1)
         check_integer("write_buffer_size", self.write_buffer_size, 1)
+        check_seconds("context_idle", self.context_idle, none="never")
         if not isinstance(self.answers_together, bool):
             raise TypeError(f"answers_together is True or False, not {self.answers_together!r}")
         if self.overflow not in OVERFLOW_POLICIES:
@@ -112,6 +116,7 @@ class ConnKeywords(TypedDict, total=False):
     overflow: Overflow
     read_buffer_size: int
     write_buffer_size: int
+    context_idle: float | None
     answers_together: bool
 
 

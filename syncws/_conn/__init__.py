@@ -10,6 +10,7 @@ Floor 3: imports the folders of floors 0 to 2; for every folder above.
 * `batch`: messages that have come together, and which answers may wait for one another.
 * `courier`: the thread that sees to it that no answer waits for longer than a millisecond.
 * `wire`: who may write, in which order frames leave, and what waits. The six rules stand at its top.
+* `contexts`: what is kept from message to message of what they are compressed with, let go after a silence.
 * `callbacks`: the thread that tells an application of ends.
 * `ending`: the end is stored, the socket is cut, the file descriptor is closed, and by whom.
 * `turnstile`: where readers rest whose peers send frames that make no message.

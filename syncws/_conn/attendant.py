@@ -15,6 +15,8 @@ for some microseconds:
 * The end is stored as soon as it is found: writes raise it, and `Conn.closed` says so. Reads give what had come before
   it first (`Inbound.ended_unread`).
 
+* What is kept from message to message is let go after a silence (`contexts`).
+
 Messages are left as they came: not unmasked, not inflated, not judged.
 """
 
@@ -25,6 +27,7 @@ from .._base.unfinished import unfinished
 from .._net.attendance import attendance, interval
 from .._net.transport import Transport
 from ..errors import CLOSE, PING, PONG
+from .contexts import Contexts
 from .controls import ANSWERED
 from .ending import Ending
 from .inbound import Inbound
@@ -47,13 +50,21 @@ class Attendant:
     """
 
     __slots__ = (
-        *("__weakref__", "_due", "_ending", "_every", "_inbound", "_life", "_most", "_transport", "_wire"),
+        *("__weakref__", "_contexts", "_due", "_ending", "_every", "_inbound", "_life", "_most", "_transport", "_wire"),
         "turn",
     )
 
     def __init__(
-        self, transport: Transport, life: Life, wire: Wire, ending: Ending, inbound: Inbound, options: ConnOptions
+        self,
+        transport: Transport,
+        life: Life,
+        wire: Wire,
+        ending: Ending,
+        inbound: Inbound,
+        options: ConnOptions,
+        contexts: Contexts | None = None,
     ) -> None:
+        self._contexts = contexts  # None where nothing is kept from message to message
         self._transport = transport
         self._life = life
         self._wire = wire
@@ -81,7 +92,12 @@ class Attendant:
 
         Under TLS always: what has come may have been taken from the socket already.
         """
-        return now >= self._due or self._inbound.is_unattended or self._transport.is_tls
+        return (
+            now >= self._due
+            or self._inbound.is_unattended
+            or self._transport.is_tls
+            or (self._contexts is not None and self._contexts.is_due(now))
+        )
 
     def attend(self) -> bool:
         """Look after the connection if nobody reads it; False once it is over."""
@@ -119,6 +135,8 @@ class Attendant:
         elif self._life.end is None and intake.judge_silence(0.0):
             self._give_up(intake.silence)
         self._due = intake.judged_at()
+        if self._contexts is not None:
+            self._contexts.look()
         if self._transport.is_tls and self._transport.pending:
             self._wire.nudge()
 

@@ -43,6 +43,7 @@ from .access import Visit
 from .attendant import Attendant
 from .callbacks import EndCallback
 from .closing import ClosingHandshake
+from .contexts import Contexts
 from .controls import Controls
 from .ending import Ending
 from .inbound import CloseHandler, Inbound, PingHandler, ignore
@@ -146,7 +147,10 @@ class Conn(Told):
             data=early_data,
         )
         keepalive = Keepalive(options.ping_interval, options.ping_timeout)
-        intake = Intake(transport, life, wire, ending, keepalive, options, client=client)
+        contexts = None
+        if options.context_idle is not None and (compressor is not None or protocol.window is not None):
+            contexts = Contexts(wire, protocol, options.context_idle)
+        intake = Intake(transport, life, wire, ending, keepalive, options, client=client, contexts=contexts)
         controls = Controls(life, wire, ending, options, client=client)
         self._inbound = Inbound(transport, life, wire, ending, read_turn, protocol, intake, controls, options)
         self._outbound = Outbound(
@@ -166,7 +170,7 @@ class Conn(Told):
             on_overflow=self._overflowed,  # the send queue is full, and the policy is to close
             on_left=ending.release,  # a thread was inside the socket when it was cut, and has left it
         )
-        self._attendant = attendant = Attendant(transport, life, wire, ending, self._inbound, options)
+        self._attendant = attendant = Attendant(transport, life, wire, ending, self._inbound, options, contexts)
         ending.set_callbacks(
             on_end=self._outbound.end_writer,  # a message that is being written piece by piece has no use now
             on_released=self._released,

@@ -565,9 +565,9 @@ class Inbound:
             raise self._life.own(late)
         self._looked = True
         waits = [max(0.0, at - now) for at in (deadline, standing) if at is not None]
-        until_judged = self.intake.keepalive.seconds_left(now)
-        if until_judged is not None:
-            waits.append(until_judged)
+        until_look = self.intake.seconds_left(now)
+        if until_look is not None:
+            waits.append(until_look)
         return min(waits, default=None)
 
     @property

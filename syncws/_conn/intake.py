@@ -17,6 +17,7 @@ from .._frames.frame import MASKED, MAX_HEADER
 from .._frames.keepalive import Keepalive
 from .._net.transport import Transport
 from ..errors import ConnectionClosed, WriteTimeout
+from .contexts import Contexts
 from .ending import Ending
 from .states import Life
 from .wire import Wire
@@ -33,6 +34,11 @@ _SMALL_READ = 1 << 14
 _ACKNOWLEDGED = 1.0
 
 
+def _shorter(first: float | None, second: float | None) -> float | None:
+    """The shorter of two waits, of which None is one without end."""
+    return min((wait for wait in (first, second) if wait is not None), default=None)
+
+
 class Intake:
     """Receives, and judges silence.
 
@@ -40,6 +46,7 @@ class Intake:
     """
 
     __slots__ = (
+        "_contexts",
         "_ending",
         "_is_tls",
         "_life",
@@ -47,6 +54,7 @@ class Intake:
         "_most",
         "_read_size",
         "_transport",
+        "_usual_tick",
         "_wire",
         "decoder",
         "keepalive",
@@ -63,8 +71,10 @@ class Intake:
         options: ConnOptions,
         *,
         client: bool,
+        contexts: Contexts | None = None,
     ) -> None:
         self._transport = transport
+        self._contexts = contexts  # None where nothing is kept from message to message
         self._is_tls = transport.is_tls
         self._mask_bit = 0 if client else MASKED
         #: What receives and decodes in one step; None where the socket is no plain one, or the accelerator not there.
@@ -76,7 +86,7 @@ class Intake:
         self._read_size = _FIRST_READ if self._most > _FIRST_READ else self._most  # min() goes deep into the stack
         self.keepalive = keepalive
         #: How long a wait for bytes is: the same one mostly, as a change is a call of the system.
-        self.tick = keepalive.interval
+        self.tick = self._usual_tick = _shorter(keepalive.interval, None if contexts is None else contexts.after)
 
     def receive(self, wait: float | None) -> bytes | None:
         """What comes within so many seconds; None where nothing did. Raises the end."""
@@ -148,7 +158,9 @@ class Intake:
             self.keepalive.heard()  # a TLS record that arrives slowly is no silence
             return
         self._read_size = min(_FIRST_READ, self._most)
-        self.tick = self.keepalive.interval
+        self.tick = self._usual_tick
+        if self._contexts is not None:
+            self._contexts.look()
         if self.judge_silence(waited):
             self._ending.finish_and_cut(self._life.vanished(self.silence))
             self._life.raise_end()
@@ -184,6 +196,11 @@ class Intake:
         if verdict == "dead":
             breaches.add("ping_timeout")
         return verdict == "dead"
+
+    def seconds_left(self, now: float) -> float | None:
+        """Seconds until there is something to do though nothing comes; None for never."""
+        left = self.keepalive.seconds_left(now)
+        return left if self._contexts is None else _shorter(left, self._contexts.seconds_left(now))
 
     def judged_at(self) -> float:
         """When the silence of a peer that says nothing is next to be judged, an instant."""

@@ -116,6 +116,8 @@ class Wire:
         self._transport = transport
         self._life = life
         self._client = client
+        #: What messages are compressed with that may refer back to those before them; guarded by frame_lock.
+        self.compressor = compressor
         # What encodes and sends in one step; None where the socket is no plain one, or the accelerator not there.
         self._sender = accelerator.send if transport.is_direct else None
         self._stall = options.stall_limit
@@ -123,8 +125,6 @@ class Wire:
 
         self.frame_lock = threading.Lock()
         self._message_open = False  # guarded by frame_lock: a fragmented message has begun and not ended
-        #: What is kept from message to message of what they are compressed with; guarded by frame_lock.
-        self.compressor = compressor
 
         #: The messages that have come with the one that the reader is at; None: it has no more. Written by the holder
         #: of the read turn. A writer that misses a change sends at once, or keeps what `is_watched` sees to.
@@ -162,6 +162,8 @@ class Wire:
         """Tell nobody anything any more: the fd is closed, and the connection is to be freed without a collection."""
         self._on_stall = self._on_overflow = self._on_left = _ignore
         self.batch = None
+        if self.compressor is not None:
+            self.compressor.begin_anew()  # nothing will: its memory is of no use now
 
     # Blocking writes
 
@@ -336,6 +338,18 @@ class Wire:
             self._close = payload
             self._look_again = True
         return True
+
+    def let_go(self) -> None:
+        """Have the compressor begin anew, which frees its memory; not in the middle of a message. Never waits."""
+        compressor = self.compressor
+        if compressor is None or not self.frame_lock.acquire(blocking=False):
+            return  # whoever has it is about to send
+        try:
+            if not self._message_open:
+                compressor.begin_anew()
+        finally:
+            self.frame_lock.release()
+            self.flush_if_needed()
 
     def half_close(self) -> None:
         """Tell the peer that no more bytes come, if our close has left and nobody is writing. Never waits."""

@@ -103,8 +103,8 @@ class Inflater:
 
         1009 once the message is over limit bytes altogether, 1007 for what is no DEFLATE. A limit of None or 0 is none.
         """
-        if most is not None and self._window is not None and self._window.on_trial:
-            self._window.keep()  # what is handed out in pieces cannot be inflated twice
+        if most is not None and self._is_on_trial:
+            self._keep()  # what is handed out in pieces cannot be inflated twice
         pieces = []
         position = taken = 0
         while most is None or taken < most:
@@ -115,10 +115,7 @@ class Inflater:
             if inflater is None or inflater.eof:
                 # A block with BFINAL set ends a stream, not the message: what follows is a stream of its own
                 # (section 7.2.3.4). Its writer began anew too, so nothing in it refers to what was before.
-                window = self._window
-                self._zlib = inflater = (
-                    zlib.decompressobj(-LARGEST) if window is None or window.on_trial else window.stream()
-                )
+                inflater = self._zlib = self._next_stream()
             # One byte more than is allowed, so that a message over the limit shows. (0 would be no limit at all.)
             allowed = max(limit - self._inflated, 0) + 1 if limit else 0
             if most is not None:
@@ -127,11 +124,10 @@ class Inflater:
                 inflated = inflater.decompress(piece, allowed)
             except zlib.error as error:
                 self.refers_back = "too far back" in str(error)
-                if self.refers_back and self._window is not None and self._window.on_trial:
-                    self._window.keep()
-                    self.refers_back, self._zlib, self._inflated, self._unfinished = False, None, 0, False
-                    return self.take(most, limit)  # once: it is on trial no more
-                return CloseCode.INVALID_FRAME_PAYLOAD_DATA
+                if not self.refers_back or not self._is_on_trial:
+                    return CloseCode.INVALID_FRAME_PAYLOAD_DATA
+                self._keep()
+                return self.take(most, limit)  # all of the message: what was given to zlib is still in the input
             taken += len(inflated)
             self._inflated += len(inflated)
             if limit and self._inflated > limit:
@@ -143,6 +139,21 @@ class Inflater:
             pieces.append(inflated)
         del self._input[:position]
         return b"".join(pieces)
+
+    def _next_stream(self) -> zlib._Decompress:
+        """What inflates the next bytes: of a message by itself, or of one that may refer back."""
+        window = self._window
+        return zlib.decompressobj(-LARGEST) if window is None or window.on_trial else window.stream()
+
+    @property
+    def _is_on_trial(self) -> bool:
+        return self._window is not None and self._window.on_trial
+
+    def _keep(self) -> None:
+        """The trial is over: inflate the message from its beginning, as one that may refer back."""
+        assert self._window is not None
+        self._window.keep()
+        self.refers_back, self._unfinished, self._zlib, self._inflated = False, False, None, 0
 
     def whole(self, payload: bytes, limit: int | None) -> bytes | CloseCode:
         """All of a message that is all there, with the faults that would be found in pieces."""
@@ -162,9 +173,8 @@ class Inflater:
             # Its last block had BFINAL set and the 00 that should follow is missing: an inflater
             # that simply stops at a final block, as Go's does, never misses it.
             return True
-        is_kept = self._window is not None and not self._window.on_trial
         try:
-            if is_kept:
+            if self._window is not None and not self._window.on_trial:
                 return not inflater.decompress(_TAIL + _NOTHING, 1) and not inflater.eof
             # Only a tail that was data, because the message was cut inside a block, inflates to anything.
             surplus = inflater.decompress(_TAIL + _PROBE, 1)

@@ -487,6 +487,11 @@ class Lanes:
         self._ahead = None
         self._let_message_go()
 
+    def let_go(self) -> None:
+        """Nothing has come for long: what messages may refer back to is put to rest, unless one is under way."""
+        if self.window is not None and self._compressed is None:
+            self.window.let_go()
+
     def abandon(self) -> None:
         """Keep nothing of what has come: the connection is over, and nobody reads any more."""
         self._lane = "closed"

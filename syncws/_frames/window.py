@@ -5,7 +5,7 @@ RFC 7692 section 7.2.3.2. A window stands in one of three states:
 | state | what is held | then |
 |---|---|---|
 | live | zlib's inflater, which has the window in it: its size and 7 KiB | at rest, by `let_go` |
-| at rest | the window's bytes, compressed: 1 to 3 KiB of a feed of JSON | live, with the next message |
+| at rest | the window's bytes, compressed: a few KiB of a feed of JSON | live, with the next message |
 | on trial | the same bytes, up to 32 KiB; each message is inflated by itself | live, by `keep`; or dropped: see below |
 
 **On trial** is a client that was told to forget its context, and did not say that it will: Tornado's does not listen. A
@@ -36,12 +36,13 @@ class Window:
     Concurrency: none; as its Protocol.
     """
 
-    __slots__ = ("_bits", "_rest", "_stream", "_trial")
+    __slots__ = ("_bits", "_is_packed", "_past", "_stream", "_trial")
 
     def __init__(self, bits: int, *, on_trial: bool = False) -> None:
         self._bits = bits
         self._stream: zlib._Decompress | None = None  # while it is live
-        self._rest = b""  # on trial: what came before, as it is; otherwise the window, compressed, while it is at rest
+        self._past = b""  # what came before, unless it is in the stream
+        self._is_packed = False  # whether that is compressed: at rest
         self._trial = _TRIAL if on_trial else 0  # messages until the peer is believed
 
     @property
@@ -51,13 +52,13 @@ class Window:
 
     @property
     def is_live(self) -> bool:
-        """Whether `let_go` would free memory."""
-        return self._stream is not None
+        """Whether `let_go` would free memory. A hint, for any thread."""
+        return self._stream is not None or (len(self._past) > 0 and not self._is_packed)
 
     @property
     def held(self) -> int:
         """Bytes of memory that it takes, about."""
-        return len(self._rest) + ((1 << self._bits) + _TABLES if self._stream is not None else 0)
+        return len(self._past) + ((1 << self._bits) + _TABLES if self._stream is not None else 0)
 
     def stream(self) -> zlib._Decompress:
         """What inflates the message at hand, or what follows a block with BFINAL set, which ends a stream.
@@ -65,9 +66,8 @@ class Window:
         Its writer began anew there, so nothing that follows refers to what was before.
         """
         stream = self._stream
-        if stream is None and self._rest:
-            stream = zlib.decompressobj(-self._bits, zdict=zlib.decompress(self._rest))
-            self._rest = b""
+        if stream is None and self._past:
+            stream = zlib.decompressobj(-self._bits, zdict=self._take_past())
         elif stream is None or stream.eof:
             stream = zlib.decompressobj(-self._bits)
         self._stream = stream
@@ -75,25 +75,30 @@ class Window:
 
     def note(self, inflated: bytes) -> bool:
         """On trial, a message referred to nothing; False if the peer is believed from now on: it keeps no context."""
-        self._rest = (self._rest + inflated[-_MOST:])[-_MOST:]
+        self._past = (self._take_past() + inflated[-_MOST:])[-_MOST:]
         if len(inflated) >= _TELLING:
             self._trial -= 1
+        if self._trial <= 0:
+            self._past = b""
         return self._trial > 0
 
     def keep(self) -> None:
         """On trial no more: the peer keeps its context, or nobody can tell."""
         self._trial = 0
-        if self._rest:
-            self._stream = zlib.decompressobj(-self._bits, zdict=self._rest)
-            self._rest = b""
 
     def let_go(self) -> None:
         """Between two messages: hold as little as can be, until the next one comes."""
-        if self._stream is None:
-            return
-        window = b"" if self._stream.eof else _bytes_in(self._stream, 1 << self._bits)
-        self._stream = None
-        self._rest = zlib.compress(window) if window else b""
+        if self._stream is not None:
+            self._past = b"" if self._stream.eof else _bytes_in(self._stream, 1 << self._bits)
+            self._stream = None
+        if self._past and not self._is_packed:
+            self._past, self._is_packed = zlib.compress(self._past), True
+
+    def _take_past(self) -> bytes:
+        """What came before; it is held no more."""
+        past = zlib.decompress(self._past) if self._is_packed else self._past
+        self._past, self._is_packed = b"", False
+        return past
 
 
 def _bytes_in(stream: zlib._Decompress, most: int) -> bytes:

@@ -32,6 +32,7 @@ DEFAULTS = {
     "overflow": "close",
     "read_buffer_size": 1 << 16,
     "write_buffer_size": 1 << 12,
+    "context_idle": 30.0,
     "answers_together": True,
 }
 
@@ -45,6 +46,7 @@ GOOD = (
     ("overflow", ("close", "drop_oldest", "drop_newest")),
     ("read_buffer_size", (1, 1 << 20)),
     ("write_buffer_size", (1, 1 << 20)),
+    ("context_idle", (None, 0.001, 3600)),
 )
 
 BAD_VALUES = (
@@ -57,6 +59,7 @@ BAD_VALUES = (
     ("overflow", ("wait", "", None, [], 1)),
     ("read_buffer_size", (0, -1)),
     ("write_buffer_size", (0, -1)),
+    ("context_idle", (0, -1, NAN, INFINITY, 10**400)),
 )
 
 BAD_TYPES = (
@@ -68,6 +71,7 @@ BAD_TYPES = (
     ("send_queue_bytes", (None, 1.5, "1")),
     ("read_buffer_size", (None, 4096.0)),
     ("write_buffer_size", (None, "4096")),
+    ("context_idle", ("30", True)),
     ("answers_together", (None, 1, "yes")),
 )
 

@@ -89,6 +89,7 @@ class NumberTests(LeakChecks):
             "send_queue_bytes",
             "read_buffer_size",
             "write_buffer_size",
+            "context_idle",
         }
         of_a_handshake = of_a_connection | {
             "handshake_timeout",
