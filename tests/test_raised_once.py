@@ -21,6 +21,11 @@ CLASSES = {"gaierror"}
 
 #: What is raised, where, and why no other thread raises it.
 ALLOWED = {
+    (
+        "manager",
+        "_settle_all",
+        "first",
+    ): "what this thread has just caught, of one member, once the others were settled",
     ("reconnector", "_goes_on_after", "error"): "what its caller has just caught, as a cause",
     ("scripted", "recv", "item"): "whoever writes a script gives an object for each time; it is raised once",
     ("scripted", "_take", "room"): "whoever writes a script gives an object for each time; it is raised once",

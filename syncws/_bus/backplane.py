@@ -93,6 +93,10 @@ class Backplane(Protocol):
             False: it does not.
         max_message: bytes that one message may have, the envelope's head included.
         archive: where the bus keeps the history of channels; None: it keeps none.
+
+    Two more may be left out, and are False then. ``tells_ends``: `Sink.vanished` is called for each process that ends
+    without a goodbye; so one that is merely silent has lost nothing. ``one_host``: all its processes run on one host,
+    and so have one time.monotonic(), which nobody steps.
     """
 
     @property

@@ -57,6 +57,8 @@ class LocalBackplane:
 
     addressed = False
     echoes = False
+    tells_ends = True
+    one_host = True
 
     def __init__(
         self,

@@ -43,6 +43,9 @@ _SETTLING = 1.0
 #: Seconds until the next accept where there is no descriptor or thread to be had.
 _PAUSE = 0.1
 
+#: Seconds between two gaps that are told while others are refused.
+_CROWD = 5.0
+
 #: Connections from others at once: a process needs one of each other, and each Publisher has one.
 _MOST_READERS = 512
 
@@ -100,6 +103,7 @@ class Mesh:
         self._started = self._looked = time.monotonic()
         self._next_look = self._started + _LOOK
         self._next_accept = 0.0
+        self._next_crowd = 0.0  # guarded by _changed
         self._tried: set[Peer] = set()  # those that were connected again at once since it last looked
         self._is_up: bool | None = None  # what was told last, and when
         self._since: float | None = None
@@ -339,6 +343,7 @@ class Mesh:
         reader = Reader(connection, self._max_message, self)
         with self._changed:
             if len(self._readers) >= _MOST_READERS:
+                self._note_crowd()
                 raise RuntimeError(f"{_MOST_READERS} others are connected")
             self._readers[reader] = None
         try:
@@ -348,6 +353,13 @@ class Mesh:
                 del self._readers[reader]
                 self._note_gap(time.monotonic(), "there is no thread to read what another process says")
             raise
+
+    def _note_crowd(self) -> None:
+        """A process was refused, and tries again at once, and again: what it says meanwhile is lost here."""
+        now = time.monotonic()
+        if now >= self._next_crowd:
+            self._next_crowd = now + _CROWD
+            self._note_gap(now, "too many other processes are connected to hear them all")
 
     def _look(self) -> None:
         """Look who is there, connect to those that are not connected, and see that this process can be found."""

@@ -195,6 +195,11 @@ class MemoryBackplane:
         return self.bus.echoes
 
     @property
+    def tells_ends(self) -> bool:
+        """As its bus."""
+        return self.bus.tells_ends
+
+    @property
     def max_message(self) -> int:
         """Bytes that one message may have on its bus."""
         return self.bus.max_message

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import select
 import signal
@@ -98,6 +99,7 @@ class Files:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, int, int] | None] = {}
+        self._digests: dict[str, bytes] = {}  # of those that were written while they were imported: of what was in them
 
     def add(self, paths: Iterable[str], began: float) -> None:
         """Let files count. One that was written since `began`, a time.time(), counts as changed: which of its texts was
@@ -120,10 +122,23 @@ class Files:
             now = _look(path)
             if now != before:
                 self._known[path] = now
-                changed = changed or path
+                if not self._writes_itself(path, is_first=before is None):
+                    changed = changed or path
         if changed is not None:
             self._known = {path: found for path, found in self._known.items() if not os.path.isdir(path)}
         return changed
+
+    def _writes_itself(self, path: str, *, is_first: bool) -> bool:
+        """Whether a file has the same content as when it was written while it was imported: an application that writes
+        a module of its own at each start would begin anew for ever. is_first: it was written so just now."""
+        if not is_first and path not in self._digests:
+            return False
+        try:
+            digest = hashlib.sha256(Path(path).read_bytes()).digest()
+        except OSError:  # no file, or a folder
+            return False
+        before, self._digests[path] = self._digests.get(path), digest
+        return digest == before
 
 
 def _look(path: str) -> tuple[int, int, int] | None:

@@ -8,8 +8,9 @@ claim is lost closes its member; so at the end one is left.
       own claim has not come back yet   a claim of another is before it in that order: nothing happens
       own claim has come back           a claim of another is after it: the member here is closed
 
-* On a bus that does not, the younger claim wins, by time.time(), and that of the greater boot if they are equal. Whose
-  claim is the younger one says it again, since the other may not have heard it.
+* On a bus that does not, the younger claim wins, and that of the greater boot if they are equal. The clock is
+  time.monotonic(), which nobody steps, where all processes are on one host, else time.time(). Whose claim is the
+  younger one says it again, since the other may not have heard it.
 
 After a gap claims may have been missed. Then each process repeats its own, as `again`, and the younger ones win,
 whatever the bus. They go to everybody, 500 in one message: on the channels of the ids ten thousand of them would fill
@@ -63,7 +64,7 @@ class _Claim:
 
     def __init__(self, owner: Hashable, at: float, is_back: bool) -> None:
         self.owner = owner
-        self.at = at  # time.time() of the claim
+        self.at = at  # when it was made, by the clock of the bus
         self.is_back = is_back  # its place in the order is past: the claims of others that come are later ones
         self.number = 0  # by which it is known when it comes back
         self.repeated = 0  # the number by which it was repeated, until that has come back
@@ -99,6 +100,7 @@ class Claims:
         deeds: Errands,
         *,
         in_one_order: bool,
+        one_host: bool,
     ) -> None:
         self._bus = bus
         self._here = here
@@ -107,12 +109,17 @@ class Claims:
         self._questions = questions
         self._deeds = deeds
         self._in_one_order = in_one_order  # the bus echoes
+        self._one_host = one_host
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         # Guarded by _lock:
         self._claims: dict[Hashable, _Claim] = {}
         self._requests: dict[Hashable, _Request] = {}
         self._is_due = False  # all are to be repeated
+
+    def _now(self) -> float:
+        """By the clock that all processes on the bus have, best one that nobody steps."""
+        return time.monotonic() if self._one_host else time.time()
 
     # "replace"
 
@@ -122,7 +129,7 @@ class Claims:
             # Under the lock: of two that come at the same time the later one is in, and so claims last.
             if not self._here.has(owner):
                 return
-            claim = self._claims[id] = _Claim(owner, time.time(), not self._in_one_order)
+            claim = self._claims[id] = _Claim(owner, self._now(), not self._in_one_order)
             if self._bus.is_lost:
                 # It would be made when the bus is back, and come after younger ones that others have made meanwhile.
                 claim.is_back = self._is_due = True
@@ -250,7 +257,7 @@ class Claims:
         Waits at most timeout seconds for their answers. Without them it goes on, and the log says so.
         Raises DuplicateIdError: it is taken elsewhere, or another thread here is at this point with it.
         """
-        request = _Request(time.time())
+        request = _Request(self._now())
         with self._lock:
             is_first = self._requests.setdefault(id, request) is request
         if not is_first:
@@ -282,7 +289,7 @@ class Claims:
             )
 
     def is_taken(self, id: Hashable, boot: bytes, at: float) -> bool:
-        """What a process is told that wants an id, and asked at this instant of time.time()."""
+        """What a process is told that wants an id, and asked at this instant."""
         with self._lock:
             request = self._requests.get(id)
             if request is not None:
@@ -304,7 +311,7 @@ def _is_taken(envelope: Envelope) -> bool:
 
 
 def instant(at: object) -> float:
-    """An instant of time.time(). Raises ValueError."""
+    """An instant of the clock that all processes on the bus have. Raises ValueError."""
     if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at < 2**53:
         raise ValueError("not the instant of a claim")
     return float(at)

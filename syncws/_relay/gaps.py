@@ -34,7 +34,8 @@ class Gap:
 
     Attributes:
         room: whose messages; None: of all rooms and ids. What was sent to one id has None too.
-        missed: how many; None: unknown, perhaps none.
+        missed: how many; None: unknown, perhaps none. Of gaps that became one while on_gap took its time it is how many
+            are known of.
         since, until: between which instants of time.time() they were sent; since is when the bus last worked for sure.
         node: the name of the process that sent them; None: any.
         reason: why, in one line.

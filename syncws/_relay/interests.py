@@ -64,8 +64,10 @@ class Interests:
             self._subscribe(channels, new, timeout)
             yield
         finally:
+            now = time.monotonic()
             with self._lock:
                 for channel in channels:
+                    self._used[channel] = max(self._used[channel], now)  # else a sweep under way might not know of it
                     self._pins[channel] -= 1
                     if not self._pins[channel]:
                         del self._pins[channel]
@@ -98,19 +100,24 @@ class Interests:
         """Let go of channels that nobody has needed for a while, and return them.
 
         Args:
-            needed: tells the channels that members here are in now. It is called under the lock, after the pins were
-                looked at: a member is in its room before its pin is gone.
+            needed: tells the channels that members here are in. It may take long where there are many rooms, and is
+                called without the lock: who joins does not wait for it.
             forget: is told the channels, under the lock too: what comes once somebody has joined again stays.
         """
+        idle_since = time.monotonic() - LINGER
         with self._lock:
-            idle_since = time.monotonic() - LINGER
             idle = [each for each, used in self._used.items() if used < idle_since and each not in self._pins]
-            if not idle:
-                return []
-            in_use = needed()
-            now = time.monotonic()
-            gone = []
+        if not idle:
+            return []
+        # A member is in its room before its pin is gone. So who was pinned at that look, or is since, has a later use
+        # than idle_since; of all others it is known by now whether somebody is in.
+        in_use = needed()
+        now = time.monotonic()
+        gone = []
+        with self._lock:
             for channel in idle:
+                if channel in self._pins or self._used.get(channel, now) >= idle_since:
+                    continue
                 if channel in in_use:
                     self._used[channel] = now
                 else:

@@ -52,10 +52,11 @@ class Inward:
     that say so and is a leaf.
     """
 
-    def __init__(self, here: Here, boot: bytes, relay: RelayLike) -> None:
+    def __init__(self, here: Here, boot: bytes, relay: RelayLike, *, tells_ends: bool = False) -> None:
         self._here = here
         self._boot = boot
         self._relay = relay
+        self._tells_ends = tells_ends  # the bus calls `vanished` by itself
         self._thread = threading.local()  # of each thread: whether it has brought a message
         self._lock = threading.Lock()
         # Guarded by _lock:
@@ -155,10 +156,19 @@ class Inward:
             return
         if self._relay.ledger is not None:
             self._relay.ledger.gone(boot, goodbye=False)
-        was = self._relay.nodes.leave(boot)
+        # Also where it has said that it leaves: what it lost after that it could not tell.
+        seen = self._relay.nodes.vanish(boot)
         self._relay.questions.gone(boot)
-        if was is not None:
-            self._relay.gaps.report("node vanished", missed=None, since=was.seen, node=node)
+        if seen is not None:
+            self._relay.gaps.report("node vanished", missed=None, since=seen, node=node)
+
+    def silent(self, boot: bytes) -> None:
+        """The beats of a process are missing: on a bus that tells of ends itself it is busy or stopped, and no more."""
+        if not self._tells_ends:
+            self.vanished(boot.hex())
+            return
+        self._relay.nodes.leave(boot)
+        self._relay.questions.gone(boot)
 
     # Messages
 
@@ -190,7 +200,9 @@ class Inward:
         kind = envelope.kind
         if envelope.boot == self._boot and position is None:  # what is kept comes to all members from the bus
             self._count("echoes")
-            if kind is Kind.CLAIM and not envelope.target:
+            if kind is Kind.LOST and envelope.number:  # told already: what this process itself could not send
+                self._relay.incoming.lost(channel, self._boot, envelope.number)
+            elif kind is Kind.CLAIM and not envelope.target:
                 self._relay.claims.many_came_back(envelope)
             elif kind is Kind.CLAIM:
                 self._relay.claims.came_back(_named(channel, id_channel, envelope), envelope.extra or {})
@@ -300,16 +312,24 @@ class Inward:
         if missed is None:  # nothing came of that process on this channel before
             if envelope.kind is Kind.BEAT:
                 return
-            missed = self._missed_from_the_first(channel, envelope)
+            missed = self._missed_before(channel, envelope, envelope.number + 1)
+        elif envelope.kind is Kind.LOST:
+            first = self._relay.incoming.take_heard_from(channel, envelope.boot)
+            if first is not None:
+                before = self._missed_before(channel, envelope, first)
+                missed = None if before is None else missed + before
         if missed != 0:
             self._report(channel, envelope.boot, None if missed is None or missed > JUMP else missed)
 
-    def _missed_from_the_first(self, channel: str, mark: Envelope) -> int | None:
-        """All that was sent on a channel is lost, if it was listened to before the first of it; else nobody knows."""
+    def _missed_before(self, channel: str, mark: Envelope, number: int) -> int | None:
+        """How many were sent before a number and did not come, where none before it did; None: nobody knows."""
         match mark.extra:
-            case {"first": int(first), "age": int(age) | float(age)} if 0 < first <= mark.number:
-                missed = mark.number - first + 1
-                return missed if age < self._relay.interests.age(channel) and missed <= JUMP else None
+            case {"first": int(first), "age": int(age) | float(age), **rest} if 0 < first <= mark.number:
+                listened, lost = self._relay.interests.age(channel), rest.get("lost")
+                if isinstance(lost, int | float) and listened < lost:
+                    return 0  # all that is lost was sent before anybody here listened
+                missed = max(number - first, 0)
+                return missed if age < listened and missed <= JUMP else None
         raise ValueError("not the mark of a loss")
 
     def _report(self, channel: str, boot: bytes, missed: int | None) -> None:

@@ -62,6 +62,7 @@ class Nodes:
         self._alive: dict[bytes, Node] = {}
         self._deadlines: dict[bytes, float] = {}  # of time.monotonic(): when each counts as gone
         self._gone: dict[bytes, float] = {}  # those that are gone, with when
+        self._left: dict[bytes, float] = {}  # those of them that have left, with when they were last seen
 
     def beat(self, boot: bytes, said: Mapping[str, Any]) -> bool:
         """A beat came; whether its process was not known to be alive. Raises ValueError for what is no beat."""
@@ -80,6 +81,7 @@ class Nodes:
             self._alive[boot] = node if is_new else replace(node, lag=self._alive[boot].lag)
             self._deadlines[boot] = time.monotonic() + BEAT * MISSING
             self._gone.pop(boot, None)
+            self._left.pop(boot, None)
         return is_new
 
     def answered(self, boot: bytes, lag: float) -> None:
@@ -94,7 +96,14 @@ class Nodes:
             self._deadlines.pop(boot, None)
             if (was := self._alive.pop(boot, None)) is not None:  # else it is not heard of here, or anybody's invention
                 self._gone[boot] = time.monotonic()
+                self._left[boot] = was.seen
             return was
+
+    def vanish(self, boot: bytes) -> float | None:
+        """A process has ended without a goodbye: when it was last seen, once; None if nobody has heard of it here."""
+        self.leave(boot)
+        with self._lock:
+            return self._left.pop(boot, None)
 
     def alive(self) -> dict[bytes, Node]:
         """Those that are alive, by boot."""
@@ -120,15 +129,22 @@ class Nodes:
             for boot in self._deadlines:
                 self._deadlines[boot] = deadline
 
-    def forgettable(self, boots: set[bytes]) -> list[bytes]:
-        """Those of these processes that are not alive, and have been gone for long or were never heard of."""
-        before = time.monotonic() - FORGOTTEN
+    def forgettable(self, boots: set[bytes], spoke: set[bytes]) -> list[bytes]:
+        """Those of these processes that are not alive, and have been gone or silent for long.
+
+        spoke: those that have sent something since the last call, as a Publisher does, which has no beats.
+        """
+        now = time.monotonic()
         with self._lock:
             for boot in boots - self._alive.keys():
-                self._gone.setdefault(boot, time.monotonic())
-            forgotten = [boot for boot, since in self._gone.items() if since < before]
+                if boot in spoke:
+                    self._gone[boot] = now
+                else:
+                    self._gone.setdefault(boot, now)
+            forgotten = [boot for boot, since in self._gone.items() if since < now - FORGOTTEN]
             for boot in forgotten:
                 del self._gone[boot]
+                self._left.pop(boot, None)
         return forgotten
 
 

@@ -4,6 +4,9 @@ A process numbers its messages on each channel, from 1 on. Who listens remembers
 process: a message whose number is not above it is a copy, one that is higher by more than one comes after a loss.
 A number that is far away, above or below, is neither: it is where the sender stands, and nobody knows what is missing.
 So a number that somebody has forged does not make copies of all that comes after it.
+
+**The first that is heard of a sender on a channel** says nothing of those before it: they were sent before this process
+listened, or are lost. It is remembered until the sender tells of losses, which says what there was before.
 """
 
 from __future__ import annotations
@@ -22,18 +25,23 @@ MOST_CHANNELS = 65_536
 #: Processes whose numbers on one channel are remembered: who writes to the bus could invent any number.
 MOST_SENDERS = 65_536
 
-#: A jump by more, up or down, is neither a loss nor a copy, but a new start.
+#: A jump up by more is no loss but a new start: nobody knows what is missing.
 JUMP = 10_000_000
+
+#: A jump down by more is no copy but a new start. It is larger than JUMP, by which a sender itself goes on where it
+#: does not know how many are missing: what it sent before, and the bus brings twice, is a copy still.
+BACK = 4 * JUMP
 
 
 class Channel:
     """The numbers that this process has used on one channel."""
 
-    __slots__ = ("began", "first", "last")
+    __slots__ = ("began", "first", "last", "lost_at")
 
     def __init__(self, number: int) -> None:
         self.first = self.last = number
         self.began = time.monotonic()
+        self.lost_at = 0.0  # when the last message was lost that is to be told
 
 
 class Outgoing:
@@ -50,6 +58,7 @@ class Outgoing:
         self._channels: OrderedDict[str, Channel] = OrderedDict()  # the one that was used longest ago first
         self._forgotten = 0  # no channel that was forgotten has had a higher number
         self.owed: dict[str, Channel] = {}
+        self._jumped: set[str] = set()  # those of `owed` of which nobody knows how many were not sent
 
     def next(self, channel: str) -> tuple[int, bool]:
         """(the next number, whether this process knows of none before it on this channel)."""
@@ -83,15 +92,27 @@ class Outgoing:
             return
         if len(self.owed) < MOST_CHANNELS or channel in self.owed:
             self.owed[channel] = known
+            known.lost_at = time.monotonic()
         else:  # who is sent to may be anybody's choice: what is owed is bounded
             self.owe_anything(ALL)
 
     def owe_anything(self, channel: str) -> None:
         """Nobody knows how many messages on a channel were not sent; on that of everybody: on any channel."""
         assert self.lock.locked()
+        if channel in self._jumped and channel in self.owed:
+            return  # its listeners are to be told just that already
         self.next(channel)
-        self._channels[channel].last += JUMP
-        self.owed[channel] = self._channels[channel]
+        known = self._channels[channel]
+        known.last += JUMP
+        self._jumped.add(channel)
+        self.owed[channel] = known
+        known.lost_at = time.monotonic()
+
+    def told(self, channel: str) -> None:
+        """Who listens to a channel has been told."""
+        assert self.lock.locked()
+        del self.owed[channel]
+        self._jumped.discard(channel)
 
 
 class Came(NamedTuple):
@@ -116,20 +137,26 @@ class Incoming:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last: dict[str, dict[bytes, int]] = {}  # guarded by _lock; 83 bytes each, half of a flat dict's
+        # Guarded by _lock:
+        self._last: dict[str, dict[bytes, int]] = {}  # 83 bytes each, half of a flat dict's
+        self._heard_from: dict[str, dict[bytes, int]] = {}  # the first number that was heard, where others were before
+        self._spoke: set[bytes] = set()  # processes of which messages came since `take_spoken`
 
     def came(self, channel: str, boot: bytes, number: int, begins: bool) -> Came:
         """A message of this number came; begins: its sender knows of none before it."""
         with self._lock:
+            self._spoke.add(boot)
             numbers = self._last.setdefault(channel, {})
             last = numbers.get(boot)
-            if last is not None and number <= last and last - number <= JUMP:
+            if last is not None and number <= last and last - number <= BACK:
                 return _COPY
             if last is None and len(numbers) >= MOST_SENDERS:
                 numbers.clear()
                 numbers[boot] = number
                 return _ANEW
             numbers[boot] = number
+            if last is None and not begins and number > 1:
+                self._heard_from.setdefault(channel, {})[boot] = number
         if last is None or number == last + 1:
             return _NEW
         if abs(number - last) > JUMP:
@@ -153,20 +180,34 @@ class Incoming:
             numbers[boot] = number
         return None if last is None else number - last
 
+    def take_heard_from(self, channel: str, boot: bytes) -> int | None:
+        """The first number that was heard of a process on a channel, if there were others before it: once."""
+        with self._lock:
+            return self._heard_from.get(channel, {}).pop(boot, None)
+
     def forget_channels(self, channels: Iterable[str]) -> None:
         """Nobody listens to these any more."""
         with self._lock:
             for channel in channels:
                 self._last.pop(channel, None)
+                self._heard_from.pop(channel, None)
 
     def forget_boot(self, boot: bytes) -> None:
         """This process is gone for good."""
         with self._lock:
             for channel in [channel for channel, numbers in self._last.items() if numbers.pop(boot, None) is not None]:
+                self._heard_from.get(channel, {}).pop(boot, None)
                 if not self._last[channel]:
                     del self._last[channel]
+                    self._heard_from.pop(channel, None)
 
     def boots(self) -> set[bytes]:
         """The processes that have sent something."""
         with self._lock:
             return {boot for numbers in self._last.values() for boot in numbers}
+
+    def take_spoken(self) -> set[bytes]:
+        """The processes that have sent something since the last call."""
+        with self._lock:
+            spoke, self._spoke = self._spoke, set()
+            return spoke

@@ -69,10 +69,12 @@ class Outward:
         numbers = self._numbers
         with numbers.lock:
             self._tell_of_losses()
+            # The mark of this very channel first: who has heard nothing on it yet would take this for the first.
+            may_go = channel not in numbers.owed or self._tell(channel)
             number, begins = numbers.next(channel)
             envelope = envelope._replace(number=number, begins=begins)
             data = envelope.encode()
-            queued = self._backplane.publish(channel, data, keep=keep)
+            queued = may_go and self._backplane.publish(channel, data, keep=keep)
             if not queued:  # the number is used up: it is how who listens finds out
                 numbers.owe(channel)
                 self.dropped += 1
@@ -140,16 +142,30 @@ class Outward:
             self._tell_of_losses()
             return bool(self._numbers.owed)
 
+    def tell_at_the_end(self) -> bool:
+        """`tell_of_losses`, once more and at once; whether all is told."""
+        with self._numbers.lock:
+            self._retry_at = 0.0
+            self._tell_of_losses()
+            return not self._numbers.owed
+
     def _tell_of_losses(self) -> None:
         numbers = self._numbers
         assert numbers.lock.locked()
         now = time.monotonic()
         if not numbers.owed or now < self._retry_at:
             return
-        for channel, owed in list(numbers.owed.items()):
-            extra = {"first": owed.first, "age": round(now - owed.began, 3)}
-            mark = Envelope(Kind.LOST, self._boot, owed.last, extra=extra)
-            if not self._backplane.publish(channel, mark.encode()):
+        for channel in list(numbers.owed):
+            if not self._tell(channel):
                 self._retry_at = now + RETRY
                 return
-            del numbers.owed[channel]
+
+    def _tell(self, channel: str) -> bool:
+        """Tell who listens to a channel of what was not sent; False if there is no room for that."""
+        owed, now = self._numbers.owed[channel], time.monotonic()
+        # For how long there has been something to send, and nothing more was lost.
+        extra = {"first": owed.first, "age": round(now - owed.began, 3), "lost": round(now - owed.lost_at, 3)}
+        if not self._backplane.publish(channel, Envelope(Kind.LOST, self._boot, owed.last, extra=extra).encode()):
+            return False
+        self._numbers.told(channel)
+        return True

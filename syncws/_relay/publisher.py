@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from .._base.forks import begin_anew_in_child
+from .._base.forks import begin_anew_in_child, this_process
 from .._base.options import check_seconds
 from .._base.printable import printable_repr
 from .._bus.backplane import Backplane, Outlet
@@ -42,7 +42,7 @@ class Publisher:
 
     A call that fails leaves everything as it was, except for this: after a BackplaneTimeout the message may have been
     delivered. The same message is never delivered twice to a member, however often it was sent again inside a call.
-    If it was not delivered, the Managers report a `Gap` at the next message.
+    If it was not delivered, the Managers report a `Gap` at the next message, if that comes within ten minutes.
 
     Args:
         backplane: what the Managers have, with the same prefix and history: a message for a room that remembers is
@@ -80,6 +80,7 @@ class Publisher:
     def begin_anew(self) -> None:
         """Nothing was said, as in the child of a fork, which is a sender of its own: see `Outgoing`."""
         self._turn = threading.Lock()
+        self._process = this_process()
         # Guarded by _turn:
         self._boot = os.urandom(8)
         self._numbers = Outgoing()
@@ -226,6 +227,8 @@ class Publisher:
     @contextmanager
     def _in_turn(self, seconds: float) -> Iterator[Outlet]:
         """The way out, for this thread alone. Raises BackplaneTimeout if others have it for so long."""
+        if self._process != this_process():  # of a fork that Python does not know of, such as one of uWSGI's
+            self.begin_anew()
         turn = self._turn  # which a fork replaces
         if not turn.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
             raise BackplaneTimeout(

@@ -28,7 +28,7 @@ from typing import Any, TypedDict
 
 from .._base.endings import end_with_process
 from .._base.errands import Errands
-from .._base.forks import begin_anew_in_child
+from .._base.forks import begin_anew_in_child, this_process
 from .._base.latelock import LateLock
 from .._base.logs import logger
 from .._bus.backplane import Backplane
@@ -116,11 +116,14 @@ class Relay:
         self.incoming = Incoming()
         self.interests = Interests(self.backplane)
         self.outward = Outward(self.backplane, self.boot)
-        self._inward = Inward(self._here, self.boot, self)
+        # Optional attributes of a bus: see `Backplane`.
+        tells_ends, one_host = (getattr(self.backplane, name, False) for name in ("tells_ends", "one_host"))
+        self._inward = Inward(self._here, self.boot, self, tells_ends=tells_ends)
         self.questions = Questions(self.outward, self.nodes, self._inward)
         self.claims = Claims(
             *(self._inward, self._here, self.boot, self.outward, self.questions, self.deeds),
             in_one_order=self.backplane.echoes,
+            one_host=one_host,
         )
         self.surveys = Surveys(self._here, self.outward, self.questions, self.claims, self.deeds)
         self._pulse = Pulse(self._look)
@@ -130,6 +133,7 @@ class Relay:
         # True once the bus and the thread were started. Guarded by _lock; read without it, as it is one attribute, and
         # who reads an old False takes the lock to look again. Last: what it stands for was made before.
         self._began = False
+        self._process = this_process()
 
     @property
     def _own(self) -> list[str]:
@@ -233,9 +237,11 @@ class Relay:
 
     def begin(self) -> bool:
         """Start the bus and the pulse, at the first use in this process; False if there is no thread for them."""
-        if self._began:
+        if self._began and self._process == this_process():
             return True
         with self._lock:
+            if self._process != this_process():  # of a fork that Python does not know of, such as one of uWSGI's
+                self._begin_anew_unasked()
             if self._began:
                 return True
             try:
@@ -256,6 +262,13 @@ class Relay:
         _logger.error("no thread or descriptor for the bus (%s); trying again with the next message", failure)
         return False
 
+    def _begin_anew_unasked(self) -> None:
+        """What the hook of a fork would have done, for all that is this relay's alone."""
+        for each in (self.backplane, self.backplane.archive, self.ledger):
+            if (begin_anew := getattr(each, "begin_anew", None)) is not None:
+                begin_anew()
+        self.begin_anew()
+
     def end(self, timeout: float) -> None:
         """Have the bus take what was published, at most timeout seconds; say goodbye, and let go of all threads.
 
@@ -266,7 +279,8 @@ class Relay:
             if not self._began:
                 return
             self._pulse.end(timeout)
-            self.outward.say(Kind.LEAVE, ALL)
+            if self.outward.tell_at_the_end():  # else nobody says goodbye: by that the others know of a loss
+                self.outward.say(Kind.LEAVE, ALL)
             self.backplane.close(max(0.0, until - time.monotonic()))
             claims, outward = self.claims, self.outward
             self.begin_anew()
@@ -329,12 +343,14 @@ class Relay:
         if held_up > LATE:  # stopped in the midst of this, or made to wait by the bus
             self.nodes.postpone(held_up)
         for boot in self.nodes.late():
-            self._inward.vanished(boot.hex())
+            self._inward.silent(boot)
         return self.outward.tell_of_losses() or self._owes_greeting
 
     def _sweep(self) -> None:
         self.interests.sweep(self._needed, self.incoming.forget_channels)
-        for boot in self.nodes.forgettable(self.incoming.boots()):
+        # This process is no other one: what it keeps comes back to it by the bus, and so its numbers are known here.
+        boots, spoke = self.incoming.boots() - {self.boot}, self.incoming.take_spoken()
+        for boot in self.nodes.forgettable(boots, spoke):
             self.incoming.forget_boot(boot)
 
     def _needed(self) -> set[str]:

@@ -308,9 +308,9 @@ class Manager:
         for member in members:
             # Before the close, which wakes the thread in run(): that would take it out with the end that it finds.
             self._registry.take_out(member, None)
-            self._settle(member)
             if member._in_run:
                 member.conn._end_without_peer(CloseCode.NORMAL_CLOSURE, "")
+        self._settle_all(members)
         return bool(members)
 
     # Who is there
@@ -610,8 +610,7 @@ class Manager:
                 else:
                     member.conn._start_close(code, reason)
                     member.conn.close(code, reason, timeout=0)
-        for member in members:  # once all have been told
-            self._settle(member)
+        self._settle_all(members)  # once all have been told
         return len(members)
 
     # A member's life
@@ -682,8 +681,7 @@ class Manager:
         for older in predecessors.replaced:
             older.conn._end_without_peer(REPLACED, REPLACED_REASON)
         # After the close, which on_close may look at. Those that this thread replaced, and lost ones before their turn.
-        for older in predecessors.leaving:
-            self._settle(older)
+        self._settle_all(predecessors.leaving)
         for older, settled in self._registry.expect_settled(predecessors.leaving):
             if not settled.wait(max(0.0, until - time.monotonic())):
                 _logger.warning("%r: its callback does not end; going on with a newer connection", older)
@@ -759,6 +757,17 @@ class Manager:
             dropped = self._registry.settle(member)
             if dropped:
                 _logger.info("%r: %d messages were dropped", member, dropped)
+
+    def _settle_all(self, members: Iterable[Member]) -> None:
+        """`_settle` each, whatever is raised; then raise the first of what is no Exception (SystemExit, Ctrl-C)."""
+        first: BaseException | None = None
+        for member in members:
+            try:
+                self._settle(member)
+            except BaseException as failure:
+                first = first or failure
+        if first is not None:
+            raise first
 
     # Sending
 

@@ -295,15 +295,19 @@ class Guests:
 
     def _watch(self, is_ending: Callable[[], bool], say_alive: Callable[[], object]) -> None:
         """Until no view is under way; if the server wants to end before, tell the peers of all guests."""
-        while not is_ending():
-            say_alive()
-            with self._changed:
-                self._changed.wait_for(lambda: not self._views, _LOOK)
-                if not self._views:
-                    # Under the same lock as the look: a view that comes now finds nobody watching, and starts another.
-                    self._is_watched = False
-                    return
-        self._end_process()
+        try:
+            while not is_ending():
+                say_alive()
+                with self._changed:
+                    self._changed.wait_for(lambda: not self._views, _LOOK)
+                    if not self._views:
+                        # Under the same lock as the look: a view that comes now finds nobody watching, and starts
+                        # another.
+                        self._is_watched = False
+                        return
+            self._end_process()
+        except Exception:  # of a server that another package has taught us; the next view is watched again
+            _log.exception("whether the server ends is not known, as asking it raised")
         with self._changed:
             self._is_watched = False
 

@@ -10,6 +10,7 @@ import unittest
 from unittest import mock
 
 from syncws import LocalBackplane
+from syncws._base.advice import advisor
 from syncws._bus.localframes import frame, goodbye, greeting
 from syncws.testing import await_
 from tests.bus.locals import LocalCase
@@ -364,8 +365,16 @@ class JunkTests(LocalCase):
             with self.assertLogs("syncws.backplane", "WARNING") as logs:
                 self.assertEqual(self.connected().recv(1), b"")
             self.assertIn("2 others are connected", logs.output[0])
-            ones[0].sendall(frame("x", b"."))
+            self.assertTrue(await_(lambda: told.names[-2:] == ["down", "up"]), told.names)  # what it says is lost here
+            with self.assertLogs("syncws.backplane", "WARNING"):
+                advisor.begin_anew()
+                self.assertEqual(self.connected().recv(1), b"")
+            names = told.names
+            ones[1].sendall(frame("x", b"."))
             told.wait_for_messages(3)
+            self.assertEqual(told.names, names)  # once for all that are refused in the same seconds
+            ones[0].sendall(frame("x", b"."))
+            told.wait_for_messages(4)
 
     def test_another_user(self) -> None:
         """Whoever is another user is refused, although the directory let him in."""

@@ -78,6 +78,17 @@ class FilesTests(unittest.TestCase):
         self.assertEqual(files.changed(), str(self.path))
         self.assertIsNone(files.changed())
 
+    def test_written_at_each_start(self) -> None:
+        """One that the application writes while it is imported is a change the first time, and then with other text."""
+        files = Files()
+        files.add([str(self.path)], self.path.stat().st_mtime - 1)
+        self.assertEqual(files.changed(), str(self.path))
+        for text, changed in (("1", None), ("1", None), ("2", str(self.path)), ("2", None)):
+            self.path.unlink()
+            self.path.write_text(text)
+            os.utime(self.path)
+            self.assertEqual(files.changed(), changed)
+
     def test_folders(self) -> None:
         """Folders count until the next change: a file that is new there is one."""
         with contextlib.chdir(self.folder):

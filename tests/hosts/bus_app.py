@@ -1,4 +1,5 @@
-"""An application whose workers are joined by a bus: /room is a WebSocket in the room of everybody.
+"""An application whose workers are joined by a bus: /room is a WebSocket in the room of everybody, /say
+broadcasts, and /nodes tells how many processes are known.
 
 The environment says which bus (HOSTS_BUS, "local PATH" or "redis URL"). The first message of /room says which process
 it is. As a program, ``python -m tests.hosts.bus_app``, it is a job outside: for each line of its input a Publisher of
@@ -32,7 +33,12 @@ def app(environ: dict[str, Any], start_response: Any) -> Any:
     """The application."""
     if environ["PATH_INFO"] == "/room":
         return upgrader.serve(environ, in_room)(environ, start_response)
+    if environ["PATH_INFO"] == "/say":
+        manager.broadcast(str(os.getpid()), room="everybody")
     status, body = plain()
+    if environ["PATH_INFO"] == "/nodes":
+        health = manager.backplane_health()
+        body = str(health.nodes if health is not None else 0).encode()
     start_response(status, [("Content-Length", str(len(body))), ("X-Token", os.environ.get("HOSTS_TOKEN", ""))])
     return [body]
 

@@ -126,12 +126,12 @@ def runserver(place: Place) -> list[str]:
     return program(sys.executable, "-m", "tests.hosts.django_app", "runserver", "--noreload", f"127.0.0.1:{place.port}")
 
 
-def uwsgi(*arguments: str) -> Callable[[Place], list[str]]:
+def uwsgi(*arguments: str, app: str = "tests.hosts.app:app") -> Callable[[Place], list[str]]:
     """uWSGI, from the wheel pyuwsgi."""
 
     def command(place: Place) -> list[str]:
         code = "import sys, pyuwsgi; pyuwsgi.run(sys.argv[1:])"
-        fixed = ["--module", "tests.hosts.app:app", "--pythonpath", str(ROOT), "--disable-logging", "--die-on-term"]
+        fixed = ["--module", app, "--pythonpath", str(ROOT), "--disable-logging", "--die-on-term"]
         bound = [each.format(port=place.port) for each in arguments]
         return program(sys.executable, "-c", code, "--master", "--no-orphans", *fixed, *bound)
 

@@ -13,14 +13,14 @@ from collections import Counter
 from typing import Any
 from unittest import mock
 
-from syncws.testing import LeakChecks, Peer
+from syncws.testing import LeakChecks, Peer, await_
 from tests.buses import RedisServer, need_client, need_server
 from tests.guarantees.support import note, size
 from tests.partners import heavy
 from tests.runner.marks import alone
 from tests.tasks import PATIENCE
 
-from .servers import Host, Place, Setup, program
+from .servers import UWSGI_STARTS, Host, Place, Setup, program, uwsgi
 
 WORKERS = 4
 
@@ -90,3 +90,28 @@ class WorkersTests(LeakChecks):
         need_client()
         with RedisServer() as server:
             self.check(f"redis {server.url}")
+
+
+@heavy
+class UwsgiTests(LeakChecks):
+    """uWSGI forks its workers without a word to Python: no hook of a fork is called in them."""
+
+    def test_workers(self) -> None:
+        """Two of them, of a Manager that was made before the fork, hear each other, each message once."""
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="bus"))
+        command = uwsgi(
+            *("--http-socket", "127.0.0.1:{port}", "--processes", "2", "--threads", "4"), app="tests.hosts.bus_app:app"
+        )
+        setup = Setup(command, "pyuwsgi", usual=UWSGI_STARTS)
+        with mock.patch.dict(os.environ, HOSTS_BUS=f"local {folder}/bus"), Host(setup) as host:
+            clients: dict[bytes, Peer] = {}
+            while len(clients) < 2:
+                client = host.open("/room")
+                self.addCleanup(client.socket.close)
+                clients.setdefault(client.receive_frame().payload, client)
+            self.assertTrue(await_(lambda: all(host.get("/nodes")[2] == b"2" for _ in range(6)), PATIENCE))
+            for _ in range(6):
+                host.get("/say")
+            for client in clients.values():
+                got = Counter(client.receive_frame().payload for _ in range(6))
+                self.assertEqual((got.total(), got.keys() - clients.keys()), (6, set()))

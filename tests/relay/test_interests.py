@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unittest
 from unittest import mock
 
@@ -33,6 +34,26 @@ class InterestTests(LeakChecks):
         self.assertTrue(self.mine.has("a"))
         self.assertEqual(self.sweep(), ["a"])
         self.assertEqual((self.mine.has("a"), len(self.mine), self.bus._channels), (False, 0, set()))
+
+    def test_somebody_joins_meanwhile(self) -> None:
+        """Who is in the rooms is asked without the lock; a channel that somebody joins meanwhile stays."""
+        for stays_in in (False, True):
+            with self.subTest(stays_in=stays_in), contextlib.ExitStack() as stack:
+                with self.mine.pinned(["a", "b"], 1.0):
+                    pass
+
+                def needed(stack: contextlib.ExitStack = stack, stays_in: bool = stays_in) -> set[str]:
+                    joining = self.mine.pinned(["a"], 1.0)  # which takes the lock
+                    if stays_in:
+                        stack.enter_context(joining)
+                    else:
+                        with joining:
+                            pass
+                    return set()
+
+                with mock.patch.object(interests, "LINGER", 0.0):
+                    self.assertEqual(self.mine.sweep(needed, len), ["b"])
+                self.assertTrue(self.mine.has("a"))
 
     def test_its_numbers_are_forgotten_first(self) -> None:
         """Before the channel is let go: what comes once it is taken again is not forgotten with what came before."""

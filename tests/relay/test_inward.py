@@ -96,6 +96,23 @@ class InwardTests(RelayCase):
         self.come('r:"lobby"', kind=Kind.LOST, number=5, extra={"first": 2, "age": 1e9})
         self.assertEqual([gap.missed for gap in self.process_.gaps], [4, None])
 
+    def test_lost_before_the_first_that_came(self) -> None:
+        """What was lost before the first message that is heard of a sender is told when its mark comes, once."""
+        self.come('r:"lobby"', kind=Kind.ROOM, number=3, target='"lobby"', body=b"third")
+        for _ in range(2):
+            self.come('r:"lobby"', kind=Kind.LOST, number=2, extra={"first": 1, "age": 0, "lost": 0})
+        self.assertEqual(([gap.missed for gap in self.process_.gaps], self.process_.texts), ([2], ["third"]))
+
+    def test_lost_before_anybody_listened(self) -> None:
+        """That is no loss to whoever listens since then; where the sender is older than that, nobody knows."""
+        self.come('r:"lobby"', kind=Kind.ROOM, number=3, target='"lobby"', body=b"third")
+        self.come('r:"lobby"', kind=Kind.LOST, number=2, extra={"first": 1, "age": 1e9, "lost": 1e8})
+        self.come("*", kind=Kind.LOST, number=2, extra={"first": 1, "age": 1e9, "lost": 1e8})
+        self.assertEqual(self.process_.gaps, [])
+        self.come('i:"ann"', kind=Kind.ID, number=3, target='"ann"', body=b"third")
+        self.come('i:"ann"', kind=Kind.LOST, number=2, extra={"first": 1, "age": 1e9, "lost": 0})
+        self.assertEqual([gap.missed for gap in self.process_.gaps], [None])
+
     def test_a_mark_that_is_far_too_high(self) -> None:
         """A forged one is a gap of unknown size, and what its process sends from then on comes as before."""
         self.come("*", kind=Kind.ALL, number=1, body=b"one")

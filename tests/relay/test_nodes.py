@@ -57,6 +57,27 @@ class NodeTests(unittest.TestCase):
             self.assertIsNone(self.nodes.leave(ANN))
             self.assertEqual(self.nodes.late(), [BOB])
 
+    def test_an_end_without_a_goodbye(self) -> None:
+        """When a process was last seen is told once, also after it has said that it leaves; not of one never heard."""
+        self.assertIsNone(self.nodes.vanish(ANN))
+        for leaves in (False, True):
+            self.nodes.beat(ANN, beat_of(0, 0))
+            seen = self.nodes.alive()[ANN].seen
+            if leaves:
+                self.nodes.leave(ANN)
+            self.assertEqual([self.nodes.vanish(ANN), self.nodes.vanish(ANN)], [seen, None])
+
+    def test_senders_without_beats(self) -> None:
+        """A Publisher is forgotten so long after its last message, and not after its first."""
+        clock: Any = 100.0
+        with mock.patch("time.monotonic", lambda: clock):
+            for _ in range(3):
+                self.assertEqual(self.nodes.forgettable({ANN}, {ANN}), [])
+                clock += nodes.FORGOTTEN - 1
+            self.assertEqual(self.nodes.forgettable({ANN}, set()), [])
+            clock += 2
+            self.assertEqual(self.nodes.forgettable({ANN}, set()), [ANN])
+
     def test_goodbyes_of_nobody(self) -> None:
         """Of a process that was never heard of nothing is remembered: who writes to the bus could invent any number."""
         for number in range(10):
@@ -68,11 +89,11 @@ class NodeTests(unittest.TestCase):
         clock: Any = 100.0
         with mock.patch("time.monotonic", lambda: clock):
             self.nodes.beat(ANN, beat_of(0, 0))
-            self.assertEqual(self.nodes.forgettable({ANN, BOB}), [])
+            self.assertEqual(self.nodes.forgettable({ANN, BOB}, set()), [])
             self.nodes.leave(ANN)
             clock = 701.0
-            self.assertEqual(sorted(self.nodes.forgettable({ANN, BOB})), [ANN, BOB])
-            self.assertEqual(self.nodes.forgettable(set()), [])
+            self.assertEqual(sorted(self.nodes.forgettable({ANN, BOB}, set())), [ANN, BOB])
+            self.assertEqual(self.nodes.forgettable(set(), set()), [])
 
 
 if __name__ == "__main__":

@@ -99,6 +99,38 @@ class IncomingTests(unittest.TestCase):
         self.assertEqual([self.theirs.lost("a", ANN, number) for number in (3, 5, 4)], [0, 2, 0])
         self.assertEqual(self.theirs.came("a", ANN, 6, False), Came(True, 0))
 
+    def test_the_first_that_is_heard(self) -> None:
+        """Where there were others before it, its number is remembered until it is taken; not where the sender began."""
+        self.theirs.came("a", ANN, 3, False)
+        self.theirs.came("a", ANN, 4, False)
+        self.theirs.came("b", ANN, 3, True)
+        self.theirs.came("c", ANN, 1, False)
+        taken = [self.theirs.take_heard_from(channel, ANN) for channel in "abca"]
+        self.assertEqual(taken, [3, None, None, None])
+
+    def test_a_sender_that_jumped(self) -> None:
+        """A sender goes on ten million higher where it does not know what is missing: what it sent before is a copy."""
+        mine = Outgoing()
+        with mine.lock:
+            first = mine.next("*")[0]
+            mine.owe_anything("*")
+            mine.owe_anything("*")
+            last = mine.last("*")
+        self.theirs.came("*", ANN, first, True)
+        self.assertGreater(self.theirs.lost("*", ANN, last) or 0, JUMP)
+        self.assertLess(last, 2 * JUMP)
+        self.assertEqual(self.theirs.came("*", ANN, first, True), Came(False, 0))
+        with mine.lock:
+            mine.told("*")
+            mine.owe_anything("*")
+            self.assertGreater(mine.last("*"), last + JUMP)
+
+    def test_who_spoke(self) -> None:
+        """Whoever sent a message since the last look is known, once."""
+        self.theirs.came("a", ANN, 1, True)
+        self.theirs.lost("a", BOB, 1)
+        self.assertEqual((self.theirs.take_spoken(), self.theirs.take_spoken()), ({ANN}, set()))
+
     def test_what_is_forgotten(self) -> None:
         """A channel and a process are forgotten whole, and leave nothing behind."""
         for channel in "ab":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unittest
+from unittest import mock
 
 from syncws._relay.envelope import Envelope, Kind, decode
 from syncws._relay.outward import Outward
@@ -59,7 +60,27 @@ class OutwardTests(unittest.TestCase):
         self.outward.publish(Kind.ALL, "*")
         self.assertFalse(self.outward.tell_of_losses())
         self.assertEqual(self.numbers(), [(Kind.ROOM, 1), (Kind.ROOM, 2), (Kind.LOST, 5), (Kind.ALL, 1)])
-        self.assertEqual(self.bus.queued[2][1].extra, {"first": 1, "age": self.bus.queued[2][1].extra["age"]})  # type: ignore[index]
+        self.assertEqual(self.bus.queued[2][1].extra, {"first": 1, "age": mock.ANY, "lost": mock.ANY})
+
+    def test_the_mark_of_a_channel_comes_before_its_next_message(self) -> None:
+        """Whoever has heard nothing on a channel hears of its loss first, also in a pause between two tries to tell."""
+        self.bus.room = 1
+        self.outward.publish(Kind.ID, "other")
+        self.outward.publish(Kind.ID, "bob")  # refused, and so is its mark
+        self.outward.publish(Kind.ID, "other")
+        self.bus.room = 100
+        self.assertTrue(self.outward.publish(Kind.ID, "bob"))
+        of_bob = [each for channel, each in self.bus.queued if channel == "bob"]
+        self.assertEqual([(each.kind, each.number) for each in of_bob], [(Kind.LOST, 1), (Kind.ID, 2)])
+
+    def test_at_the_end(self) -> None:
+        """What is owed is told once more, whenever it was tried last; whether all is told is known."""
+        self.bus.room = 0
+        self.outward.publish(Kind.ROOM, "a")
+        self.assertFalse(self.outward.tell_at_the_end())
+        self.bus.room = 100
+        self.assertTrue(self.outward.tell_at_the_end())
+        self.assertEqual(self.numbers(), [(Kind.LOST, 1)])
 
     def test_under_another_name(self) -> None:
         """What was not sent under an old name is told under the next one, also of a thread that still has the old."""

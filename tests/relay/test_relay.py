@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
 import sys
+import tempfile
 import threading
 import time
 import unittest
 from typing import Any
 from unittest import mock
 
+from syncws import LocalBackplane, Publisher
 from syncws._relay import numbers
+from syncws._relay.envelope import Kind
+from syncws._relay.relay import Relay
 from syncws.errors import BINARY
-from syncws.testing import MemoryBackplane, await_
+from syncws.testing import LeakChecks, MemoryBackplane, await_
 from tests.tasks import PATIENCE, Task
 
-from .support import PreparedMessage, Process, RelayCase, text
+from .support import Members, PreparedMessage, Process, RelayCase, text
 
 
 class MessageTests(RelayCase):
@@ -168,6 +173,58 @@ class LossTests(RelayCase):
         self.settle(one, other)
         self.assertEqual((other.texts[-1], len(other.texts) + other.missed), ("5", 5))
         self.assertGreater(other.missed, 0)
+
+    def test_what_is_owed_at_the_end(self) -> None:
+        """What the queue had refused is told before the goodbye."""
+        self.bus_options = {"queue": 10}
+        self.setUp()
+        one, other = self.two()
+        self.bus.freeze()
+        while one.relay.broadcast("lobby", text("more")):
+            pass
+        with mock.patch.object(one.relay.outward, "tell_of_losses", return_value=True):  # the pulse might be in time
+            self.bus.thaw()
+            self.bus.settle()
+            one.relay.end(5.0)
+        self.assertTrue(await_(lambda: other.missed == 1))
+
+    def test_an_end_that_owes(self) -> None:
+        """Where there is no room to tell of a loss nobody says goodbye: by that the others know."""
+        self.bus_options = {"queue": 10}
+        self.setUp()
+        one, _ = self.two()
+        said: list[Kind] = []
+        with (
+            mock.patch.object(one.relay.outward, "tell_at_the_end", return_value=False),
+            mock.patch.object(one.relay.outward, "say", lambda kind, channel, *args, **words: said.append(kind)),
+        ):
+            one.relay.end(5.0)
+        self.assertNotIn(Kind.LEAVE, said)
+
+    def test_a_process_that_left_and_lost(self) -> None:
+        """An end without a goodbye is a gap, although the process has said that it leaves: it lost something after."""
+        one, other = self.two()
+        boot = one.relay.boot
+        one.relay.end(5.0)
+        self.assertTrue(await_(lambda: not other.relay.nodes.alive()))
+        for _ in range(2):
+            other.relay._inward.vanished(boot.hex())
+        self.settle(other)
+        self.assertEqual([(gap.missed, gap.node) for gap in other.gaps], [(None, boot.hex())])
+
+    def test_a_process_that_is_silent(self) -> None:
+        """One whose beats are missing is a gap, except on a bus that tells of ends itself: there it is only busy."""
+        for tells_ends in (False, True):
+            with self.subTest(tells_ends=tells_ends):
+                self.bus_options = {"tells_ends": tells_ends}
+                self.setUp()
+                one, other = self.two()
+                other.relay._inward.silent(one.relay.boot)
+                self.settle(other)
+                self.assertEqual(
+                    ([gap.reason for gap in other.gaps], other.relay.nodes.alive()),
+                    ([] if tells_ends else ["node vanished"], {}),
+                )
 
     def test_the_bus_was_lost(self) -> None:
         """A bus that is back is told once, with since when something may be missing."""
@@ -421,6 +478,37 @@ class LifeTests(RelayCase):
             self.assertFalse(Task(process.relay.broadcast, "lobby", text("x")).result())
         self.assertIn("too many", said[0])
         self.assertTrue(process.relay.broadcast("lobby", text("x")))
+
+
+@unittest.skipUnless(hasattr(os, "fork"), "there are no forks here")
+class UnknownForkTests(LeakChecks):
+    """A fork of which Python is not told, as uWSGI's are."""
+
+    def test_a_process_of_its_own(self) -> None:
+        """Its relay and its Publisher have a name of their own from their first use on, and so has the parent's."""
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="bus"))
+        relay = Relay(LocalBackplane(f"{folder}/bus"), Members())
+        publisher = Publisher(LocalBackplane(f"{folder}/bus"))
+        reader, writer = os.pipe()
+        names = {(relay.node, publisher._boot)}
+        for _ in range(2):
+            pid = ctypes.PyDLL(None).fork()
+            if pid == 0:
+                status = 1
+                try:
+                    relay.begin()
+                    publisher.send("nobody", "hello")
+                    os.write(writer, relay.boot + publisher._boot)
+                    status = 0
+                finally:
+                    os._exit(status)
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            told = os.read(reader, 16)
+            names.add((told[:8].hex(), told[8:]))
+        os.close(reader)
+        os.close(writer)
+        self.assertEqual(len(names), 3)
+        self.assertEqual(len({boot for _, boot in names}), 3)
 
 
 class JunkTests(RelayCase):

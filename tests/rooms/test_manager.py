@@ -15,7 +15,7 @@ import syncws
 from syncws import CloseCode, CloseError, Conn, Heartbeat, Manager, Member
 from syncws._conn.states import State
 from syncws._rooms import manager as manager_module
-from syncws.testing import Peer, await_, peer
+from syncws.testing import Peer, await_, pair, peer
 from tests.tasks import PATIENCE, Task
 
 from .support import Log, ManagerCase
@@ -487,6 +487,23 @@ class CloseTests(ManagerCase):
         self.assertEqual(len(manager), 0)
         ends = {id: error for what, id, error in self.log.calls if what == "close"}
         self.assertEqual(ends, {"ann": 1001, "bob": 1001, "cid": 1001})
+
+    def test_an_on_close_that_exits(self) -> None:
+        """SystemExit of one on_close is raised once all have had theirs; nobody stays on the way out for ever."""
+        for end in (lambda manager: manager.close_all(), lambda manager: manager.unregister("same")):
+            closed: list[Member] = []
+
+            def on_close(member: Member, error: Exception | None, closed: list[Member] = closed) -> None:
+                closed.append(member)
+                if len(closed) == 1:
+                    raise SystemExit(3)
+
+            manager = Manager(duplicate="many", on_close=on_close)
+            members = [manager.register(self.enterContext(pair())[0], "same") for _ in range(3)]
+            with self.subTest(end=end), self.assertRaises(SystemExit):
+                end(manager)
+            self.assertEqual(set(closed), set(members))
+            self.assertEqual((len(manager), manager._registry._leaving), (0, {}))
 
     def test_codes_that_may_not_be_sent(self) -> None:
         """They are refused, also if nobody is there, and nobody is closed."""

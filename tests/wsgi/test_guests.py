@@ -476,6 +476,19 @@ class WatchTests(GuestsCase):
         came[0].leave()
         self.assertTrue(await_(lambda: self.watchers() == 0))
 
+    def test_a_question_that_raises(self) -> None:
+        """A server that cannot be asked is in the log, and with the next view it is asked again."""
+        broken = mock.Mock(side_effect=ValueError("broken"))
+        with self.assertLogs("syncws", "ERROR") as log:
+            view = self.view(taken(is_ending=broken))
+            self.assertTrue(await_(lambda: self.watchers() == 0 and not self.registry._is_watched))
+        self.assertIn("asking it raised", log.output[0])
+        other = self.view(taken(is_ending=self.ending.is_set))
+        self.assertTrue(await_(lambda: self.watchers() == 1))
+        for each in (view, other):
+            each.leave()
+        self.assertTrue(await_(lambda: self.watchers() == 0))
+
     def test_nothing_to_watch(self) -> None:
         """None does for detached connections, or for a server that cannot be asked or told anything."""
         self.registry.admit(taken(is_ending=self.ending.is_set), in_view=False, limit=None).leave()
