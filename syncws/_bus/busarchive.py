@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 
-from .history import Entry, History, Past
+from .history import Entry, History, Numbered, Past, tells_of_loss
 
 
 class _Log:
@@ -17,6 +17,7 @@ class _Log:
         self.tag = os.urandom(6).hex()  # in each of its positions: those of another channel, or time, have another
         self.count = 0
         self.entries: deque[Entry] = deque(maxlen=size)
+        self.senders: dict[str, int] = {}  # the last number of each
         self.kept_at = time.monotonic()
 
 
@@ -42,13 +43,26 @@ class BusArchive:
 
     def keep(self, channel: str, data: bytes) -> str:
         """Keep a message; its position."""
+        sender, number, begins = Numbered.of(data)
         with self._lock:
             log = self._log(channel)
+            if not begins and number > log.senders.get(sender, number) + 1:
+                log = self._anew(channel)  # one before it is missing
+            if number:
+                log.senders[sender] = max(number, log.senders.get(sender, 0))
             log.count += 1
             log.kept_at = time.monotonic()
             position = f"{log.tag}-{log.count}"
             log.entries.append(Entry(position, data))
             return position
+
+    def told(self, channel: str, data: bytes) -> None:
+        """A message was published that is not kept: that others were not sent makes a hole in what is."""
+        if tells_of_loss(channel, data):
+            sender, number, _ = Numbered.of(data)
+            with self._lock:
+                log = self._anew(channel)
+                log.senders[sender] = max(number, log.senders.get(sender, 0))
 
     def read(self, channel: str, since: str | None, timeout: float) -> Past:
         """What was kept after a position; see `Archive.read`. Never waits."""
@@ -77,6 +91,13 @@ class BusArchive:
         log = self._logs.get(channel)
         if log is None or time.monotonic() > log.kept_at + self._history.ttl:
             log = self._logs[channel] = _Log(self._history.size)
+        return log
+
+    def _anew(self, channel: str) -> _Log:
+        """The history of a channel begins anew: no position from before is good. Under the lock."""
+        senders = self._log(channel).senders
+        log = self._logs[channel] = _Log(self._history.size)
+        log.senders = senders
         return log
 
 

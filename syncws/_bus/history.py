@@ -54,6 +54,43 @@ class History:
         return self.rooms is None or bool(self.rooms(room))
 
 
+#: What a message between processes begins with; docs/redis-protocol.md has where its sender and number stand.
+_VERSION, _SENDER, _NUMBER, _HEAD = b"\x01", slice(4, 12), slice(12, 20), 26
+
+#: The flag of a number before which its sender knows of none.
+_BEGINS = 4
+
+#: What a message begins with that says that others were not sent, and the channels of rooms.
+_LOST, _ROOM = b"\x01\x03", "r:"
+
+
+class Numbered(NamedTuple):
+    """Who sent a message, and its number on its channel: by it a copy is known, and that one before it is missing.
+
+    Attributes:
+        sender: 16 hexadecimal digits; "" for what has no number.
+        number: from 1 on; 0 for what has none.
+        begins: whether the sender knows of none before it.
+    """
+
+    sender: str
+    number: int
+    begins: bool
+
+    @classmethod
+    def of(cls, data: bytes) -> Numbered:
+        """Those of a message."""
+        if len(data) < _HEAD or data[:1] != _VERSION:
+            return cls("", 0, False)
+        number = int.from_bytes(data[_NUMBER])
+        return cls(data[_SENDER].hex(), number, bool(data[2] & _BEGINS)) if number else cls("", 0, False)
+
+
+def tells_of_loss(channel: str, data: bytes) -> bool:
+    """Whether a message says that others to the same room were not sent: what is kept of it is not whole then."""
+    return data[:2] == _LOST and channel.startswith(_ROOM)
+
+
 class Entry(NamedTuple):
     """A message that was kept, and where it stands.
 
@@ -73,7 +110,8 @@ class Past:
     Attributes:
         position: where the channel's history stands now: what comes later is after it.
         entries: what was kept after the position that was asked for, oldest first; () if that is not known.
-        recovered: whether entries are all that was published since then. False: something may be missing.
+        recovered: whether entries are all that was published since then. False: something may be missing, as it was
+            forgotten, or was not sent: then the number of a message is not the next one of its sender.
     """
 
     position: str

@@ -131,8 +131,12 @@ class MemoryBus:
 
     def _take(self, sender: MemoryBackplane | None, message: _Message) -> str | None:
         """Keep a message, if it is to be kept, and deliver it; its position, if it was kept."""
-        archive = self.archive if message.keep else None
-        position = None if archive is None else archive.keep(message.channel, message.data)
+        position = None
+        if self.archive is not None:
+            if message.keep:
+                position = self.archive.keep(message.channel, message.data)
+            else:
+                self.archive.told(message.channel, message.data)
         self._deliver(sender, message, position)
         return position
 

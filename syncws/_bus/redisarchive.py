@@ -2,12 +2,16 @@
 
 A channel has two keys, with one hash tag, so that a cluster keeps them together; `<prefix>` is that of its backplane:
 
-    <prefix>{<channel>}:head   hash: epoch, offset, tag, and of each sender the last number that was kept
+    <prefix>{<channel>}:head   hash: epoch, offset, tag, server, and of each sender the last number that was kept
     <prefix>{<channel>}:log    stream: the id is the offset; d is the message, t its tag
 
-A position is ``<epoch>-<offset>-<tag>``. The epoch is new whenever the hash is; the offset counts messages; the tag is
-random for each. So it is known whether a position is of this channel, and of this past of it: a replica that became the
-master without the newest messages goes on with offsets that were used before, and with other tags.
+A position is ``<epoch>-<offset>-<tag>``. The offset counts messages; the tag is random for each. The epoch is new
+whenever something may be missing, so that it is known whether a position is of this past of this channel:
+
+* the hash is new: the old one has expired, or was evicted;
+* the server is another one than the hash names. A server has a new replication ID whenever it has started, and when it
+  has become the master: it may have come back from a snapshot, or have lacked the newest entries;
+* messages of a sender are missing: its number is not the next one, or it says itself that they were not sent.
 """
 
 from __future__ import annotations
@@ -24,27 +28,31 @@ from typing import Any, NamedTuple
 from .._base.forks import begin_anew_in_child
 from .._base.printable import printable
 from ..errors import BackplaneError, BackplaneTimeout
-from .history import Entry, History, Past
+from .history import Entry, History, Numbered, Past, tells_of_loss
 
 #: Keeps a message and publishes it with its position, in one step; the position, or nil for one that was kept before.
-#: What a lost connection may have swallowed is sent again: a number that is not above its sender's last is a copy.
-#: Of more than a thousand senders, the half that was silent for longest is forgotten.
+#: What a lost connection may have swallowed is sent again: a number that is not above its sender's last is a copy; one
+#: that is not the next, without the flag that says that there is none before it, comes after a loss. Of more than a
+#: thousand senders, the half that was silent for longest is forgotten.
 #:
 #: KEYS: hash, stream. ARGV: channel, message, size, milliseconds, epoch and tag if they are needed, sender, number.
 KEEP = """\
-local had = redis.call('HMGET', KEYS[1], 'epoch', ARGV[7])
-local epoch, last = had[1], had[2]
-if last and tonumber(ARGV[8]) <= tonumber(string.match(last, '^%d+')) then return false end
-if not epoch then
+local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+if not id then return redis.error_reply('ERR the server has no master_replid in INFO') end
+local had = redis.call('HMGET', KEYS[1], 'epoch', 'server', ARGV[7])
+local epoch, number, last = had[1], tonumber(ARGV[8]), had[3] and tonumber(string.match(had[3], '^%d+'))
+if last and number <= last then return false end
+local whole = not last or number == last + 1 or string.byte(ARGV[2], 3) % 8 > 3
+if not (epoch and had[2] == id and whole) then
   epoch = ARGV[5]
-  redis.call('HSET', KEYS[1], 'epoch', epoch)
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'server', id)
   redis.call('DEL', KEYS[2])
 end
 local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'offset', 1))
 redis.call('HSET', KEYS[1], 'tag', ARGV[6])
 if ARGV[7] ~= '' then
   redis.call('HSET', KEYS[1], ARGV[7], ARGV[8] .. ':' .. offset)
-  if redis.call('HLEN', KEYS[1]) > 1003 then
+  if redis.call('HLEN', KEYS[1]) > 1004 then
     local all, senders = redis.call('HGETALL', KEYS[1]), {}
     for i = 1, #all, 2 do
       local at = string.match(all[i + 1], '^%d+:(%d+)$')
@@ -62,18 +70,40 @@ redis.call('PUBLISH', ARGV[1], string.char(0, #position) .. position .. ARGV[2])
 return position
 """
 
+#: Publishes that messages of a sender up to a number were not sent: what was kept is not whole without them. It works
+#: on a server whose memory is full, too, and whatever becomes of what was kept, it is published.
+#:
+#: KEYS: hash, stream. ARGV: channel, message, sender, number.
+LOSE = """\
+local had = redis.call('HMGET', KEYS[1], 'epoch', ARGV[3], 'offset')
+local last = had[2] and tonumber(string.match(had[2], '^%d+'))
+if had[1] then
+  redis.pcall('HDEL', KEYS[1], 'epoch')
+  redis.pcall('DEL', KEYS[2])
+  if not last or last < tonumber(ARGV[4]) then
+    redis.pcall('HSET', KEYS[1], ARGV[3], ARGV[4] .. ':' .. (had[3] or '0'))
+  end
+end
+return redis.call('PUBLISH', ARGV[1], ARGV[2])
+"""
+
 #: Where a channel stands, and what it has from an offset on, if the epoch is that one. A channel that has no past gets
-#: an epoch: the position before its first message is one too.
+#: an epoch: the position before its first message is one too. It always writes: so a replica refuses it, which may lack
+#: what its master has.
 #:
 #: KEYS: hash, stream. ARGV: milliseconds, epoch if one is needed, epoch and offset that are asked for.
 READ = """\
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'tag')
-if not head[1] then
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'offset', '0', 'tag', '00000000')
+local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+if not id then return redis.error_reply('ERR the server has no master_replid in INFO') end
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'tag', 'server')
+if not (head[1] and head[4] == id) then
+  local offset = head[2] or '0'
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'offset', offset, 'tag', '00000000', 'server', id)
   redis.call('PEXPIRE', KEYS[1], 2 * ARGV[1])
   redis.call('DEL', KEYS[2])
-  return {ARGV[2], '0', '00000000', {}}
+  return {ARGV[2], offset, '00000000', {}}
 end
+redis.call('PEXPIRE', KEYS[1], 2 * ARGV[1])
 local entries = {}
 if head[1] == ARGV[3] then entries = redis.call('XRANGE', KEYS[2], ARGV[4], '+') end
 return {head[1], head[2], head[3], entries}
@@ -82,16 +112,13 @@ return {head[1], head[2], head[3], entries}
 #: Seconds that each step of a connection has at least: one read makes it, with the time that it has left, for others.
 _STEP = 0.5
 
-#: What the tag is before the first message.
+#: What the tag is before the first message of an epoch.
 _NO_TAG = "00000000"
 
 _KEEP_SHA = hashlib.sha1(KEEP.encode(), usedforsecurity=False).hexdigest()
 
 #: An offset has so few digits that Lua, whose numbers are floats, counts with it exactly.
 _POSITION = re.compile(r"([0-9a-f]{16})-(0|[1-9][0-9]{0,14})-([0-9a-f]{8})")
-
-#: What a message between processes begins with; its sender and number stand where docs/redis-protocol.md has them.
-_VERSION, _SENDER, _NUMBER, _HEAD = b"\x01", slice(4, 12), slice(12, 20), 26
 
 
 class _Position(NamedTuple):
@@ -131,7 +158,8 @@ class RedisArchive:
     """The `Archive` of a backplane on Redis or Valkey.
 
     Any thread. Reads share one connection, which is made at the first and in the child of a fork: `_turn` is held by
-    who uses it, also while the server answers.
+    who uses it, also while the server answers. `_losses` is written by the one thread that calls `lose`, and read
+    without a lock: a read that has begun by then may be answered by the old server.
 
     Args:
         history: what is kept.
@@ -152,6 +180,8 @@ class RedisArchive:
         """There is no connection, as in the child of a fork, where it is the parent's."""
         self._turn = threading.Lock()
         self._connection: Any = None  # guarded by _turn
+        self._losses = 0  # how often `lose` was called
+        self._made_after = 0  # how often, when the connection was made; guarded by _turn
 
     @property
     def history(self) -> History:
@@ -165,7 +195,7 @@ class RedisArchive:
         first: the first one that is sent since the connection was made, or since an error was answered; it brings the
         script, which the others only name.
         """
-        sender, number = _key(data)
+        sender, number, _ = Numbered.of(data)
         fresh = os.urandom(12).hex()
         return (
             *(("EVAL", KEEP) if first else ("EVALSHA", _KEEP_SHA)),
@@ -180,6 +210,16 @@ class RedisArchive:
             sender,
             number,
         )
+
+    def told_as(self, channel: str, data: bytes) -> tuple[str | bytes | int, ...] | None:
+        """The command for what is published and not kept; None: it is published as any other.
+
+        That messages to a room were not sent makes a hole in what is kept.
+        """
+        if not tells_of_loss(channel, data):
+            return None
+        sender, number, _ = Numbered.of(data)
+        return ("EVAL", LOSE, 2, *self._keys(channel), self._prefix + channel, data, sender, number)
 
     def _keys(self, channel: str) -> tuple[str, str]:
         name = f"{self._prefix}{{{channel}}}"
@@ -205,7 +245,7 @@ class RedisArchive:
         first = None if not rows else rows[0][0]
         if first == asked:
             return Past(str(head), entries[1:], True)
-        if (asked.offset, asked.tag) == (0, _NO_TAG) and first is not None and first.offset == 1:
+        if asked.tag == _NO_TAG and first is not None and first.offset == asked.offset + 1:
             return Past(str(head), entries, True)
         return Past(str(head), (), False)
 
@@ -213,6 +253,10 @@ class RedisArchive:
         """As `Archive.is_after`. What is of another epoch was published after the history had begun anew."""
         one, two = _parse(position), _parse(other)
         return one is None or two is None or one.epoch != two.epoch or one.offset > two.offset
+
+    def lose(self) -> None:
+        """The server may be another one by now: the next read makes a new connection. Never waits."""
+        self._losses += 1
 
     def close(self) -> None:
         """Let go of the connection; the next read makes a new one."""
@@ -231,34 +275,34 @@ class RedisArchive:
             except BackplaneTimeout:
                 raise
             except BackplaneError:
-                # The server may have let go of a connection that was idle; a new one tells what it is.
-                if not was_idle or self._connection is not None:
+                # The server may have let go of a connection that was idle, or be a replica; a new one tells what it is.
+                if not was_idle:
                     raise
                 return self._ask_once(command, until)
         finally:
             turn.release()
 
     def _ask_once(self, command: tuple[str | int, ...], until: float) -> Any:
-        whole = False  # whether the reply was read, or never to come
+        # A server that refuses may have become a replica: also after that a new connection is made.
+        whole = False
         try:
+            if self._made_after != self._losses:
+                self._drop()
             if self._connection is None:
+                self._made_after = self._losses  # first: one that is lost meanwhile is not kept
                 self._connection = self._connect(max(_STEP, until - time.monotonic()))
                 self._connection.connect()
             connection = self._connection
             connection.send_packed_command(connection.pack_command(*command), check_health=False)
             if not connection.can_read(timeout=max(0.0, until - time.monotonic())):
                 raise BackplaneTimeout("the history was not read in time: the server does not answer")
-            try:
-                reply = connection.read_response(disable_decoding=True, disconnect_on_error=False)
-            except Exception as error:
-                whole = _is_reply(error)
-                raise
+            reply = connection.read_response(disable_decoding=True, disconnect_on_error=False)
             whole = True
             return reply
         except BackplaneError:
             raise
         except Exception as error:  # of redis-py or valkey-py, whose classes are not the same
-            kind = BackplaneTimeout if not whole and time.monotonic() >= until else BackplaneError
+            kind = BackplaneTimeout if not _is_reply(error) and time.monotonic() >= until else BackplaneError
             raise kind(f"the history was not read: {printable(str(error), 300)}") from None
         finally:
             if not whole:
@@ -269,14 +313,6 @@ class RedisArchive:
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.disconnect()
-
-
-def _key(data: bytes) -> tuple[str, int]:
-    """Sender and number of a message, by which its copies are known; an empty sender for what has no number."""
-    if len(data) < _HEAD or data[:1] != _VERSION:
-        return "", 0
-    number = int.from_bytes(data[_NUMBER])
-    return (data[_SENDER].hex(), number) if number else ("", 0)
 
 
 def _answer(reply: Any) -> tuple[_Position, list[tuple[_Position, bytes]]]:
@@ -293,5 +329,5 @@ def _answer(reply: Any) -> tuple[_Position, list[tuple[_Position, bytes]]]:
 
 
 def _is_reply(error: Exception) -> bool:
-    """Whether an exception of redis-py or valkey-py is what the server answered: the connection is whole then."""
+    """Whether an exception of redis-py or valkey-py is what the server answered."""
     return any(each.__name__ == "ResponseError" for each in type(error).__mro__)

@@ -210,12 +210,19 @@ class RedisReader:
         self.reconnects += self._was_up
         self._was_up = True
         self.up_since = time.monotonic()
+        self._lose_archive()  # also once it is there again: in between it may have connected to the old server
         self._link.outbox.wake()  # for the first beat that must come back
         self._link.sink.up(proven)
+
+    def _lose_archive(self) -> None:
+        """What reads the history is to look for the server anew: it may have connected to one that is none any more."""
+        if self._link.archive is not None:
+            self._link.archive.lose()
 
     def _down(self, reason: str, *, denied: bool) -> None:
         if self._over.is_set():
             return
+        self._lose_archive()
         self._link.trouble.begins("reader", reason, denied=denied)
         if self._lost_at is None:
             self._lost_at = time.monotonic()  # before the sink: who subscribes from now on looks at it

@@ -132,9 +132,13 @@ class RedisWriter:
         self._give_up(refused)
 
     def _command(self, message: Waiting) -> tuple[Any, ...]:
-        if message.keep and self._link.archive is not None:
-            first, self._script_sent = not self._script_sent, True
-            return self._link.archive.command(message.channel, message.data, first=first)
+        archive = self._link.archive
+        if archive is not None:
+            if message.keep:
+                first, self._script_sent = not self._script_sent, True
+                return archive.command(message.channel, message.data, first=first)
+            if (told := archive.told_as(message.channel, message.data)) is not None:
+                return told
         return ("PUBLISH", self._link.prefix + message.channel, pack(message.data))
 
     def _beat(self) -> list[tuple[Any, ...]]:

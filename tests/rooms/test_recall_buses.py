@@ -44,6 +44,17 @@ def _nodes(manager: Manager) -> int:
     return 0 if health is None or not health.up else health.nodes
 
 
+def _reconnects(manager: Manager) -> int:
+    """How often it was connected anew, if all is well now."""
+    health = manager.backplane_health()
+    return health.reconnects if health is not None and health.up else 0
+
+
+def _dropped(manager: Manager) -> int:
+    health = manager.backplane_health()
+    return 0 if health is None else health.dropped_out
+
+
 class LocalCase(BusCase):
     def setUp(self) -> None:
         super().setUp()
@@ -130,6 +141,48 @@ class RedisTests(RedisCase):
         one.broadcast_json({"n": 2}, room="lobby")
         self.assertEqual(client.receive_json(PATIENCE)["n"], 2)
         self.assertEqual(numbers(self.come(other, again).messages), [2])
+
+    def test_a_server_that_lost_the_newest(self) -> None:
+        """A member that has come back gets all that is sent after a restart that lost what it had been sent."""
+        one, other = self.two()
+        _, client = self.join(one, rooms=["lobby"])
+        one.broadcast_json({"n": 0}, room="lobby")
+        since = client.receive_json(PATIENCE)["position"]
+        self.server.call("SAVE")
+        for n in (1, 2, 3):
+            one.broadcast_json({"n": n}, room="lobby")
+        self.assertTrue(await_(lambda: numbers(self.come(other, since).messages) == [1, 2, 3]))
+        member, back = self.join(other)
+        self.assertTrue(other.join(member, "lobby", since=since).recovered)
+        self.assertEqual([back.receive_json(PATIENCE)["n"] for _ in range(3)], [1, 2, 3])
+        ups = [_reconnects(each) for each in (one, other)]
+        self.server.kill()
+        self.server.start()
+        for each, before in zip((one, other), ups, strict=True):
+            self.assertTrue(await_(lambda each=each, before=before: _reconnects(each) > before))  # type: ignore[misc]
+        self.assertFalse(self.come(other, since).recovered)
+        for n in (4, 5):
+            other.broadcast_json({"n": n}, room="lobby")
+            self.assertEqual(back.receive_json(PATIENCE)["n"], n)
+
+    def test_what_was_refused(self) -> None:
+        """A broadcast that a full server has refused is a hole: nobody is told to have all, now or later."""
+        one, other = self.two()
+        _, client = self.join(one, rooms=["lobby"])
+        one.broadcast_json({"n": 0}, room="lobby")
+        since = client.receive_json(PATIENCE)["position"]
+        self.server.call("CONFIG", "SET", "maxmemory", 1)
+        try:
+            with self.assertLogs("syncws", "WARNING"):
+                one.broadcast_json({"n": 1}, room="lobby")
+                self.assertTrue(await_(lambda: _dropped(one) == 1))
+        finally:
+            self.server.call("CONFIG", "SET", "maxmemory", 0)
+        self.assertTrue(await_(lambda: not self.come(other, since).recovered))
+        one.broadcast_json({"n": 2}, room="lobby")
+        again = client.receive_json(PATIENCE)["position"]
+        self.assertFalse(self.come(other, since).recovered)
+        self.assertTrue(self.come(other, again).recovered)
 
     def test_while_the_server_is_away(self) -> None:
         """A broadcast waits for the server, for members here too; who comes back meanwhile is told that it may miss."""

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import struct
+
 from ..history import Archive
 from .fixture import Fixture, Node, numbered
+
+#: The kinds of a message to a room, and of one that says that others were not sent: docs/redis-protocol.md.
+_MESSAGE, _LOST = 0, 3
 
 
 class ArchiveCases(Fixture):
@@ -90,6 +96,40 @@ class ArchiveCases(Fixture):
             self.assertFalse(past.recovered, f"{since[:40]!r} was taken for a position of this channel. {advice}")
             archive.is_after(since, elsewhere)
 
+    def test_what_was_not_sent(self) -> None:
+        """A message whose number is not its sender's next comes after a loss: no position from before is recovered."""
+        here, there = self._join()
+        archive = self._archive(there)
+        here.backplane.publish(self.channel, _numbered(1), keep=True)
+        here.backplane.publish(self.channel, _numbered(3), keep=True)
+        self.assert_came(there, [_numbered(1), _numbered(3)], "What is kept arrives")
+        before, after = (each.position for each in there.sink.received_all)
+        advice = "recovered is True although number 2 was never kept: compare the numbers of each sender"
+        self.assertFalse(archive.read(self.channel, before, self.patience).recovered, advice)
+        here.backplane.publish(self.channel, _numbered(4), keep=True)
+        self.assert_came(there, [_numbered(1), _numbered(3), _numbered(4)], "What is kept arrives")
+        past = archive.read(self.channel, after, self.patience)
+        self.assertEqual(([entry.data for entry in past.entries], past.recovered), ([_numbered(4)], True))
+
+    def test_what_is_said_not_to_be_sent(self) -> None:
+        """That messages to a room were not sent, up to a number, is a loss as well: at once, and only once."""
+        here, there = self.join(room := f"r:{json.dumps(self.channel)}"), self.join(room)
+        archive = self._archive(there)
+        here.backplane.publish(room, _numbered(1), keep=True)
+        self.assert_came(there, [_numbered(1)], "What is kept arrives", room)
+        before = there.sink.received_all[0].position
+        self.assertTrue(archive.read(room, before, self.patience).recovered, "Nothing came after the last position")
+        lost = _numbered(2, kind=_LOST)
+        here.backplane.publish(room, lost)
+        self.assert_came(there, [_numbered(1), lost], "What is published arrives, kept or not", room)
+        advice = "recovered is True although the sender has said that its message 2 was not sent"
+        self.assertFalse(archive.read(room, before, self.patience).recovered, advice)
+        after = archive.read(room, None, self.patience).position
+        here.backplane.publish(room, _numbered(3), keep=True)
+        self.assert_came(there, [_numbered(1), lost, _numbered(3)], "What is kept arrives", room)
+        past = archive.read(room, after, self.patience)
+        self.assertEqual(([entry.data for entry in past.entries], past.recovered), ([_numbered(3)], True))
+
     def _join(self) -> tuple[Node, Node]:
         here, there = self.join(self.channel), self.join(self.channel)
         self._archive(here)
@@ -107,3 +147,8 @@ class ArchiveCases(Fixture):
             taken = node.backplane.publish(channel or self.channel, message, keep=True)
             self.assertTrue(taken, "publish(keep=True) returns False although the bus is there")
         return sent
+
+
+def _numbered(number: int, kind: int = _MESSAGE) -> bytes:
+    """A message between processes, with this number of one sender."""
+    return struct.pack(">BBBB8sQHI", 1, kind, 0, 0, b"numbered", number, 0, 0) + b"%d" % number

@@ -26,7 +26,10 @@ class Keeper(Saboteur):
 class NoPositions(Keeper):
     """What it keeps comes without a position."""
 
-    caught = ("test_kept", "test_order_of_positions", "test_not_kept", "test_more_than_it_remembers")
+    caught = (
+        *("test_kept", "test_order_of_positions", "test_not_kept", "test_more_than_it_remembers"),
+        *("test_what_was_not_sent", "test_what_is_said_not_to_be_sent"),
+    )
 
     def _arrive(self, message, position):
         super()._arrive(message, None)
@@ -52,7 +55,7 @@ class NotAtItsPublisher(Keeper):
 class KeepsEverything(Keeper):
     """What is to be forgotten is kept as well."""
 
-    caught = ("test_not_kept",)
+    caught = ("test_not_kept", "test_what_is_said_not_to_be_sent")
 
     def publish(self, channel, data, *, keep=False):
         return super().publish(channel, data, keep=True)
@@ -68,7 +71,7 @@ class FromTheBeginning(BusArchive):
 class ReadsTooMuch(Keeper):
     """What the position covers is read again."""
 
-    caught = ("test_kept", "test_more_than_it_remembers")
+    caught = ("test_kept", "test_more_than_it_remembers", "test_what_was_not_sent")
     store = FromTheBeginning
 
 
@@ -97,8 +100,32 @@ class Numbers(BusArchive):
 class OnlyNumbers(Keeper):
     """Its positions are nothing more than numbers: those of another channel are good, too."""
 
-    caught = ("test_positions_that_are_not_known",)
+    caught = ("test_positions_that_are_not_known", "test_what_was_not_sent")
     store = Numbers
+
+
+class Trusting(BusArchive):
+    def _anew(self, channel):
+        return self._log(channel)
+
+
+class TakesNoNumbers(Keeper):
+    """What it has kept is whole for it, whatever was not sent."""
+
+    caught = ("test_what_was_not_sent", "test_what_is_said_not_to_be_sent")
+    store = Trusting
+
+
+class Deaf(BusArchive):
+    def told(self, channel, data):
+        pass
+
+
+class TakesNoLosses(Keeper):
+    """It looks at numbers alone."""
+
+    caught = ("test_what_is_said_not_to_be_sent",)
+    store = Deaf
 
 
 class Strict(BusArchive):
