@@ -79,7 +79,7 @@ def connect(site: Site, url: str) -> socket.socket:
     """A socket to where a URL leads."""
     parts = urlsplit(url)
     assert parts.hostname is not None and parts.port is not None
-    sock: socket.socket = socket.create_connection((parts.hostname, parts.port), 15)
+    sock: socket.socket = socket.create_connection((parts.hostname, parts.port), PATIENCE)
     if site.context is not None:
         try:
             sock = site.context.wrap_socket(sock, server_hostname="localhost")
