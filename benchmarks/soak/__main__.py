@@ -16,6 +16,7 @@ from pathlib import Path
 from .. import run
 from .crowd import SCALES
 from .faults import EVERY
+from .ledger import PATIENCE
 from .sites import SITES, SiteError, lacks
 from .soak import Soak
 from .store import StoreError
@@ -51,7 +52,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--picture", type=Path, metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--keep", action="store_true", help="leave the files of the run where they are")
-    parser.add_argument("--planted", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--patience", type=float, default=PATIENCE, metavar="SECONDS", help="for what has to come")
+    parser.add_argument("--planted", default="", help="a fault of the server that has to be found: see `node.Planted`")
     options = parser.parse_args(arguments)
     options.seconds = options.minutes * 60 + options.hours * 3600 or 120.0
     return options

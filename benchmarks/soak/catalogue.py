@@ -49,6 +49,15 @@ class Catalogue:
         return "it tells of a defect" if all(advice.startswith("report it") for advice in fitting) else ""
 
 
-def strange(errors: str) -> list[str]:
-    """Lines of a standard error that no server process should write."""
-    return [line for line in errors.splitlines() if line.strip() and not _GUNICORN.match(line)]
+#: What gevent says where it may open no further file; there is no syncws in it.
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ ].*\n)*(.*)\n(?:.* failed with OSError\n)?")
+_SHORT = "OSError: [Errno 24] Too many open files"
+
+
+def strange(errors: str, *, short: bool = False) -> list[str]:
+    """Lines of a standard error that no server process should write; short: it may have been out of descriptors."""
+
+    def left(found: re.Match[str]) -> str:
+        return "" if short and found[1] == _SHORT and "/syncws/" not in found[0] else found[0]
+
+    return [line for line in _TRACEBACK.sub(left, errors).splitlines() if line.strip() and not _GUNICORN.match(line)]

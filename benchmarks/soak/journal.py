@@ -30,6 +30,10 @@ class Journal:
             line = json.dumps({"event": event, "pid": os.getpid(), "cut": str(more)[: MOST // 4]}).encode()
         os.write(self._pipe, line + b"\n")
 
+    def close(self) -> None:
+        """Write no more."""
+        os.close(self._pipe)
+
 
 class Listener:
     """Reads the pipe in a thread of its own, which calls `heard` with each line, and ends with `close`."""

@@ -20,6 +20,7 @@ Signals: SIGUSR1 steps the clock (time.time) an hour ahead or back, in turn.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import logging.handlers
@@ -83,30 +84,30 @@ class Settings:
 
 
 class Planted:
-    """Faults that are there on purpose, to see that each is found.
+    """Faults that are there on purpose, to see that each is found; several have commas between them.
 
-    drop: every hundredth message is told to nobody, and acknowledged. copy: every hundredth is told twice. descriptor:
-    each connection leaves one open. line: each connection logs what no page has. order: two messages change places.
+    drop: a message now and then is told to nobody, and acknowledged. copy: one is told twice. descriptor, thread: each
+    connection leaves one. line: each connection logs what no page has.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._count = 0
+    def __init__(self, names: str) -> None:
+        self._names = names.split(",")
+        self._count = itertools.count(1)
 
     def opened(self) -> None:
-        if self.name == "descriptor":
+        if "descriptor" in self._names:
             os.dup(2)
-        elif self.name == "line":
+        if "line" in self._names:
             logging.getLogger("syncws.server").info("a line that no page has")
-        elif self.name == "thread":
+        if "thread" in self._names:
             threading.Thread(target=time.sleep, args=(1e6,), daemon=True).start()
 
     def times(self) -> int:
         """How often a message is told to its room."""
-        self._count += 1
-        if self._count % 100:
-            return 1
-        return {"drop": 0, "copy": 2}.get(self.name, 1)
+        number = next(self._count) % 40
+        if number == 10 and "drop" in self._names:
+            return 0
+        return 2 if number == 30 and "copy" in self._names else 1
 
 
 class Node:

@@ -85,6 +85,7 @@ class Soak:
         self.findings: list[str] = []
         self.began = time.monotonic()
         self.rounds = 0
+        self.calm_since = self.began  # when the round before was over
         self._watching = threading.Event()
         self.client_log = Told(self.heard)
         self.listener = Listener(str(self.folder / "journal"), self.heard)
@@ -210,7 +211,7 @@ class Soak:
         until = self.began + self.seconds
         while True:
             left = until - time.monotonic()
-            length = min(self.options.round, max(5.0, left - 15))
+            length = min(self.options.round, max(4.0, left - 15))
             self._chaos(length)
             self._calm()
             if self._found() or time.monotonic() > until - 10:
@@ -247,6 +248,7 @@ class Soak:
         self._compare_processes()
         self._forget()
         self._progress()
+        self.calm_since = time.monotonic()
         for party in parties:
             party.crowd.go_on()
             party.chaos.calm.clear()
@@ -259,14 +261,14 @@ class Soak:
 
     def _await(self, what: str, ask: Any) -> None:
         """Wait until nothing is left of what is asked for, twice in a row; what is left in the end is a finding."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self.options.patience
         clear = 0
         while clear < 2:
             left = ask()
             clear = 0 if left else clear + 1
             if time.monotonic() > until:
                 for each in left[:10]:
-                    self._find(f"not {what} after {PATIENCE:g} s: {each}")
+                    self._find(f"not {what} after {self.options.patience:g} s: {each}")
                 return
             time.sleep(0.3)
 
@@ -341,12 +343,12 @@ class Soak:
         return lines
 
     def _read_errors(self, party: Party) -> None:
+        short = "descriptors" in self.diary.between(self.calm_since, time.monotonic(), party.site.name)
         for path in party.site.errors:
-            done = self.read_errors_of(party, path)
-            for line in strange(done)[:20]:
+            for line in strange(self._new_errors(party, path), short=short)[:20]:
                 self._find(f"{party.site.name}: a process wrote to its standard error: {line}")
 
-    def read_errors_of(self, party: Party, path: Path) -> str:
+    def _new_errors(self, party: Party, path: Path) -> str:
         """What a process has written to its standard error since this was last asked."""
         with contextlib.suppress(OSError), path.open("rb") as file:
             file.seek(party.read_errors.get(path, 0))
