@@ -15,6 +15,9 @@ COLUMNS = (
     ("milliseconds to an acknowledgement", ("p50", "p99")),
 )
 
+#: Points of a line.
+MOST = 300
+
 COLOURS = ("#0969da", "#8c959f")
 
 
@@ -30,6 +33,7 @@ def draw(sites: Mapping[str, Sequence[Mapping[str, float]]], title: str, path: P
         rows = max(1, len(sites))
         picture, grid = pyplot.subplots(rows, len(COLUMNS), figsize=(13, 0.8 + 1.5 * rows), squeeze=False, sharex=True)
         for row, (site, samples) in zip(grid, sites.items(), strict=False):
+            samples = samples[:: max(1, len(samples) // MOST)]
             minutes = [each["at"] / 60 for each in samples]
             for panel, (name, fields) in zip(row, COLUMNS, strict=True):
                 for field, colour in zip(fields, COLOURS, strict=False):

@@ -45,12 +45,14 @@ class Place:
         journal: the pipe for what servers say.
         takeover: they compress with a context that is kept.
         planted: a fault to be found.
+        ready: the process ids of servers that have said that they accept connections.
     """
 
     folder: Path
     journal: str
     takeover: bool = False
     planted: str = ""
+    ready: set[int] = dataclasses.field(default_factory=set)
 
 
 class Site:
@@ -168,11 +170,20 @@ class Site:
         """Have new processes take the place of those that serve: no connection is refused. Raises SiteError."""
         old = list(self.processes)
         self.start()
-        time.sleep(2)  # until it accepts: it cannot be asked, as the old one accepts as well
+        self.wait_until_ready(self.processes[-1])
         for process in old:
             process.send_signal(signal.SIGTERM)
         for process in old:
             self.reap(process)
+
+    def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a process says that it accepts: a request may be answered by an older one. Raises SiteError."""
+        until = time.monotonic() + PATIENCE
+        while process.pid not in self.place.ready:
+            if process.poll() is not None or time.monotonic() > until:
+                raise SiteError(f"{self.name}: process {process.pid} is not ready: {self.last_words()}")
+            time.sleep(0.05)
+        self.place.ready.discard(process.pid)
 
     def reap(self, process: subprocess.Popen[bytes]) -> None:
         """Wait for a process that was told to end. Raises SiteError."""
@@ -240,6 +251,7 @@ class Workers(Site):
             process.send_signal(signal.SIGTERM)
             self.reap(process)
         self.start()
+        self.wait_until_ready(self.processes[-1])
 
 
 class Gunicorn(Workers):
@@ -301,7 +313,7 @@ class Cluster(Site):
     def deploy(self) -> None:
         old = self.processes[1:]
         self.start_second()
-        time.sleep(2)
+        self.wait_until_ready(self.processes[-1])
         for process in old:
             process.send_signal(signal.SIGTERM)
         for process in old:

@@ -80,6 +80,7 @@ class Soak:
         self.sites_of: dict[int, str] = {}
         self.parties: dict[str, Party] = {}
         self.own: list[float] = []  # MiB of this process, after each round
+        self.ready: set[int] = set()
         self.most: collections.Counter[str] = collections.Counter()
         self.lines: collections.Counter[str] = collections.Counter()
         self.findings: list[str] = []
@@ -97,6 +98,9 @@ class Soak:
         event = said["event"]
         if event == "log":
             self._hear_line(said)
+            return
+        if event == "ready":
+            self.ready.add(said["pid"])
             return
         process = self.processes.setdefault(said["pid"], Process(said["pid"]))
         party = self._party_of(said["pid"])
@@ -178,7 +182,7 @@ class Soak:
         logger.propagate = False
         logger.addHandler(self.client_log)
         logging.getLogger("syncws.wire").setLevel(logging.INFO)
-        place = Place(self.folder, self.listener.path, self.options.takeover, self.options.planted)
+        place = Place(self.folder, self.listener.path, self.options.takeover, self.options.planted, self.ready)
         scale = SCALES[self.options.scale]
         for name in self.options.sites:
             site = SITES[name](name, place)
@@ -258,6 +262,7 @@ class Soak:
         for pid in [pid for pid in list(self.processes) if look(pid) is None]:
             self.processes.pop(pid, None)
             self.sites_of.pop(pid, None)
+            self.ready.discard(pid)
 
     def _await(self, what: str, ask: Any) -> None:
         """Wait until nothing is left of what is asked for, twice in a row; what is left in the end is a finding."""
@@ -278,6 +283,11 @@ class Soak:
         now = time.monotonic()
         for name, party in self.parties.items():
             serving = party.site.serving()
+            lines += [
+                f"{name}: process {process.pid} has ended with {process.poll()}: {party.site.last_words()}"
+                for process in party.site.processes
+                if process.poll() is not None
+            ]
             if not serving:
                 lines.append(f"{name} has no process")
             for each in serving:
@@ -440,6 +450,9 @@ class Soak:
         return [*self.findings, *found]
 
     def _report(self) -> int:
+        stories = self._stories()
+        for story in stories[:40]:
+            self.say(f"FOUND (seed {self.options.seed}): {story}")
         summary = self.summary()
         if self.options.json is not None:
             self.options.json.write_text(json.dumps(summary, indent=1) + "\n")
@@ -449,9 +462,6 @@ class Soak:
             picture.draw(
                 {name: each["samples"] for name, each in summary["sites"].items()}, title, self.options.picture
             )
-        stories = self._stories()
-        for story in stories[:40]:
-            self.say(f"FOUND (seed {self.options.seed}): {story}")
         self.say(
             f"{'FAILED' if stories else 'OK'}: {summary['seconds']} s, {self.rounds} rounds, seed {self.options.seed}"
         )

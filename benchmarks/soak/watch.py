@@ -72,13 +72,11 @@ class Series:
 
     def level(self) -> float | None:
         """The mean memory of the last quarter beside that of the second, 0.0 if they are equal; None: too few."""
-        count = len(self.samples)
-        if count < 16:
+        sizes = [each.rss for each in self.samples if each.rss]
+        if len(sizes) < 16:
             return None
-        quarter = count // 4
-        second = fmean(each.rss for each in self.samples[quarter : 2 * quarter])
-        last = fmean(each.rss for each in self.samples[-quarter:])
-        return last / second - 1
+        quarter = len(sizes) // 4
+        return fmean(sizes[-quarter:]) / fmean(sizes[quarter : 2 * quarter]) - 1
 
 
 def percentile(values: Sequence[float], part: float) -> float:
