@@ -7,7 +7,7 @@ once by everybody to whom it was due, or is missing for a reason that somebody h
 * `ledger`: the rules by which a message may be missing, and the books that are kept of each site. Begin here.
 * `soak`: a run, round after round; `__main__`: its options.
 * `sites`: the servers, how they are started, replaced and ended; `store`: Redis with a replica and a sentinel.
-* `node`: what runs in a server process; `journal`: what it tells of itself.
+* `node`: what runs in a server process, `hosted`: the same inside gunicorn; `journal`: what it tells of itself.
 * `crowd`: the clients of a site; `hostile`: those that break the protocol; `victim`: one that is killed.
 * `faults`: what goes wrong, when, and where.
 * `catalogue`: the lines that may be logged.

@@ -49,15 +49,17 @@ class Catalogue:
         return "it tells of a defect" if all(advice.startswith("report it") for advice in fitting) else ""
 
 
-#: What gevent says where it may open no further file; there is no syncws in it.
+#: What gunicorn and gevent say where they may open no further file; there is no syncws in it.
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ ].*\n)*(.*)\n(?:.* failed with OSError\n)?")
 _SHORT = "OSError: [Errno 24] Too many open files"
+_SOCKET_ERROR = re.compile(r"\[[-+: \d]+\] \[\d+\] \[ERROR\] Socket error processing request\.$")
 
 
 def strange(errors: str, *, short: bool = False) -> list[str]:
     """Lines of a standard error that no server process should write; short: it may have been out of descriptors."""
 
     def left(found: re.Match[str]) -> str:
-        return "" if short and found[1] == _SHORT and "/syncws/" not in found[0] else found[0]
+        return "" if short and found[1].startswith(_SHORT) and "/syncws/_" not in found[0] else found[0]
 
-    return [line for line in _TRACEBACK.sub(left, errors).splitlines() if line.strip() and not _GUNICORN.match(line)]
+    lines = [line for line in _TRACEBACK.sub(left, errors).splitlines() if line.strip() and not _GUNICORN.match(line)]
+    return [line for line in lines if not (short and _SOCKET_ERROR.match(line))]

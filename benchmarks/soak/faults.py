@@ -133,8 +133,8 @@ class Chaos:
             time.sleep(0.1)
 
     def one(self) -> psutil.Process:
-        """One of the processes that serve."""
-        found = self.site.serving()
+        """One of the processes that serve, once it has begun to: what goes wrong at a start is another story."""
+        found = [each for each in self.site.serving() if each.pid in self.site.place.alive]
         if not found:
             raise psutil.NoSuchProcess(0)
         return self.random.choice(found)

@@ -1,7 +1,6 @@
 """A server process of the soak: rooms in which each message is told to all, and acknowledged to its sender.
 
-    python -m benchmarks.soak.node KIND      KIND: plain, tls, workers, redis; the rest is in SOAK_NODE, see `Settings`
-    gunicorn benchmarks.soak.node:application
+    python -m benchmarks.soak.node      what it is, and where it serves, is in SOAK_NODE: see `Settings`
 
 A client says where it goes by the query: ``room``, ``name`` (each connection has one of its own), ``queue`` and
 ``overflow`` of its send queue, and ``since`` if it comes back. What it sends and gets is JSON, by the key ``t``:
@@ -28,7 +27,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 import threading
 import time
 from typing import Any
@@ -307,21 +305,5 @@ def serve(settings: Settings) -> None:
     node.journal.write("gone")
 
 
-_node: Node | None = None
-
-
-def application(environ: Any, start_response: Any) -> Any:
-    """A WSGI application, which is served by each worker of gunicorn."""
-    global _node
-    if _node is None:
-        _node = Node(Settings.given())
-        _node.begin_pulse()
-        _node.journal.write("ready")
-    if "HTTP_UPGRADE" not in environ:
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [b"ready\n"]
-    return _node.upgrader.serve(environ, _node.converse)(environ, start_response)
-
-
 if __name__ == "__main__":
-    serve(dataclasses.replace(Settings.given(), kind=sys.argv[1]))
+    serve(Settings.given())

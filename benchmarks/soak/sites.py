@@ -46,6 +46,7 @@ class Place:
         takeover: they compress with a context that is kept.
         planted: a fault to be found.
         ready: the process ids of servers that have said that they accept connections.
+        alive: those that have said something.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class Place:
     takeover: bool = False
     planted: str = ""
     ready: set[int] = dataclasses.field(default_factory=set)
+    alive: set[int] = dataclasses.field(default_factory=set)
 
 
 class Site:
@@ -107,7 +109,7 @@ class Site:
         return str(path)
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "benchmarks.soak.node", self.settings().kind]
+        return [sys.executable, "-m", "benchmarks.soak.node"]
 
     def start(self) -> None:
         """Start it; it serves a moment later."""
@@ -266,7 +268,7 @@ class Gunicorn(Workers):
             *(sys.executable, "-m", "gunicorn", "--bind", f"fd://{self.listener.fileno()}", "--workers", "2"),
             *("-k", self.name, *own, "--timeout", "60", "--graceful-timeout", "5", "--chdir", str(self.place.folder)),
             *("--worker-tmp-dir", "/dev/shm" if os.path.isdir("/dev/shm") else str(self.place.folder)),
-            "benchmarks.soak.node:application",
+            "benchmarks.soak.hosted:application",
         ]
 
     def deploy(self) -> None:

@@ -80,7 +80,6 @@ class Soak:
         self.sites_of: dict[int, str] = {}
         self.parties: dict[str, Party] = {}
         self.own: list[float] = []  # MiB of this process, after each round
-        self.ready: set[int] = set()
         self.most: collections.Counter[str] = collections.Counter()
         self.lines: collections.Counter[str] = collections.Counter()
         self.findings: list[str] = []
@@ -89,7 +88,8 @@ class Soak:
         self.calm_since = self.began  # when the round before was over
         self._watching = threading.Event()
         self.client_log = Told(self.heard)
-        self.listener = Listener(str(self.folder / "journal"), self.heard)
+        self.place = Place(self.folder, str(self.folder / "journal"), options.takeover, options.planted)
+        self.listener = Listener(self.place.journal, self.heard)
 
     # What servers say
 
@@ -100,12 +100,13 @@ class Soak:
             self._hear_line(said)
             return
         if event == "ready":
-            self.ready.add(said["pid"])
+            self.place.ready.add(said["pid"])
             return
         process = self.processes.setdefault(said["pid"], Process(said["pid"]))
         party = self._party_of(said["pid"])
         if event == "pulse":
             process.pulse = said
+            self.place.alive.add(said["pid"])
             if process.base is None and (needs := look(process.pid)) is not None:
                 taken = said["open"] + said["ending"]
                 process.base = needs.descriptors - taken, needs.threads - taken
@@ -182,7 +183,7 @@ class Soak:
         logger.propagate = False
         logger.addHandler(self.client_log)
         logging.getLogger("syncws.wire").setLevel(logging.INFO)
-        place = Place(self.folder, self.listener.path, self.options.takeover, self.options.planted, self.ready)
+        place = self.place
         scale = SCALES[self.options.scale]
         for name in self.options.sites:
             site = SITES[name](name, place)
@@ -262,7 +263,8 @@ class Soak:
         for pid in [pid for pid in list(self.processes) if look(pid) is None]:
             self.processes.pop(pid, None)
             self.sites_of.pop(pid, None)
-            self.ready.discard(pid)
+            self.place.ready.discard(pid)
+            self.place.alive.discard(pid)
 
     def _await(self, what: str, ask: Any) -> None:
         """Wait until nothing is left of what is asked for, twice in a row; what is left in the end is a finding."""

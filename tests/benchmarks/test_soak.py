@@ -82,7 +82,7 @@ class CatalogueTests(unittest.TestCase):
         told += "OSError: [Errno 24] Too many open files\nat noon <StreamServer> failed with OSError\n"
         self.assertEqual(strange(told.format("gevent"), short=True), [])
         self.assertEqual(len(strange(told.format("gevent"))), 5)
-        self.assertEqual(len(strange(told.format("syncws"), short=True)), 5)
+        self.assertEqual(len(strange(told.format("syncws/_net"), short=True)), 5)
 
 
 class WatchTests(unittest.TestCase):
