@@ -57,6 +57,12 @@ coverage: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCHFLAGS)
 
+# Hours of chaos in which every message is accounted for: docs/reliability.md. SOAKFLAGS='--hours 24': what else it takes.
+SOAKFLAGS ?= --minutes 2
+
+soak: $(VENV)/.installed-test $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.soak $(SOAKFLAGS)
+
 # The accelerator, built anew in the checkout, as `make` itself does where its source has changed.
 accelerator: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable .
@@ -156,4 +162,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info syncws/_frames/_fast.* $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test test-all test-core threads coverage lint bench accelerator fuzz fuzz-harnesses fuzz-accelerator docs linkcheck compliance node old-gunicorn buses clean
+.PHONY: run test test-all test-core threads coverage lint soak bench accelerator fuzz fuzz-harnesses fuzz-accelerator docs linkcheck compliance node old-gunicorn buses clean
