@@ -73,6 +73,10 @@ _END_OF_FLOOD = 0.001
 #: Seconds after which a reader that waits for the attendant looks whether it is another reader that it waits for.
 _VISIT = 0.001
 
+#: Looks at the socket of a read whose time is over, while each finds something: enough for the largest message that
+#: lies there. A peer that never stops sending does not hold such a read.
+_LOOKS = 64
+
 #: Frames that make no message, of which a reader that was interrupted reads so many between two pauses.
 _PORTION = 500
 
@@ -100,7 +104,7 @@ class Inbound:
         "_holding",
         "_is_closing",
         "_life",
-        "_looked",
+        "_looks",
         "_may_keep",
         "_options",
         "_pace",
@@ -161,7 +165,7 @@ class Inbound:
         self.error: Exception | None = None  # a handler's exception: final for reads only
         self.deadline: float | None = None  # the application's, an instant of time.monotonic()
         self._rest: Callable[[], bool] | None = None  # see `interrupt`, which any thread may call
-        self._looked = False  # this read has looked at the socket, so that its timeout may end it
+        self._looks = 0  # at the socket, which this read may still make once its time is over
         self._reads_for = ReadsFor.APPLICATION
         self._is_closing = False  # a close wants the turn, or has it; guarded by the state lock
         self._handling: int | None = None  # the thread that runs a handler now
@@ -262,7 +266,7 @@ class Inbound:
 
     def _read_on(self, step: Callable[[], Any], deadline: float | None, reader: MessageReader | None) -> Any:
         """As `read`, by the holder of the turn."""
-        self._looked = False
+        self._looks = _LOOKS
         if self._reader is not reader:
             if reader is not None:
                 return BINARY, b"", True  # another message has begun since: this one is at its end
@@ -524,9 +528,12 @@ class Inbound:
             came = intake.receive_into(room, wait)
             if came:
                 protocol.received(came)
+            else:
+                self._looks = 0
             return bool(came)
         data = intake.receive(wait)
         if not data:
+            self._looks = 0
             return False
         self._received = len(data)
         protocol.receive(data)
@@ -557,13 +564,14 @@ class Inbound:
             self._hold(0)
 
     def _seconds_to_wait(self, deadline: float | None) -> float | None:
-        """Raises ReadTimeout; but a call's own timeout only after one look at the socket, so that 0 is of use."""
+        """Raises ReadTimeout; but a call's own timeout only once the socket is empty, so that 0 gives what is there."""
         now = time.monotonic()
         standing = self.deadline if self._reads_for is ReadsFor.APPLICATION else None
-        if (standing is not None and standing <= now) or (deadline is not None and deadline <= now and self._looked):
+        if (standing is not None and standing <= now) or (deadline is not None and deadline <= now and not self._looks):
             late = ReadTimeout("no message came before the read deadline; the connection can still be used")
             raise self._life.own(late)
-        self._looked = True
+        if self._looks:
+            self._looks -= 1
         waits = [max(0.0, at - now) for at in (deadline, standing) if at is not None]
         until_look = self.intake.seconds_left(now)
         if until_look is not None:

@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import random
+import socket
 import threading
 import time
 import zlib
@@ -27,6 +28,7 @@ from syncws import (
     ReadTimeout,
     join_messages,
 )
+from syncws._base.options import ConnOptions
 from syncws._conn.controls import ANSWERED
 from syncws._conn.inbound import Inbound
 from syncws._frames.masking import mask
@@ -842,6 +844,37 @@ class ServerTimeouts(ConnCase):
         peer.send(peer.frame(TEXT, "a") + peer.frame(TEXT, "b"))
         self.assertEqual([conn.receive(timeout=0), conn.receive(timeout=0)], ["a", "b"])
         self.assertRaises(ReadTimeout, conn.receive, 0)
+
+    def test_timeout_of_zero_takes_all_of_what_is_there(self) -> None:
+        """timeout=0 returns a message that has arrived, also one that takes several looks at the socket; and an end."""
+        conn, peer = self.peer()
+        for size in (500, 5_000, 60_000):
+            peer.send_frame(BINARY, bytes(size))
+            self._await_unread(conn, size)
+            self.assertEqual(conn.receive(timeout=0), bytes(size))
+        peer.send(peer.frame(BINARY, bytes(9))[:5])
+        peer.socket.shutdown(1)
+        self.assertTrue(await_(conn._transport.is_at_end))
+        self.assert_ends(lambda: conn.receive(timeout=0), 1006, CloseError)
+
+    def test_timeout_of_zero_ends(self) -> None:
+        """A peer that sends without end does not hold a read with timeout=0: it looks so many times, and no more."""
+        conn, sock = self._endless()
+        self.assertRaises(ReadTimeout, conn.receive, 0)
+        self.assertLessEqual(sock.count("recv", "recv_into"), 70)
+
+    def _await_unread(self, conn: Conn, size: int) -> None:
+        """Wait until so many bytes lie in the socket."""
+        peek = socket.MSG_PEEK | socket.MSG_DONTWAIT
+        self.assertTrue(await_(lambda: len(conn.socket.recv(size, peek)) == size))
+
+    def _endless(self) -> tuple[Conn, ScriptedSocket]:
+        fragment = Peer(mock.Mock(), masked=not self.client).frame(0, bytes(1_000), fin=False)
+        first = Peer(mock.Mock(), masked=not self.client).frame(BINARY, b"", fin=False)
+        sock = ScriptedSocket(incoming=[first, *[fragment] * 1_000])
+        conn = Conn(Transport(sock), client=self.client, options=ConnOptions(read_limit=None))  # type: ignore[arg-type]
+        self.addCleanup(conn.close_now)
+        return conn, sock
 
     def test_what_was_buffered_comes_before_the_deadline(self) -> None:
         """A message that was received already is delivered, even if the deadline has passed."""
