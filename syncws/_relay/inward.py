@@ -26,6 +26,9 @@ from .surveys import Surveys
 
 _logger = logger("syncws.relay")
 
+#: Seconds: an age of a hundred years is none.
+_OLDEST = 3e9
+
 
 class RelayLike(Protocol):
     """What the way in asks of its Relay, whose module imports this one."""
@@ -308,23 +311,27 @@ class Inward:
         """LOST and BEAT say up to which number all was sent."""
         if not envelope.number:
             return
-        missed = self._relay.incoming.lost(channel, envelope.boot, envelope.number)
+        missed, since = self._relay.incoming.lost(channel, envelope.boot, envelope.number), None
         if missed is None:  # nothing came of that process on this channel before
             if envelope.kind is Kind.BEAT:
                 return
             missed = self._missed_before(channel, envelope, envelope.number + 1)
+            since = _began(envelope)
         elif envelope.kind is Kind.LOST:
             first = self._relay.incoming.take_heard_from(channel, envelope.boot)
             if first is not None:
                 before = self._missed_before(channel, envelope, first)
                 missed = None if before is None else missed + before
+                since = None if before == 0 else _began(envelope)
         if missed != 0:
-            self._report(channel, envelope.boot, None if missed is None or missed > JUMP else missed)
+            self._report(channel, envelope.boot, None if missed is None or missed > JUMP else missed, since)
 
     def _missed_before(self, channel: str, mark: Envelope, number: int) -> int | None:
         """How many were sent before a number and did not come, where none before it did; None: nobody knows."""
         match mark.extra:
-            case {"first": int(first), "age": int(age) | float(age), **rest} if 0 < first <= mark.number:
+            case {"first": int(first), "age": int(age) | float(age), **rest} if (
+                0 < first <= mark.number and 0 <= age < _OLDEST
+            ):
                 listened, lost = self._relay.interests.age(channel), rest.get("lost")
                 if isinstance(lost, int | float) and listened < lost:
                     return 0  # all that is lost was sent before anybody here listened
@@ -332,7 +339,9 @@ class Inward:
                 return missed if age < listened and missed <= JUMP else None
         raise ValueError("not the mark of a loss")
 
-    def _report(self, channel: str, boot: bytes, missed: int | None) -> None:
+    def _report(self, channel: str, boot: bytes, missed: int | None, since: float | None = None) -> None:
+        """since: an instant of time.time(), if that is known; None: since what came last on this channel."""
+        came = self._relay.incoming.since(channel, boot)
         room = name_of(channel[2:]) if channel.startswith("r:") else None
         node = self._relay.nodes.alive().get(boot)
         self._relay.claims.repeat()  # one may have been among them
@@ -341,7 +350,7 @@ class Inward:
         self._relay.gaps.report(
             "messages of another process were lost on the bus",
             missed=missed,
-            since=time.time() if node is None else node.seen,
+            since=since or came or (time.time() if node is None else node.seen),
             room=room,
             node=boot.hex(),
         )
@@ -356,6 +365,11 @@ def _named(channel: str, channel_of: Any, envelope: Envelope) -> Any:
     if channel_of(envelope.target) != channel:
         raise ValueError("the target is not the channel's")
     return name_of(envelope.target)
+
+
+def _began(mark: Envelope) -> float:
+    """When the sender of a mark of a loss sent its first message there, an instant of time.time()."""
+    return time.time() - float((mark.extra or {}).get("age", 0.0))
 
 
 def _list(extra: Mapping[str, Any] | None, name: str) -> list[Any]:

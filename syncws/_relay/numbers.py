@@ -25,6 +25,11 @@ MOST_CHANNELS = 65_536
 #: Processes whose numbers on one channel are remembered: who writes to the bus could invent any number.
 MOST_SENDERS = 65_536
 
+#: Below each number that came stands the second of time.time() in which it did, in so many bits of one int: a float
+#: beside it would take twice the memory.
+_SECOND = 32
+_SECONDS = (1 << _SECOND) - 1
+
 #: A jump up by more is no loss but a new start: nobody knows what is missing.
 JUMP = 10_000_000
 
@@ -138,7 +143,9 @@ class Incoming:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # Guarded by _lock:
-        self._last: dict[str, dict[bytes, int]] = {}  # 83 bytes each, half of a flat dict's
+        # By channel and process the last number, and the second up to which all came, or was told as lost: some 90
+        # bytes each, half of a flat dict's.
+        self._last: dict[str, dict[bytes, int]] = {}
         self._heard_from: dict[str, dict[bytes, int]] = {}  # the first number that was heard, where others were before
         self._spoke: set[bytes] = set()  # processes of which messages came since `take_spoken`
 
@@ -147,18 +154,20 @@ class Incoming:
         with self._lock:
             self._spoke.add(boot)
             numbers = self._last.setdefault(channel, {})
-            last = numbers.get(boot)
+            known = numbers.get(boot)
+            last = None if known is None else known >> _SECOND
             if last is not None and number <= last and last - number <= BACK:
                 return _COPY
             if last is None and len(numbers) >= MOST_SENDERS:
                 numbers.clear()
-                numbers[boot] = number
+                numbers[boot] = number << _SECOND
                 return _ANEW
-            numbers[boot] = number
             if last is None and not begins and number > 1:
                 self._heard_from.setdefault(channel, {})[boot] = number
-        if last is None or number == last + 1:
-            return _NEW
+            if known is None or last is None or number == last + 1:
+                numbers[boot] = number << _SECOND | _now()
+                return _NEW
+            numbers[boot] = number << _SECOND | known & _SECONDS  # until `since` is asked
         if abs(number - last) > JUMP:
             return _NEW if begins and number > last else _ANEW
         return _NEW if begins else Came(True, number - last - 1)
@@ -170,15 +179,33 @@ class Incoming:
         """
         with self._lock:
             numbers = self._last.setdefault(channel, {})
-            last = numbers.get(boot)
-            if last is not None and number <= last:
+            known = numbers.get(boot)
+            if known is None:
+                if is_full := len(numbers) >= MOST_SENDERS:
+                    numbers.clear()
+                numbers[boot] = number << _SECOND
+                return JUMP + 1 if is_full else None
+            last = known >> _SECOND
+            if number == last:
+                numbers[boot] = number << _SECOND | _now()
+            if number <= last:
                 return 0
-            if last is None and len(numbers) >= MOST_SENDERS:
-                numbers.clear()
-                numbers[boot] = number
-                return JUMP + 1
-            numbers[boot] = number
-        return None if last is None else number - last
+            numbers[boot] = number << _SECOND | known & _SECONDS  # until `since` is asked
+        return number - last
+
+    def since(self, channel: str, boot: bytes) -> float | None:
+        """Since when something of a process may be missing on a channel, where `came` or `lost` has just found that.
+
+        An instant of time.time(), early by a second at most; None: it is not known. What comes next is missing since
+        now, as what is missing so far is told.
+        """
+        with self._lock:
+            numbers = self._last.get(channel, {})
+            known = numbers.get(boot)
+            if known is None:
+                return None
+            numbers[boot] = known & ~_SECONDS | _now()
+        return float(known & _SECONDS) or None
 
     def take_heard_from(self, channel: str, boot: bytes) -> int | None:
         """The first number that was heard of a process on a channel, if there were others before it: once."""
@@ -211,3 +238,8 @@ class Incoming:
         with self._lock:
             spoke, self._spoke = self._spoke, set()
             return spoke
+
+
+def _now() -> int:
+    """The second of time.time()."""
+    return int(time.time()) & _SECONDS

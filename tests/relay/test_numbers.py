@@ -131,6 +131,28 @@ class IncomingTests(unittest.TestCase):
         self.theirs.lost("a", BOB, 1)
         self.assertEqual((self.theirs.take_spoken(), self.theirs.take_spoken()), ({ANN}, set()))
 
+    def test_since_when_something_is_missing(self) -> None:
+        """Since the last number that came before the loss, whatever came on other channels; then since it was told."""
+        with mock.patch.object(numbers.time, "time") as clock:
+            for second, number in ((100.9, 1), (200.5, 2), (300.5, 5)):
+                clock.return_value = second
+                self.theirs.came("a", ANN, number, False)
+                self.theirs.came("b", ANN, int(second), True)
+            self.assertEqual([self.theirs.since("a", ANN), self.theirs.since("a", ANN)], [200.0, 300.0])
+            for second, number in ((400.5, 5), (500.5, 9)):  # marks: the first says that nothing is missing
+                clock.return_value = second
+                self.theirs.lost("a", ANN, number)
+            self.assertEqual(self.theirs.since("a", ANN), 400.0)
+
+    def test_since_nobody_knows_when(self) -> None:
+        """Of a process that was never heard on a channel, and of one that was forgotten, nothing is known."""
+        self.assertIsNone(self.theirs.since("a", ANN))
+        self.theirs.lost("a", ANN, 3)
+        self.assertIsNone(self.theirs.since("a", ANN))
+        with mock.patch.object(numbers, "MOST_SENDERS", 1):
+            self.theirs.came("a", BOB, 1, True)
+        self.assertIsNone(self.theirs.since("a", BOB))
+
     def test_what_is_forgotten(self) -> None:
         """A channel and a process are forgotten whole, and leave nothing behind."""
         for channel in "ab":

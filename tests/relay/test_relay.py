@@ -136,6 +136,23 @@ class LossTests(RelayCase):
         )
         self.assertEqual(other.relay.health().missed, 3)
 
+    def test_a_loss_before_a_beat(self) -> None:
+        """A gap begins before what is missing was sent, although the sender was heard of since then."""
+        one, other = self.two()
+        one.relay.broadcast("lobby", text("there"))
+        self.bus.settle()
+        other.backplane.lose()
+        before = time.time()
+        one.relay.broadcast("lobby", text("missed"))
+        one.relay.beat()
+        self.bus.settle()
+        one.relay.broadcast("lobby", text("later"))
+        self.settle(one, other)
+        (gap,) = other.gaps
+        self.assertEqual(gap.missed, 1)
+        self.assertLessEqual(gap.since, before)
+        self.assertGreaterEqual(gap.until, before)
+
     def test_sent_twice(self) -> None:
         """What the bus delivers twice, as it might have lost it, reaches the members once."""
         one, other = self.two()
