@@ -67,23 +67,19 @@ soak: $(VENV)/.installed-test $(VENV)/.installed-bench
 accelerator: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable .
 
-# Random frames through the accelerator and its twins, under AddressSanitizer and UBSan: FUZZFLAGS='--frames 100_000_000'.
-FUZZFLAGS ?= --frames 300_000
-SANITIZED = build/sanitized
-
-# Random inputs for whatever reads a peer's bytes, for so many minutes each: FUZZ='frames urls --seed 7' names some.
+# Random inputs for whatever reads a peer's bytes, for so many minutes each format; first for the accelerator, under
+# AddressSanitizer and UBSan. FUZZ='frames urls --seed 7' names some, FUZZ='--jobs 4' has more run at a time.
 MINUTES ?= 1
 FUZZ ?=
+SANITIZED = build/sanitized
 
-fuzz: fuzz-harnesses fuzz-accelerator
-
-fuzz-harnesses: $(VENV)/.installed-test
+fuzz: fuzz-accelerator
 	nice $(BIN)/python -m fuzz --minutes $(MINUTES) $(FUZZ)
 
-fuzz-accelerator: $(VENV)/.installed $(SANITIZED)/.built
-	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
-		PYTHONPATH=$(SANITIZED):. $(BIN)/python -P -m tests.frames.fuzz_accelerator $(FUZZFLAGS)
+fuzz-accelerator: $(VENV)/.installed-test $(SANITIZED)/.built
+	nice env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
+		PYTHONPATH=$(SANITIZED):. $(BIN)/python -P -m fuzz accelerator --minutes $(MINUTES)
 
 $(SANITIZED)/.built: setup.py $(shell find syncws -name '*.py') syncws/_frames/fast.c | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet 'setuptools>=77,<82'
@@ -162,4 +158,4 @@ $(OLD_GUNICORN)/.installed: | $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist *.egg-info syncws/_frames/_fast.* $(NODE)/node_modules $(OLD_GUNICORN)
 
-.PHONY: run test test-all test-core threads coverage lint soak bench accelerator fuzz fuzz-harnesses fuzz-accelerator docs linkcheck compliance node old-gunicorn buses clean
+.PHONY: run test test-all test-core threads coverage lint soak bench accelerator fuzz fuzz-accelerator docs linkcheck compliance node old-gunicorn buses clean

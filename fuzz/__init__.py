@@ -15,10 +15,10 @@ escape, an input that takes too long and one that leaves memory behind are findi
 
 The harnesses, each after what it is made with:
 
-* `wire`, `readers`, `frames`: streams of frames
+* `wire`, `readers`, `frames`, `writes`, `accelerator`: streams of frames
 * `grammar`: tokens, blanks and lists
 * `http`, `requests`, `answers`, `proxies`: heads of HTTP
 * `lists`, `cookies`, `origins`: values of headers
 * `urls`: of servers and of proxies
-* `envelopes`: what comes over a bus
+* `envelopes`, `buses`: what comes over a bus, and positions in a history
 """

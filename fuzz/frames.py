@@ -28,7 +28,7 @@ from syncws.errors import ProtocolError
 
 from .harness import Difference, Finding, Harness, must_be_equal, one_by_one, pieces, shortened
 from .readers import FAIL, Event, Inflation, Reading, Theirs, by_wsproto, completed
-from .wire import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RSV1, TEXT, Arrival, Talk, arrivals, written
+from .wire import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RSV1, TEXT, WORDS, Arrival, Talk, arrivals, written
 
 _CLIENT, _COMPRESSION, _TAKEOVER, _FRAGMENTS, _UNSURE = 1, 2, 4, 32, 64
 _LIMITS = (None, None, 16, 300)
@@ -205,11 +205,7 @@ class Frames(Harness):
         b"\x00" + written(FIN | CLOSE, b"\x03\xe8bye", _KEY),
         b"\x11" + written(FIN | BINARY, bytes(17), None),
     )
-    words = (
-        *(bytes((first, 0x80)) + _KEY for first in (0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A, 0xC1, 0xC2)),
-        *(bytes((first, 0)) for first in (0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A, 0xC1, 0xC2)),
-        *(b"\x00\x00\xff\xff", b"\x03\x00", b"\xfe\x00\x7e", b"\xff" + bytes(7), b"\x03\xe8", b"\xe2\x82"),
-    )
+    words = WORDS
     differences: ClassVar = {
         "length": Difference(
             "take any form",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from .accelerator import Accelerator
 from .answers import Answers
+from .buses import Buses
 from .cookies import Cookies
 from .envelopes import Envelopes
 from .frames import Frames
@@ -12,7 +14,22 @@ from .origins import Origins
 from .proxies import Proxies
 from .requests import Requests
 from .urls import URLs
+from .writes import Writes
 
 HARNESSES: dict[str, type[Harness]] = {
-    each.name: each for each in (Frames, Requests, Answers, Proxies, Envelopes, Lists, Cookies, Origins, URLs)
+    each.name: each
+    for each in (
+        Frames,
+        Writes,
+        Accelerator,
+        Requests,
+        Answers,
+        Proxies,
+        Envelopes,
+        Buses,
+        Lists,
+        Cookies,
+        Origins,
+        URLs,
+    )
 }

@@ -44,9 +44,10 @@ class Theirs:
         client: whether this side is the client.
         compression: whether permessage-deflate was agreed on.
         takeover: whether the peer keeps its context.
+        bits: the window that the peer has promised, as a power of two.
     """
 
-    def __init__(self, *, client: bool, compression: bool, takeover: bool) -> None:
+    def __init__(self, *, client: bool, compression: bool, takeover: bool, bits: int = 15) -> None:
         if client:
             self.protocol: ClientProtocol | ServerProtocol = ClientProtocol(
                 _URI, state=State.OPEN, max_size=None, logger=_QUIET
@@ -54,7 +55,7 @@ class Theirs:
         else:
             self.protocol = ServerProtocol(state=State.OPEN, max_size=None, logger=_QUIET)
         if compression:
-            self.protocol.extensions = [PerMessageDeflate(not takeover, True, 15, 15)]
+            self.protocol.extensions = [PerMessageDeflate(not takeover, True, bits, 15)]
         self._kind = TEXT
         self._message = b""
         self._decoder = codecs.getincrementaldecoder("utf-8")()

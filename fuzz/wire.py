@@ -10,6 +10,13 @@ from random import Random
 FIN, RSV1, MASKED = 0x80, 0x40, 0x80
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
+#: Beginnings of frames, and what has a meaning inside them, for whoever puts words into a stream.
+WORDS = (
+    *(bytes((first, 0x80)) + bytes(4) for first in (0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A, 0xC1, 0xC2)),
+    *(bytes((first, 0)) for first in (0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A, 0xC1, 0xC2)),
+    *(b"\x00\x00\xff\xff", b"\x03\x00", b"\xfe\x00\x7e", b"\xff" + bytes(7), b"\x03\xe8", b"\xe2\x82"),
+)
+
 _KEYS = (b"\x37\xfa\x21\x3d", b"\0\0\0\0", b"\xff\0\xff\0")
 
 
@@ -103,7 +110,7 @@ class Talk:
     def stream(self) -> bytes:
         """Some messages, one after the other."""
         rng = self._rng
-        parts = [self._item() for _ in range(rng.choice((1, 1, 2, 2, 3, 5, 8)))]
+        parts = [self.item() for _ in range(rng.choice((1, 1, 2, 2, 3, 5, 8)))]
         if rng.random() < 0.15:
             parts.append(self._close())
         return b"".join(parts)
@@ -115,13 +122,13 @@ class Talk:
     def _key(self) -> bytes:
         return self._rng.choice(_KEYS) if self._rng.random() < 0.9 else self._rng.randbytes(4)
 
-    def _item(self) -> bytes:
+    def item(self) -> bytes:
         rng = self._rng
         chance = rng.random()
         if chance < 0.12:
             return self._control()
         if chance < 0.20:
-            return self._odd()
+            return self.odd()
         text = rng.random() < 0.6
         payload = self._text() if text else self._bytes()
         compressed = self._compression and rng.random() < 0.6
@@ -154,7 +161,7 @@ class Talk:
         reason = rng.choice((b"", b"bye", "\u00df\u20ac".encode(), b"\xff", b"x" * 123, b"\xe2\x82"))
         return self.frame(FIN | CLOSE, rng.choice((b"", b"\x03", code.to_bytes(2) + reason, code.to_bytes(2))))
 
-    def _odd(self) -> bytes:
+    def odd(self) -> bytes:
         """Something that may not be, or only in some places."""
         rng = self._rng
         payload = self._bytes()[:200]

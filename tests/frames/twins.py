@@ -1,4 +1,4 @@
-"""The accelerator and its twins, driven with the same bytes: what its tests and its fuzzing share."""
+"""The accelerator and its twins, driven with the same bytes: what its tests share."""
 
 from __future__ import annotations
 

@@ -12,12 +12,22 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from fuzz.engine import Run
+from syncws._bus import localframes, memoryarchive
 from syncws._client import answer, proxy
-from syncws._frames import agreement, ahead, deflate, lanes, partial, protocol, window
+from syncws._frames import accelerator, agreement, ahead, compressor, deflate, lanes, partial, protocol, window
 from syncws._http import cookies, handshake, head, hosts, http11, httpclient, origins, url
 from syncws._relay import inward, numbers
 from syncws._server import upgrader
 from tests.fuzz.support import HARNESSES, need_harnesses
+
+
+def _as_it_is(real: Any) -> Any:
+    return lambda self, first, payload: (first, payload)
+
+
+def _with_the_largest(real: Any) -> Any:
+    return lambda level, bits, memory: real(level, 15, memory)
+
 
 #: Inputs within which each fault is found. Most of them need a tenth of these.
 WITHIN = 4000
@@ -58,6 +68,19 @@ FAULTS = (
     Fault("frames", "only takes a fragment", protocol.Protocol, "only", lambda real: _any_first(real)),
     Fault("frames", "a window forgets at rest", window, "_bytes_in", lambda real: lambda *_: b""),
     Fault("frames", "a window on trial is not noted", window.Window, "note", lambda real: lambda *_: True),
+    Fault("writes", "a shared message is no end of the context", compressor.Compressor, "shared", _as_it_is),
+    Fault("writes", "windows are larger than was promised", deflate, "_compressobj", _with_the_largest),
+    Fault("writes", "a message has no end", deflate.Deflater, "finish", lambda real: lambda self: real(self)[:-1]),
+    Fault("accelerator", "frames are written otherwise", accelerator, "encode", lambda real: _final(real)),
+    Fault(
+        "accelerator",
+        "what is unmasked is turned round",
+        accelerator,
+        "unmask",
+        lambda real: lambda *where: real(*where)[::-1],
+    ),
+    Fault("buses", "all was missed after a position", memoryarchive, "_is_missed", lambda real: lambda *_: True),
+    Fault("buses", "a frame's length is not looked at", localframes.Frames, "__init__", lambda real: _any_length(real)),
     Fault("requests", "headers are not looked at", head.HeadScreen, "_check_header", lambda real: lambda *_: None),
     Fault("requests", "bytes after a head are lost", http11.HTTPConnection, "take_over", lambda real: _no_rest(real)),
     Fault("requests", "a handshake is not looked at", upgrader, "check_handshake", lambda real: lambda request: None),
@@ -81,6 +104,14 @@ FAULTS = (
 
 def _by_its_end(_self: Any, authority: str) -> bool:
     return authority.endswith("example.com")
+
+
+def _final(real: Any) -> Any:
+    return lambda first, payload, client: real(first | 0x80, payload, client)
+
+
+def _any_length(real: Any) -> Any:
+    return lambda self, most: real(self, most + 100_000_000)
 
 
 def _no_rest(real: Any) -> Any:
