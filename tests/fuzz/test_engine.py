@@ -51,7 +51,7 @@ class Slow(Letters):
 
 
 class Leaking(Letters):
-    """An input with an x leaves a kibibyte behind."""
+    """An input with an x leaves 16 KiB behind."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Leaking(Letters):
 
     def check(self, data: bytes) -> object:
         if b"x" in data:
-            self.left.append(bytes(1024))
+            self.left.append(b"y" * 16384)
         return 0
 
 
@@ -124,7 +124,7 @@ class EngineTests(unittest.TestCase):
         if not bounds.resident():
             self.skipTest("this system does not tell how much memory a process has")
         with mock.patch.object(engine, "_LOOK_AFTER", 1000):
-            report = self.run_one(Leaking(), 8000)
+            report = self.run_one(Leaking(), 5000)
         self.assertEqual([failure.kind for failure in report.failures], [GROWS])
         self.assertIn(b"x", report.failures[0].data)
         failure = failure_of(Leaking(), report.failures[0].data, memory=True)
