@@ -74,6 +74,11 @@ def add_dial_options(parser: argparse.ArgumentParser) -> None:
         help="offer permessage-deflate (default: no)",
     )
     group.add_argument(
+        "--context-takeover",
+        action="store_true",
+        help="offer it so that messages may refer back to those before them",
+    )
+    group.add_argument(
         "--timeout", metavar="SECONDS", type=seconds, default=10.0, help="for connecting (default: %(default)g)"
     )
     way = group.add_mutually_exclusive_group()
@@ -118,7 +123,8 @@ def dialer_from(options: argparse.Namespace, **more: Unpack[DialerKeywords]) -> 
     given: DialerKeywords = {
         "handshake_timeout": options.timeout,
         "subprotocols": options.subprotocol,
-        "enable_compression": options.compression,
+        "enable_compression": options.compression or options.context_takeover,
+        "context_takeover": options.context_takeover,
         "ssl_context": _ssl_context(options),
     }
     if options.unix is not None:

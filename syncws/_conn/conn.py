@@ -232,6 +232,14 @@ class Conn(Told):
         return self._agreement is not None
 
     @property
+    def context_takeover(self) -> bool:
+        """Whether what this side sends may refer back to messages before: it wanted that, and the peer did not object.
+
+        The other direction is the peer's affair: it is understood in any case.
+        """
+        return self._agreement is not None and self._agreement.takeover
+
+    @property
     def closed(self) -> bool:
         """Whether the connection is over: writes raise its end, and reads once they have given what came before it.
 
@@ -604,7 +612,7 @@ class Conn(Told):
         False when the queue is full and the overflow policy dropped this message or closed the connection. Raises
         TypeError or ValueError for what cannot be sent, CloseSentError and the stored end as `write_message`.
         """
-        return self._outbound.post(prepare(message, text=text), not isinstance(message, PreparedMessage))
+        return self._post(prepare(message, text=text), is_own=not isinstance(message, PreparedMessage))
 
     def ping(self, data: bytes = b"") -> None:
         """Send a ping as soon as the wire allows; never waits. `latency` tells the round trip when a pong is read.
@@ -726,6 +734,10 @@ class Conn(Told):
         """Close: with 1000, or 1011 after an exception that is not the connection's own end."""
         failed = error is not None and not self._is_own_end(error)
         self.close(CloseCode.INTERNAL_SERVER_ERROR if failed else CloseCode.NORMAL_CLOSURE)
+
+    def _post(self, prepared: PreparedMessage, *, is_own: bool) -> bool:
+        """As `send_nowait`. is_own: the message is for this connection alone, and may refer back to others."""
+        return self._outbound.post(prepared, is_own)
 
     def _enter_log(self, visit: Visit) -> None:
         """There is to be a line in the access log once it is over. Before anybody else has the connection."""

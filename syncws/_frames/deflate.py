@@ -204,8 +204,9 @@ class Deflater:
     Concurrency: for one thread.
     """
 
-    def __init__(self, level: int, bits: int, memory: int = 8) -> None:
-        self._zlib = _compressobj(level, bits, memory)
+    def __init__(self, level: int, bits: int, memory: int = 8, past: bytes = b"") -> None:
+        """past is what the peer has inflated last, to which the message may refer back."""
+        self._zlib = _compressobj(level, bits, memory, past)
 
     def compress(self, data: bytes | bytearray | memoryview) -> bytes:
         """Take the next piece of the message; return what there is to send."""
@@ -237,8 +238,10 @@ def compress(payload: bytes | bytearray | memoryview, level: int, bits: int) -> 
     return deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)[: -len(_TAIL)]
 
 
-def _compressobj(level: int, bits: int, memory: int) -> zlib._Compress:
+def _compressobj(level: int, bits: int, memory: int, past: bytes = b"") -> zlib._Compress:
     """zlib's own compressor of raw DEFLATE, which its negative bits stand for. Go's level -2 is a strategy in zlib."""
-    if level == -2:
-        return zlib.compressobj(1, zlib.DEFLATED, -bits, memory, zlib.Z_HUFFMAN_ONLY)
-    return zlib.compressobj(level, zlib.DEFLATED, -bits, memory)
+    strategy = zlib.Z_HUFFMAN_ONLY if level == -2 else zlib.Z_DEFAULT_STRATEGY
+    level = 1 if level == -2 else level
+    if past:
+        return zlib.compressobj(level, zlib.DEFLATED, -bits, memory, strategy, past)
+    return zlib.compressobj(level, zlib.DEFLATED, -bits, memory, strategy)

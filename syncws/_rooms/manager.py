@@ -511,6 +511,8 @@ class Manager:
         # To the bus first: so members here and elsewhere get it at about the same time.
         relay = self._relay_for(id, bool(members), local)
         queued = relay is not None and relay.send(id, prepared)
+        if len(members) == 1 and not isinstance(message, PreparedMessage):
+            return self._post_own(members[0], prepared) or queued
         return self._post(members, prepared) > 0 or queued
 
     def broadcast(
@@ -782,9 +784,18 @@ class Manager:
             registry.sent += taken
         return taken
 
-    def _post_to_one(self, member: Member, prepared: PreparedMessage) -> bool:
+    def _post_own(self, member: Member, prepared: PreparedMessage) -> bool:
+        """Post a message that is for one connection alone; whether it took it."""
+        if not self._post_to_one(member, prepared, is_own=True):
+            return False
+        registry = self._registry
+        with registry.lock:
+            registry.sent += 1
+        return True
+
+    def _post_to_one(self, member: Member, prepared: PreparedMessage, *, is_own: bool = False) -> bool:
         try:
-            if member.conn.send_nowait(prepared):
+            if member.conn._post(prepared, is_own=is_own):
                 return True
             end = member.conn.end
             if end is not None:

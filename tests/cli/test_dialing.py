@@ -96,6 +96,17 @@ class RequestTests(DialingCase):
         self.assertEqual(server.request.headers["Sec-WebSocket-Protocol"], "a, b")
         self.assertFalse(self.connect(server.url, "--no-compression").compression)
 
+    def test_context_takeover(self) -> None:
+        """--context-takeover offers permessage-deflate so that messages may refer back to those before them."""
+        for takes in (False, True):
+            server = self.echo_server(enable_compression=True, context_takeover=takes)
+            conn = self.connect(server.url, "--context-takeover")
+            for _ in range(3):
+                self.assert_echo(conn)
+            self.assertTrue(conn.compression)
+            self.assertEqual(conn.context_takeover, takes)
+            self.assertFalse(self.connect(server.url, "--compression").context_takeover)
+
     def test_what_the_command_sets(self) -> None:
         """A command may set further options of the Dialer; --timeout is for the handshake."""
         options = self.options("ws://a", "--timeout", "3")

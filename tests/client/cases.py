@@ -180,6 +180,7 @@ class EchoServer(Server):
         self._upgrader = Upgrader(
             subprotocols=options.pop("subprotocols", ()),
             enable_compression=options.pop("enable_compression", False),
+            context_takeover=options.pop("context_takeover", False),
             close_timeout=PATIENCE,
         )
         self._response_headers = options.pop("response_headers", None)

@@ -46,7 +46,8 @@ class TakeoverCase(ConnCase):
     def setUp(self) -> None:
         super().setUp()
         self.conn, self.far = self.pair(**RAW)
-        self.say("the first message, to which others may refer")
+        for _ in range(2):
+            self.say("the first message, to which others may refer")
 
     def say(self, *messages: str) -> None:
         """Send each, and see it arrive."""
@@ -358,6 +359,32 @@ class TestBroadcasts(LeakChecks, unittest.TestCase):
                         self.assertEqual(far.receive(timeout=PATIENCE), message)
                         self.assertEqual(far.receive(timeout=PATIENCE), message)
         self.assertEqual(compressed, messages)
+
+    def test_a_message_for_one(self) -> None:
+        """`Manager.send` to an id with one connection refers back; not a prepared message, nor one for several."""
+        manager = syncws.Manager(duplicate="many")
+        members = [self.enterContext(pair(**RAW)) for _ in range(3)]
+        for (near, _), id in zip(members, ("ann", "bob", "bob"), strict=True):
+            manager.register(near, id=id)
+        text = next(feed(1))
+        sizes = []
+        for message in (text, text, PreparedMessage(TEXT, text)):
+            before = members[0][0].stats().bytes_out
+            self.assertTrue(manager.send("ann", message))
+            self.assertEqual(members[0][1].receive(timeout=PATIENCE), text)
+            sizes.append(members[0][0].stats().bytes_out - before)
+        self.assertLess(sizes[1] * 3, sizes[0])
+        self.assertEqual(sizes[2], sizes[0])
+        for _ in range(2):
+            self.assertTrue(manager.send("bob", text))
+            self.assertEqual([far.receive(timeout=PATIENCE) for _, far in members[1:]], [text, text])
+        self.assertEqual(manager.stats().sent, 3 + 2 * 2)
+
+    def test_what_it_says(self) -> None:
+        """`Conn.context_takeover` tells whether this side keeps its context."""
+        for options, expected in (({}, False), ({"compression": True}, False), (RAW, True)):
+            near, far = self.enterContext(pair(**options))
+            self.assertEqual((near.context_takeover, far.context_takeover), (expected, expected))
 
     def test_a_few(self) -> None:
         """A broadcast to connections that keep their contexts compresses once; all messages are read."""

@@ -46,25 +46,52 @@ class CompressorTests(unittest.TestCase):
                 self.assertEqual(receiver.take(payload), message)
                 sizes.append(len(payload))
             if level > 0:
-                self.assertLess(sizes[1], sizes[0] // 2)
+                self.assertLess(sizes[1], sizes[0] * 0.6)
 
     def test_begin_anew(self) -> None:
         """After `begin_anew` a message refers to none before it; the memory is gone until then."""
         compressor = Compressor(6, 15, 8)
         messages = feed(3)
         self.assertFalse(compressor.is_live)
-        alone = compressor.whole(FIRST, messages[0])[1]
-        self.assertTrue(compressor.is_live)
-        compressor.begin_anew()
-        self.assertFalse(compressor.is_live)
-        self.assertEqual(compressor.whole(FIRST, messages[0])[1], alone)
-        self.assertEqual(Receiver().take(alone), messages[0])
+        for _ in range(2):
+            for count, message in enumerate(messages):
+                payload = compressor.whole(FIRST, message)[1]
+                if not count:
+                    self.assertEqual(Receiver().take(payload), message)
+                    receiver = Receiver()
+                self.assertEqual(receiver.take(payload), message)
+                self.assertEqual(compressor.is_live, count > 0)
+            compressor.begin_anew()
+            self.assertFalse(compressor.is_live)
+
+    def test_the_first_message(self) -> None:
+        """A small one is compressed by itself, and the second refers back to it all the same; after a large one too."""
+        rng = random.Random(3)
+        for size in (1, 100, 4096, 4097, 100_000):
+            compressor, receiver = Compressor(1, 15, 8), Receiver()
+            first = rng.randbytes(size)
+            for number in range(3):
+                payload = compressor.whole(FIRST, first)[1]
+                self.assertEqual(compressor.is_live, number > 0 or size > 4096)
+                self.assertEqual(receiver.take(payload), first)
+                if number and 100 <= size <= 4097:
+                    self.assertLess(len(payload), size // 4)
+
+    def test_a_stream_after_the_first_message(self) -> None:
+        """A message in pieces is the second in a row as well."""
+        compressor, receiver = Compressor(6, 9, 1), Receiver(9)
+        message = random.Random(3).randbytes(200)
+        receiver.take(compressor.whole(FIRST, message)[1])
+        deflater = compressor.stream()
+        payload = deflater.compress(message) + deflater.finish()
+        self.assertLess(len(payload), 50)
+        self.assertEqual(receiver.take(payload), message)
 
     def test_another_level(self) -> None:
         """zlib makes a compressor with its level: with another one it begins anew."""
         compressor, receiver = Compressor(1, 15, 8), Receiver()
-        messages = feed(4)
-        for level in (1, 9, 9, 0):
+        messages = feed(5)
+        for level in (6, 1, 9, 9, 0):
             compressor.level = level
             message = messages.pop()
             payload = compressor.whole(FIRST, message)[1]
@@ -74,7 +101,8 @@ class CompressorTests(unittest.TestCase):
     def test_shared_frames(self) -> None:
         """What was compressed by itself passes as it is, and this begins anew; what is plain changes nothing."""
         compressor = Compressor(1, 15, 8)
-        compressor.whole(FIRST, b"something")
+        for _ in range(2):
+            compressor.whole(FIRST, b"something")
         self.assertEqual(compressor.shared(FIRST, b"plain"), (FIRST, b"plain"))
         self.assertTrue(compressor.is_live)
         self.assertEqual(compressor.shared(FIRST | RSV1, b"shared"), (FIRST | RSV1, b"shared"))

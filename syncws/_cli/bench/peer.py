@@ -23,8 +23,13 @@ class Peer:
     def __init__(self, opened: Opened, messages: Iterator[Message]) -> None:
         self.transport = opened.transport
         self.messages = messages
+        agreement = opened.agreement
         self.protocol = Protocol(
-            client=True, read_limit=None, compression=opened.agreement is not None, data=opened.early_data
+            client=True,
+            read_limit=None,
+            compression=agreement is not None,
+            window=None if agreement is None else agreement.window(),
+            data=opened.early_data,
         )
         #: What was sent and not answered: when it was due, in nanoseconds, and what it was.
         self.sent: deque[tuple[int, Message]] = deque()

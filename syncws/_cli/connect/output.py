@@ -52,5 +52,6 @@ def say(text: str) -> None:
 def say_opened(conn: Conn) -> str:
     """What was agreed on with the server, for a person."""
     more = [f"subprotocol {conn.subprotocol}"] if conn.subprotocol else []
-    more += ["compressed"] if conn.compression else []
+    if conn.compression:
+        more.append("compressed with context takeover" if conn.context_takeover else "compressed")
     return f"connected ({', '.join(more)})" if more else "connected"

@@ -47,7 +47,7 @@ class ClosedLoopTests(LoadCase):
 
     def test_kinds(self) -> None:
         """TEXT and BINARY of all sizes, over TLS, and compressed: every echo is what was sent."""
-        compressing = syncws.Upgrader(enable_compression=True)
+        compressing = syncws.Upgrader(enable_compression=True, context_takeover=True)
         files = certificates.files(self.enterContext(tempfile.TemporaryDirectory()))
         small = (0, 1, 32, 200, 70_000)
         for sizes, binary, duration in ((small, False, 0.1), (small, True, 0.1), ((300_000,), True, 0.5)):
@@ -59,7 +59,8 @@ class ClosedLoopTests(LoadCase):
                     tls = self.load(plan(url, "--ca", files.authority, **shape))
                 with self.serving(upgrader=compressing) as url:
                     deflated = self.load(plan(url, "--compression", **shape))
-                for tally in (plain, tls, deflated):
+                    kept = self.load(plan(url, "--context-takeover", **shape))
+                for tally in (plain, tls, deflated, kept):
                     self.assertFalse(tally.flaws, tally)
                     self.assertGreater(tally.received, 0)
 

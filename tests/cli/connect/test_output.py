@@ -6,9 +6,9 @@ import os
 import unittest
 from unittest import mock
 
-from syncws._cli.connect.output import Output
+from syncws._cli.connect.output import Output, say_opened
 from syncws._cli.connect.view import View
-from syncws.testing import LeakChecks
+from syncws.testing import LeakChecks, pair
 
 from .support import EVIL, ConnectCase
 
@@ -43,6 +43,11 @@ class SaidTests(ConnectCase):
         self.assertIn("syncws: connected (subprotocol chat, compressed)\n", err)
         _, _, err = self.connect("echo", "-v")
         self.assertIn("syncws: connected\n", err)
+
+    def test_context_takeover(self) -> None:
+        """And whether they may refer back to those before them."""
+        with pair(context_takeover=True) as (near, _):
+            self.assertEqual(say_opened(near), "connected (compressed with context takeover)")
 
 
 if __name__ == "__main__":
