@@ -175,8 +175,8 @@ class Talk:
         self.continues = ""  # the name of the connection before, if this one comes back to its place
         self.position: str | None = None
         self.marks = 0
-        #: Answers since all are silent. With the first of them the server's queue is empty, but what it says was
-        #: counted before; the second says how it is.
+        #: Answers since all are silent. Another is asked for once a second: what the server says was counted while
+        #: others may have had something on the way, and before its queue was empty.
         self.answers = 0
         self.answered = 0
         self.sent = self.received = self._last = 0
@@ -189,7 +189,7 @@ class Talk:
     @property
     def quiet(self) -> bool:
         """Whether all are silent, and all that it sent was answered."""
-        return not self._due and self.answers >= 2 and self.marks == self.answered
+        return not self._due and self.answers >= 2
 
     def say(self, conn: syncws.Conn, size: int) -> None:
         """Send the next message."""
@@ -356,8 +356,8 @@ class Talker(Client):
                 if now >= next_mark:
                     next_mark = now + 2
                     talk.ask(conn)
-            elif talk.is_in and not talk.quiet and (talk.marks == talk.answered or now > asked_at + 2):
-                asked_at = now  # after a while again, as the answer may have been dropped
+            elif talk.is_in and now > asked_at + (1 if talk.quiet else 0.2 if talk.marks == talk.answered else 2):
+                asked_at = now
                 talk.ask(conn)
             try:
                 talk.take(conn.receive(max(0.01, min(0.2, next_time - time.monotonic()))))

@@ -64,6 +64,7 @@ class Party:
         self.series = Series()
         self.closed_sums: collections.Counter[str] = collections.Counter()
         self.read_errors: dict[Path, int] = {}
+        self.compared = 0  # connections of which the sums were compared last
 
 
 class Soak:
@@ -244,8 +245,9 @@ class Soak:
         for party in parties:
             party.crowd.pause()
         self._await("settled", self._unsettled)
+        self._await("agreed on", self._disagreements)
         for party in parties:
-            self._compare_sums(party)
+            party.books.totals["compared"] += party.compared
             party.books.settle()
             self._read_errors(party)
             for failure in party.chaos.failed:
@@ -315,15 +317,20 @@ class Soak:
             lines += party.books.unsettled()
         return lines
 
-    def _compare_sums(self, party: Party) -> None:
-        """What servers have counted of each open connection, beside what was counted here."""
-        for talk in party.crowd.live():
-            there, here = talk.sums
-            if talk.quiet and there[0] != here[0]:
-                self._find(f"{talk.name} sent {here[0]:,} messages, and its server has counted {there[0]:,}")
-            if talk.quiet and there[1] != here[1]:
-                self._find(f"{talk.name} received {here[1]:,} messages, and its server has counted {there[1]:,}")
-            party.books.totals["compared"] += 1
+    def _disagreements(self) -> list[str]:
+        """What servers have counted of each open connection, where it is not what was counted here."""
+        lines = []
+        for party in self.parties.values():
+            compared = 0
+            for talk in party.crowd.live():
+                there, here = talk.sums
+                compared += 1
+                if there[0] != here[0]:
+                    lines.append(f"{talk.name} sent {here[0]:,} messages, and its server has counted {there[0]:,}")
+                if there[1] != here[1]:
+                    lines.append(f"{talk.name} received {here[1]:,} messages, and its server has counted {there[1]:,}")
+            party.compared = compared
+        return lines
 
     def _compare_processes(self) -> None:
         """Descriptors and threads of each process, beside its connections."""
