@@ -58,7 +58,7 @@ class Crowd:
         self._latency: list[float] = []  # guarded by _lock
         self.nodes: dict[str, str] = {}
         self.counts: dict[str, int] = {}  # guarded by _lock
-        self.wrong: list[str] = []  # what hostile clients were not answered as they should
+
         takes: dict[str, Any] = {"context_takeover": True} if takeover else {}
         common: dict[str, Any] = {"ssl_context": site.context, "handshake_timeout": 40, "proxy": None}
         common |= {"ping_interval": 10, "ping_timeout": 20, "close_timeout": 5}
@@ -515,8 +515,9 @@ class Enemy(Client):
                 continue  # the head is read by somebody else
             answer = hostile.attack(self.crowd.site, self.url(), attack, self.random)
             self.crowd.count(f"attack {attack.name}: {answer}")
-            if answer == "silence":
-                self.crowd.books.find("hostile", f"{attack.name} got no answer and no end within {PATIENCE:g} s")
+            if not hostile.is_right(attack, answer):
+                told = f"no answer and no end within {PATIENCE:g} s" if answer == "silence" else answer
+                self.crowd.books.find("hostile", f"{attack.name} got {told}, not {attack.answers}")
 
 
 class Victim(Client):

@@ -20,9 +20,13 @@ TEXT, BINARY, CLOSE, PING, CONTINUATION = 1, 2, 8, 9, 0
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """What is sent after the handshake, or in its place; compressed: compression is asked for."""
+    """What is sent after the handshake, or in its place; compressed: compression is asked for.
+
+    answers: how a server that serves may answer: with these codes of a close, or these statuses.
+    """
 
     name: str
+    answers: str
     make: Callable[[random.Random], bytes]
     handshake: bool = True
     compressed: bool = False
@@ -49,30 +53,52 @@ def _bomb(picker: random.Random) -> bytes:
 
 #: What is tried, in turn.
 ATTACKS = (
-    Attack("reserved bits", lambda picker: frame(TEXT, b"x", first=0xF0)),
-    Attack("no mask", lambda picker: frame(TEXT, b"hello", masked=False)),
-    Attack("unknown opcode", lambda picker: frame(picker.choice((3, 7, 11, 15)), b"x")),
-    Attack("huge length", lambda picker: frame(BINARY, b"begins", length=1 << 62)),
-    Attack("negative length", lambda picker: frame(BINARY, b"begins", length=(1 << 64) - 1)),
-    Attack("bad UTF-8", lambda picker: frame(TEXT, b"ok \xff\xfe" + picker.randbytes(20))),
-    Attack("half of UTF-8", lambda picker: frame(TEXT, "é".encode()[:1])),
-    Attack("long control frame", lambda picker: frame(PING, bytes(126))),
-    Attack("fragmented ping", lambda picker: frame(PING, b"x", first=0)),
-    Attack("continuation of nothing", lambda picker: frame(CONTINUATION, b"x")),
-    Attack("close of one byte", lambda picker: frame(CLOSE, b"\x03")),
-    Attack("close code 1005", lambda picker: frame(CLOSE, struct.pack("!H", 1005))),
-    Attack("many fragments", lambda picker: frame(BINARY, b"", first=0) + frame(CONTINUATION, b"", first=0) * 20_000),
-    Attack("many pings", lambda picker: frame(PING, b"x") * 3_000),
-    Attack("no JSON", lambda picker: frame(TEXT, b"this is no JSON {" + b"x" * picker.randrange(100))),
-    Attack("bomb", _bomb, compressed=True),
-    Attack("no deflate", lambda picker: frame(BINARY, b"\xff" * 50, first=0xC0), compressed=True),
-    Attack("noise", lambda picker: picker.randbytes(picker.randrange(1, 500)) + bytes(300)),
-    Attack("no HTTP", lambda picker: picker.randbytes(200) + b"\r\n\r\n", handshake=False),
-    Attack("slow head", lambda picker: b"GET / HTTP/1.1\r\nHost: loc", handshake=False),
-    Attack("long head", lambda picker: b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000 + b"\r\n\r\n", handshake=False),
-    Attack("many headers", lambda picker: b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 500 + b"\r\n", handshake=False),
-    Attack("gone in the head", lambda picker: b"GET / HT", handshake=False),
+    Attack("reserved bits", "1002", lambda picker: frame(TEXT, b"x", first=0xF0)),
+    Attack("no mask", "1002", lambda picker: frame(TEXT, b"hello", masked=False)),
+    Attack("unknown opcode", "1002", lambda picker: frame(picker.choice((3, 7, 11, 15)), b"x")),
+    Attack("huge length", "1009", lambda picker: frame(BINARY, b"begins", length=1 << 62)),
+    Attack("negative length", "1002", lambda picker: frame(BINARY, b"begins", length=(1 << 64) - 1)),
+    Attack("bad UTF-8", "1007", lambda picker: frame(TEXT, b"ok \xff\xfe" + picker.randbytes(20))),
+    Attack("half of UTF-8", "1007", lambda picker: frame(TEXT, "é".encode()[:1])),
+    Attack("long control frame", "1002", lambda picker: frame(PING, bytes(126))),
+    Attack("fragmented ping", "1002", lambda picker: frame(PING, b"x", first=0)),
+    Attack("continuation of nothing", "1002", lambda picker: frame(CONTINUATION, b"x")),
+    Attack("close of one byte", "1002", lambda picker: frame(CLOSE, b"\x03")),
+    Attack("close code 1005", "1002", lambda picker: frame(CLOSE, struct.pack("!H", 1005))),
+    Attack(
+        "many fragments",
+        "1008",
+        lambda picker: frame(BINARY, b"", first=0) + frame(CONTINUATION, b"", first=0) * 20_000,
+    ),
+    Attack("many pings", "1008", lambda picker: frame(PING, b"x") * 3_000),
+    Attack("no JSON", "1003", lambda picker: frame(TEXT, b"this is no JSON {" + b"x" * picker.randrange(100))),
+    Attack("bomb", "1009", _bomb, compressed=True),
+    Attack("no deflate", "1007", lambda picker: frame(BINARY, b"\xff" * 50, first=0xC0), compressed=True),
+    Attack("noise", "1002 1007 1008 1009 1003", lambda picker: picker.randbytes(picker.randrange(1, 500)) + bytes(300)),
+    Attack("no HTTP", "HTTP 400", lambda picker: picker.randbytes(200) + b"\r\n\r\n", handshake=False),
+    Attack("slow head", "HTTP 408", lambda picker: b"GET / HTTP/1.1\r\nHost: loc", handshake=False),
+    Attack(
+        "long head", "HTTP 431", lambda picker: b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000 + b"\r\n\r\n", handshake=False
+    ),
+    Attack(
+        "many headers", "HTTP 431", lambda picker: b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 500 + b"\r\n", handshake=False
+    ),
+    Attack("gone in the head", "gone", lambda picker: b"GET / HT", handshake=False),
 )
+
+
+#: How an attack may end before it is judged: the connection is lost, nobody is there, the server ends, or says that it
+#: is full, or a proxy says so of it.
+_UNJUDGED = ("cut", "refused", "1001", "1012", "HTTP 500", "HTTP 502", "HTTP 503", "HTTP 504", "HTTP ")
+
+
+def is_right(what: Attack, answer: str) -> bool:
+    """Whether a server may answer so. "silence" is never right."""
+    return answer in _UNJUDGED or any(answer == each for each in _answers(what))
+
+
+def _answers(what: Attack) -> list[str]:
+    return [what.answers] if what.answers.startswith("HTTP") else what.answers.split()
 
 
 def connect(site: Site, url: str) -> socket.socket:

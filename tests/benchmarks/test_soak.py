@@ -179,6 +179,13 @@ class TablesTests(unittest.TestCase):
             with self.subTest(each.name):
                 self.assertTrue(each.make(picker))
 
+    def test_answers(self) -> None:
+        """An attack is answered as it should be, or not at all where something else ends it; silence is wrong."""
+        attack = next(each for each in hostile.ATTACKS if each.name == "bomb")
+        for answer, right in (("1009", True), ("cut", True), ("HTTP 503", True), ("1000", False), ("silence", False)):
+            with self.subTest(answer):
+                self.assertEqual(hostile.is_right(attack, answer), right)
+
     def test_close_codes(self) -> None:
         """The code of a close is found behind frames of any length."""
         for size in (0, 125, 126, 70_000):
