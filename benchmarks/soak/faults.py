@@ -250,6 +250,14 @@ def redis_frozen(chaos: Chaos, site: Site) -> None:
     site.store.wait_until_whole()
 
 
+def redis_cut(chaos: Chaos, site: Site) -> None:
+    """Redis cuts off who listens, some times: what is published until they listen again reaches nobody."""
+    assert isinstance(site, Cluster)
+    for _ in range(chaos.random.randrange(1, 4)):
+        site.store.cut_listeners()
+        chaos.wait(0.5, 2)
+
+
 EVERY: dict[str, Fault] = {
     "stop": stop,
     "kill": kill,
@@ -259,6 +267,7 @@ EVERY: dict[str, Fault] = {
     "disk": disk,
     "clock": clock,
     "redis killed": redis_killed,
+    "redis cut": redis_cut,
     "redis failover": redis_failover,
     "redis stopped": redis_stopped,
     "redis frozen": redis_frozen,
@@ -271,5 +280,15 @@ FAULTS: dict[str, list[str]] = {
     "workers": ["stop", "kill", "deploy", "descriptors", "disk", "clock"],
     "gthread": ["stop", "kill", "reload", "descriptors", "disk"],
     "gevent": ["stop", "kill", "reload", "descriptors", "disk"],
-    "redis": ["stop", "deploy", "clock", "disk", "redis killed", "redis failover", "redis stopped", "redis frozen"],
+    "redis": [
+        "stop",
+        "deploy",
+        "clock",
+        "disk",
+        "redis cut",
+        "redis killed",
+        "redis failover",
+        "redis stopped",
+        "redis frozen",
+    ],
 }

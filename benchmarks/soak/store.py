@@ -97,6 +97,11 @@ class Store:
         """Have a stopped server go on."""
         self._processes[port].send_signal(signal.SIGCONT)
 
+    def cut_listeners(self) -> None:
+        """End the connections of all that listen to the master."""
+        with contextlib.suppress(OSError):
+            _ask(self.master, "CLIENT", "KILL", "TYPE", "pubsub")
+
     def wait_until_whole(self) -> None:
         """Wait until there is a master with a replica that follows it. Raises StoreError."""
         until = time.monotonic() + PATIENCE
