@@ -44,7 +44,9 @@ class RedisReader:
         self._backoff = Backoff()
         self._over = threading.Event()
         self._wrong: str | None = None  # why another thread says that the connection is worth nothing
+        self._doubted = False  # the last server was a replica: the next one has to prove that it is none
         self._lost_at: float | None = None  # of time.monotonic(): the sink was told that the bus is lost
+        self._proven: float | None = None  # the proof at that moment; the thread's own, as is all that follows
         self._was_up = False
         self.up_since: float | None = None  # of time.monotonic(): every subscription is acknowledged since then
         self.received = 0
@@ -69,9 +71,21 @@ class RedisReader:
             self._waker.wake()
 
     def lose(self, reason: str) -> None:
-        """The connection is worth nothing, whatever it says: have it made anew."""
+        """The server is a replica: have the connection made anew. The bus is lost until a server has accepted a write
+        and brought back the beat after it."""
+        self._doubted = True  # first: the thread looks at it once it has seen the reason
         self._wrong = reason
         self._waker.wake()
+
+    @property
+    def wants_proof(self) -> bool:
+        """Whether the bus is there once a beat comes back: every subscription is acknowledged, and it is in doubt."""
+        return self._doubted and self.up_since is None and self._subscriptions.complete
+
+    def proof(self) -> None:
+        """The server has accepted a write and a beat: if the bus is in doubt, look at once whether that came back."""
+        if self._doubted:
+            self._waker.wake()
 
     def end(self) -> None:
         """Have the thread end soon. A connection that is just being made is ended by the next call."""
@@ -128,6 +142,9 @@ class RedisReader:
             if self._wrong is not None:
                 raise WireLost(self._wrong)
             self._reconcile()
+            if self._doubted and self.wants_proof and watchdog.carries:
+                self._doubted = False
+                self._up()
             if self._wire.has_data():
                 self._read_one()
                 continue
@@ -184,7 +201,11 @@ class RedisReader:
             if not self._subscriptions.acknowledged(name, subscribed=kind == b"subscribe"):
                 raise WireLost("the server ended a subscription that is wanted")
             if self.up_since is None and self._subscriptions.complete:
-                self._up()
+                if self._doubted:
+                    self._link.watchdog.subscribed()
+                    self._link.outbox.wake()  # for the beat that is the proof
+                else:
+                    self._up()
 
     def _received(self, channel: str, data: bytes) -> None:
         if channel == self._link.own_channel:
@@ -202,7 +223,9 @@ class RedisReader:
         return channel.decode(errors="replace")[len(self._link.prefix) :]
 
     def _up(self) -> None:
-        proven = self._link.watchdog.proven  # before it begins anew
+        # Before it begins anew. A server in doubt may have proved only that it speaks to itself.
+        proven = self._link.watchdog.proven if self._proven is None else self._proven
+        self._proven = None
         self._link.watchdog.subscribed()
         self._backoff.reset()
         self._link.trouble.over()
@@ -227,6 +250,7 @@ class RedisReader:
         if self._lost_at is None:
             self._lost_at = time.monotonic()  # before the sink: who subscribes from now on looks at it
             self.up_since = None
+            self._proven = self._link.watchdog.proven
             self._link.watchdog.wanted = True  # the writer looks at once whether its connection is over, too
             self._link.outbox.wake()
             self._link.sink.down(reason)

@@ -24,8 +24,11 @@ _CHUNK = 1 << 18
 #: Errors of a server that is the wrong one, or not ready: a new connection finds another, or this one once it is.
 WRONG_SERVER = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
 
-#: Errors of a write that tell nothing of the server: this user may not, another node has the key, or it is full.
-NO_KEYS = frozenset({"NOPERM", "MOVED", "OOM", "MISCONF"})
+#: Errors of a write that will be the same each time: this user may not, or another node has the key.
+NEVER = frozenset({"NOPERM", "MOVED"})
+
+#: Errors of a write that tell nothing of the server: these, or it is full, or has no place to store.
+NO_KEYS = NEVER | {"OOM", "MISCONF"}
 
 
 Kind = Literal["timeout", "broken", "refused", "denied"]

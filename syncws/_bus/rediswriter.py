@@ -19,7 +19,7 @@ from .outbox import Waiting
 from .redisarchive import pack
 from .redislink import RedisLink
 from .redisreader import RedisReader
-from .rediswire import NO_KEYS, WRONG_SERVER, RedisWire, Refusal, WireLost
+from .rediswire import NEVER, WRONG_SERVER, RedisWire, Refusal, WireLost
 
 _log = logger("syncws.backplane")
 
@@ -51,7 +51,7 @@ class RedisWriter:
         self._over = threading.Event()
         self._was_connected = False
         self._next_beat = 0.0
-        self._may_set = True  # whether this user may write keys
+        self._may_set = True  # whether this connection's user and server take the key
         self._script_sent = False  # whether this connection's server has the script of the archive
         self._astray = 0  # how often the watchdog had said so when this connection was made
         self.published = 0
@@ -91,6 +91,7 @@ class RedisWriter:
         """One connection, from its first command to its end, which is WireLost."""
         self._astray = self._link.watchdog.astray
         self._script_sent = False
+        self._may_set = True
         self._next_beat = 0.0
         self._wire.connect()
         self._link.trouble.ends("writer")
@@ -115,6 +116,8 @@ class RedisWriter:
             since = self._reader.up_since
             if since is not None and time.monotonic() >= since + moment:
                 return
+            if self._reader.wants_proof and (self._link.watchdog.wanted or time.monotonic() >= self._next_beat):
+                self._send((), True)
             self._expire()
             self._outbox.pause(0.05)
 
@@ -155,12 +158,13 @@ class RedisWriter:
                 self._answer()
             except Refusal as refusal:
                 self._raise_if_wrong_server(refusal)
-                self._may_set = refusal.code not in NO_KEYS
+                self._may_set = refusal.code not in NEVER
         try:
             self._answer()
         except Refusal as refusal:
             raise WireLost(str(refusal), "denied") from None
         self._link.watchdog.taken()
+        self._reader.proof()
         self._next_beat = time.monotonic() + self._link.beat
 
     def _read_answer(self, message: Waiting) -> bool:

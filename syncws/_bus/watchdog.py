@@ -55,6 +55,11 @@ class Watchdog:
 
     # The reader
 
+    @property
+    def carries(self) -> bool:
+        """Whether a beat has gone through this connection whose write the server has accepted."""
+        return self._first <= min(self._heard, self._taken)
+
     def connected(self) -> None:
         """There is a new connection, which does not bring everything yet."""
         self._watching = False

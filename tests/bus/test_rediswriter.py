@@ -157,6 +157,39 @@ class WrongServerTests(ResendCase):
             node.wait_for("a", 1)
             node.backplane.close(0)
 
+    def test_a_server_that_stays_a_replica(self) -> None:
+        """It is one loss, which lasts until the server has accepted a write again, however often it is connected to."""
+        server = self.server()
+        node = self.up(server.url, beat=0.1)
+        node.subscribe("a")
+        server.call("REPLICAOF", "127.0.0.1", "1")
+        node.wait_down()
+        before = node.backplane.health().reconnects
+        until = time.monotonic() + PATIENCE
+        while (health := node.backplane.health()).reconnects < before + 5:
+            self.assertFalse(health.up)
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.01)
+        self.assertEqual(node.told.story, ["up", "down"])
+        node.publish("a", 1)
+        server.call("REPLICAOF", "NO", "ONE")
+        node.wait_up(2)
+        node.wait_for("a", 1)
+        self.assertEqual(node.told.story, ["up", "down", "up"])
+        self.assertLess(node.told.proofs[1], until - PATIENCE)
+        node.wait_health(lambda health: health.up)
+
+    def test_memory_that_was_full_once(self) -> None:
+        """A write that was refused for that is no reason not to look any more whether the server is a replica."""
+        server = self.server()
+        node = self.up(server.url, beat=0.1)
+        server.call("CONFIG", "SET", "maxmemory", 1)
+        self.assertTrue(await_(lambda: b"errorstat_OOM" in server.call("INFO", "errorstats")))
+        server.call("CONFIG", "SET", "maxmemory", 0)
+        self.assertEqual(node.told.story, ["up"])
+        server.call("REPLICAOF", "127.0.0.1", "1")
+        node.wait_down()
+
     def test_a_user_who_may_not_write_keys(self) -> None:
         """The few rights that Pub/Sub needs are enough: the write is tried once, and given up without a word."""
         rights = "user app on >pw resetkeys &syncws:* -@all +subscribe +unsubscribe +publish +ping"

@@ -34,6 +34,24 @@ class BeatTests(unittest.TestCase):
         self.assertIn("does not come back", idle(dog, 0.5) or "")
         self.assertEqual(dog.astray, 1)
 
+    def test_carries(self) -> None:
+        """It is proved by a beat that was sent since the subscriptions, was taken, and came back, in whatever order."""
+        for taken_first in (True, False):
+            with self.subTest(taken_first=taken_first):
+                dog = Watchdog(1.0, 10.0)
+                old = dog.begin()
+                dog.taken()
+                dog.connected()
+                dog.subscribed()
+                dog.heard(old)
+                self.assertFalse(dog.carries)
+                beat = dog.begin()
+                steps = [dog.taken, lambda beat=beat, dog=dog: dog.heard(beat)]  # type: ignore[misc]
+                for step in steps if taken_first else steps[::-1]:
+                    self.assertFalse(dog.carries)
+                    step()
+                self.assertTrue(dog.carries)
+
     def test_a_beat_that_comes_back(self) -> None:
         """It proves the way up to when it began, and tells how long it took."""
         dog = watching()
