@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Mapping
 from typing import cast
 
@@ -48,7 +49,41 @@ def _add_fields(record: logging.LogRecord) -> bool:
         found |= {name: value for name, value in _fields_of(each).items() if value is not None}
     for name, value in found.items():
         fields.setdefault(name, value)
+    if _held_back.depth:
+        _held_back.records.append(record)
+        return False
     return True
+
+
+class _HeldBack(threading.local):
+    """The lines of a thread that are to be told later."""
+
+    def __init__(self) -> None:
+        self.depth = 0  # how many `lines_later` it is in
+        self.records: list[logging.LogRecord] = []
+
+
+_held_back = _HeldBack()
+
+
+class _LinesLater:
+    """See `lines_later`. Each thread has its own lines."""
+
+    def __enter__(self) -> None:
+        _held_back.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        held = _held_back
+        held.depth -= 1
+        if held.records and not held.depth:
+            records, held.records = held.records, []
+            for record in records:
+                logging.getLogger(record.name).handle(record)
+
+
+#: ``with lines_later, lock:`` What the thread logs inside is told once the lock is let go: a handler of the log is code
+#: of the application, which may broadcast what it gets, and would wait for that very lock.
+lines_later = _LinesLater()
 
 
 def _fields_of(about: object) -> Mapping[str, object]:

@@ -24,7 +24,7 @@ import threading
 import time
 
 from .._base.advice import advisor
-from .._base.logs import logger
+from .._base.logs import lines_later, logger
 from .._base.waker import Waker
 from .backplane import BusHealth, Sink
 from .localdirectory import LocalDirectory, check_user, is_for_later, node_of, pid_of
@@ -229,7 +229,7 @@ class Mesh:
         self._waker.wake()
 
     def received(self, channel: str, data: bytes) -> None:
-        with self._turns[hash(channel) % _TURNS]:
+        with lines_later, self._turns[hash(channel) % _TURNS]:
             try:
                 self._sink.received(channel, data)
             except Exception:  # a defect of the sink's, which must not end what others have to say

@@ -213,12 +213,17 @@ class _Running:
             threading.Thread(target=self.reader.run, name="syncws-redis-reader", daemon=True),
             threading.Thread(target=self._writer.run, name="syncws-redis-writer", daemon=True),
         ]
-        for each in self._threads:
-            each.start()
+        try:
+            for each in self._threads:
+                each.start()
+        except BaseException:  # no thread is to be had: one is not to go on without the other
+            self.end()
+            self.abandon()  # what a thread that has not run does not give back
+            raise
 
     def end(self) -> None:
         """End both threads, and wait for them; from one of them, for the other."""
-        waits_for = [each for each in self._threads if each is not threading.current_thread()]
+        waits_for = [each for each in self._threads if each.ident and each is not threading.current_thread()]
         until = time.monotonic() + _LONGEST_END
         while True:
             # Again and again: a connection that is just being made was not there to be interrupted before.

@@ -189,6 +189,8 @@ class Round:
         self._count = count
         self._there: set[int] = set()  # the buses that are up
         self._is_up: bool | None = None  # what was told last; None: nothing
+        self._was_up = False  # whether it was ever told
+        self._lost: str | None = None  # why a bus was lost that had been there before the ring was up at all
         self._to_tell: deque[Callable[[], None]] = deque()
         self._telling = False
         self._ended = False
@@ -202,11 +204,17 @@ class Round:
             if len(self._there) == self._count and not self._is_up:
                 proven, self._proven, self._is_up = self._proven, math.inf, True
                 self._to_tell.append(functools.partial(self.sink.up, proven))
+                if self._lost is not None:  # nothing is missed before the first time: so that was it, and this is not
+                    self._to_tell.append(functools.partial(self.sink.down, self._lost))
+                    self._to_tell.append(functools.partial(self.sink.up, proven))
+                self._was_up, self._lost = True, None
         self._tell()
 
     def down(self, number: int, reason: str) -> None:
         """A bus is lost, and so is the ring."""
         with self._lock:
+            if number in self._there and not self._was_up:
+                self._lost = reason
             self._there.discard(number)
             if self._is_up is not False:
                 self._is_up = False

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator
 from .._frames.payloads import format_close_message
 from .._frames.prepared import PreparedMessage
 from .._relay.envelope import Envelope
+from .._relay.kept import kept_of
 from .member import Member
 from .recall import Recall
 from .registry import Registry
@@ -54,6 +55,10 @@ class MembersHere:
         """A broadcast to a room that remembers, for its members. Raises ValueError for what cannot be read."""
         if self._recall is not None:
             self._recall.take(room, envelope, data, position, own=own)
+            return
+        # The bus has kept it for others: a process is about to get a history, or to lose it.
+        kept = kept_of(envelope)
+        self.broadcast(room, kept.message, kept.ids)
 
     def send(self, id: Hashable, message: PreparedMessage) -> int:
         """To the members of an id; how many took it."""
@@ -74,7 +79,7 @@ class MembersHere:
 
     def leave(self, id: Hashable, room: Hashable) -> bool:
         """Let the members of an id out of a room; whether one was in it."""
-        return self._registry.leave(id, room)
+        return (self._registry if self._recall is None else self._recall).leave(id, room)
 
     def count(self, room: Hashable) -> int:
         """How many members there are in a room; None: in all."""

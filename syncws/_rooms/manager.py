@@ -453,7 +453,7 @@ class Manager:
 
         Raises TypeError for a room that cannot be hashed, or with a backplane is not str, int or a tuple of these.
         """
-        left = self._registry.leave(id, room)
+        left = (self._registry if self._recall is None else self._recall).leave(id, room)
         relay = self._relay_for(id, left, local)
         return (relay is not None and relay.do("leave", id, room=text_of(room))) or left
 

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from .._base.advice import advisor
 from .._base.forks import begin_anew_in_child
-from .._base.logs import logger
+from .._base.logs import lines_later, logger
 from .._bus.history import Archive, Past
 from .._bus.memoryarchive import MemoryArchive
 from .._frames.prepared import PreparedMessage
@@ -112,7 +112,7 @@ class Recall:
     """The rooms that remember.
 
     Any thread. `_lock` guards `_holds`; of each hold, its own. `_turns` are held while members are posted to, which
-    waits for nobody.
+    waits for nobody; what is logged meanwhile is told afterwards.
 
     Args:
         archive: where what was broadcast is kept.
@@ -169,7 +169,7 @@ class Recall:
             queued = is_begun and relay.broadcast_kept(room, message, ids, conns).queued
             return len(self._members(room, Kept(message, ids, conns), own=True)) if queued else 0
         channel = room_channel(text)
-        with self._turn(channel):
+        with lines_later, self._turn(channel):
             may_be_kept = relay is None or is_begun
             position = self._keep(channel, room, message, ids, conns, relay) if may_be_kept else None
             return self._deliver(room, Kept(message, ids, conns), position, own=True)
@@ -208,7 +208,7 @@ class Recall:
             self._deliver(room, kept, position, own=own)
             return
         channel = room_channel(text_of(room))
-        with self._turn(channel):
+        with lines_later, self._turn(channel):
             position = self.ledger.append(channel, envelope.boot, envelope.number, data, begins=envelope.begins)
             if position is not None:
                 self._deliver(room, kept, position, own=own)
@@ -312,7 +312,7 @@ class Recall:
             with self._turn(room_channel(text_of(room))):
                 pass  # what was kept before it was read has been delivered by now, and is held
         # Under its lock until all is sent: what is delivered meanwhile waits for its place after that.
-        with hold.lock:
+        with lines_later, hold.lock:
             for position, message in hold.held:
                 # What was read was sent; if that was nothing, all that came since the member joined is sent.
                 if position is None or not past.recovered or self._archive.is_after(position, past.position):
@@ -325,6 +325,17 @@ class Recall:
             self._forget(room, member, hold)  # last: who finds no hold sends at once
         if spoiled:
             self._close((member,), CloseCode.TRY_AGAIN_LATER, "too slow for what it missed")
+
+    def leave(self, id: Hashable, room: Hashable) -> bool:
+        """As `Registry.leave`; what was to be told apart for who leaves is forgotten."""
+        holds = self._holds.get(room)
+        # Those of before: one that comes back meanwhile has another.
+        before = () if holds is None else [(member, holds.get(member)) for member in self._registry.find(id)]
+        was_in = self._registry.leave(id, room)
+        for member, hold in before:
+            if hold is not None:
+                self._forget(room, member, hold)
+        return was_in
 
     def forget(self, member: Member, rooms: Collection[Hashable]) -> None:
         """A member is out, which was in these rooms."""

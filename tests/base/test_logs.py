@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import unittest
 from unittest import mock
 
 from syncws import CloseError
-from syncws._base.logs import FIELDS, Told, logger
+from syncws._base.logs import FIELDS, Told, lines_later, logger
 
 
 class Thing(Told):
@@ -18,6 +19,26 @@ class Thing(Told):
 
     def log_fields(self) -> dict[str, object]:
         return self._fields
+
+
+class LaterTests(unittest.TestCase):
+    def test_lines_later(self) -> None:
+        """What a thread logs under a lock is told once it has let go, in order; what others log is not held."""
+        log = logger("tests.later")
+        with self.assertLogs(log, logging.INFO) as logs:
+            with self.assertRaises(KeyError), lines_later:
+                log.info("%s", 1, extra={"about": Thing(connection_id="7")})
+                with lines_later:
+                    log.warning("2")
+                self.assertEqual(logs.records, [])
+                other = threading.Thread(target=log.info, args=("other",))
+                other.start()
+                other.join()
+                self.assertEqual(len(logs.records), 1)
+                raise KeyError
+            log.info("3")
+        self.assertEqual([record.getMessage() for record in logs.records], ["other", "1", "2", "3"])
+        self.assertEqual(getattr(logs.records[1], "connection_id", None), "7")
 
 
 class FieldsTests(unittest.TestCase):

@@ -10,8 +10,10 @@ import time
 import unittest
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from syncws import History, RedisBackplane
+from syncws._bus.cases.fixture import descriptors
 from syncws._bus.recorder import Recorder
 from tests.bus.rediscases import RedisCase
 from tests.buses import kinds, need_client
@@ -34,6 +36,24 @@ class OptionTests(unittest.TestCase):
         self.assertEqual((health.up, health.error, health.since), (False, "it was not started", None))
         backplane.close(0)
         self.assertEqual(threading.active_count(), before)
+
+    def test_no_thread(self) -> None:
+        """A start for which there is only one thread, or none, raises, and leaves neither a thread nor a descriptor."""
+        really = threading.Thread.start
+        for lacking in ("syncws-redis-reader", "syncws-redis-writer"):
+            with self.subTest(lacking):
+
+                def start(thread: threading.Thread) -> None:
+                    if thread.name == lacking:  # noqa: B023
+                        raise RuntimeError("can't start new thread")
+                    really(thread)
+
+                before = (threading.active_count(), descriptors())
+                backplane = RedisBackplane("redis://localhost:1")
+                with mock.patch.object(threading.Thread, "start", start), self.assertRaises(RuntimeError):
+                    backplane.start(Recorder(), "0" * 16)
+                self.assertEqual((threading.active_count(), descriptors()), before)
+                self.assertEqual(backplane.health().error, "it was not started")
 
     def test_what_it_is(self) -> None:
         """Only what is subscribed arrives, and what it publishes arrives at itself too."""

@@ -9,8 +9,8 @@ from syncws import History, Manager, RedisBackplane, RingBackplane
 from syncws._bus.backplane import BusHealth
 from syncws._bus.memory import MemoryBackplane, MemoryBus
 from syncws._bus.recorder import Recorder
-from syncws._bus.ring import place
-from syncws.testing import BackplaneCases, LeakChecks
+from syncws._bus.ring import Round, place
+from syncws.testing import BackplaneCases, LeakChecks, await_
 from tests.buses import RedisServer, need_client, need_server
 from tests.partners import heavy
 from tests.tasks import PATIENCE
@@ -121,6 +121,46 @@ class RingTests(LeakChecks):
         self.assertTrue(sink.wait(lambda: sink.story == ["up", "down", "up"], PATIENCE))
         self.assertGreater(sink.proofs[1], began)
         self.assertEqual(there.health().up, True)
+
+    def test_a_loss_before_all_were_there(self):
+        """A bus that breaks while another one is not there yet has a gap once both are: it was there before."""
+        late, broken = MemoryBus(), MemoryBus()
+        late.cut()
+        gaps = []
+        manager = Manager(backplane=RingBackplane([MemoryBackplane(late), MemoryBackplane(broken)]), on_gap=gaps.append)
+        self.addCleanup(manager.end)
+        with self.assertLogs("syncws.relay"):
+            manager.broadcast("x")
+            broken.settle()
+            broken.cut("it broke")
+            broken.settle()
+            broken.mend()
+            broken.settle()
+            self.assertFalse(manager.backplane_health().up)
+            late.mend()
+            self.assertTrue(await_(lambda: gaps))
+        self.assertEqual([(gap.missed, "it broke" in gap.reason) for gap in gaps], [(None, True)])
+
+    def test_all_were_late(self):
+        """Where the buses come one after the other, and none breaks, nothing was lost."""
+        for breaks in (False, True):
+            told = Recorder()
+            begun = Round(told, 2)
+            begun.down(0, "not there")
+            begun.down(1, "not there")
+            begun.up(1, 5.0)
+            if breaks:
+                begun.down(1, "broken")
+                begun.down(1, "still broken")
+                begun.up(1, 6.0)
+            begun.up(0, 7.0)
+            self.assertEqual(told.story, ["down", "up", "down", "up"] if breaks else ["down", "up"])
+            self.assertEqual(told.proofs, [5.0] * (1 + breaks))
+            self.assertEqual(told.reasons, ["not there", "broken"][: 1 + breaks])
+            begun.down(0, "again")
+            begun.up(0, 8.0)
+            self.assertEqual(told.story[-2:], ["down", "up"])
+            self.assertEqual(told.proofs[-1], 8.0)
 
     def test_managers(self):
         """Managers on a ring are joined, whatever bus a room is on."""

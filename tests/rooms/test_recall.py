@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import threading
 import unittest
 from collections.abc import Hashable
@@ -14,12 +15,16 @@ from syncws import BackplaneError, Conn, ConnectionClosed, History, Manager, Rec
 from syncws._bus.history import Past
 from syncws._bus.memoryarchive import MemoryArchive
 from syncws._frames.prepared import prepare
+from syncws._relay.envelope import Envelope, Kind
 from syncws._relay.kept import Kept
 from syncws._rooms import recall
 from syncws.testing import MemoryBackplane, MemoryBus, await_
 from tests.tasks import PATIENCE, Task
 
 from .support import ManagerCase
+
+#: The channel of the room that most of these tests are in.
+LOBBY = 'r:"lobby"'
 
 
 class RecallCase(ManagerCase):
@@ -282,6 +287,33 @@ class OrderTests(RecallCase):
         manager.unregister(member)
         self.assertFalse(rec._holds)
 
+    def test_holds_end_with_who_leaves(self) -> None:
+        """So does one that leaves the room before that, by itself or as another process says; not what came after."""
+        manager = self.manager()
+        position = self.positions(manager, 1)[0]
+        member, _ = self.join(manager, "ann")
+        rec = manager._recall
+        assert rec is not None
+        for leave in (manager.leave, manager._members_here().leave):
+            with mock.patch.object(rec, "ledger", None):
+                manager.join(member, "lobby", since=position)
+            self.assertTrue(rec._holds)
+            self.assertTrue(leave("ann", "lobby"))
+            self.assertFalse(rec._holds)
+            self.assertFalse(leave("ann", "lobby"))
+        registry = manager._registry
+
+        def leave_and_come_back(id: Hashable, room: Hashable) -> bool:
+            was_in = type(registry).leave(registry, id, room)
+            manager.join(member, "lobby", since=position)
+            return was_in
+
+        with mock.patch.object(rec, "ledger", None):
+            manager.join(member, "lobby", since=position)
+            with mock.patch.object(registry, "leave", leave_and_come_back):
+                manager.leave("ann", "lobby")
+        self.assertTrue(rec._holds)
+
     def test_the_history_cannot_be_read(self) -> None:
         """Then the member is in the room all the same, gets what came meanwhile, and is told that it may be missing."""
         manager = self.manager()
@@ -313,6 +345,51 @@ class OrderTests(RecallCase):
             manager.join(member, "lobby", since=None)
         self.assertRaisesRegex(Exception, "1013", client.receive, PATIENCE)
         self.assertFalse(manager._recall._holds)  # type: ignore[union-attr]
+
+    def test_a_log_handler_that_broadcasts(self) -> None:
+        """What is logged while members are posted to is told under no lock: a handler may broadcast, to any room."""
+        for state in ("live", "held", "from the bus"):
+            with self.subTest(state):
+                manager = Manager(history=History(), send_queue=1, overflow="drop_newest")
+                rec = manager._recall
+                assert rec is not None
+                admins = next(name for name in map(str, range(1_000)) if rec._turn(f'r:"{name}"') is rec._turn(LOBBY))
+                member, _ = self.join(manager, "ann", ["lobby"])
+                told: list[str] = []
+
+                class ToAdmins(logging.Handler):
+                    def emit(self, record: logging.LogRecord) -> None:
+                        told.append(record.getMessage())  # noqa: B023
+                        manager.broadcast("x", room=admins)  # noqa: B023
+                        manager.broadcast("x", room="lobby")  # noqa: B023
+
+                def post(members: Any, message: Any) -> int:
+                    if len(told) < 3:  # noqa: B023
+                        logging.getLogger("syncws.conn").warning("the send queue is full")
+                    return len(members)
+
+                handler = ToAdmins()
+                logging.getLogger("syncws.conn").addHandler(handler)
+                self.addCleanup(logging.getLogger("syncws.conn").removeHandler, handler)
+                with mock.patch.object(rec, "_post", post):
+                    if state == "live":
+                        Task(manager.broadcast, "x", room="lobby").result()
+                    elif state == "held":
+                        Task(self.hold_and_release, rec, member).result()
+                    else:
+                        envelope = Envelope(Kind.ROOM, b"elsewhe1", 1, '"lobby"', None, b"x", begins=True)
+                        take = rec.take
+                        Task(take, "lobby", envelope, envelope.encode(), None, own=False).result()
+                logging.getLogger("syncws.conn").removeHandler(handler)
+                self.assertEqual(told, ["the send queue is full"] * 3)
+
+    @staticmethod
+    def hold_and_release(rec: recall.Recall, member: Any) -> None:
+        hold = recall._Hold()
+        rec._holds["lobby"] = {member: hold}
+        rec._deliver("lobby", Kept(prepare("x"), frozenset(), frozenset()), None, own=False)
+        assert hold.held
+        rec._release(member, "lobby", hold, Past("", (), False))
 
     def test_threads_that_broadcast_at_once(self) -> None:
         """All members get a room's messages in one order, which is that of their positions."""
