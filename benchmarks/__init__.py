@@ -6,6 +6,9 @@ Questions, one in each file: `echo`, `text`, `deflate`, `tls`, `connect`, `fan`,
 One more has a page of its own: `cluster`, what a message between processes costs. `cluster_node` is a process that it
 measures, `sink` the other ends of its members, `arithmetic` what follows for more nodes than a machine has.
 
+So has `takeover`: what context takeover gives and costs, beside `websockets` and Node's `ws`. `takeover_servers` and
+`node/` are what it measures, `feed` makes the messages.
+
 And one asks whether anything is ever lost: `soak`, a folder with a page of its own.
 
 * `servers`, `rooms`: what is compared, each in a process of its own; `serving` is common to them, `gorilla` builds the

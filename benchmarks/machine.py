@@ -36,7 +36,7 @@ def describe(sides: Iterable[str], packages: Iterable[str], cores: tuple[int | N
         + (pinned if server is not None else "server and load generator on any core: this system does not pin"),
         f"{platform.python_implementation()} {platform.python_version()}{_threading()}, "
         f"{platform.python_compiler()}, built {platform.python_build()[1]}; {ssl.OPENSSL_VERSION}",
-        f"{_ours()}; {', '.join(_versions(sides, packages))}",
+        f"{_ours()}; {', '.join(versions(sides, packages))}",
     ]
 
 
@@ -68,7 +68,8 @@ def _git(*arguments: str) -> str:
         return ""
 
 
-def _versions(sides: Iterable[str], packages: Iterable[str]) -> list[str]:
+def versions(sides: Iterable[str], packages: Iterable[str] = ()) -> list[str]:
+    """Those of the packages that matter for these sides, and of more packages."""
     of_sides = (package for side in sides if side in SERVERS for package in SERVERS[side].packages)
     found = []
     for package in dict.fromkeys([*of_sides, *packages]):

@@ -28,7 +28,7 @@ class Column:
 
 def table(figures: Figures) -> list[list[str]]:
     """The titles, and a row for each side, the best one first. Columns that say nothing are left out."""
-    columns = CLUSTER if figures.question == "cluster" else RATES if figures.unit else MEMORY
+    columns = OWN.get(figures.question) or (RATES if figures.unit else MEMORY)
     rows = [["bus" if columns is CLUSTER else "server", *(column.title(figures) for column in columns)]]
     for side, readings in sorted(figures.readings.items(), key=lambda item: _rank(item[1])):
         name = f"{side} (the ceiling)" if side == CEILING and figures.unit else side
@@ -173,6 +173,17 @@ CLUSTER = [
     Column(lambda figures: "p50 here, ms", _median("here", ",.2f")),
     Column(lambda figures: "p50 there, ms", _median("there", ",.2f")),
 ]
+
+TAKEOVER = [
+    Column(lambda figures: "times smaller", _median("smaller", ".1f")),
+    Column(lambda figures: "to send, µs/message", _median("send", ",.1f")),
+    Column(lambda figures: "to receive, µs/message", _median("receive", ",.1f")),
+    Column(lambda figures: "KiB each in use", _median("in use", ",.0f")),
+    Column(lambda figures: "KiB each after a silence", _median("silent", ",.0f")),
+]
+
+#: Questions that have columns of their own.
+OWN = {"cluster": CLUSTER, "takeover": TAKEOVER}
 
 
 def _one_of(unit: str) -> str:
