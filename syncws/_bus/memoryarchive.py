@@ -11,6 +11,11 @@ characters of its name; numbers are hexadecimal. "!" says that the sender is gon
 come, "~" that it may not be there: it was heard, or it beats, and that is all. Every process that is there is named,
 also one that has said nothing.
 
+**Senders that do not beat**, such as Publishers, of which there may be a new one for each message, are named as long as
+there are few. Of many, none is: the position ends with ".*", and begins its senders with the process that made it. That
+process knows by its own clock what the position covers. Another one recovers nothing if one of them has spoken lately,
+as nobody knows whether the position covers that.
+
 **What is recovered** is all that was published after a position, or it is not called so. It takes that
 
 * this process was there when the position was made: it is named, and without a mark;
@@ -56,8 +61,11 @@ _COST = 400
 #: Characters that a position may have: more than those of a hundred processes.
 _LONGEST = 4096
 
+#: How many senders that do not beat are named in a position at most.
+_MOST_OUTSIDE = 32
+
 _POSITION = re.compile(
-    r"([0-9a-f]{8})-([0-9a-f]{1,16})-([0-9a-f]{1,16})-((?:[A-Za-z0-9_-]{8}[0-9a-f]{1,16}[!~]?\.)*[A-Za-z0-9_-]{8}[0-9a-f]{1,16}[!~]?)"
+    r"([0-9a-f]{8})-([0-9a-f]{1,16})-([0-9a-f]{1,16})-((?:[A-Za-z0-9_-]{8}[0-9a-f]{1,16}[!~]?\.)*[A-Za-z0-9_-]{8}[0-9a-f]{1,16}[!~]?)(\.\*)?"
 )
 
 
@@ -76,6 +84,7 @@ class _Position(NamedTuple):
     when: int  # microseconds
     since: int
     senders: Mapping[str, _Covered]
+    maker: str | None  # the process that made it, by whose clock it covers who is not named; None: everybody is named
 
 
 class _Kept(NamedTuple):
@@ -321,7 +330,8 @@ class MemoryArchive:
     def _past(self, channel: str, numbers: dict[str, int], asked: _Position, missed: list[_Kept]) -> Past:
         """What was missed, each with a position that covers what the position covers, and what comes before it here.
 
-        Its own position would not do: it may have come here before something that the position covers.
+        Its own position would not do: it may have come here before something that the position covers. But it does if
+        that was said by the clock of this process. It has none ("") if it cannot be said.
         """
         assert self._lock.locked()
         for name, told in asked.senders.items():
@@ -332,7 +342,8 @@ class MemoryArchive:
         entries = []
         for kept in missed:
             numbers[kept.sender] = kept.number
-            entries.append(Entry(self._format(channel, numbers), kept.entry.data))
+            came = kept.came if asked.maker == self._here else None
+            entries.append(Entry(self._format(channel, numbers, came), kept.entry.data))
         return Past(self._format(channel, numbers), tuple(entries), True)
 
     def _position(self, channel: str, log: _Log, now: float) -> str:
@@ -343,8 +354,8 @@ class MemoryArchive:
         """What is here of each: who is there, who was heard of lately, and who has ended lately."""
         assert self._lock.locked()
         lately = now - self._span(_NAMED)
-        last = {name: of.last for name, of in log.senders.items() if of.heard >= lately}
-        last.setdefault(self._here, 0)
+        last = {self._here: 0}
+        last |= {name: of.last for name, of in log.senders.items() if of.heard >= lately or name == self._here}
         for name in self._there:
             last.setdefault(name, 0)
         for name, (when, _) in self._gone.items():
@@ -352,10 +363,24 @@ class MemoryArchive:
                 last.setdefault(name, 0)
         return last
 
-    def _format(self, channel: str, numbers: Mapping[str, int]) -> str:
+    def _format(self, channel: str, numbers: Mapping[str, int], came: int | None = 0) -> str:
+        """A position that covers these numbers; "" if there is none.
+
+        came: where not everybody can be named, when the last came here that it covers, if that is how it is to be said;
+        0: just now; None: it cannot be said so.
+        """
+        when, rest = self._stamp(), ""
+        if len(numbers) > _MOST_OUTSIDE and len(numbers.keys() - (inside := self._inside())) > _MOST_OUTSIDE:
+            if came is None:
+                return ""
+            numbers, when, rest = {name: numbers[name] for name in numbers if name in inside}, came or when, ".*"
         senders = ".".join([f"{name}{number:x}{self._mark(name)}" for name, number in numbers.items()])
-        when = self._stamp()
-        return f"{_hash(channel)}-{when:x}-{when - self._since:x}-{senders}"
+        position = f"{_hash(channel)}-{when:x}-{when - self._since:x}-{senders}{rest}"
+        return position if len(position) <= _LONGEST else ""
+
+    def _inside(self) -> set[str]:
+        """The processes that are named in each position, however many there are."""
+        return {self._here, *self._there, *self._gone}
 
     def _mark(self, name: str) -> str:
         if name in self._gone:
@@ -383,7 +408,16 @@ class MemoryArchive:
             return None
         covered = {}
         silent = now - self._span(_SILENT)
+        by_clock: dict[str, int] = {}
+        if asked.maker == self._here:
+            by_clock = {kept.sender: kept.number for kept in log.entries if kept.came <= asked.when}
         for name, of in log.senders.items():
+            if asked.maker is not None and name not in told_of:
+                if asked.maker == self._here and (not of.base or of.base_came <= asked.when):  # 0: nothing is missing
+                    covered[name] = by_clock.get(name, of.base)
+                elif of.heard >= silent:
+                    return None
+                continue
             told = told_of.get(name, _NOTHING)
             if not told.number and of.heard < silent:
                 continue
@@ -468,7 +502,8 @@ def _parse(position: object, channel: str | None = None) -> _Position | None:
     when = int(match[2], 16)
     parts = match[4].split(".")
     senders = {part[:8]: _covered(part) for part in parts}
-    return None if len(senders) < len(parts) else _Position(when, when - int(match[3], 16), senders)
+    maker = parts[0][:8] if match[5] else None
+    return None if len(senders) < len(parts) else _Position(when, when - int(match[3], 16), senders, maker)
 
 
 def _covered(part: str) -> _Covered:

@@ -20,9 +20,9 @@ class Kept(NamedTuple):
     conns: frozenset[str]  # ids of connections that do not get it; of the process that sent it
 
     def stamped(self, key: str | None, position: str) -> PreparedMessage:
-        """The message with its position in it, if it is an object of JSON."""
+        """The message with its position in it, if it has one and is an object of JSON."""
         message = self.message
-        if key is None or message.message_type is not TEXT:
+        if key is None or not position or message.message_type is not TEXT:
             return message
         text = stamp(message.payload, key, position)
         return message if text is message.payload else PreparedMessage(TEXT, text.decode())

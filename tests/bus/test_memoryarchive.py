@@ -121,6 +121,15 @@ class Model:
             kind = "lost" if losers & 1 << other.index % 4 else "message"
             self.links[sender.index, other.index].append((kind, channel, number))
 
+    def publish_outside(self, channel: str, losers: int) -> None:
+        """One that does not beat says one thing to all, and nothing more."""
+        index, self.count = self.count, self.count + 1
+        sent = (channel, index, 1)
+        self.published.setdefault(channel, []).append(sent)
+        for other in self.processes.values():
+            kind = "lost" if losers & 1 << other.index % 4 else "outside"
+            self.links[index, other.index] = deque([(kind, channel, 1)])
+
     def hear(self, process: Process, channel: str, sent: Sent, position: str | None) -> None:
         assert position is not None
         process.heard.setdefault(channel, []).append(sent)
@@ -154,9 +163,11 @@ class Model:
         boot = sender.to_bytes(8, "little")
         for _ in range(min(count, len(events))):
             kind, channel, number = events.popleft()
-            if kind == "message":
+            if kind in ("message", "outside"):
                 sent = (channel, sender, number)
-                self.hear(to, channel, sent, to.archive.append(channel, boot, number, repr(sent).encode()))
+                begins = kind == "outside"
+                position = to.archive.append(channel, boot, number, repr(sent).encode(), begins=begins)
+                self.hear(to, channel, sent, position)
             elif kind == "lost":
                 to.archive.lost(channel, boot, number)
                 to.lost.setdefault(channel, set()).add((channel, sender, number))
@@ -216,7 +227,7 @@ class ModelTests(unittest.TestCase):
         self.clock = Clock()
         self.enterContext(mock.patch.object(memoryarchive, "time", self.clock))
 
-    def run_model(self, size: int, events: list[tuple[int, int, int]]) -> Model:
+    def run_model(self, size: int, events: list[tuple[int, int, int]], *, outside: bool = False) -> Model:
         model = Model(size)
         for _ in range(3):
             model.start()
@@ -225,6 +236,8 @@ class ModelTests(unittest.TestCase):
             process = model.pick(one)
             channel = ROOM if two % 5 else "r:2"
             match kind:
+                case 0 | 1 | 2 if outside and one % 3 == 0:
+                    model.publish_outside(channel, two if kind == 2 else 0)
                 case 0 | 1 | 2:
                     model.publish(process, channel, two if kind == 2 else 0)
                 case 3 | 4 | 5 | 6:
@@ -265,10 +278,11 @@ class ModelTests(unittest.TestCase):
             suppress_health_check=list(hypothesis.HealthCheck),
         )
 
-        def check(size: int, events: list[tuple[int, int, int]]) -> None:
-            self.run_model(size, events)
+        def check(size: int, events: list[tuple[int, int, int]], outside: bool) -> None:
+            with mock.patch.object(memoryarchive, "_MOST_OUTSIDE", size % 3):
+                self.run_model(size, events, outside=outside)
 
-        courses(hypothesis.given(st.integers(1, 8), st.lists(event, max_size=80))(check))()
+        courses(hypothesis.given(st.integers(1, 8), st.lists(event, max_size=80), st.booleans())(check))()
 
     def test_it_does_recover(self) -> None:
         """The model is not true for want of recoveries: most positions are good in every process while all is well."""
@@ -276,6 +290,9 @@ class ModelTests(unittest.TestCase):
         events = [(rng.choice((0, 1, 3, 4, 5, 8, 17)), rng.randrange(40), rng.randrange(200)) for _ in range(2_000)]
         model = self.run_model(50, [*events, (7, 0, 0)])
         self.assertGreater(model.recovered, 300)
+        with mock.patch.object(memoryarchive, "_MOST_OUTSIDE", 2):
+            model = self.run_model(50, [*events[:500], (7, 0, 0)], outside=True)
+        self.assertGreater(model.recovered, 20)
 
 
 def sent(archive: MemoryArchive, boot: bytes, *numbers: int, channel: str = ROOM) -> list[str]:
@@ -464,6 +481,67 @@ class ReasonTests(unittest.TestCase):
             self.assertEqual([archive.is_after(each, position) for each in positions], [m > n for m in range(30)])
         self.assertTrue(archive.is_after("", positions[0]))
         self.assertTrue(archive.is_after(positions[0], ""))
+
+
+class OutsideTests(unittest.TestCase):
+    """Senders that do not beat, as Publishers are: a new one for each message."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.enterContext(mock.patch.object(memoryarchive, "time", self.clock))
+        self.boots = [os.urandom(8), os.urandom(8)]
+        self.here, self.there = (MemoryArchive(History(ttl=TTL)) for _ in range(2))
+        for archive, boot in zip((self.here, self.there), self.boots, strict=True):
+            archive.begin(boot)
+        self.here.present(self.boots[1])
+        self.there.present(self.boots[0])
+
+    def publish(self, count: int) -> list[str]:
+        """So many Publishers send a message each, to both; the positions of one process."""
+        found = []
+        for _ in range(count):
+            boot, number = os.urandom(8), 1
+            for archive in (self.there, self.here):
+                position = archive.append(ROOM, boot, number, b"message 1", begins=True) or ""
+            found.append(position)
+        return found
+
+    def test_positions_stay_short(self) -> None:
+        """However many there were, a position has some hundred characters, and its process recovers from it."""
+        positions = self.publish(1_000)
+        self.assertLess(max(map(len, positions)), 600)
+        self.assertLess(len(positions[-1]), 100)
+        for missed in (0, 1, 50):
+            past = self.here.read(ROOM, positions[-1 - missed], 0)
+            self.assertEqual((past.recovered, len(past.entries)), (True, missed))
+            for n, entry in enumerate(past.entries, start=1):
+                again = self.here.read(ROOM, entry.position, 0)
+                self.assertEqual((again.recovered, len(again.entries)), (True, missed - n))
+        self.assertFalse(self.here.read(ROOM, positions[0], 0).recovered)  # it was forgotten
+        lost = os.urandom(8)
+        self.here.lost(ROOM, lost, 1)
+        self.assertFalse(self.here.read(ROOM, positions[-1], 0).recovered)
+
+    def test_elsewhere(self) -> None:
+        """Of few, another process recovers too; of many it does not until they are silent, as nobody knows then."""
+        few = self.publish(10)
+        self.assertEqual(len(self.there.read(ROOM, few[4], 0).entries), 5)
+        many = self.publish(40)
+        self.assertFalse(self.there.read(ROOM, many[-1], 0).recovered)
+        self.clock.now += 400
+        now = self.here.read(ROOM, None, 0).position
+        sent(self.there, self.boots[1], 1)
+        sent(self.here, self.boots[1], 1)
+        self.assertEqual(numbers(self.there.read(ROOM, now, 0)), [1])
+        self.assertFalse(self.there.read(ROOM, many[-1], 0).recovered)
+
+    def test_too_many_processes(self) -> None:
+        """A position that would be too long to be read again is none."""
+        for n in range(1_000):
+            self.here.present(n.to_bytes(8, "little"))
+        self.assertEqual(self.here.append(ROOM, self.boots[0], 1, b"message 1"), "")
+        past = self.here.read(ROOM, "", 0)
+        self.assertEqual((past.position, past.recovered), ("", False))
 
 
 class TwoProcessesTests(unittest.TestCase):
