@@ -8,6 +8,7 @@ The first byte of an input says how the stream is read, the rest is the stream:
     bits 3, 4  the read limit, of `_LIMITS`
     bit 5      a limit of 20 fragments
     bit 6      the peer was told to forget its context and has not said that it will
+    bit 7      a peer that keeps its context has the smallest window, of 512 bytes
 
 Oracles: `websockets` and wsproto on the same frames; the same stream in other pieces and by other methods; the same
 stream with a limit.
@@ -30,7 +31,7 @@ from .harness import Difference, Finding, Harness, must_be_equal, one_by_one, pi
 from .readers import FAIL, Event, Inflation, Reading, Theirs, by_wsproto, completed
 from .wire import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RSV1, TEXT, WORDS, Arrival, Talk, arrivals, written
 
-_CLIENT, _COMPRESSION, _TAKEOVER, _FRAGMENTS, _UNSURE = 1, 2, 4, 32, 64
+_CLIENT, _COMPRESSION, _TAKEOVER, _FRAGMENTS, _UNSURE, _SMALL = 1, 2, 4, 32, 64, 128
 _LIMITS = (None, None, 16, 300)
 _MOST_FRAGMENTS = 20
 _LIMITED = 0b111000
@@ -45,6 +46,7 @@ class Setting(NamedTuple):
     compression: bool
     takeover: bool  # whether messages may refer back to those before them
     on_trial: bool
+    bits: int  # the window that the peer has, as a power of two
     limit: int | None
     fragment_limit: int | None
 
@@ -56,6 +58,7 @@ class Setting(NamedTuple):
             compression,
             compression and bool(flags & (_TAKEOVER | _UNSURE)),
             bool(flags & _UNSURE),
+            9 if compression and flags & (_TAKEOVER | _UNSURE | _SMALL) == _TAKEOVER | _SMALL else LARGEST,
             _LIMITS[flags >> 3 & 3],
             _MOST_FRAGMENTS if flags & _FRAGMENTS else None,
         )
@@ -65,7 +68,7 @@ class Setting(NamedTuple):
             client=self.client,
             read_limit=self.limit,
             compression=self.compression,
-            window=Window(LARGEST, on_trial=self.on_trial) if self.takeover else None,
+            window=Window(self.bits, on_trial=self.on_trial) if self.takeover else None,
             fragment_limit=self.fragment_limit,
         )
 
@@ -272,11 +275,17 @@ class Frames(Harness):
     }
 
     def make(self, rng: Random) -> bytes:
-        flags = rng.randrange(128)
+        flags = rng.randrange(256)
         if rng.random() < 0.5:
             flags &= ~_LIMITED
         setting = Setting.of(flags)
-        talk = Talk(rng, masked=not setting.client, compression=setting.compression, takeover=bool(flags & _TAKEOVER))
+        talk = Talk(
+            rng,
+            masked=not setting.client,
+            compression=setting.compression,
+            takeover=bool(flags & _TAKEOVER),
+            bits=setting.bits,
+        )
         return bytes((flags,)) + talk.stream()
 
     def check(self, data: bytes) -> Hashable:
@@ -299,7 +308,9 @@ class Frames(Harness):
     # Other implementations
 
     def _compare_with_websockets(self, setting: Setting, frames: list[Arrival], ours: Ours) -> None:
-        theirs = Theirs(client=setting.client, compression=setting.compression, takeover=setting.takeover)
+        theirs = Theirs(
+            client=setting.client, compression=setting.compression, takeover=setting.takeover, bits=setting.bits
+        )
         wanted = theirs.read(frames)
         found = _first_difference(ours.reading, wanted)
         if found is None:
@@ -313,7 +324,7 @@ class Frames(Harness):
     ) -> bool:
         """Whether a difference stands for what happens at a frame: here (got), and in websockets (other)."""
         frame = frames[at]
-        inflation = Inflation(setting.takeover)
+        inflation = Inflation(setting.takeover, setting.bits)
         for each in frames[: at + frame.complete]:
             inflation.add(each)
         if got == (FAIL, 1002) and not frame.shortest and self.differs("length"):
@@ -389,7 +400,7 @@ class Frames(Harness):
         at, got, other = found
         inside = frames[at].opcode in (CONTINUATION, TEXT, BINARY)
         if inside and setting.compression and other is not None and other[0] == FAIL and self.differs("whole"):
-            inflation = Inflation(setting.takeover)
+            inflation = Inflation(setting.takeover, setting.bits)
             for frame in frames[: at + 1]:
                 inflation.add(frame)
             if inflation.wire and other[1] == 1007:
@@ -455,7 +466,7 @@ def _first_difference(ours: Reading, wanted: Reading) -> tuple[int, Event | None
 
 def _first_over(setting: Setting, frames: list[Arrival]) -> tuple[int, tuple[Event, ...]] | None:
     """The first frame that is over a limit, and the ways in which it may fail."""
-    inflation = Inflation(setting.takeover)
+    inflation = Inflation(setting.takeover, setting.bits)
     size = small = 0
     for number, frame in enumerate(frames):
         if frame.opcode > BINARY or frame.length < 0:

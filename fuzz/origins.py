@@ -33,19 +33,19 @@ _AUTHORITY = re.compile(r"([a-z0-9\-_]+(?:\.[a-z0-9\-_]+)*\.?|\[[0-9a-f:.]+\])(:
 
 
 def _place(authority: str, scheme: str) -> tuple[str, int] | None:
-    """Host and port as urllib sees them; None: it sees none."""
+    """Host and port as urllib sees them, whatever the number of the port; None: it sees none."""
+    number = re.search(r":([0-9]*)\Z", authority)
     try:
-        parts = urlsplit(f"//{authority.lower()}")
-        host, port = parts.hostname, parts.port
+        host = urlsplit(f"//{authority[: number.start()] if number else authority}".lower()).hostname
     except ValueError:
         return None
-    if not host:
+    if not host or (number is None and re.search(r":[^\]]*\Z", authority)):
         return None
     try:
         host = str(ipaddress.IPv6Address(host))
     except ValueError:
         host = host.removesuffix(".")
-    return host, _PORTS.get(scheme.lower(), 0) if port is None else port
+    return host, int(number[1]) if number and number[1] else _PORTS.get(scheme.lower(), 0)
 
 
 class Origins(Harness):

@@ -141,10 +141,12 @@ class Inflation:
 
     Args:
         takeover: whether the sender may refer to earlier messages.
+        bits: the sender's window, as a power of two.
     """
 
-    def __init__(self, takeover: bool) -> None:
+    def __init__(self, takeover: bool, bits: int) -> None:
         self._takeover = takeover
+        self._bits = bits
         self._zlib: zlib._Decompress | None = None
         self.is_open = False  # a compressed message is under way
         self.inflated = b""  # of the message at hand
@@ -177,7 +179,7 @@ class Inflation:
         while payload:
             if self._zlib is None or self._zlib.eof:
                 self.restarted = self.restarted or self._zlib is not None
-                self._zlib = zlib.decompressobj(-15)
+                self._zlib = zlib.decompressobj(-self._bits)
             before = self._zlib.copy()
             try:
                 self.inflated += self._zlib.decompress(payload)

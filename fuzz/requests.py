@@ -143,6 +143,12 @@ class Requests(Harness):
             "this is no proxy; RFC 9112 6.1",
             b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
         ),
+        "strangers in parts": Difference(
+            "the same bytes at once say who speaks there",
+            "says only that it is no HTTP, where the first byte alone tells that",
+            "nobody waits for more of what is refused anyway; the status is the same",
+            b"\x02\xab",
+        ),
         "an empty line": Difference(
             "h11 refuses a head that begins with one",
             "passes over one",
@@ -237,7 +243,7 @@ class Requests(Harness):
         if len(data) <= 250:
             cuts.append(("one by one", one_by_one(data)))
         for name, cut in cuts:
-            must_be_equal(f"other when cut {name}", served(cut), ours)
+            must_be_equal(f"other when cut {name}", self._comparable(served(cut)), self._comparable(ours))
             must_be_equal(f"other rest when cut {name}", taken_over(cut), taken_over([data]))
         if ours:
             if ours[0].status == 0 and _may_be_smuggled(data):
@@ -246,6 +252,11 @@ class Requests(Harness):
             if ours[0].status == 0:
                 self._compare_with_websockets(data, ours[0])
         return tuple((each.status, each.said[:12], each.method[:4], len(each.headers), len(each.body)) for each in ours)
+
+    def _comparable(self, answers: list[Answer]) -> list[Answer]:
+        if answers and ("no request of HTTP" in answers[0].said or "speaks" in answers[0].said):
+            return [answers[0]._replace(said="")] if self.differs("strangers in parts") else answers
+        return answers
 
     # h11
 

@@ -98,13 +98,15 @@ class Talk:
         masked: whether its frames are, as a client's.
         compression: whether messages may be compressed.
         takeover: whether the compressor keeps its context from one message to the next, as a rule.
+        bits: the largest window that it uses, as a power of two.
     """
 
-    def __init__(self, rng: Random, *, masked: bool, compression: bool, takeover: bool) -> None:
+    def __init__(self, rng: Random, *, masked: bool, compression: bool, takeover: bool, bits: int = 15) -> None:
         self._rng = rng
         self._masked = masked
         self._compression = compression
         self._takeover = takeover
+        self._bits = bits
         self._compressor = self._new_compressor()
 
     def stream(self) -> bytes:
@@ -237,5 +239,5 @@ class Talk:
 
     def _new_compressor(self) -> zlib._Compress:
         rng = self._rng
-        level, bits, memory = rng.choice((0, 1, 6, 9)), rng.choice((9, 12, 15, 15)), rng.choice((1, 8))
+        level, bits, memory = rng.choice((0, 1, 6, 9)), min(rng.choice((9, 12, 15, 15)), self._bits), rng.choice((1, 8))
         return zlib.compressobj(level, zlib.DEFLATED, -bits, memory)

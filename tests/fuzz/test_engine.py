@@ -109,7 +109,7 @@ class EngineTests(unittest.TestCase):
 
     def test_what_takes_too_long(self) -> None:
         """An input that takes more CPU time than it may, each time, is a finding."""
-        self.assertEqual([failure.kind for failure in self.run_one(Slow()).failures], [SLOW])
+        self.assertEqual([failure.kind for failure in self.run_one(Slow(), 60).failures], [SLOW])
 
     def test_what_takes_long_once(self) -> None:
         """It is measured again before it counts: once proves nothing."""
