@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
@@ -61,16 +62,34 @@ def explains_options(called: T) -> T:
         _explain_unknown(called)
         return called
     known = frozenset(inspect.signature(called).parameters)
+    most, first_by_name = _by_place(called)
 
     @functools.wraps(called)
     def explaining(*arguments: Any, **options: Any) -> Any:
-        if not known.issuperset(options):
+        try:
+            return called(*arguments, **options)
+        except TypeError:  # only then is it looked at: a call without a mistake does not pay for it
+            is_unknown = not known.issuperset(options)
+            if not (is_unknown or (first_by_name and len(arguments) > most)):
+                raise
+        if is_unknown:
             name = next(each for each in options if each not in known)
             told = f"{called.__qualname__}() got an unexpected keyword argument {name!r}"  # Python's words
             raise TypeError(f"{told}{_advice(name, known)}")
-        return called(*arguments, **options)
+        given = f"{first_by_name}={arguments[most]!r:.50}"
+        raise TypeError(f"{called.__qualname__}() takes {first_by_name} by name: write {given}")
 
     return explaining  # type: ignore[return-value]
+
+
+def _by_place(called: Any) -> tuple[int, str]:
+    """How many arguments may be given without their names, and the first that may not; "" if there is none."""
+    parameters = inspect.signature(called).parameters.values()
+    kinds = [each.kind for each in parameters]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return sys.maxsize, ""
+    by_name = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    return sum(kind is not inspect.Parameter.KEYWORD_ONLY for kind in kinds), next(iter(by_name), "")
 
 
 def _explain_unknown(taker: Any) -> None:

@@ -31,7 +31,12 @@ def text_of(name: Hashable, what: str = "a room") -> str:
         ValueError: its text is too long, or cannot be encoded.
     """
     # By type too: 1, 1.0 and True are one key of the cache, and one key of a dict; but only an int is a name.
-    return _text_of(type(name), name, what)
+    try:
+        return _text_of(type(name), name, what)
+    except TypeError:
+        if isinstance(name, Hashable):
+            raise
+    raise TypeError(f"{what} is a str, an int or a tuple of these, not {printable_repr(name, 80)}")
 
 
 @lru_cache(maxsize=4096)

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from .._base.forks import begin_anew_in_child, this_process
 from .._base.options import check_seconds
+from .._base.owners import explains_options
 from .._base.printable import printable_repr
 from .._bus.backplane import Backplane, Outlet
 from .._frames.payloads import format_close_message
@@ -87,6 +88,7 @@ class Publisher:
 
     # Messages
 
+    @explains_options
     def broadcast(
         self,
         message: str | bytes | bytearray | memoryview | PreparedMessage,
@@ -132,6 +134,7 @@ class Publisher:
         target = text_of(id, "an id")
         self._publish(Kind.ID, id_channel(target), target, None, prepared, timeout=timeout)
 
+    @explains_options
     def broadcast_json(
         self, value: Any, *, room: Hashable = None, exclude: Iterable[Hashable] = (), timeout: float | None = None
     ) -> None:

@@ -10,6 +10,7 @@ from .._base.printable import printable_repr
 from .._bus.history import Archive, History
 from .._bus.memoryarchive import MemoryArchive
 from .._conn.conn import Conn
+from .._frames.payloads import format_close_message
 from .member import Member
 
 
@@ -49,8 +50,17 @@ def check_backplane(backplane: Any) -> None:
     if isinstance(backplane, type) or missing:
         raise TypeError(
             "backplane is a LocalBackplane, a RedisBackplane, or another syncws.Backplane, or None, "
-            f"not {printable_repr(backplane, 80)}"
+            f"not {_say_backplane(backplane)}"
         )
+
+
+def _say_backplane(given: Any) -> str:
+    """What was given, and what to write if it is an address. A password in it is not shown."""
+    if not isinstance(given, str):
+        return printable_repr(given, 80)
+    kind = "RedisBackplane" if "://" in given else "LocalBackplane"
+    shown = "..." if "@" in given else printable_repr(given.removeprefix("local:"), 80)
+    return f"an address: write {kind}({shown})"
 
 
 def check_join_timeout(join_timeout: float) -> None:
@@ -67,7 +77,8 @@ def check_history(history: History | None, backplane: Any) -> Archive | None:
     if history is None:
         return archive
     if not isinstance(history, History):
-        raise TypeError(f"history is a History, or None, not {printable_repr(history, 80)}")
+        such = f"size={history}, ttl=300" if type(history) is int else "size=100, ttl=300"
+        raise TypeError(f"history is a History, such as History({such}), or None, not {printable_repr(history, 80)}")
     if archive is not None:
         raise ValueError("the backplane has a history already: give the Manager none")
     if backplane is not None and backplane.addressed:
@@ -102,7 +113,25 @@ def check_room(room: Hashable) -> None:
     """Raises TypeError for what is not the name of a room."""
     if room is None:
         raise TypeError("a room is any hashable except None, which stands for everybody")
-    hash(room)
+    check_one_room(room)
+
+
+def check_one_room(room: Hashable) -> None:
+    """Raises TypeError for what is no hashable, such as a list of rooms. None stands for everybody."""
+    try:
+        hash(room)
+    except TypeError:
+        one = room[0] if isinstance(room, list) and room else "lobby"
+        raise TypeError(
+            f"a room is one name, such as room={printable_repr(one, 50)}, not {printable_repr(room, 50)}"
+        ) from None
+
+
+def check_close(code: int, reason: str, call: str = "close(id, ") -> None:
+    """Raises TypeError or ValueError for a code or a reason that may not be sent. call: how the caller's begins."""
+    if isinstance(code, str):
+        raise TypeError(f"the code comes before the reason, such as {call}4000, {printable_repr(code, 50)})")
+    format_close_message(code, reason)
 
 
 def check_exclude(exclude: Iterable[Hashable]) -> frozenset[Hashable]:

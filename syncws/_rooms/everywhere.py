@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any
 
 from .._base.options import check_integer, check_wait
-from .._frames.payloads import format_close_message
 from .._frames.prepared import prepare
 from .._relay.nodes import Node
 from .._relay.questions import Replies
 from .._relay.relay import Relay
 from .._relay.surveys import Count, Surveys
 from ..errors import CloseCode
+from .arguments import check_close, check_one_room
 from .here import MembersHere
 from .member import Member, Message
 
@@ -137,6 +137,7 @@ class Everywhere:
 
         Waits for answers at most timeout seconds. Raises as `Everywhere`.
         """
+        check_one_room(room)
         check_wait("timeout", timeout)
         surveys = self._asking()
         replies = self._none() if surveys is None else surveys.count(room, timeout)
@@ -152,6 +153,7 @@ class Everywhere:
 
         Raises as `Everywhere`.
         """
+        check_one_room(room)
         check_wait("timeout", timeout)
         check_integer("limit", limit, 1)
         surveys = self._asking()
@@ -167,6 +169,7 @@ class Everywhere:
 
         The arguments are those of `ids`. Raises as `Everywhere`.
         """
+        check_one_room(room)
         check_wait("timeout", timeout)
         check_integer("limit", limit, 1)
         surveys = self._asking()
@@ -216,7 +219,7 @@ class Everywhere:
         Raises as `Everywhere`, and for a code or reason that may not be sent.
         """
         check_wait("timeout", timeout)
-        format_close_message(code, reason)
+        check_close(code, reason)
         members = self._here.find(id)
         surveys = self._asking_for(id, members)
         replies = self._nobody_for(id, members) if surveys is None else surveys.close(id, int(code), reason, timeout)

@@ -42,7 +42,6 @@ from .._bus.history import History
 from .._bus.local import LocalBackplane
 from .._conn.conn import Conn, post_to_all
 from .._conn.farewell import Rest
-from .._frames.payloads import format_close_message
 from .._frames.prepared import PreparedMessage, json_text, prepare
 from .._relay.gaps import Gap
 from .._relay.health import BackplaneHealth
@@ -60,12 +59,14 @@ from ..errors import (
 )
 from .arguments import (
     check_backplane,
+    check_close,
     check_data,
     check_exclude,
     check_history,
     check_join_timeout,
     check_member,
     check_name,
+    check_one_room,
     check_room,
     given,
     place_of,
@@ -324,16 +325,29 @@ class Manager:
         """The members of an id, oldest first; () if there is none."""
         return self._registry.find(id)
 
-    def ids(self) -> list[Hashable]:
-        """The ids, each once, oldest first."""
-        return self._registry.ids()
+    def ids(self, room: Hashable = None) -> list[Hashable]:
+        """The ids in a room, each once, in the order they joined; by default all, oldest first.
+
+        Raises TypeError for a room that cannot be hashed.
+        """
+        if room is None:
+            return self._registry.ids()
+        return list(dict.fromkeys(member.id for member in self.members(room)))
 
     def members(self, room: Hashable = None) -> list[Member]:
-        """The members of a room, in the order they joined; by default all, in the order they came."""
+        """The members of a room, in the order they joined; by default all, in the order they came.
+
+        Raises TypeError for a room that cannot be hashed.
+        """
+        check_one_room(room)
         return list(self._registry.members(room))
 
     def count(self, room: Hashable = None) -> int:
-        """How many connections there are in a room; by default in all."""
+        """How many connections there are in a room; by default in all.
+
+        Raises TypeError for a room that cannot be hashed.
+        """
+        check_one_room(room)
         return self._registry.count(room)
 
     def __len__(self) -> int:
@@ -453,6 +467,7 @@ class Manager:
 
         Raises TypeError for a room that cannot be hashed, or with a backplane is not str, int or a tuple of these.
         """
+        check_one_room(room)
         left = (self._registry if self._recall is None else self._recall).leave(id, room)
         relay = self._relay_for(id, left, local)
         return (relay is not None and relay.do("leave", id, room=text_of(room))) or left
@@ -515,6 +530,7 @@ class Manager:
             return self._post_own(members[0], prepared) or queued
         return self._post(members, prepared) > 0 or queued
 
+    @explains_options
     def broadcast(
         self,
         message: Message,
@@ -543,11 +559,15 @@ class Manager:
         prepared = prepare(message, "broadcast_json", text)
         excluded = check_exclude(exclude)
         self._registry.count_broadcast()
-        if self._recall is not None and not local and self._recall.remembers(room):
-            return self._recall.broadcast(room, prepared, excluded, self._relay)
-        if self._relay is not None and not local:  # first: so members here and elsewhere get it at about the same time
-            self._relay.broadcast(room, prepared, [each for each in excluded if not isinstance(each, Member)])
-        members = self._registry.members(room)
+        try:
+            if self._recall is not None and not local and self._recall.remembers(room):
+                return self._recall.broadcast(room, prepared, excluded, self._relay)
+            if self._relay is not None and not local:  # first: members here and elsewhere get it at about the same time
+                self._relay.broadcast(room, prepared, [each for each in excluded if not isinstance(each, Member)])
+            members = self._registry.members(room)
+        except TypeError:
+            check_one_room(room)  # here, so that a broadcast does not pay for it
+            raise
         if excluded:
             members = tuple(each for each in members if each.id not in excluded and each not in excluded)
         return self._post(members, prepared)
@@ -559,6 +579,7 @@ class Manager:
         """
         return self.send(id, json_text(value), local=local)
 
+    @explains_options
     def broadcast_json(
         self, value: Any, *, room: Hashable = None, exclude: Iterable[Hashable] = (), local: bool = False
     ) -> int:
@@ -586,7 +607,7 @@ class Manager:
 
         Raises ValueError or TypeError for a code or reason that may not be sent: nobody is closed then.
         """
-        format_close_message(code, reason)
+        check_close(code, reason)
         members = self._registry.find(id)
         relay = self._relay_for(id, bool(members), local)
         if relay is not None:
@@ -598,7 +619,7 @@ class Manager:
 
         With a backplane those in other processes stay. code and reason are as of `close`, and so is what it raises.
         """
-        format_close_message(code, reason)
+        check_close(code, reason, "close_all(")
         return self._close(self._registry.members(), code, reason)
 
     def _close(self, members: tuple[Member, ...], code: int, reason: str) -> int:

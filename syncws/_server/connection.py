@@ -59,6 +59,12 @@ _LINGER = 1.0
 #: What is said of a client that has all connections it may have.
 GREEDY = "%s has all %d connections of one address (max_connections_per_address); answering 503"
 
+#: What a handler is told that was written for a connection.
+_NO_CONN = (
+    "the handler of a Server gets a Request, and upgrades it: with upgrader.upgrade(request) as conn. syncws.serve("
+    "handler, ...) calls its handler with the connection"
+)
+
 #: What an error of a TLS handshake means. OpenSSL's own words do not tell.
 _TLS_ADVICE = {"NO_SHARED_CIPHER": ": has ssl_context a certificate (load_cert_chain)?"}
 
@@ -377,6 +383,8 @@ class Connection(Told):
             return exc.response if isinstance(exc.response, Response) else Response(f"{exc}\n", exc.status)
         if isinstance(exc, BadRequest):  # from request.body()
             return self._refused(exc)
+        if isinstance(exc, TypeError | AttributeError) and "'Request' object" in str(exc):
+            exc.add_note(_NO_CONN)
         _log.exception("%s: the handler raised", self)
         return _server_error()
 

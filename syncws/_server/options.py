@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import ssl
@@ -12,6 +13,7 @@ from typing import Any, TypedDict
 
 from .._base.callables import check_callable, check_plain
 from .._base.options import check_count, check_integer, check_timeout, check_unix_path, check_wait
+from .._base.printable import printable_repr
 from .._http.hosts import AllowedHosts
 from .._http.request import Request
 from .._http.response import Response
@@ -115,6 +117,7 @@ def _check_application(handler: object, wsgi_app: object) -> None:
                 f"handler must be a callable that takes a Request, not {handler!r}; for a WSGI application: wsgi_app="
             )
         check_plain("handler", handler)
+        check_takes_one("handler", handler, "a Request")
         return
     if handler is not None:
         raise ValueError(
@@ -123,6 +126,25 @@ def _check_application(handler: object, wsgi_app: object) -> None:
     check_callable(
         "wsgi_app", wsgi_app, "must be a WSGI application: a callable(environ, start_response)", may_yield=True
     )
+
+
+def check_takes_one(name: str, handler: Callable[..., object], given: str) -> None:
+    """Raise TypeError for a callable that cannot be called with one argument, such as a WSGI application.
+
+    One that does not tell what it takes is taken as it is.
+    """
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        taken = ", ".join(signature.parameters)
+        raise TypeError(
+            f"{name} is called with {given} alone, and {printable_repr(handler, 80)} takes ({taken}); a WSGI "
+            "application is Server(wsgi_app=...)"
+        ) from None
 
 
 def _check_client_address(client_address: Any, most: int | None) -> None:

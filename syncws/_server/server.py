@@ -12,6 +12,7 @@ With workers=N the process in which serve_forever is called accepts nothing: it 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -39,7 +40,7 @@ from .acceptor import Acceptor
 from .connection import Connection
 from .cores import Pin
 from .gateway import Application, Gateway
-from .options import Handler, ServeKeywords, ServerOptions
+from .options import Handler, ServeKeywords, ServerOptions, check_takes_one
 from .roster import Roster
 from .signals import noting_signals
 from .stats import ServerStats
@@ -200,8 +201,10 @@ class Server:
         self._waker = Waker()
         try:
             self._acceptor = Acceptor(host, port, self._options, self._roster, gateway, self._waker)
-        except BaseException:
+        except BaseException as exc:
             self._waker.close()
+            if isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE and unix_path is None:
+                exc.add_note("another program listens there: `ss -ltnp` says which; port=0 takes a free port")
             raise
 
     @property
@@ -609,6 +612,7 @@ def serve(
 def upgrading(on_connection: Callable[[Conn], object], upgrader: Upgrader | None = None) -> Handler:
     """The handler of a `Server` that upgrades every request, and calls on_connection with the connection."""
     check_callable("on_connection", on_connection, "must be a callable that takes a Conn")
+    check_takes_one("on_connection", on_connection, "a Conn")
     chosen = chosen_upgrader(upgrader)
 
     def handler(request: Request) -> Response | None:

@@ -134,6 +134,17 @@ class OwnerTests(unittest.TestCase):
             self.assertTrue(any(here in inspect.signature(taker).parameters for taker in TAKERS), here)
             self.assertFalse(any(name in inspect.signature(taker).parameters for taker in TAKERS), name)
 
+    def test_an_argument_that_has_a_name(self) -> None:
+        """What is given by its place, and may only be given by its name, is told with it; what the call itself raises
+        is told as it is."""
+        manager = syncws.Manager()
+        said = self.told(lambda: manager.broadcast("hello", "lobby"))  # type: ignore[misc]
+        self.assertEqual(said, "Manager.broadcast() takes room by name: write room='lobby'")
+        publisher = syncws.Publisher("redis://a")
+        said = self.told(lambda: publisher.broadcast("hello", "lobby"))  # type: ignore[misc]
+        self.assertEqual(said, "Publisher.broadcast() takes room by name: write room='lobby'")
+        self.assertIn("missing 1 required", self.told(lambda: manager.broadcast()))  # type: ignore[call-arg]
+
     def test_nothing_else_changes(self) -> None:
         """The classes have the same signature, and can be copied, pickled and subclassed as before."""
         self.assertIn("max_redirects", inspect.signature(syncws.Dialer).parameters)

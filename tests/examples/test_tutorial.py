@@ -402,3 +402,20 @@ class BrowserTests(ReaderCase):
                 ann.type("welcome back")
             bob.wait_for("ann: welcome back")
             self.assertIn("ann: hello", bob.lines())
+
+    def test_a_dead_connection(self) -> None:
+        """Step 7: a page whose connection has died without a word notices it by its own ping, and comes back."""
+        self.write(7)
+        page = self.folder / "page.html"
+        page.write_text(page.read_text().replace("setInterval(watch, 10000)", "setInterval(watch, 1000)"))
+        with self.serving() as process:
+            ann = self.open()
+            ann.type("ann")
+            ann.wait_for("You are in lobby. Go elsewhere with: /join garden")
+            process.send_signal(signal.SIGSTOP)
+            try:
+                ann.wait_for("closed: 1006 the server does not answer")
+            finally:
+                process.send_signal(signal.SIGCONT)
+            entered = "You are in lobby. Go elsewhere with: /join garden"
+            self.assertTrue(await_(lambda: ann.lines().count(entered) == 2, PATIENCE))

@@ -29,6 +29,19 @@ class ArgumentTests(ManagerCase):
             with self.subTest(name, value=value), self.assertRaisesRegex(error, f"^{name} "):
                 Manager(**{name: value})
 
+    def test_options_that_are_nearly_right(self) -> None:
+        """A number of messages, and an address of a bus, are told how they are written; a password is not shown."""
+        for options, said in (
+            ({"history": 100}, r"such as History\(size=100, ttl=300\), or None, not 100"),
+            ({"history": True}, r"such as History\(size=100, ttl=300\), or None, not True"),
+            ({"backplane": "redis://x"}, r"write RedisBackplane\('redis://x'\)"),
+            ({"backplane": "local:/run/app/bus"}, r"write LocalBackplane\('/run/app/bus'\)"),
+            ({"backplane": "redis://:secret@x"}, r"write RedisBackplane\(\.\.\.\)$"),
+            ({"backplane": 5}, "or None, not 5$"),
+        ):
+            with self.subTest(options), self.assertRaisesRegex(TypeError, said):
+                Manager(**options)  # type: ignore[arg-type]
+
     def test_arguments(self) -> None:
         """So is an argument, before anything has changed."""
         manager = Manager(**self.log.options())
@@ -42,8 +55,23 @@ class ArgumentTests(ManagerCase):
             (lambda: manager.register(conn, "x", "lobby"), TypeError, "rooms"),
             (lambda: manager.register(conn, "x", 5), TypeError, "rooms"),  # type: ignore[arg-type]
             (lambda: manager.register(conn, "x", [None]), TypeError, "room"),
-            (lambda: manager.register(conn, "x", [{}]), TypeError, "unhashable"),
+            (lambda: manager.register(conn, "x", [{}]), TypeError, "a room is one name, such as room='lobby', not {}"),
             (lambda: manager.join("there", None), TypeError, "room"),
+            (lambda: manager.join("there", ["attic"]), TypeError, r"such as room='attic', not \['attic'\]"),
+            (lambda: manager.leave("there", []), TypeError, "such as room='lobby'"),
+            (lambda: manager.members(["attic"]), TypeError, "such as room='attic'"),
+            (lambda: manager.count(["attic"]), TypeError, "such as room='attic'"),
+            (lambda: manager.ids(["attic"]), TypeError, "such as room='attic'"),
+            (lambda: manager.everywhere.count(["attic"]), TypeError, "such as room='attic'"),
+            (lambda: manager.everywhere.ids(["attic"]), TypeError, "such as room='attic'"),
+            (lambda: manager.everywhere.members(["attic"]), TypeError, "such as room='attic'"),
+            (lambda: manager.broadcast("x", room=["attic"]), TypeError, "such as room='attic'"),
+            (lambda: manager.broadcast("x", "attic"), TypeError, "takes room by name: write room='attic'"),  # type: ignore[misc]
+            (lambda: manager.broadcast_json({}, "attic"), TypeError, "takes room by name: write room='attic'"),  # type: ignore[misc]
+            (lambda: manager.broadcast("x", rooms=["attic"]), TypeError, "'rooms': did you mean room?"),  # type: ignore[call-arg]
+            (lambda: manager.close("there", "bye"), TypeError, r"such as close\(id, 4000, 'bye'\)"),  # type: ignore[arg-type]
+            (lambda: manager.close_all("bye"), TypeError, r"such as close_all\(4000, 'bye'\)"),  # type: ignore[arg-type]
+            (lambda: manager.everywhere.close("there", "bye"), TypeError, "such as close"),  # type: ignore[arg-type]
             (lambda: manager.broadcast("x", exclude="there"), TypeError, "exclude"),
             (lambda: manager.broadcast("x", exclude=member), TypeError, "exclude"),  # type: ignore[arg-type]
         ):

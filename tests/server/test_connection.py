@@ -573,6 +573,21 @@ class OutcomeTests(ServerTestCase):
         with self.assertNoLogs("syncws.server", logging.INFO):
             self.assertEqual(self.closed_with(handler), (1000, ""))
 
+    def test_a_handler_that_was_written_for_a_connection(self) -> None:
+        """One that iterates over its request, or sends on it, is told what a Server gives, and what gives a connection;
+        a mistake of another kind is told as it is."""
+
+        def wrong(request: Request) -> None:
+            raise TypeError("a mistake of another kind")
+
+        handlers = ((lambda conn: list(conn), True), (lambda conn: conn.send("hello"), True), (wrong, False))
+        for handler, is_told in handlers:
+            with self.subTest(is_told), self.assertLogs("syncws.server", logging.ERROR) as logs:
+                with self.serving(handler) as server, self.client(server) as client:
+                    self.assertEqual(client.request()[0], 500)
+                told = "the handler of a Server gets a Request, and upgrades it: with upgrader.upgrade(request) as conn"
+                self.assertEqual(told in logs.output[0], is_told)
+
     def test_the_refusal_of_another_server(self) -> None:
         """A handler that is refused elsewhere, as a client, has failed: 500, and not that server's status."""
         answer = ReceivedResponse(200, "OK", Headers())

@@ -156,6 +156,26 @@ class ServerOptionTests(unittest.TestCase):
         of_the_server = inspect.signature(Server).parameters.keys()
         self.assertEqual(inspect.signature(ServerOptions).parameters.keys(), of_the_server - {"host", "port"})
 
+    def test_a_handler_that_takes_more(self) -> None:
+        """A WSGI application was taken as a handler, and each request was 500: what cannot be called with one argument
+        is refused, and wsgi_app= is named. So it is by serve."""
+
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            return []
+
+        class Framework:
+            def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
+                return []
+
+        told = r"handler is called with a Request alone, .*\(environ, start_response\); .* Server\(wsgi_app=\.\.\.\)"
+        for given in (application, Framework()):
+            with self.subTest(given), self.assertRaisesRegex(TypeError, told):
+                Server(given, port=0)  # type: ignore[arg-type]
+        with self.assertRaisesRegex(TypeError, "on_connection is called with a Conn alone"):
+            syncws.serve(application, port=0)  # type: ignore[arg-type]
+        for good in (lambda request: None, lambda *given: None, lambda request, more=None: None, mock.Mock(), dict):
+            Server(good, port=0).shutdown()
+
     def test_what_excludes_each_other(self) -> None:
         """Two options that contradict each other are refused, both named."""
         rows: list[tuple[dict[str, Any], str]] = [

@@ -46,6 +46,10 @@ class ListeningTests(ServerTestCase):
         with Server(hello, port=0) as server, self.assertRaises(OSError) as caught:
             Server(hello, port=server.address[1])
         self.assertEqual(caught.exception.errno, errno.EADDRINUSE)
+        self.assertEqual(
+            caught.exception.__notes__,
+            ["another program listens there: `ss -ltnp` says which; port=0 takes a free port"],
+        )
 
     def test_an_unknown_host(self) -> None:
         """A host that is no address of this machine is an OSError."""

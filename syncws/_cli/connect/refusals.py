@@ -48,8 +48,9 @@ def _advice(error: Exception, sent: Headers, told: str) -> str:
         return ""
     match error.status:
         case HTTPStatus.UNAUTHORIZED:
-            given = "Authorization" in sent
-            return "it does not accept the credentials" if given else "--user NAME or --header 'Authorization: ...'"
+            if "Authorization" in sent or "Cookie" in sent:
+                return "it does not accept the credentials"
+            return "--user NAME, --header 'Authorization: ...', or --header 'Cookie: session=...' of a browser's login"
         case HTTPStatus.FORBIDDEN if "origin" in told.lower():
             return "--origin URL says which page a browser would come from"
         case HTTPStatus.NOT_FOUND:

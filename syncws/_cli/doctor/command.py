@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from .. import dialing
 from ..command import CommandError, Commands, number, seconds, show
@@ -96,6 +97,8 @@ def _doctor(options: argparse.Namespace) -> int:
             return _report("this machine", check_machine(), options)
         if _is_application(options.subject):
             return _report(options.subject, check_application(options.subject, options.server), options)
+        if (module := _module_here(options.subject)) is not None:
+            raise CommandError(f"{options.subject} is a module here: for an application write {module}:app", 2)
         return _look_at(options)
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -105,6 +108,14 @@ def _is_application(subject: str) -> bool:
     """Whether it is module:app, and not a host with its port, or a URL."""
     module, colon, attribute = subject.partition(":")
     return bool(colon and module and attribute) and "/" not in subject and not attribute[0].isdigit()
+
+
+def _module_here(subject: str) -> str | None:
+    """The module of the current directory that this names, as app, app.py or shop/app.py do, as import has it."""
+    name = subject.removesuffix(".py").strip("/").replace("/", ".")
+    path = Path(*name.split("."))
+    there = path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+    return name if there and all(each.isidentifier() for each in name.split(".")) else None
 
 
 def _look_at(options: argparse.Namespace) -> int:

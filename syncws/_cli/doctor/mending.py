@@ -214,12 +214,16 @@ _TOPICS: dict[str, dict[str, str]] = {
 
 
 def mending(*topics: str) -> tuple[tuple[str, str], ...]:
-    """The lines of these topics: pairs of a program and its lines, in the order of the table."""
+    """The lines of these topics: pairs of a program and its lines, in the order of the table.
+
+    A line that two topics have is there once.
+    """
     lines: dict[str, list[str]] = {}
     for topic in topics:
         for program, text in _TOPICS[topic].items():
-            lines.setdefault(program, []).append(text)
-    return tuple((program, "\n".join(texts)) for program, texts in lines.items())
+            there = lines.setdefault(program, [])
+            there += [line for line in text.splitlines() if line not in there]
+    return tuple((program, "\n".join(there)) for program, there in lines.items())
 
 
 def topics() -> dict[str, dict[str, str]]:

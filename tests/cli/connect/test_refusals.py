@@ -36,7 +36,8 @@ class RefusalTests(ConnectCase):
         self.assert_refused(self.url("404"), "404 Not Found: the first line; is the path of the URL right?")
         self.assert_refused(self.url("200"), "200 OK", "is the path of the URL right?")
         self.assert_refused(self.url("503"), "503 Service Unavailable: the first line")
-        self.assert_refused(self.url("401"), "--user NAME")
+        self.assert_refused(self.url("401"), "--user NAME", "--header 'Cookie: session=...'")
+        self.assert_refused(self.url("401"), "does not accept the credentials", arguments=("-H", "Cookie: session=1"))
         self.assert_refused(self.url("401"), "does not accept the credentials", arguments=("--user", "a:b"))
         self.assert_refused(self.url("moved"), "302", "/echo", "--max-redirects NUMBER")
 

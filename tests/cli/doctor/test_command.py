@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import re
 import socket
+import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -41,6 +43,20 @@ class ArgumentTests(DoctorCase):
             self.assertRefused("error: argument", "doctor", "ws://a/", *arguments, status=2)
         self.assertLine("--health is a path", "doctor", "ws://a/", "--health", "x", status=2)
         self.assertRefused("not allowed with", "doctor", "ws://a/", "--quick", "--idle", "5", status=2)
+
+    def test_a_module_that_is_here(self) -> None:
+        """`syncws doctor app` looked for a host of that name: where there is such a module, the error says what to
+        write."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.enterContext(contextlib.chdir(folder))
+        Path("app.py").touch()
+        Path("shop").mkdir()
+        Path("shop", "__init__.py").touch()
+        for given, module in (("app", "app"), ("app.py", "app"), ("shop", "shop"), ("shop/", "shop")):
+            said = f"{given} is a module here: for an application write {module}:app"
+            self.assertLine(said, "doctor", given, status=2)
+        for given in ("other", "app.example.com", "localhost", "ws://app", "../app.py", "a/b"):
+            self.assertIsNone(command._module_here(given))
 
     def test_a_url_that_is_none(self) -> None:
         """Its error is one line."""
