@@ -12,11 +12,11 @@ _IN_PAGE = re.compile(r"<[^<>]*>")
 #: What `Advisor` adds to a line that the same cause had before.
 _MORE = re.compile(r" \(and %d more like this before, at [A-Z]+\)$")
 
-#: What gunicorn says on its standard error in its own words.
-_GUNICORN = re.compile(
-    r"\[[-+: \d]+\] \[\d+\] \[(INFO|DEBUG|WARNING)\] |"
-    r"\[[-+: \d]+\] \[\d+\] \[ERROR\] Worker \(pid:\d+\) (was sent SIG(KILL|TERM)!|exited with code)"
-)
+#: A traceback: its lines, and the one with the error.
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ ].*\n)*.*\n?")
+
+#: A frame of syncws, or of what runs in a server process of the soak.
+_OURS = re.compile(r"/syncws/_|/syncws/\w+\.py|/benchmarks/soak/")
 
 
 class Catalogue:
@@ -49,17 +49,11 @@ class Catalogue:
         return "it tells of a defect" if all(advice.startswith("report it") for advice in fitting) else ""
 
 
-#: What gunicorn and gevent say where they may open no further file; there is no syncws in it.
-_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ ].*\n)*(.*)\n(?:.* failed with OSError\n)?")
-_SHORT = "OSError: [Errno 24] Too many open files"
-_SOCKET_ERROR = re.compile(r"\[[-+: \d]+\] \[\d+\] \[ERROR\] Socket error processing request\.$")
+def strange(errors: str, *, hosted: bool = False) -> list[str]:
+    """Lines of a standard error that a server process should not write.
 
-
-def strange(errors: str, *, short: bool = False) -> list[str]:
-    """Lines of a standard error that no server process should write; short: it may have been out of descriptors."""
-
-    def left(found: re.Match[str]) -> str:
-        return "" if short and found[1].startswith(_SHORT) and "/syncws/_" not in found[0] else found[0]
-
-    lines = [line for line in _TRACEBACK.sub(left, errors).splitlines() if line.strip() and not _GUNICORN.match(line)]
-    return [line for line in lines if not (short and _SOCKET_ERROR.match(line))]
+    hosted: gunicorn has it too, and says there what it likes, also that a worker of its own died as it could accept
+    nothing without a descriptor. Then it is tracebacks that came by syncws.
+    """
+    told = [each for each in _TRACEBACK.findall(errors) if _OURS.search(each)] if hosted else [errors]
+    return [line for each in told for line in each.splitlines() if line.strip()]

@@ -60,12 +60,16 @@ class Place:
 class Site:
     """A server behind an address. One thread starts, replaces and ends it.
 
+    hosted: it is inside of a server that is not ours.
+
     Attributes:
         name: its name.
         rooms: what clients may be in.
         urls: where clients connect.
         context: for TLS, of clients.
     """
+
+    hosted = False
 
     def __init__(self, kind: str, place: Place) -> None:
         self.name = kind
@@ -258,6 +262,8 @@ class Workers(Site):
 
 class Gunicorn(Workers):
     """Inside gunicorn, two workers, joined by a local bus."""
+
+    hosted = True
 
     def settings(self, **more: Any) -> Settings:
         return super().settings(url=self.bus(), **more)

@@ -36,7 +36,7 @@ EVERY = 2.0
 ROOM = 12
 
 #: Seconds of a run from which on memory has to be level.
-LONG = 3000.0
+LONG = 2400.0
 
 
 @dataclasses.dataclass
@@ -86,7 +86,6 @@ class Soak:
         self.findings: list[str] = []
         self.began = time.monotonic()
         self.rounds = 0
-        self.calm_since = self.began  # when the round before was over
         self._watching = threading.Event()
         self.client_log = Told(self.heard)
         self.place = Place(self.folder, str(self.folder / "journal"), options.takeover, options.planted)
@@ -255,7 +254,6 @@ class Soak:
         self._compare_processes()
         self._forget()
         self._progress()
-        self.calm_since = time.monotonic()
         for party in parties:
             party.crowd.go_on()
             party.chaos.calm.clear()
@@ -362,9 +360,8 @@ class Soak:
         return lines
 
     def _read_errors(self, party: Party) -> None:
-        short = "descriptors" in self.diary.between(self.calm_since, time.monotonic(), party.site.name)
         for path in party.site.errors:
-            for line in strange(self._new_errors(party, path), short=short)[:20]:
+            for line in strange(self._new_errors(party, path), hosted=party.site.hosted)[:20]:
                 self._find(f"{party.site.name}: a process wrote to its standard error: {line}")
 
     def _new_errors(self, party: Party, path: Path) -> str:
