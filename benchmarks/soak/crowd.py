@@ -250,7 +250,6 @@ class Talk:
                 self.crowd.late(time.monotonic() - sent)
         elif kind == "k":
             self.answered = said["i"]
-            self.answers += self.crowd.paused.is_set() and not self._due
             sent, last = self._marked[self.answered]
             self._marked = {mark: each for mark, each in self._marked.items() if mark > self.answered}
             self.sums = (said["in"], said["out"]), (sent, self.received - 1)
@@ -258,6 +257,7 @@ class Talk:
             if self.drops:  # acknowledgements are dropped too
                 self.books.acknowledge_all(self.name, last)
                 self._due = {number: each for number, each in self._due.items() if number > last}
+            self.answers += self.crowd.paused.is_set() and not self._due
 
     def end(self) -> None:
         """The connection is over."""

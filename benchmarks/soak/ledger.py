@@ -39,8 +39,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-#: Seconds by which a message may be late, and no more, on a machine that has other things to do.
-PATIENCE = 60.0
+#: Seconds by which anything may be late, and no more, on a machine that has other things to do: tens of them.
+PATIENCE = 240.0
 
 #: Seconds around the instants that a gap names: between two beats of a process nobody knows when it was cut off.
 SLACK = 5.0
