@@ -272,7 +272,7 @@ PROBES: dict[str, Callable[[int], Reading]] = {
     "tls": functools.partial(connection, tls=True, messages=10),
     "compressed": functools.partial(connection, how="compressed", messages=10),
     "takeover": functools.partial(connection, how="takeover", messages=10),
-    "let-go": functools.partial(connection, how="takeover", messages=10, silence=6.0),
+    "let-go": functools.partial(connection, how="takeover", messages=10, silence=8.0, context_idle=1.0),
     "client": client,
     "member": member,
     "room": room,

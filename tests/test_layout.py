@@ -172,7 +172,7 @@ ORDER = {
         *("keepalive", "allowance"),
     ],
     "_net": [
-        *("drain", "address", "waits", "attendance", "tcpinfo", "transport", "accepted", "strangers", "tls"),
+        *("drain", "heap", "address", "waits", "attendance", "tcpinfo", "transport", "accepted", "strangers", "tls"),
         *("descriptors", "listener", "inherited", "notice"),
         *("attempt", "connector"),
     ],

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 
 from .._frames.protocol import Protocol
+from .._net.heap import heap
 from .wire import Wire
 
 
@@ -47,10 +48,14 @@ class Contexts:
         if not self._is_live():
             return
         now, tally = time.monotonic(), self._wire.tally
-        if self._received.lasted(tally.messages_in, now) >= self.after:
+        is_silent = self._received.lasted(tally.messages_in, now) >= self.after
+        has_said_nothing = self._sent.lasted(tally.messages_out, now) >= self.after
+        if is_silent:
             self._protocol.let_go()
-        if self._sent.lasted(tally.messages_out, now) >= self.after:
+        if has_said_nothing:
             self._wire.let_go()
+        if is_silent or has_said_nothing:
+            heap.give_back_soon()
         self._due = now + self.after / 2
 
     def _is_live(self) -> bool:

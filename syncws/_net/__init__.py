@@ -10,6 +10,7 @@ Floor 1: imports `_base` and `errors`; for every folder above, not for `_frames`
 * `tcpinfo`: how many bytes the kernel has counted on a connection.
 * `address`: the address of a socket, and how a log line says it.
 * `drain`: the one thread of the process: it sends what a full socket did not take, and ends closes in time.
+* `heap`: what connections have freed is given back to the system.
 * `descriptors`: how many this process may open, and those that are kept for the application.
 * `attendance`: the second duty of that thread: it looks after connections that nobody reads just now.
 * `listener`: sockets that listen, the file of a Unix socket, what an error of accept() means.

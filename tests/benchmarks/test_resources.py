@@ -60,6 +60,14 @@ class ResourcesTests(LeakChecks):
                 few = row.count // 20 if row.unit == "µs" else max(row.count // 5, 5)
                 self.assertGreater(resources.measure(row, sys.executable, few), 0)
 
+    @heavy
+    def test_what_is_let_go(self) -> None:
+        """An idle connection that has let go of its context takes about as much as one without compression."""
+        rows = {row.probe: row for row in ROWS}
+        weight = {name: resources.measure(rows[name], sys.executable, 60) for name in ("used", "takeover", "let-go")}
+        self.assertGreater(weight["takeover"], 2 * weight["used"])
+        self.assertLess(weight["let-go"], 1.5 * weight["used"])
+
     def test_mistakes(self) -> None:
         """A row or a page that is not there, and a probe that fails, end in one line that says so."""
         code, _, err = run(resources.main, "--rows", "nothing")

@@ -49,6 +49,16 @@ class ServerLooks(ConnCase):
         self.far.send(message)
         self.assertEqual(self.conn.receive(timeout=PATIENCE), message)
 
+    def test_it_is_given_back(self) -> None:
+        """What is let go is given back to the system, and a look that lets nothing go asks for nothing."""
+        with mock.patch.object(contexts_module.heap, "give_back_soon") as give_back:
+            self.say()
+            self.look(0)
+            self.look(29)
+            give_back.assert_not_called()
+            self.look(1)
+            give_back.assert_called_once_with()
+
     def look(self, after: float) -> None:
         self.clock.advance(after)
         self.contexts.look()
