@@ -50,7 +50,6 @@ CODE_PAGES = [ARCHITECTURE, ROOT / "docs" / "glossary.md"]
 
 # Locks that are made in a function, and their names in the table: the object that has it, or that makes it.
 PASSED_ON = {
-    "LateLock.__enter__": "LateLock._made",
     "Conn.__init__": "Inbound.turn",
     "Conn.close_read": "Conn.close_read",
 }

@@ -42,7 +42,7 @@ class Advisor:
         has passed `printable`.
         """
         now = time.monotonic()
-        with self._lock:
+        with self._lock.made:
             since = self._causes.get(cause)
             unsaid = 0
             if since is None or now - since.began >= PERIOD:
@@ -63,7 +63,7 @@ class Advisor:
 
     def begin_anew(self) -> None:
         """Forget what was said: for a test, which hears each advice as if it were the first."""
-        with self._lock:
+        with self._lock.made:
             self._causes.clear()
 
 

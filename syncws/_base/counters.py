@@ -22,12 +22,12 @@ class Counters:
 
     def add(self, name: str) -> None:
         """Count one more. The name is one of ours, such as an option's: names that a peer chose would have no end."""
-        with self._lock:
+        with self._lock.made:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def snapshot(self) -> dict[str, int]:
         """The counts as they are now; a name that never happened is absent."""
-        with self._lock:
+        with self._lock.made:
             return dict(self._counts)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 
 from .forks import begin_anew_in_child
 
 
 class LateLock:
-    """A lock as a context manager; open again in the child of a fork.
+    """A lock, as `made`; open again in the child of a fork.
+
+    ``with lock.made:`` it is taken, and in no other way: an interrupt finds no gap in which a lock itself is taken and
+    the block has not begun, while an `__enter__` in Python would have one.
 
     Made at first use: gunicorn's gevent worker may patch threading after this package was imported, and a lock from
     before would stop every greenlet. Any thread; two that come first get the same lock, as dict.setdefault is one step.
@@ -20,15 +22,14 @@ class LateLock:
     def __init__(self) -> None:
         begin_anew_in_child(self)  # which refers to it weakly: a Server or a Manager that is gone leaves none
 
-    def __enter__(self) -> None:
+    @property
+    def made(self) -> threading.Lock:
+        """The lock, the same one each time."""
         try:
-            made = self._made
+            return self._made
         except AttributeError:
-            made = self.__dict__.setdefault("_made", threading.Lock())
-        made.acquire()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._made.release()
+            made: threading.Lock = self.__dict__.setdefault("_made", threading.Lock())
+            return made
 
     def locked(self) -> bool:
         """Whether some thread is inside."""

@@ -63,7 +63,7 @@ class Unfinished:
     @property
     def total(self) -> int:
         """Bytes held now, by all."""
-        with self._lock:
+        with self._lock.made:
             return self._total
 
     @property
@@ -82,7 +82,7 @@ class Unfinished:
 
     def _search(self) -> None:
         """Count those no longer that are gone; not again and again, as there may be many who ask for room."""
-        with self._lock:
+        with self._lock.made:
             now = time.monotonic()
             if now - self._searched >= _SEARCH:
                 self._searched = now
@@ -90,7 +90,7 @@ class Unfinished:
 
     def keep(self, holder: Holder, size: int, unread: int) -> None:
         """Say that holder has size bytes of an unfinished message, and so many that nobody has read yet."""
-        with self._lock:
+        with self._lock.made:
             entry = self._entries.get(id(holder))
             if entry is None or entry.ref() is not holder:
                 entry = self._enter(holder)
@@ -103,7 +103,7 @@ class Unfinished:
         The caller does that, as no lock of this is held then; it may be the holder itself.
         """
         limit = self.limit
-        with self._lock:
+        with self._lock.made:
             entry = self._entries.get(id(holder))
             if entry is None or entry.ref() is not holder:
                 entry = self._enter(holder)

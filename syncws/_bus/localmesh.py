@@ -114,7 +114,7 @@ class Mesh:
     def open(self) -> None:
         """Listen, connect to all that are there, and start. Raises RuntimeError if there is no thread to be had."""
         self._look()
-        with self._changed:
+        with self._lock:
             self._awaited.update(self._peers)  # those that are gone were taken out of both
             self._settle_if_answered()
         try:
@@ -131,7 +131,7 @@ class Mesh:
             if peer.say_goodbye(goodbye()):
                 self._waker.wake()
         self.flush(timeout)
-        with self._changed:
+        with self._lock:
             self._closing = True
             self._changed.notify_all()
         self._waker.wake()
@@ -142,7 +142,7 @@ class Mesh:
             self._listener.close()
         for peer in self._posting:
             peer.cut()
-        with self._changed:
+        with self._lock:
             readers = tuple(self._readers)
         for reader in readers:
             reader.cut()
@@ -176,7 +176,7 @@ class Mesh:
 
     def flush(self, timeout: float) -> bool:
         """Wait until nothing waits, at most timeout seconds; whether that is so."""
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: self._closing or self._is_flushed(), timeout) and self._is_flushed()
 
     def _is_flushed(self) -> bool:
@@ -202,7 +202,7 @@ class Mesh:
 
     def settle(self, timeout: float) -> bool:
         """Wait until what the others publish arrives, at most timeout seconds; whether it does."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._is_settled or self._trouble is not None or self._closing, timeout)
             return self._is_settled and self._trouble is None
 
@@ -210,12 +210,12 @@ class Mesh:
         name = reader.name
         if not name:  # it listens nowhere
             return
-        with self._changed:
+        with self._lock:
             earlier = self._known.get(name)
             self._known[name] = reader
         if earlier is not None:
             earlier.join()  # what it has read comes first
-        with self._changed:
+        with self._lock:
             if name in self._awaited:
                 self._awaited.discard(name)
                 if self._is_settled:
@@ -237,7 +237,7 @@ class Mesh:
 
     def ended(self, reader: Reader, *, orderly: bool) -> None:
         name = reader.name
-        with self._changed:
+        with self._lock:
             self._readers.pop(reader, None)
             self._received += reader.messages
             if self._known.get(name) is reader:
@@ -307,7 +307,7 @@ class Mesh:
         elif lost := peer.take_lost():
             self._sink.dropped(lost)
         if not peer.waiting[0]:
-            with self._changed:
+            with self._lock:
                 self._changed.notify_all()
 
     def _cut(self, peer: Peer) -> None:
@@ -341,7 +341,7 @@ class Mesh:
 
     def _read(self, connection: socket.socket) -> None:
         reader = Reader(connection, self._max_message, self)
-        with self._changed:
+        with self._lock:
             if len(self._readers) >= _MOST_READERS:
                 self._note_crowd()
                 raise RuntimeError(f"{_MOST_READERS} others are connected")
@@ -349,7 +349,7 @@ class Mesh:
         try:
             reader.start()
         except RuntimeError:
-            with self._changed:
+            with self._lock:
                 del self._readers[reader]
                 self._note_gap(time.monotonic(), "there is no thread to read what another process says")
             raise
@@ -372,12 +372,12 @@ class Mesh:
                 self._listen()
             names = self._directory.names()
         except OSError as error:
-            with self._changed:
+            with self._lock:
                 self._trouble = f"nobody can find this process: {error}"
                 self._note_gap(self._looked, self._trouble)
                 self._changed.notify_all()
             return
-        with self._changed:
+        with self._lock:
             if is_lost and self._looked > self._started:
                 self._note_gap(self._looked, "the socket of this process was removed, and is there again")
             self._trouble = None
@@ -396,7 +396,7 @@ class Mesh:
         self._listener = self._directory.listen(self._name)
 
     def _connect_new(self) -> None:
-        with self._changed:
+        with self._lock:
             new, self._new = self._new, []
         for peer in new:
             self._connect(peer)
@@ -421,7 +421,7 @@ class Mesh:
     def _remove(self, peer: Peer) -> None:
         """Forget a process that is gone."""
         peer.cut()
-        with self._changed:
+        with self._lock:
             self._peers.pop(peer.name, None)
             self._posting = tuple(self._peers.values())
             self._lost += peer.lost
@@ -453,7 +453,7 @@ class Mesh:
 
     def _tell(self) -> None:
         """Tell `up` and `down`, where that is news."""
-        with self._changed:
+        with self._lock:
             if not self._is_settled and time.monotonic() >= self._started + _SETTLING:
                 self._is_settled = True  # those that have not answered are heard of when they do
                 self._changed.notify_all()

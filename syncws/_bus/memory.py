@@ -63,7 +63,8 @@ class MemoryBus:
         self.max_message = max_message
         self.queue = queue
         self.archive = None if history is None else BusArchive(history)
-        self._changed = threading.Condition()  # guards all that follows, and the state of each backplane
+        self._lock = threading.RLock()  # guards all that follows, and the state of each backplane
+        self._changed = threading.Condition(self._lock)
         self._nodes: list[MemoryBackplane] = []  # those that are started
         self._reason: str | None = None  # why it is cut
         self._frozen = False
@@ -71,7 +72,8 @@ class MemoryBus:
 
     def begin_anew(self) -> None:
         """In the child of a fork: nobody is there; whoever starts again joins a bus of this process alone."""
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         if self.archive is not None:
             self.archive.begin_anew()
         nodes, self._nodes = self._nodes, []
@@ -85,13 +87,13 @@ class MemoryBus:
 
         Raises AssertionError after timeout seconds; its text says who is behind.
         """
-        with self._changed:
+        with self._lock:
             if not self._changed.wait_for(lambda: not self._busy(), timeout):
                 raise AssertionError(f"not delivered after {timeout:g} s: {', '.join(map(repr, self._busy()))}")
 
     def cut(self, reason: str = _REASON) -> None:
         """Be gone, for every backplane: each tells its sink `down` and the reason, and keeps what it publishes."""
-        with self._changed:
+        with self._lock:
             self._reason = reason
             for node in self._nodes:
                 node._lose_bus(reason)
@@ -101,7 +103,7 @@ class MemoryBus:
 
         resend=False: it does not go out; `Sink.dropped` is told, before `up`.
         """
-        with self._changed:
+        with self._lock:
             self._reason = None
             for node in self._nodes:
                 node._find_bus(resend)
@@ -111,12 +113,12 @@ class MemoryBus:
 
     def freeze(self) -> None:
         """Take nothing any more, and let nobody notice, as a stopped server does. What was taken is delivered."""
-        with self._changed:
+        with self._lock:
             self._frozen = True
 
     def thaw(self) -> None:
         """Go on after `freeze`."""
-        with self._changed:
+        with self._lock:
             self._frozen = False
             for node in self._nodes:
                 node._send()
@@ -124,7 +126,7 @@ class MemoryBus:
 
     def inject(self, channel: str, data: bytes) -> None:
         """Deliver data on a channel that none of the backplanes published."""
-        with self._changed:
+        with self._lock:
             self._take(None, _Message(channel, data))
 
     # Under the lock:
@@ -215,7 +217,7 @@ class MemoryBackplane:
 
     def start(self, sink: Sink, node: str) -> None:
         """Join the bus; see `Backplane.start`."""
-        with self.bus._changed:
+        with self.bus._lock:
             if self._sink is not None:
                 return
             thread = threading.Thread(target=self._deliver, args=(sink,), name="syncws-memory-bus", daemon=True)
@@ -235,7 +237,7 @@ class MemoryBackplane:
         """
         if len(data) > self.max_message:
             raise ValueError(f"a message of {len(data):,} bytes; max_message is {self.max_message:,}")
-        with self.bus._changed:
+        with self.bus._lock:
             if self._sink is None:
                 return False
             if len(self._outbox) >= self.bus.queue:
@@ -252,7 +254,7 @@ class MemoryBackplane:
     def subscribe(self, channels: Iterable[str], timeout: float) -> bool:
         """Ask for channels; see `Backplane.subscribe`. False as well where it is not started."""
         wanted = set(channels)
-        with self.bus._changed:
+        with self.bus._lock:
             if self._sink is None:
                 return False
             if self._defers:
@@ -264,18 +266,18 @@ class MemoryBackplane:
 
     def unsubscribe(self, channels: Iterable[str]) -> None:
         """Let go of channels; see `Backplane.unsubscribe`."""
-        with self.bus._changed:
+        with self.bus._lock:
             self._channels.difference_update(channels)
             self._unacknowledged.difference_update(channels)
 
     def flush(self, timeout: float) -> bool:
         """Wait until the bus has taken everything; see `Backplane.flush`."""
-        with self.bus._changed:
+        with self.bus._lock:
             return self.bus._changed.wait_for(lambda: not self._outbox, timeout)
 
     def health(self) -> BusHealth:
         """How it is; see `BusHealth`. Nothing is measured: ``lag`` is None."""
-        with self.bus._changed:
+        with self.bus._lock:
             started = self._sink is not None
             return BusHealth(
                 up=started and self._reason is None,
@@ -305,12 +307,12 @@ class MemoryBackplane:
 
     def lose(self, count: int = 1) -> None:
         """Let the next messages that are on their way to here, count of them, vanish, and tell nobody."""
-        with self.bus._changed:
+        with self.bus._lock:
             self._to_lose += count
 
     def drop_out(self, count: int = 1) -> None:
         """Take the next messages that are published here, count of them, send none, and tell `Sink.dropped`."""
-        with self.bus._changed:
+        with self.bus._lock:
             self._to_drop += count
 
     def twice(self, count: int = _SENT) -> None:
@@ -318,31 +320,31 @@ class MemoryBackplane:
 
         That is done when a connection broke and they may be lost.
         """
-        with self.bus._changed:
+        with self.bus._lock:
             for message, position in list(self._sent)[-count:]:
                 self.bus._deliver(self, message, position)
 
     def hold(self) -> None:
         """Tell the sink nothing, as if it were busy: what arrives waits. Returns when it is told nothing any more."""
-        with self.bus._changed:
+        with self.bus._lock:
             self._held = True
             if self._thread is not threading.current_thread():
                 self.bus._changed.wait_for(lambda: not self._telling)
 
     def release(self) -> None:
         """Go on after `hold`."""
-        with self.bus._changed:
+        with self.bus._lock:
             self._held = False
             self.bus._changed.notify_all()
 
     def defer(self) -> None:
         """Acknowledge no subscription: `subscribe` waits for new channels, and nothing arrives on them."""
-        with self.bus._changed:
+        with self.bus._lock:
             self._defers = True
 
     def acknowledge(self) -> None:
         """Go on after `defer`."""
-        with self.bus._changed:
+        with self.bus._lock:
             self._defers = False
             self._channels |= self._unacknowledged
             self._unacknowledged = set()
@@ -353,7 +355,7 @@ class MemoryBackplane:
 
         reason: why, for `Sink.down`.
         """
-        with self.bus._changed:
+        with self.bus._lock:
             self._lose_bus(reason)
 
     def mend(self, *, resend: bool = True) -> None:
@@ -361,20 +363,20 @@ class MemoryBackplane:
 
         resend=False: it does not go out; `Sink.dropped` is told, before `up`.
         """
-        with self.bus._changed:
+        with self.bus._lock:
             self._find_bus(resend)
             self._send()
             self.bus._changed.notify_all()
 
     def vanish(self) -> None:
         """End as a killed process does: nothing more goes out or comes in, and nothing was said."""
-        with self.bus._changed:
+        with self.bus._lock:
             node = self._node
             self._outbox.clear()
         if (thread := self._leave()) is None:
             return
         if self.bus.tells_ends:
-            with self.bus._changed:
+            with self.bus._lock:
                 for other in self.bus._nodes:
                     other._tell(lambda sink: sink.vanished(node))
         if thread is not threading.current_thread():
@@ -434,10 +436,10 @@ class MemoryBackplane:
     # The thread, and its end:
 
     def _deliver(self, sink: Sink) -> None:
-        changed = self.bus._changed  # not that of the child of a fork, in which this thread is not
+        lock, changed = self.bus._lock, self.bus._changed  # not those of a child of a fork, where this thread is not
         me = threading.current_thread()
         while True:
-            with changed:
+            with lock:
                 if self._thread is me:  # else another start may have another thread, which is telling
                     self._telling = False
                     changed.notify_all()  # whoever waits for this one: `settle`, `hold`
@@ -453,7 +455,7 @@ class MemoryBackplane:
 
     def _leave(self) -> threading.Thread | None:
         """Be on the bus no more; the thread, which then ends, if there is one."""
-        with self.bus._changed:
+        with self.bus._lock:
             thread, self._thread = self._thread, None
             if self._sink is not None:
                 self.bus._nodes.remove(self)
@@ -473,7 +475,7 @@ class MemoryOutlet:
         for _, data in messages:
             if len(data) > self._bus.max_message:
                 raise BackplaneError(f"a message of {len(data):,} bytes; max_message is {self._bus.max_message:,}")
-        with self._bus._changed:
+        with self._bus._lock:
             if not self._bus._changed.wait_for(lambda: self._bus._reason is None and not self._bus._frozen, timeout):
                 raise BackplaneTimeout(f"the bus took nothing within {timeout:g} s")
             for channel, data in messages:

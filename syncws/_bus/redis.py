@@ -141,7 +141,7 @@ class RedisBackplane:
 
     def start(self, sink: Sink, node: str) -> None:
         """As `Backplane.start`."""
-        with _turn:
+        with _turn.made:
             if self._running is None:
                 self._running = self._begin(sink, node)
 
@@ -189,7 +189,7 @@ class RedisBackplane:
     def close(self, timeout: float) -> None:
         """As `Backplane.close`. Where the network swallows what is sent to it, it may take three seconds more."""
         self.flush(timeout)
-        with _turn:
+        with _turn.made:
             running, self._running = self._running, None
         if running is not None:
             running.end()

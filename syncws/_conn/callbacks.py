@@ -41,20 +41,20 @@ class Callbacks:
 
     def hand_over(self, told: Iterable[EndCallback], end: End[ConnectionClosed]) -> None:
         """Let a thread call each with the end, soon."""
-        with self._lock:
+        with self._lock.made:
             self._waiting.extend((callback, end) for callback in told)
         self._start()
 
     def _start(self) -> None:
         """Start the thread, unless it runs or has nothing to do."""
-        with self._lock:
+        with self._lock.made:
             if self._running or not self._waiting:
                 return
             self._running = True
         try:
             threading.Thread(target=self._work, name="syncws-on-end", daemon=True).start()
         except RuntimeError as error:
-            with self._lock:
+            with self._lock.made:
                 self._running = False
             if "interpreter shutdown" not in str(error):  # at the end of a program nobody is told any more
                 _logger.error("no thread to tell that connections are over (%s); trying again in a second", error)
@@ -71,7 +71,7 @@ class Callbacks:
 
     def _next(self) -> tuple[EndCallback, End[ConnectionClosed]] | None:
         """The next one to call. None: there is none, and this thread ends."""
-        with self._lock:
+        with self._lock.made:
             if self._waiting:
                 return self._waiting.popleft()
             # In the same step: what is handed over from now on starts another thread.

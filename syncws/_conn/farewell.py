@@ -103,6 +103,7 @@ class Rest:
 
 def farewell(
     everybody: Set[Leaving],
+    lock: threading.RLock,
     changed: threading.Condition,
     code: int,
     reason: str,
@@ -122,7 +123,8 @@ def farewell(
 
     Args:
         everybody: the set of connections. Whoever changes it has the lock.
-        changed: its lock, which is notified when a connection leaves. Nobody is called while it is held.
+        lock: guards it. Nobody is called while it is held.
+        changed: the lock's condition, which is notified when a connection leaves.
         code, reason: what the peers are told.
         deadline: the instant of time.monotonic() at which those that are left are cut.
         spread: seconds over which many peers are told, so that not all of them come back in the same instant; 0: at
@@ -130,20 +132,20 @@ def farewell(
         tell_own: whether the peer of the connection whose handler calls this is told, too.
         rest: that of these connections, if they rest already.
     """
-    with changed:
+    with lock:
         told = list(everybody) if tell_own else _others(everybody)
     with rest or rest_of(told, code, reason) as resting:
         _tell(told, code, reason, spread, max(deadline, time.monotonic() + _LEAST))
         resting.told()
-        if _wait_for_others(everybody, changed, deadline) > 0:
-            with changed:
+        if _wait_for_others(everybody, lock, changed, deadline) > 0:
+            with lock:
                 left = _others(everybody)
             for each in left:
                 if (conn := each.conn) is not None:
                     conn._doom()
             resting.end()  # who rests finds that
             _cut(left, time.monotonic() + _LEAST)
-    return _wait_for_others(everybody, changed, time.monotonic() + CUT_GRACE)
+    return _wait_for_others(everybody, lock, changed, time.monotonic() + CUT_GRACE)
 
 
 def rest_of(everybody: Iterable[Leaving], code: int, reason: str) -> Rest:
@@ -188,9 +190,11 @@ def _others(everybody: Set[Leaving]) -> list[Leaving]:
     return [each for each in everybody if each.thread != threading.get_ident()]
 
 
-def _wait_for_others(everybody: Set[Leaving], changed: threading.Condition, deadline: float) -> int:
+def _wait_for_others(
+    everybody: Set[Leaving], lock: threading.RLock, changed: threading.Condition, deadline: float
+) -> int:
     """Wait until no other connection is left, or the deadline has passed; how many are left."""
-    with changed:
+    with lock:
         own = len(everybody) - len(_others(everybody))  # 1 if a handler called: it does not end while it waits here
         seconds = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
         changed.wait_for(lambda: len(everybody) <= own, seconds)

@@ -44,7 +44,7 @@ class Turnstile:
 
     def rest(self, seconds: float) -> None:
         """Rest, after those who came before."""
-        with self._one:
+        with self._one.made:
             time.sleep(min(seconds, _MOST))
 
 

@@ -87,7 +87,7 @@ class Attendance:
     def add(self, attended: Attended, every: float) -> None:
         """Look after it every so many seconds, from an `interval`, until it is forgotten or freed."""
         chain = None
-        with self._lock:
+        with self._lock.made:
             round_ = self._rounds.get(every)
             if round_ is None:
                 round_ = self._rounds[every] = _Round(every)
@@ -96,10 +96,12 @@ class Attendance:
                 chain = round_.chain = object()
         if chain is not None:
             self._plan(round_, chain)
+        else:  # the next look is planned; but there may be no thread for it, if none was to be had then
+            drain.go_on()
 
     def forget(self, attended: Attended, every: float) -> None:
         """Look after it no longer. A look may still be under way."""
-        with self._lock:
+        with self._lock.made:
             round_ = self._rounds.get(every)
             if round_ is not None:
                 round_.members.pop(attended.turn, None)
@@ -112,7 +114,7 @@ class Attendance:
     def _plan(self, round_: _Round, chain: object) -> None:
         # Not under the lock: the drain may log, and a handler of the log may open a connection.
         timer = drain.call_at(time.monotonic() + round_.every, functools.partial(self._look, round_, chain))
-        with self._lock:
+        with self._lock.made:
             if round_.chain is chain:
                 round_.timer = timer
                 return
@@ -129,7 +131,7 @@ class Attendance:
 
     def _look(self, round_: _Round, chain: object) -> None:
         """Attend those of a round that nobody reads, and plan the next look. For the drain's thread."""
-        with self._lock:
+        with self._lock.made:
             if round_.chain is not chain:
                 return
             turns = tuple(round_.members)
@@ -148,7 +150,7 @@ class Attendance:
 
     def _attend_portion(self, round_: _Round, free: list[threading.Lock]) -> list[threading.Lock]:
         """Attend those of them that have something to be done, as long as it is time; those that are left."""
-        with self._lock:
+        with self._lock.made:
             references = {turn: round_.members[turn] for turn in free if turn in round_.members}
         those = {turn: reference() for turn, reference in references.items()}
         numbers = {turn: attended.fileno() for turn, attended in those.items() if attended is not None}
@@ -165,7 +167,7 @@ class Attendance:
                 over.append(turn)
             if time.monotonic() >= now + _LONG:
                 break
-        with self._lock:
+        with self._lock.made:
             for turn in over:
                 if round_.members.get(turn) is references[turn]:
                     del round_.members[turn]

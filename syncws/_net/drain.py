@@ -24,7 +24,8 @@ Three facts explain what looks odd below:
   forgotten and then closed is gone from the selector, also where a fork keeps the socket itself alive.
 * *A flush may be asked for while it is just finding that it is done.* Each request is an object of its own, and only
   the one that was carried out is taken off the list.
-* *There may be no thread or descriptor to be had.* Then the work stays, and the next request tries again.
+* *There may be no thread or descriptor to be had.* Then the work stays, and the next request tries again, as does
+  `go_on`, which each new connection calls.
 """
 
 from __future__ import annotations
@@ -115,6 +116,16 @@ class Drain:
             elif before is None or before[0] != flush:
                 self._register(self._tools, fd)
                 self._tools.wake()  # not every selector sees fd in the wait that is under way: select() copies its list
+        _tell(trouble)
+
+    def go_on(self) -> None:
+        """Where no thread could be started for the work there is, try again."""
+        if self._tools is not None:  # read without the lock: one reference, and a thread with work does not end
+            return
+        trouble = None
+        with self._lock:
+            if self._tools is None and (self._watched or self._timers):
+                trouble = self._start()
         _tell(trouble)
 
     def forget(self, fd: int) -> None:

@@ -239,7 +239,7 @@ class Relay:
         """Start the bus and the pulse, at the first use in this process; False if there is no thread for them."""
         if self._began and self._process == this_process():
             return True
-        with self._lock:
+        with self._lock.made:
             if self._process != this_process():  # of a fork that Python does not know of, such as one of uWSGI's
                 self._begin_anew_unasked()
             if self._began:
@@ -275,7 +275,7 @@ class Relay:
         The next use begins anew, as another process to the others.
         """
         until = time.monotonic() + timeout
-        with self._lock:
+        with self._lock.made:
             if not self._began:
                 return
             self._pulse.end(timeout)

@@ -123,7 +123,7 @@ class Connection(Told):
         #: threading.get_ident() of its own thread, which sets it. Others may see None: they ask whether it is theirs.
         self.thread: int | None = None
         self._transport: Transport | None = None  # set once, by its own thread
-        # Set by its own thread under Roster.changed, together with a look at `closing`. `start_close` and `cut` read
+        # Set by its own thread under Roster.lock, together with a look at `closing`. `start_close` and `cut` read
         # them without it, once the roster is closed: a request no longer begins then, and a Conn is told by whoever
         # made it.
         self._request: Request | None = None  # while a handler has it
@@ -264,7 +264,7 @@ class Connection(Told):
 
     def _next_request(self, http: HTTPConnection, deadline: float | None) -> Request | None:
         """The next request; None if none will come, or if what came was answered with an error."""
-        with self._roster.changed:
+        with self._roster.lock:
             self._request = None
             if self._roster.closing:
                 return None
@@ -287,7 +287,7 @@ class Connection(Told):
                 self._count_if_late(deadline)
             return None
         request.on_upgrade = self._on_upgrade
-        with self._roster.changed:
+        with self._roster.lock:
             # From here on a shutdown lets the handler finish. A request that arrives after it began was cut already.
             self._request = request
             self._roster.has_asked(self)
@@ -347,7 +347,7 @@ class Connection(Told):
     def _on_upgrade(self, conn: Conn) -> None:
         """An Upgrader has made a Conn of the request."""
         self._tally = self._roster.ledger.opened(conn)
-        with self._roster.changed:
+        with self._roster.lock:
             self._conn = conn
             code = self._roster.has_upgraded(self)
         if code is not None:  # everybody was told, and this one was not there yet

@@ -21,7 +21,7 @@ from .._conn.farewell import Leaving
 class Retreat:
     """Who of a server's connections is told to go, and when. Ends at an instant of time.monotonic().
 
-    Concurrency: for whoever holds `Roster.changed`, which guards every field.
+    Concurrency: for whoever holds `Roster.lock`, which guards every field.
     """
 
     def __init__(self, connections: Iterable[Leaving], end: float) -> None:

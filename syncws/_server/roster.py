@@ -33,8 +33,9 @@ class Roster:
         limit, of_one, handshakes: of all, of one address, before their first request; None for no limit (of all, of
             one address), or for a part of all.
 
-    Concurrency: every method is for any thread. `changed` guards everything here, and what a Server and its Connections
-    say it guards. While it is held nobody is called, and nothing but the Waker's lock is taken: snapshot, let go, act.
+    Concurrency: every method is for any thread. `lock`, whose condition is `changed`, guards everything here,
+    and what a Server and its Connections say it guards. While it is held nobody is called, and nothing but the Waker's
+    lock is taken: snapshot, let go, act.
     """
 
     def __init__(self, limit: int | None, *, of_one: int | None = None, handshakes: int | None = None) -> None:
@@ -58,7 +59,8 @@ class Roster:
         self._connections = set()
         self._capacity.begin_anew()
         # Reentrant: an application's own signal handler may call Server.shutdown while its thread is inside.
-        self.changed = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -80,7 +82,7 @@ class Roster:
 
     def fit(self, most: int) -> None:
         """There is room for so many at most, whatever the limit says."""
-        with self.changed:
+        with self.lock:
             self._capacity.fit(most)
 
     @property
@@ -96,12 +98,12 @@ class Roster:
     @property
     def is_full(self) -> bool:
         """Whether there is no room for one more."""
-        with self.changed:
+        with self.lock:
             return self._capacity.is_full
 
     def enter(self, connection: Leaving, network: Hashable = None) -> Literal["entered", "closing"] | Obstacle:
         """Let a connection in, if there is room and the roster is open; what happened. network: see `network_of`."""
-        with self.changed:
+        with self.lock:
             if self._closing:
                 return "closing"
             if (obstacle := self._capacity.obstacle(network)) is not None:
@@ -113,7 +115,7 @@ class Roster:
 
     def enter_beyond(self, connection: Leaving, network: Hashable) -> bool:
         """Let one in for which there is no room, to be heard and sent away; False if there are too many of these."""
-        with self.changed:
+        with self.lock:
             if self._closing or not self._capacity.add_beyond(connection, network):
                 return False
             self._connections.add(connection)
@@ -121,17 +123,17 @@ class Roster:
 
     def has_asked(self, connection: Leaving) -> None:
         """The first request of a connection is there. Idempotent."""
-        with self.changed:
+        with self.lock:
             self._capacity.has_asked(connection)
 
     def move(self, connection: Leaving, network: Hashable) -> bool:
         """Count a connection as one of this network, which its request tells; False if that has all it may have."""
-        with self.changed:
+        with self.lock:
             return self._capacity.move(connection, network)
 
     def leave(self, connection: Leaving) -> None:
         """A connection is closed, and its thread does no more for it. Idempotent."""
-        with self.changed:
+        with self.lock:
             if connection in self._connections:
                 self._connections.discard(connection)
                 self._capacity.remove(connection)
@@ -142,7 +144,7 @@ class Roster:
 
     def everybody(self) -> list[Leaving]:
         """Those who are here now."""
-        with self.changed:
+        with self.lock:
             return list(self._connections)
 
     def drain(self, end: float) -> int:
@@ -150,7 +152,7 @@ class Roster:
 
         How many there are to be told. Again: the sooner end counts.
         """
-        with self.changed:
+        with self.lock:
             if self._retreat is None:
                 self._retreat = Retreat((each for each in self._connections if each.conn is not None), end)
             self._retreat.hasten(end)
@@ -178,7 +180,7 @@ class Roster:
     def _next_to_tell(self) -> Leaving | None:
         """Wait until somebody is to be told; None once it is over."""
         own = threading.get_ident()
-        with self.changed:
+        with self.lock:
             assert self._retreat is not None
             while not self._closing and (now := time.monotonic()) < self._retreat.end:
                 if self._accepting not in (None, own):
@@ -195,13 +197,13 @@ class Roster:
 
     def set_accepting(self, accepting: bool) -> None:
         """The accept loop, which is this thread, lets newcomers in; or no more: only then a drain tells anybody."""
-        with self.changed:
+        with self.lock:
             self._accepting = threading.get_ident() if accepting else None
             self.changed.notify_all()
 
     def close(self, code: int = CloseCode.GOING_AWAY) -> int:
         """From here on nothing enters, and peers are told this code; which one, if it was closed with another."""
-        with self.changed:
+        with self.lock:
             if not self._closing:
                 self._code = code  # first: who finds it closed reads the code
                 self._closing = True
@@ -214,18 +216,20 @@ class Roster:
 
     def farewell(self, code: int, reason: str, deadline: float, rest: Rest | None = None) -> int:
         """End all connections, once the roster is closed; how many handlers are still running. See `farewell`."""
-        return farewell(self._connections, self.changed, code, reason, deadline=deadline, tell_own=True, rest=rest)
+        return farewell(
+            self._connections, self.lock, self.changed, code, reason, deadline=deadline, tell_own=True, rest=rest
+        )
 
     # In one of several workers
 
     def begin_sharing(self, share: Share) -> None:
         """This worker accepts from now on; how many connections it has is noted for the others."""
-        with self.changed:
+        with self.lock:
             self._share = share
 
     def end_sharing(self) -> None:
         """This worker accepts no more. Idempotent."""
-        with self.changed:
+        with self.lock:
             if self._share is not None:
                 self._share.give_up()
             self._share = None

@@ -188,7 +188,7 @@ class Server:
             )
         self._roster = Roster(max_connections, of_one=max_connections_per_address, handshakes=max_handshakes)
         self._process: int | None = None  # in which it serves, or has served; set with `_serving`
-        self._serving: threading.Thread | None = None  # who runs the accept loop; guarded by Roster.changed
+        self._serving: threading.Thread | None = None  # who runs the accept loop; guarded by Roster.lock
         self._workers = Workers(workers, self._work, pin=pin) if workers > 1 else None
         # A supervisor was told that this is ready. Without a lock: a bool, which is set before there is an end to tell.
         self._supervised = False
@@ -221,7 +221,7 @@ class Server:
         return address[1]
 
     def __repr__(self) -> str:
-        with self._roster.changed:
+        with self._roster.lock:
             return f"<Server {say_peer(self.address)} {self._state()}, {len(self._roster)} connections>"
 
     def _state(self) -> str:
@@ -454,7 +454,7 @@ class Server:
         """Claim the accept loop for a thread; False if the server is shut down."""
         if self._is_inherited:
             raise ConcurrencyError(f"this server serves in process {self._process}, which has forked this one")
-        with self._roster.changed:
+        with self._roster.lock:
             if self._serving is not None:
                 raise ConcurrencyError("this server is already serving, in thread " + self._serving.name)
             if not self._roster.closing:
@@ -464,7 +464,7 @@ class Server:
     def _end_serving(self) -> None:
         # By the thread that waited on it: a closed listener wakes nobody, and its number may be another's already.
         self._acceptor.stop_listening()
-        with self._roster.changed:
+        with self._roster.lock:
             if self._roster.closing:
                 self._waker.close()
             self._serving = None
@@ -515,7 +515,7 @@ class Server:
 
     def _wait_for_loop(self, deadline: float) -> None:
         """Wait until the parent's loop is over, which it is when its workers have ended, or until a deadline."""
-        with self._roster.changed:
+        with self._roster.lock:
             if self._serving is not threading.current_thread():
                 seconds = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
                 self._roster.changed.wait_for(lambda: self._serving is None or self._roster.closing, seconds)
@@ -570,7 +570,7 @@ class Server:
     def _stop_listening(self) -> None:
         """Return once the listener is closed (unless this thread is the accept loop: then as soon as it goes on)."""
         self._waker.wake()
-        with self._roster.changed:
+        with self._roster.lock:
             if self._serving is threading.current_thread():
                 return
             self._roster.changed.wait_for(lambda: self._serving is None)

@@ -253,7 +253,7 @@ class Workers:
             # The worker's own handlers take their place while it serves. When it ends these are back, and ignore a
             # second Ctrl-C: a terminal sends it to every process, and the parent is the one to act on it. Not SIG_IGN,
             # which the programs that a handler starts would inherit.
-            signal.signal(number, _ignore)
+            signal.signal(number, _ignoring())
         parent.listen()
 
 
@@ -429,8 +429,16 @@ def _flush() -> None:
             stream.flush()
 
 
-def _ignore(number: int, frame: object) -> None:
-    pass
+def _ignoring() -> Callable[[int, object], None]:
+    """A handler that ignores a signal in this process; one that is forked by it meets its default."""
+    process = os.getpid()
+
+    def ignore(number: int, _frame: object) -> None:
+        if os.getpid() != process:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    return ignore
 
 
 def _nothing() -> None:

@@ -126,11 +126,12 @@ class Seat:
 class Guests:
     """Who is connected, in this process.
 
-    Concurrency: every method is for any thread. `_changed` guards every field; nobody is called while it is held.
+    Concurrency: every method is for any thread. `_lock` guards every field; nobody is called while it is held.
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._seats: set[Seat] = set()
         #: What is counted; it has a lock of its own.
         self.ledger = Ledger()
@@ -151,7 +152,7 @@ class Guests:
         """
         if in_view:
             self._end_previous_view()
-        with self._changed:
+        with self._lock:
             self._check_room(taken, in_view, limit)
             seat = Seat(self, in_view, taken.server)
             self._seats.add(seat)
@@ -184,7 +185,7 @@ class Guests:
         """Say once what a view costs that holds the only thread there is."""
         if taken.pool != 1:
             return
-        with self._changed:
+        with self._lock:
             has_warned, self._has_warned = self._has_warned, True
         if not has_warned:
             _log.warning(
@@ -195,32 +196,32 @@ class Guests:
 
     def _end_previous_view(self) -> None:
         """End what this thread's previous view has left open: that view has returned, or raised, without closing it."""
-        with self._changed:
+        with self._lock:
             seat = self._views.get(threading.get_ident())
         if seat is not None:
             seat.cut()
             seat.leave()
 
     def _leave_view(self, seat: Seat) -> None:
-        with self._changed:
+        with self._lock:
             if seat.in_view and seat.thread is not None:
                 self._views.pop(seat.thread, None)
             seat.in_view, seat.thread = False, None
             self._changed.notify_all()
 
     def _leave(self, seat: Seat) -> None:
-        with self._changed:
+        with self._lock:
             if seat in self._seats:
                 self._seats.discard(seat)
                 self._leave_view(seat)
 
     def __len__(self) -> int:
-        with self._changed:
+        with self._lock:
             return len(self._seats)
 
     def stats(self) -> WsgiStats:
         """What they have seen."""
-        with self._changed:
+        with self._lock:
             seats = list(self._seats)
         return WsgiStats(
             **self.ledger.traffic(),
@@ -238,29 +239,29 @@ class Guests:
         Newcomers are refused meanwhile; for_good: from now on.
         """
         deadline = time.monotonic() + timeout
-        with self._changed:
+        with self._lock:
             self._closing = (code, reason)
             self._shutdowns += 1
         try:
             if spread is None:
                 spread = min(_SPREAD, timeout / 2)
-            return farewell(self._seats, self._changed, code, reason, deadline=deadline, spread=spread)
+            return farewell(self._seats, self._lock, self._changed, code, reason, deadline=deadline, spread=spread)
         finally:
-            with self._changed:
+            with self._lock:
                 self._shutdowns -= not for_good
                 if self._shutdowns == 0:
                     self._closing = None
 
     def _tell_latecomer(self, conn: Conn) -> None:
         """Tell the peer of a connection that came to its seat after `shutdown` had told everybody."""
-        with self._changed:
+        with self._lock:
             closing = self._closing
         if closing is not None:
             conn._start_close(*closing)
 
     def at_exit(self) -> None:
         """Tell every peer that the process ends, and wait for the handlers. Does so once: it is called by two hooks."""
-        with self._changed:
+        with self._lock:
             if self._has_exited or not self._seats:
                 return
             self._has_exited = True
@@ -269,7 +270,7 @@ class Guests:
             _log.warning("the process ends while %d WebSocket handlers are still running", left)
 
     def _end_process(self) -> int:
-        with self._changed:
+        with self._lock:
             is_replaced = self._is_replaced
         restarts = is_replaced is not None and is_replaced()
         code = CloseCode.SERVICE_RESTART if restarts else CloseCode.GOING_AWAY
@@ -281,7 +282,7 @@ class Guests:
         """Have a thread look after the server while views are under way, where the server can tell or be told."""
         if taken.is_ending is None and taken.say_alive is None:
             return
-        with self._changed:
+        with self._lock:
             is_watched, self._is_watched = self._is_watched, True
         if is_watched:
             return
@@ -289,7 +290,7 @@ class Guests:
         try:
             threading.Thread(target=self._watch, args=asking, name="syncws-wsgi-watch", daemon=True).start()
         except RuntimeError as exc:
-            with self._changed:
+            with self._lock:
                 self._is_watched = False
             _log.error("no thread to watch the server (%s): peers will not be told when it ends", exc)
 
@@ -298,7 +299,7 @@ class Guests:
         try:
             while not is_ending():
                 say_alive()
-                with self._changed:
+                with self._lock:
                     self._changed.wait_for(lambda: not self._views, _LOOK)
                     if not self._views:
                         # Under the same lock as the look: a view that comes now finds nobody watching, and starts
@@ -308,7 +309,7 @@ class Guests:
             self._end_process()
         except Exception:  # of a server that another package has taught us; the next view is watched again
             _log.exception("whether the server ends is not known, as asking it raised")
-        with self._changed:
+        with self._lock:
             self._is_watched = False
 
 

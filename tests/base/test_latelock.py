@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
+import random
+import signal
 import threading
 import unittest
 import weakref
 from unittest import mock
 
 from syncws._base.latelock import LateLock
+from tests.source import modules
 from tests.tasks import Task
 
 
@@ -20,10 +24,10 @@ class LateLockTests(unittest.TestCase):
         order: list[str] = []
 
         def second() -> None:
-            with lock:
+            with lock.made:
                 order.append("second")
 
-        with lock:
+        with lock.made:
             self.assertTrue(lock.locked())
             waiting = Task(second)
             order.append("first")
@@ -36,25 +40,64 @@ class LateLockTests(unittest.TestCase):
         lock = LateLock()
         with mock.patch("threading.Lock", side_effect=threading.Lock) as made:
             for _ in range(2):
-                with lock:
+                with lock.made:
                     pass
         made.assert_called_once_with()
 
     def test_freed(self) -> None:
         """A lock that nobody has any more is freed, although forks are to open it."""
         lock = LateLock()
-        with lock:
+        with lock.made:
             pass
         left = weakref.ref(lock)
         del lock
         gc.collect()
         self.assertIsNone(left())
 
+    @unittest.skipUnless(hasattr(signal, "setitimer"), "no timers here")
+    def test_interrupted(self) -> None:
+        """An exception of a signal's handler, wherever it comes, leaves the lock open."""
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        lock = LateLock()
+        self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, interrupt))
+        for _ in range(300):
+            with self.assertRaises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0005))
+                while True:
+                    with lock.made:
+                        pass
+            self.assertFalse(lock.locked())
+
+    def test_nobody_enters_by_python(self) -> None:
+        """No lock is taken by the `with` of a condition or a LateLock: an interrupt may leave it taken."""
+        made = set()
+        for _, module in modules():
+            for node in ast.walk(module):
+                match node:
+                    case ast.Assign(
+                        targets=[ast.Attribute(attr=name) | ast.Name(id=name)],
+                        value=ast.Call(func=ast.Attribute(attr="Condition") | ast.Name(id="LateLock" | "Condition")),
+                    ):
+                        made.add((name, module))
+        names = {name for name, _ in made} - {"_lock", "lock", "_turn"}
+        self.assertIn("changed", names)
+        for path, module in modules():
+            here = names | {name for name, where in made if where is module}
+            for node in ast.walk(module):
+                if isinstance(node, ast.With):
+                    for item in node.items:
+                        entered = item.context_expr
+                        name = getattr(entered, "attr", getattr(entered, "id", ""))
+                        self.assertNotIn(name, here, f"{path}:{node.lineno}")
+
     @unittest.skipUnless(hasattr(os, "fork"), "no fork here")
     def test_open_in_a_child(self) -> None:
         """The child of a fork finds the lock open, although the parent's thread is inside."""
         lock = LateLock()
-        with lock:
+        with lock.made:
             child = os.fork()
             if child == 0:
                 os._exit(int(lock.locked()))

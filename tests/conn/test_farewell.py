@@ -24,14 +24,15 @@ class Crowd:
     """Connections in a set, with its lock; it notes in order what is done to each."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.here: set[Connection] = set()
         self.did: list[str] = []
 
     def farewell(self, seconds: float = PATIENCE, **options: object) -> int:
         """With a deadline so many seconds from now."""
         deadline = time.monotonic() + seconds
-        return farewell(self.here, self.changed, 1001, "bye", deadline=deadline, **options)  # type: ignore[arg-type]
+        return farewell(self.here, self.lock, self.changed, 1001, "bye", deadline=deadline, **options)  # type: ignore[arg-type]
 
 
 class Connection:

@@ -42,6 +42,23 @@ class One:
         return self.answers
 
 
+class NoThreadTests(LeakChecks):
+    """Where no thread is to be had."""
+
+    def test_a_moment_without_threads(self):
+        """Where there was no thread for the first look, the next connection has all of them looked after."""
+        attendance, first, second = Attendance(), One(), One()
+        with (
+            mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")),
+            mock.patch.object(drain, "_told", True),
+        ):
+            attendance.add(first, EVERY)
+        self.addCleanup(attendance.forget, first, EVERY)
+        attendance.add(second, EVERY)
+        self.addCleanup(attendance.forget, second, EVERY)
+        self.assertTrue(await_(lambda: first.count >= 2 and second.count >= 2, PATIENCE))
+
+
 class Cases(LeakChecks):
     """An attendance of its own for each test."""
 

@@ -202,7 +202,7 @@ class AcceptTests(ServerTestCase):
             first.peer.close()
             self.assertEqual(first.peer.receive_close(), (1000, ""))
             first.socket.close()
-            with server._roster.changed:
+            with server._roster.lock:
                 self.assertTrue(server._roster.changed.wait_for(lambda: len(server._roster._connections) == 1, WAIT))
             with self.client(server) as third:
                 third.upgrade()

@@ -131,7 +131,7 @@ class HTTPTests(ServerTestCase):
                 with self.client(server):
                     pass
                 self.wait(done)
-            with server._roster.changed:
+            with server._roster.lock:
                 server._roster._connections.clear()
 
     def test_handler_returns_none(self) -> None:

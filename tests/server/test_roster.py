@@ -66,7 +66,7 @@ class RosterTests(unittest.TestCase):
         roster = Roster(None)
         connection = Nobody(roster)
         roster.enter(connection)
-        with roster.changed:
+        with roster.lock:
             task = Task(roster.leave, connection)
             self.assertTrue(roster.changed.wait_for(lambda: len(roster) == 0, 30))
         task.result()

@@ -310,7 +310,7 @@ listen(push).serve_forever()
         """What a thread of the parent holds when a worker is forked does not stop the worker."""
         program = self.run_program("""
 def hold():
-    with server._roster.changed, server._waker._lock:
+    with server._roster.lock, server._waker._lock:
         held.set()
         forked.wait()
 

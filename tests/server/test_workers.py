@@ -341,6 +341,19 @@ class SignalTests(LeakChecks):
                 self.fail("it was to be raised")
         self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, ()), self.mask)
 
+    @unittest.skipUnless(hasattr(os, "fork"), "no fork here")
+    def test_ignored_by_a_worker_alone(self) -> None:
+        """What a worker ignores when it does not serve ends the processes that it forks."""
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, workers._ignoring()))
+        signal.raise_signal(signal.SIGTERM)
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                os._exit(123)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), -signal.SIGTERM)
+
     def test_which(self) -> None:
         """Those with a handler in Python wait, and those that end a server; what the system does by itself goes on."""
         handled = workers._handled_signals()

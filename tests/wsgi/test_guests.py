@@ -459,7 +459,7 @@ class WatchTests(GuestsCase):
 
     def test_a_view_that_comes_as_the_watch_ends(self) -> None:
         """A view that comes right after the thread has seen that there is none any more has a thread that watches."""
-        changed = self.registry._changed = AfterTheLook()
+        changed = self.registry._changed = self.registry._lock = AfterTheLook()  # type: ignore[assignment]
         view = self.view(taken(is_ending=self.ending.is_set))
         came: list[Seat] = []
 

@@ -56,7 +56,7 @@ class Manner:
 class Pipes:
     """One run: the main thread waits for what ends it, a thread reads the input, and that of the session writes.
 
-    `_changed` guards the counts; nothing waits and nothing is written while it is held.
+    `_lock` guards the counts; nothing waits and nothing is written while it is held.
     """
 
     def __init__(self, plan: Plan, manner: Manner, view: View, recorder: Recorder | None) -> None:
@@ -64,7 +64,8 @@ class Pipes:
         self._output = Output(sys.stdout.fileno(), manner.separator, view)
         self._input = sys.stdin.fileno()
         self._session = Session(plan, self, recorder)
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._sent = 0
         self._received = 0
         self._last = 0.0  # when the last message came, or the input ended
@@ -91,7 +92,7 @@ class Pipes:
 
     def _wait(self) -> None:
         """Wait until it is time to close, or there is nothing to close any more."""
-        with self._changed:
+        with self._lock:
             while not (self._over or self._wrong):
                 due = self._due()
                 left = None if due is None else due - time.monotonic()
@@ -115,7 +116,7 @@ class Pipes:
             for data in messages_in(self._input, self._manner.separator):
                 number += 1
                 message = data if self._manner.binary else data.decode()
-                with self._changed:
+                with self._lock:
                     self._sent += 1
                 if not self._session.send(message):
                     return
@@ -124,7 +125,7 @@ class Pipes:
             wrong = f"{place}the input is no UTF-8 ({error.reason}): --binary sends bytes"
         except OSError as error:
             wrong = f"cannot read standard input: {error.strerror}"
-        with self._changed:
+        with self._lock:
             self._wrong = wrong
             self._ended = self._last = time.monotonic()
             self._changed.notify_all()
@@ -137,7 +138,7 @@ class Pipes:
 
     def received(self, message: str | bytes) -> None:
         self._output.write(message)
-        with self._changed:
+        with self._lock:
             self._received += 1
             self._last = time.monotonic()
             if self._ended:  # else nobody waits for the number
@@ -161,6 +162,6 @@ class Pipes:
         say(text)
 
     def over(self) -> None:
-        with self._changed:
+        with self._lock:
             self._over = True
             self._changed.notify_all()

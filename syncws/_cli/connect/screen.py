@@ -34,14 +34,15 @@ _MOST_WAITING = 1 << 16
 
 class Screen:
     """A terminal. Concurrency: any thread writes and stops it; the main thread takes the lines, and `say`s something
-    between two of them. `_changed` guards what waits to be shown; it is not held while anything is shown.
+    between two of them. `_lock` guards what waits to be shown; it is not held while anything is shown.
     """
 
     def __init__(self, history: Path | None, commands: Sequence[str]) -> None:
         # Else the terminal is asked where its cursor is, and each line waits for an answer that some never give.
         os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
         self._paint = Paint()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: list[list[Piece]] = []
         self._size = 0  # characters that wait
         self._loop: asyncio.AbstractEventLoop | None = None  # while a line is typed
@@ -58,13 +59,13 @@ class Screen:
 
     def write(self, pieces: list[Piece]) -> None:
         """Show something soon, above the line. Waits while too much waits; not for the main thread."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._size < _MOST_WAITING or self._stopped)
             self._put(pieces)
 
     def say(self, pieces: list[Piece]) -> None:
         """Show something soon. Never waits; for the main thread."""
-        with self._changed:
+        with self._lock:
             self._put(pieces)
 
     echo = say  # what was typed: the line itself is taken away
@@ -78,7 +79,7 @@ class Screen:
                 try:
                     line = self._prompt.prompt("> ", pre_run=self._began)
                 finally:
-                    with self._changed:
+                    with self._lock:
                         self._loop = None
                     self._show()
                 yield line
@@ -89,7 +90,7 @@ class Screen:
 
     def stop(self) -> None:
         """No more lines are wanted: `lines` ends. Nobody waits in `write` from now on."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._changed.notify_all()
             self._call(self._leave)
@@ -106,14 +107,14 @@ class Screen:
             self._call(self._show_above)
 
     def _call(self, function: Any) -> None:
-        """Have the loop call a function. `_changed` is held. Without a loop the main thread comes by itself."""
+        """Have the loop call a function. `_lock` is held. Without a loop the main thread comes by itself."""
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has just been closed
                 self._loop.call_soon_threadsafe(function)
 
     def _show(self) -> None:
         """Show what waits, in the main thread, at the beginning of an empty line."""
-        with self._changed:
+        with self._lock:
             waiting, self._waiting, self._size, self._is_called = self._waiting, [], 0, False
             self._changed.notify_all()
         if waiting:
@@ -123,7 +124,7 @@ class Screen:
     # In the event loop
 
     def _began(self) -> None:
-        with self._changed:
+        with self._lock:
             self._loop = asyncio.get_running_loop()
             self._is_called = bool(self._waiting)
             if self._waiting:

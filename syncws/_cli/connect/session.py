@@ -96,14 +96,15 @@ def dial(plan: Plan) -> Conn:
 class Session:
     """A conversation. Any thread may call any method, `connect` and `start` once, in this order.
 
-    A thread of its own reads, and it alone calls the listener. `_changed` guards what begins with an underscore and
+    A thread of its own reads, and it alone calls the listener. `_lock` guards what begins with an underscore and
     changes; no call of the listener and no I/O is made while it is held.
     """
 
     def __init__(self, plan: Plan, listener: Listener, recorder: Recorder | None = None) -> None:
         self._plan = plan
         self._listener = listener
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._recorder = recorder
         self._conn: Conn | None = None  # the one that is open
         self._asked: bytes | None = None  # what the latest ping has that was asked for
@@ -141,19 +142,19 @@ class Session:
     @property
     def conn(self) -> Conn | None:
         """The connection that is open just now."""
-        with self._changed:
+        with self._lock:
             return self._conn
 
     @property
     def is_over(self) -> bool:
         """Whether there is no further connection."""
-        with self._changed:
+        with self._lock:
             return self._over
 
     @property
     def status(self) -> int:
         """The exit status by the last connection's end. Raises the CommandError of a reconnect that failed."""
-        with self._changed:
+        with self._lock:
             if self._failure is not None:
                 raise copy_of(self._failure)  # the thread that reads has raised it
             return self._status
@@ -191,7 +192,7 @@ class Session:
 
     def ping(self, data: bytes = b"") -> str:
         """Ask for a pong, whose latency is told. Returns why that is impossible; "" if it was sent."""
-        with self._changed:
+        with self._lock:
             conn, self._number = self._conn, self._number + 1
             self._asked = data = data or str(self._number).encode()
         if conn is None:
@@ -204,7 +205,7 @@ class Session:
 
     def record(self, recorder: Recorder | None) -> Recorder | None:
         """Record from now on, or not. Returns the recorder of before, to be closed."""
-        with self._changed:
+        with self._lock:
             before, self._recorder, conn = self._recorder, recorder, self._conn
         if recorder is not None and conn is not None:
             recorder.handshake(self._plan.url, conn)
@@ -212,7 +213,7 @@ class Session:
 
     def reconnect(self) -> None:
         """Close the connection, and make another one."""
-        with self._changed:
+        with self._lock:
             self._again, conn = True, self._conn
         if conn is not None:
             conn.close(timeout=0)
@@ -222,7 +223,7 @@ class Session:
 
         lines_left: then wait until the listener has taken all of that, however long it takes.
         """
-        with self._changed:
+        with self._lock:
             self._again, conn = False, self._conn
         if conn is not None:
             conn.close(code, reason, timeout)
@@ -232,7 +233,7 @@ class Session:
 
     def close_soon(self, code: int, reason: str) -> None:
         """Close without waiting: the listener is told of the end."""
-        with self._changed:
+        with self._lock:
             self._again, conn = False, self._conn
         if conn is not None:
             conn.close(code, reason, timeout=0)
@@ -254,9 +255,9 @@ class Session:
             if conn is not None:
                 conn.close(timeout=0)
         except CommandError as error:
-            with self._changed:
+            with self._lock:
                 self._failure = error
-        with self._changed:
+        with self._lock:
             self._over, self._conn = True, None
             self._changed.notify_all()
         self._listener.over()
@@ -272,14 +273,14 @@ class Session:
                 self._record("in", message)
                 self._listener.received(message)
         except ConnectionClosed as end:
-            with self._changed:
+            with self._lock:
                 self._conn = None
                 self._status = status_of(end)
             self._write_record(functools.partial(Recorder.end, end=end))
             self._listener.closed(end)
 
     def _goes_on(self) -> bool:
-        with self._changed:
+        with self._lock:
             again, self._again = self._again, False
         return again or (self._plan.reconnects and not self._conns.stopped)
 
@@ -301,20 +302,20 @@ class Session:
         return conn
 
     def _ponged(self, conn: Conn, data: bytes) -> None:
-        with self._changed:
+        with self._lock:
             asked = self._asked == data
             if asked:
                 self._asked = None
         self._listener.ponged(data, conn.latency if asked else None)
 
     def _set(self, conn: Conn) -> None:
-        with self._changed:
+        with self._lock:
             self._conn = conn
             self._changed.notify_all()
 
     def _other_than(self, conn: Conn | None) -> Conn | None:
         """Wait for a connection that is not this one; None if there is none any more."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._over or self._conn not in (None, conn))
             return None if self._over else self._conn
 
@@ -324,7 +325,7 @@ class Session:
         self._write_record(functools.partial(Recorder.message, direction=direction, data=message))
 
     def _write_record(self, write: Callable[[Recorder], None]) -> None:
-        with self._changed:
+        with self._lock:
             recorder = self._recorder
         if recorder is None:
             return
@@ -342,5 +343,5 @@ class Session:
             self.ping()
 
     def _wait_over(self, seconds: float | None) -> bool:
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: self._over, seconds)
