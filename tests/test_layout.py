@@ -130,6 +130,7 @@ ORDER = {
             "printable",
             "tracebacks",
             "logs",
+            "interrupts",
             "latelock",
             "counters",
             "advice",

@@ -14,6 +14,7 @@ Floor 0: every folder may import it; it imports nothing of syncws.
 * `forks`: which process this is, and what begins anew in the child of a fork.
 * `tracebacks`: what an exception says in the log begins no line of its own.
 * `logs`: the loggers, whose records say which connection they are about.
+* `interrupts`: whether an exception in the middle of a read has cost bytes.
 * `latelock`: a lock of a module, made at first use.
 * `counters`: how often each limit was breached.
 * `advice`: warnings that do not repeat themselves.

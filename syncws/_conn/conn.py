@@ -345,9 +345,13 @@ class Conn(Told):
         if not isinstance(text, bool):
             raise wrong_text(text)
         message: str | bytes = self._inbound.message(timeout)[1]
-        if isinstance(message, str):
-            return message if text else message.encode()
-        return message.decode() if text else message
+        try:
+            if isinstance(message, str):
+                return message if text else message.encode()
+            return message.decode() if text else message
+        except BaseException as error:
+            self._lose(error)
+            raise
 
     def next_reader(self, timeout: float | None = None) -> MessageReader:
         """The next message as a stream, as soon as part of it is there (gorilla's NextReader).
@@ -369,6 +373,14 @@ class Conn(Told):
             raise
         except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, deep nesting
             raise json.JSONDecodeError(str(error), repr(message[:100]), 0) from None
+        except BaseException as error:
+            self._lose(error)
+            raise
+
+    def _lose(self, error: BaseException) -> None:
+        """A message that was read does not reach the caller: if an interrupt took it, that is the end."""
+        if not isinstance(error, Exception):
+            self._inbound.break_off(error)
 
     def __iter__(self) -> Iterator[str | bytes]:
         """The messages, until the peer closes with 1000, 1001 or no code. Any other end is raised."""

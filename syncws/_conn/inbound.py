@@ -17,6 +17,11 @@ A read goes down these steps, and each is written once, except that `message` ha
               _receive    waits once, until the deadline at most; in a flood it lets others go first (`turnstile`)
                 receive   asks the socket, and judges silence and the end of the stream (`intake`)
 
+**An exception that is none of this connection's** may have cost bytes: a KeyboardInterrupt between the system's call
+and the count of what came. So unless it is known to have cost none (`interrupts`), it is the end, 1006: reads raise
+that from then on, and the connection is cut, as a broken one is. An interrupt of a wait, or of a handler, is as
+harmless as it looks. Nothing here is paid by a read that raises nothing.
+
 A control frame is counted and answered by `controls`; the application's handlers are called here, by `_handle`.
 """
 
@@ -30,6 +35,7 @@ from typing import Any
 
 from .._base.callables import check_done
 from .._base.copies import copy_of
+from .._base.interrupts import is_spared, spare, take_mark
 from .._base.logs import logger
 from .._base.options import ConnOptions, check_call_timeout
 from .._base.printable import printable
@@ -194,52 +200,59 @@ class Inbound:
             message = self.read(protocol.next_event, timeout)
             return message
         try:
-            if (
-                self._reader is not None  # _read_on: the rest of a streamed message is skipped
-                or self.error is not None  # _read_on: it is raised
-                or self._life.refusal is not None  # _read_on: the end is raised; and who is interrupted pauses
-            ):
-                message = self._read_on(protocol.next_event, None, None)
-                return message
-            intake = self.intake
-            message = None
-            if not protocol.idle:
-                try:
-                    message = protocol.next_event()
-                except ProtocolError:
-                    pass  # _advance: an equal one is raised there (`suppress` would cost a tenth of a message's time)
-                if message is not None and (message[0] is BINARY or message[0] is TEXT):
-                    if self._unsent and not protocol.idle and self._pace is None and self._holding is None:
-                        # _note_message, in the middle of a batch
-                        protocol.strays = 0
+            try:
+                if (
+                    self._reader is not None  # _read_on: the rest of a streamed message is skipped
+                    or self.error is not None  # _read_on: it is raised
+                    or self._life.refusal is not None  # _read_on: the end is raised; and who is interrupted pauses
+                ):
+                    message = self._read_on(protocol.next_event, None, None)
+                    return message
+                intake = self.intake
+                message = None
+                if not protocol.idle:
+                    try:
+                        message = protocol.next_event()
+                    except ProtocolError:
+                        pass  # _advance: an equal one is raised there (`suppress` would cost a tenth of the time)
+                    if message is not None and (message[0] is BINARY or message[0] is TEXT):
+                        if self._unsent and not protocol.idle and self._pace is None and self._holding is None:
+                            # _note_message, in the middle of a batch
+                            protocol.strays = 0
+                            self._tally.messages_in += 1
+                            self._take_from_batch()
+                        else:
+                            self._note_message()
+                        return message
+                elif (
+                    self.deadline is None  # _receive: how long to wait
+                    and self.idle_handler is None  # _receive: it is called before the wait
+                    and intake.keepalive.silent_since is None  # _receive: how long until silence is judged
+                    and not self._unsent  # _receive: answers that are kept leave before the wait
+                ):
+                    if intake.decoder is None:
+                        came = intake.receive(intake.tick)
+                        message = protocol.only(came) if came else None
+                    else:  # both in one step
+                        came = intake.receive_message(intake.tick, protocol.read_limit)
+                        message = came if type(came) is tuple else None
+                    if message is not None:
                         self._tally.messages_in += 1
-                        self._take_from_batch()
-                    else:
-                        self._note_message()
-                    return message
-            elif (
-                self.deadline is None  # _receive: how long to wait
-                and self.idle_handler is None  # _receive: it is called before the wait
-                and intake.keepalive.silent_since is None  # _receive: how long until silence is judged
-                and not self._unsent  # _receive: answers that are kept leave before the wait
-            ):
-                if intake.decoder is None:
-                    came = intake.receive(intake.tick)
-                    message = protocol.only(came) if came else None
-                else:  # both in one step
-                    came = intake.receive_message(intake.tick, protocol.read_limit)
-                    message = came if type(came) is tuple else None
-                if message is not None:
-                    self._tally.messages_in += 1
-                    return message
-                if came:
-                    protocol.receive(came)
-            message = self._advance(protocol.next_event, None, message)
-            return message
-        finally:
-            self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
-            if self._life.end is not None:  # looked at once the turn is free: see release_if_cut
-                self._ending.release_if_cut()
+                        return message
+                    if came:
+                        protocol.receive(came)
+                message = self._advance(protocol.next_event, None, message)
+                return message
+            except BaseException as error:
+                self._look_at(error)
+                raise
+            finally:
+                self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
+                if self._life.end is not None:  # looked at once the turn is free: see release_if_cut
+                    self._ending.release_if_cut()
+        except BaseException as error:
+            self._look_again_at(error)
+            raise
 
     def reader(self, timeout: float | None) -> MessageReader:
         """The next message as a stream, once part of it is there."""
@@ -258,22 +271,53 @@ class Inbound:
         if not self.turn.acquire(False):
             self.take_turn(deadline)
         try:
-            return self._read_on(step, deadline, reader)
-        finally:
-            self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
-            if self._life.end is not None:  # looked at once the turn is free: see release_if_cut
-                self._ending.release_if_cut()
+            try:
+                return self._read_on(step, deadline, reader)
+            except BaseException as error:
+                self._look_at(error)
+                raise
+            finally:
+                self.turn.release()  # here, not in leave_turn: a KeyboardInterrupt may come as that is entered
+                if self._life.end is not None:  # looked at once the turn is free: see release_if_cut
+                    self._ending.release_if_cut()
+        except BaseException as error:
+            self._look_again_at(error)
+            raise
+
+    def _look_at(self, error: BaseException) -> None:
+        """A read of the turn's holder raises this: unless it is known to be harmless, nothing is read any more."""
+        if not (is_spared(error) or self._is_known(error)):
+            self.break_off(error)
+
+    def _look_again_at(self, error: BaseException) -> None:
+        """As `_look_at`, once the turn was let go: of an interrupt that came after a message, in place of it."""
+        if not (take_mark(error) or self._is_known(error)):
+            self.break_off(error)
+
+    def _is_known(self, error: BaseException) -> bool:
+        """Whether it is of this connection, or reads are over anyway, as after the exception of a handler."""
+        return self._life.is_own(error) or self.error is not None
+
+    def break_off(self, cause: BaseException) -> None:
+        """Bytes may be lost: read nothing any more, and end the connection. Any thread; never waits."""
+        # Stored by itself, and first: what had come before an end that is there already is still to be read.
+        self.error = self._life.own(self._life.vanished("a read was interrupted", copy_of(cause)))
+        self._ending.cut_now(self._life.vanished("a read was interrupted", cause))
 
     def _read_on(self, step: Callable[[], Any], deadline: float | None, reader: MessageReader | None) -> Any:
         """As `read`, by the holder of the turn."""
         self._looks = _LOOKS
         if self._reader is not reader:
             if reader is not None:
-                return BINARY, b"", True  # another message has begun since: this one is at its end
+                reader.supply(b"", True)  # another message has begun since: this one is at its end
+                return BINARY, b"", True
             self._skip_message(deadline)
         self._raise_end()
         self._pause_if_interrupted()
-        return self._advance(step, deadline)
+        piece = self._advance(step, deadline)
+        if reader is not None:
+            reader.supply(piece[1], piece[2])  # by the turn's holder: an interrupt after it ends the reads
+        return piece
 
     def take_turn(self, deadline: float | None) -> None:
         """Become the one reader. Raises ConcurrencyError, or the end; ReadTimeout while another thread closes."""
@@ -322,9 +366,8 @@ class Inbound:
         reader.supply(piece[1], piece[2])
         return piece[0], reader, piece[2]
 
-    def _next_piece_of(self, reader: MessageReader) -> tuple[bytes, bool]:
-        _, data, final = self.read(self.protocol.next_piece, None, reader)
-        return data, final
+    def _next_piece_of(self, reader: MessageReader) -> None:
+        self.read(self.protocol.next_piece, None, reader)
 
     def _skip_message(self, deadline: float | None) -> None:
         """Pass over what is left of the message that a reader was reading; a timeout leaves the rest to skip later."""
@@ -635,9 +678,10 @@ class Inbound:
             result = handler(*arguments)
             if result is not None:
                 check_done("a handler", result)
-        except Exception as error:
-            if self.error is None:
+        except BaseException as error:
+            if self.error is None and isinstance(error, Exception):
                 self.error = copy_of(error)  # without the traceback, whose frames know this connection
+            spare(error)  # what had come is on record
             raise
         finally:
             self._handling = None

@@ -64,7 +64,7 @@ class State(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
-_T = TypeVar("_T", bound="ReadTimeout | WriteTimeout | ProtocolError")
+_T = TypeVar("_T", bound="ReadTimeout | WriteTimeout | ProtocolError | CloseError")
 _E = TypeVar("_E", bound="ConnectionClosed | WriteTimeout", covariant=True)
 
 
@@ -213,7 +213,7 @@ class Life:
             raise self.refusal.exception()
 
     def own(self, error: _T) -> _T:
-        """An error of this connection that is not its end, marked as its own, to be raised. Takes the lock."""
+        """An error of this connection that is not its stored end, marked as its own, to be raised. Takes the lock."""
         with self.lock:
             error._owner = self._mark()
         return error

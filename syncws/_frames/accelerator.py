@@ -53,7 +53,8 @@ only: Callable[[bytes, int, int | None], _Event | None] | None
 only = getattr(_fast, "only", None)
 
 #: (fd, size, mask bit, read limit): receive once; the message, if that is one frame of it, whole and nothing else, or
-#: the bytes; None where nothing came in time. A read that brings all of size gives its bytes. Raises OSError.
+#: the bytes; None where nothing came in time. A read that brings all of size gives its bytes. Raises OSError, and
+#: what a signal's handler raises: marked, as by `spare`, as nothing was received then.
 receive: Callable[[int, int, int, int | None], _Event | bytes | None] | None
 receive = getattr(_fast, "receive", None)
 

@@ -444,6 +444,17 @@ static PyObject *fast_decode(PyObject *module, PyObject *const *args, Py_ssize_t
 
 /* --- The socket */
 
+/* Mark the exception that is set, as interrupts.spare does: it came before anything was received. */
+static void spare_exception(void)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (error != NULL && PyObject_SetAttrString(error, "_syncws_spared", Py_True) < 0)
+        PyErr_Clear();
+    PyErr_Restore(type, error, traceback);
+}
+
 /* recv, until there is an answer: the number of bytes; -1 where nothing came in time; -2 after an error. A signal whose
  * handler returns makes the wait start again, as Python's own sockets do it. */
 static Py_ssize_t receive_bytes(int fd, byte *to, size_t size)
@@ -464,8 +475,10 @@ static Py_ssize_t receive_bytes(int fd, byte *to, size_t size)
             PyErr_SetFromErrno(PyExc_OSError);
             return -2;
         }
-        if (PyErr_CheckSignals() < 0)
+        if (PyErr_CheckSignals() < 0) {
+            spare_exception();
             return -2;
+        }
     }
 }
 

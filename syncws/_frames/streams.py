@@ -15,6 +15,8 @@ from ..errors import MessageType
 
 Bytes = bytes | bytearray | memoryview
 
+_NOTHING = memoryview(b"")
+
 
 class MessageReader(io.RawIOBase):
     """The bytes of one message, as they arrive (gorilla's io.Reader of NextReader); made by `Conn.next_reader`.
@@ -26,12 +28,12 @@ class MessageReader(io.RawIOBase):
     Concurrency: as reading the connection: one thread at a time.
     """
 
-    def __init__(self, message_type: MessageType, next_piece: Callable[[MessageReader], tuple[bytes, bool]]) -> None:
+    def __init__(self, message_type: MessageType, next_piece: Callable[[MessageReader], object]) -> None:
         super().__init__()
         self.message_type = message_type
         #: Whether the last piece of the message has come from the connection. Guarded by its read turn.
         self.complete = False
-        self._next_piece = next_piece
+        self._next_piece = next_piece  # supplies the next piece, once there is one
         self._piece = memoryview(b"")  # has come, and was not read
         self._abandoned = False  # the connection skips the rest; guarded by its read turn, and never goes back
 
@@ -63,12 +65,12 @@ class MessageReader(io.RawIOBase):
         data = bytearray()
         try:
             while self._has_piece():
-                data += self._piece
-                self._piece = memoryview(b"")
+                piece, self._piece = self._piece, _NOTHING  # no call before the next line: an interrupt finds all of it
+                data += piece
+            return bytes(data)
         except BaseException:
-            self._piece = memoryview(bytes(data))
+            self._piece = memoryview(b"".join((data, self._piece)))
             raise
-        return bytes(data)
 
     def supply(self, piece: bytes, complete: bool) -> None:
         """For the connection: a piece of the message, complete if it was the last."""
@@ -87,7 +89,7 @@ class MessageReader(io.RawIOBase):
         while not self._piece:
             if self.complete or self._abandoned:
                 return False
-            self.supply(*self._next_piece(self))
+            self._next_piece(self)
         return True
 
 

@@ -10,7 +10,8 @@ Each direction has its own deadline, and no wait of one disturbs the other:
 
 A frame that was cut short lives on as the *rest*, and nothing may pass it: whoever writes sends the rest first. An
 exception between a system call and the count of what it took, be it a KeyboardInterrupt, leaves the stream *torn*:
-nobody knows how much of the frame the peer has, so nothing may follow.
+nobody knows how much of the frame the peer has, so nothing may follow. Of a read see `_base.interrupts`: an exception
+that ends a wait without a byte is marked here, and only that.
 
 What one write leaves behind, in four states that the fields `rest`, `kept` and `torn` tell apart:
 
@@ -43,6 +44,7 @@ from typing import Any
 
 from .._base.forks import this_process
 from .._base.green import is_green
+from .._base.interrupts import spare
 from ..errors import WriteTimeout
 from .address import Address, ask_address
 from .tcpinfo import acknowledged, has_peer_ended, tcp_totals, unacknowledged_for
@@ -181,12 +183,19 @@ class Transport:
             if self._is_prepared and wait != self._latest_wait:
                 return self._receive_once(size, wait)
             self._set_tick(wait)
+        came: list[bytes] = []
         try:
-            return self.socket.recv(size)
+            # In one step of C, without a gap for a signal's handler: what was received is in the list.
+            came.extend(map(self.socket.recv, (size,)))
         except BlockingIOError:
             if self._kernel_waits or not self._wait_readable(wait):
                 return None
             return self._receive_ready(size)
+        except BaseException as error:
+            if not came:
+                spare(error)
+            raise
+        return came[0]
 
     def _receive_once(self, size: int, wait: float | None) -> bytes | None:
         """As `receive`, for a wait that may not come again, such as the time left until a deadline.
@@ -208,8 +217,8 @@ class Transport:
         """As `receive`, by one call that also decodes what comes.
 
         It gets the descriptor, size, mask_bit (which the frames that come must have) and limit (the read limit, in
-        bytes); what it returns is returned. The descriptor is asked for each time: -1, once closed, is never the number
-        of another socket.
+        bytes); what it returns is returned. What it raises in place of waiting on is marked (`spare`). The descriptor
+        is asked for each time: -1, once closed, is never the number of another socket.
         """
         if wait != self._tick:
             self._set_tick(wait)
@@ -231,14 +240,20 @@ class Transport:
         """As `receive`, into a view of a buffer: the number of bytes, 0 at the end of the stream."""
         if wait != self._tick:
             self._set_tick(wait)
+        came: list[int] = []
         try:
-            return self.socket.recv_into(view)
+            came.extend(map(self.socket.recv_into, (view,)))  # as in receive
         except BlockingIOError:
             if self._kernel_waits or not self._wait_readable(wait):
                 return None
             with contextlib.suppress(BlockingIOError):
                 return self.socket.recv_into(view)
             return None
+        except BaseException as error:
+            if not came:
+                spare(error)
+            raise
+        return came[0]
 
     def _receive_ready(self, size: int) -> bytes | None:
         with contextlib.suppress(BlockingIOError):  # a spurious wake-up counts as "nothing came"
@@ -246,7 +261,11 @@ class Transport:
         return None
 
     def _wait_readable(self, wait: float | None) -> bool:
-        return wait_for(self.socket, wait, write=False)
+        try:
+            return wait_for(self.socket, wait, write=False)
+        except BaseException as error:  # nothing is received by this
+            spare(error)
+            raise
 
     def _set_tick(self, wait: float | None) -> None:
         if self._kernel_waits:

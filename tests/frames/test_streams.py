@@ -22,7 +22,7 @@ class Source:
         item = self.script.pop(0)
         if isinstance(item, Exception):
             raise item
-        return item, not self.script
+        reader.supply(item, not self.script)
 
     def reader(self, kind=BINARY):
         return MessageReader(kind, self)
