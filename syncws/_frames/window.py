@@ -78,8 +78,6 @@ class Window:
         self._past = (self._take_past() + inflated[-_MOST:])[-_MOST:]
         if len(inflated) >= _TELLING:
             self._trial -= 1
-        if self._trial <= 0:
-            self._past = b""
         return self._trial > 0
 
     def keep(self) -> None:

@@ -32,7 +32,7 @@ _FILLS = {"add", "append", "extend", "update"}
 
 #: Modules whose objects belong to one thread at a time.
 _OWNED = (
-    *("_frames.deflate", "_frames.keepalive", "_frames.lanes", "_frames.partial"),
+    *("_frames.deflate", "_frames.keepalive", "_frames.lanes", "_frames.partial", "_frames.window"),
     *("_frames.plain", "_frames.protocol", "_frames.streams"),
 )
 
