@@ -469,7 +469,7 @@ def _first_over(setting: Setting, frames: list[Arrival]) -> tuple[int, tuple[Eve
     inflation = Inflation(setting.takeover, setting.bits)
     size = small = 0
     for number, frame in enumerate(frames):
-        if frame.opcode > BINARY or frame.length < 0:
+        if frame.opcode > BINARY or not frame.has_head:
             continue
         if frame.opcode != CONTINUATION:
             size = small = 0

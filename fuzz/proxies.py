@@ -14,6 +14,7 @@ from random import Random
 from typing import ClassVar
 
 import h11
+import python_socks  # noqa: F401  # what reads SOCKS here: without it there would be nothing to look at
 from websockets.http11 import Response as TheirResponse
 
 from syncws._client.proxy import _schemes, open_http_tunnel, open_socks_tunnel

@@ -129,7 +129,7 @@ def by_wsproto(frames: Sequence[Arrival], *, client: bool) -> Reading:
 
 def completed(frame: Arrival) -> bytes:
     """A frame that is there in part, with the rest of it: zeros, and few of them where it is long."""
-    if frame.length >= 0 and frame.length - len(frame.payload) < 1 << 17:
+    if frame.has_head and frame.length - len(frame.payload) < 1 << 17:
         return frame.data + bytes(frame.length - len(frame.payload))
     few = 126 if frame.form else 0
     payload = frame.payload + bytes(max(0, few - len(frame.payload)))

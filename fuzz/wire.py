@@ -52,6 +52,7 @@ class Arrival:
     form: int
     payload: bytes  # unmasked, as far as it is there
     data: bytes  # the frame as it came
+    has_head: bool = True  # its header is all there, the mask included
 
     @property
     def opcode(self) -> int:
@@ -63,7 +64,7 @@ class Arrival:
 
     @property
     def complete(self) -> bool:
-        return self.length == len(self.payload)
+        return self.has_head and self.length == len(self.payload)
 
     @property
     def shortest(self) -> bool:
@@ -81,12 +82,13 @@ def arrivals(stream: bytes) -> list[Arrival]:
         key_at = start + 2 + form
         at = key_at + (4 if second & MASKED else 0)
         length = int.from_bytes(stream[start + 2 : key_at]) if form else second & 0x7F
-        if len(stream) < at:
+        if len(stream) < key_at:
             length = -1
+        has_head = len(stream) >= at
         end = min(at + max(0, length), len(stream)) if length >= 0 else len(stream)
-        key = stream[key_at:at] if second & MASKED and length >= 0 else bytes(4)
+        key = stream[key_at:at] if second & MASKED and has_head else bytes(4)
         payload = unmask(stream[at:end], key)
-        found.append(Arrival(first, bool(second & MASKED), length, form, payload, stream[start:end]))
+        found.append(Arrival(first, bool(second & MASKED), length, form, payload, stream[start:end], has_head))
         start = end
     return found
 
