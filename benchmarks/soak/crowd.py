@@ -42,8 +42,9 @@ class Crowd:
     Attributes:
         books: what became of their messages.
         latency: seconds from a message to its acknowledgement, since they were last taken.
-        nodes: the names of processes, by name on the bus.
-        rate: messages a second of one that chats.
+        nodes: processes, by their names on the bus.
+        counts: how connections ended, and how attacks were answered.
+        paused: all are to be silent; over: all are to end.
     """
 
     def __init__(self, site: Site, books: Books, seed: int, scale: Scale, *, takeover: bool = False) -> None:
@@ -58,7 +59,6 @@ class Crowd:
         self._latency: list[float] = []  # guarded by _lock
         self.nodes: dict[str, str] = {}
         self.counts: dict[str, int] = {}  # guarded by _lock
-
         takes: dict[str, Any] = {"context_takeover": True} if takeover else {}
         common: dict[str, Any] = {"ssl_context": site.context, "handshake_timeout": 40, "proxy": None}
         common |= {"ping_interval": 10, "ping_timeout": 20, "close_timeout": 5}
@@ -315,7 +315,6 @@ class Talker(Client):
         self._reconnector = syncws.reconnect(
             self.url, min_delay=0.1, max_delay=3, give_up=lambda error: False, dialer=dialer
         )
-        self._continues: Talk | None = None
 
     def stop(self) -> None:
         self._reconnector.stop()
@@ -396,8 +395,7 @@ class Returner(Talker):
         self._leaves_at = 0.0
 
     def url(self, **more: object) -> str:
-        before = getattr(self, "_before", None)
-        position = "" if before is None or before.position is None else before.position
+        position = "" if self._before is None else self._before.position or ""
         return super().url(since=position, **more)
 
     def prepare(self, talk: Talk) -> None:
