@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import random
 import socket
 import struct
@@ -45,9 +46,11 @@ def frame(opcode: int, payload: bytes, *, first: int = 0x80, masked: bool = True
     return head + (bytes(4) if masked else b"") + payload
 
 
-def _bomb(picker: random.Random) -> bytes:
+@functools.cache
+def _bomb() -> bytes:
+    """Twenty thousand bytes that become twenty million."""
     squeezer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    data = squeezer.compress(bytes(20 << 20)) + squeezer.flush(zlib.Z_SYNC_FLUSH)
+    data = b"".join(squeezer.compress(bytes(1 << 20)) for _ in range(20)) + squeezer.flush(zlib.Z_SYNC_FLUSH)
     return frame(BINARY, data[:-4], first=0xC0)
 
 
@@ -72,7 +75,7 @@ ATTACKS = (
     ),
     Attack("many pings", "1008", lambda picker: frame(PING, b"x") * 3_000),
     Attack("no JSON", "1003", lambda picker: frame(TEXT, b"this is no JSON {" + b"x" * picker.randrange(100))),
-    Attack("bomb", "1009", _bomb, compressed=True),
+    Attack("bomb", "1009", lambda picker: _bomb(), compressed=True),
     Attack("no deflate", "1007", lambda picker: frame(BINARY, b"\xff" * 50, first=0xC0), compressed=True),
     Attack("noise", "1002 1007 1008 1009 1003", lambda picker: picker.randbytes(picker.randrange(1, 500)) + bytes(300)),
     Attack("no HTTP", "HTTP 400", lambda picker: picker.randbytes(200) + b"\r\n\r\n", handshake=False),
