@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import unittest
 from typing import Any
+from unittest import mock
 
 from syncws import History, LocalBackplane, Manager, RedisBackplane
+from syncws._bus import localmesh, localpeer
+from syncws._bus.localmesh import Mesh
 from syncws.testing import await_
 from tests.buses import Kind, RedisServer, need_client, need_server
 from tests.tasks import PATIENCE
@@ -62,6 +66,50 @@ class LocalCase(BusCase):
 
     def backplane(self, **options: Any) -> LocalBackplane:
         return LocalBackplane(os.path.join(self.folder, "bus"), history=History(**options))
+
+
+class StoppedTests(LocalCase):
+    def test_a_process_that_is_stopped_before_its_first_beat(self) -> None:
+        """What it had published is a gap where it did not come, and then nothing from before is recovered there.
+
+        It is stopped when it has connected to those that are there, and what it said has not left it; then another one
+        begins, which does not hear of it. Positions of the first one name that, as it has heard from nobody else.
+        """
+        self.enterContext(mock.patch.object(localmesh, "_SETTLING", 0.1))
+        first = self.manager()
+        first.position("lobby")
+        gate, stopped, is_late = threading.Event(), list[Mesh](), threading.Event()
+        meshes = [first._relay.backplane._mesh]  # type: ignore[union-attr]
+        wait, send = Mesh._wait, localpeer._send
+
+        def gated_wait(mesh: Mesh) -> None:
+            if not stopped and not is_late.is_set() and mesh not in meshes:
+                stopped.append(mesh)
+            if mesh in stopped:
+                gate.wait(PATIENCE)
+            wait(mesh)
+
+        def gated_send(sock: Any, data: bytes) -> int:
+            return send(sock, data) if gate.is_set() or b"said" not in data else 0
+
+        with mock.patch.object(Mesh, "_wait", gated_wait), mock.patch.object(localpeer, "_send", gated_send):
+            self.addCleanup(gate.set)
+            halted = self.manager()
+            halted.broadcast("said", room="lobby")
+            self.assertTrue(await_(lambda: stopped))
+            is_late.set()
+            gaps: list[Any] = []
+            last = Manager(backplane=self.backplane(), join_timeout=PATIENCE, on_gap=gaps.append)
+            self.addCleanup(last.end)
+            last.position("lobby")
+            self.assertTrue(await_(lambda: self.come(last, first.position("lobby")).recovered))
+            since = first.position("lobby")
+            gaps.clear()
+            gate.set()
+            self.assertTrue(await_(lambda: gaps))
+            self.assertIn("answered late", gaps[0].reason)
+            self.assertFalse(self.come(last, since).recovered)
+            self.assertTrue(await_(lambda: self.come(first, since).messages == ("said",)))
 
 
 class LocalStreamTests(LocalCase, StreamTests):
