@@ -177,7 +177,7 @@ class LinkTests(LeakChecks):
             text = Path(written.name).read_text()
         for side in sides:
             self.assertRegex(text, rf"\| {side} \| \d\.\d \| [\d.]+ \| [\d.]+ \|")
-            self.assertRegex(text, rf"\| {side} \| \d+ \|")
+            self.assertRegex(text, rf"\| {side} \| -?\d+ \|")
 
 
 class CommandTests(unittest.TestCase):
