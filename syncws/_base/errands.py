@@ -40,7 +40,7 @@ class Errands:
         self._lock = threading.Lock()
         # Guarded by _lock:
         self._waiting: deque[Callable[[], object]] = deque()
-        self._running = False  # there is a thread, which will look at _waiting once more
+        self._running: object | None = None  # the mark of the thread that will look at _waiting once more
 
     def run(self, errand: Callable[[], object]) -> bool:
         """Have it called, soon; False if too many wait."""
@@ -54,32 +54,37 @@ class Errands:
     def go_on(self) -> None:
         """Where no thread could be started for what waits, try again."""
         with self._lock:
-            if self._running or not self._waiting:
+            if self._running is not None or not self._waiting:
                 return
-            self._running = True
-        self._begin()
+            self._running = mark = object()
+        self._begin(mark)
 
-    def _begin(self) -> None:
+    def _begin(self, mark: object) -> None:
         try:
-            threading.Thread(target=self._work, name=self._thread_name, daemon=True).start()
-        except RuntimeError as error:
+            threading.Thread(target=self._work, args=(mark,), name=self._thread_name, daemon=True).start()
+        except BaseException as error:  # an interrupt may leave a thread that has begun: it finds another mark
             with self._lock:
-                self._running = False
+                if self._running is mark:
+                    self._running = None
+            if not isinstance(error, RuntimeError):
+                raise
             self._no_thread(error)
 
-    def _work(self) -> None:
-        while (errand := self._next()) is not None:
+    def _work(self, mark: object) -> None:
+        while (errand := self._next(mark)) is not None:
             try:
                 errand()
             except BaseException:  # SystemExit, say: there may be others
                 self._raised()
             del errand  # which may hold on to a connection while there is nothing to do
 
-    def _next(self) -> Callable[[], object] | None:
-        """The next errand. None: there is none, and this thread ends."""
+    def _next(self, mark: object) -> Callable[[], object] | None:
+        """The next errand. None: there is none, or this is not the thread for it, which ends."""
         with self._lock:
+            if self._running is not mark:
+                return None
             if self._waiting:
                 return self._waiting.popleft()
             # In the same step: what is given from now on starts another thread.
-            self._running = False
+            self._running = None
             return None

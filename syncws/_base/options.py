@@ -184,9 +184,11 @@ def check_unix_path(path: Any) -> None:
 
 
 def check_call_timeout(timeout: float | None) -> None:
-    """Raise TypeError unless a call's timeout is a number of seconds, or None."""
+    """Raise TypeError unless a call's timeout is a number of seconds, or None; ValueError if no float is as large."""
     if timeout is not None and (not isinstance(timeout, int | float) or timeout != timeout):  # nan: a wait without end
         raise TypeError(f"timeout is a number of seconds, or None, not {timeout!r}")
+    if timeout is not None and isinstance(timeout, int) and abs(timeout) > sys.float_info.max:
+        raise ValueError(f"timeout is a number of seconds that a clock can count, or None, not {timeout!r}")
 
 
 def strings(name: str, value: Any, example: str, *, hidden: bool = False) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from .._base.options import check_integer, check_timeout, check_unix_path
 from .._base.owners import explains_options, takes_options
 from .._conn import wiretrace
 from .._conn.conn import Conn
+from .._conn.subject import new_id
 from .._frames.agreement import Agreement, offer
 from .._http import handshake
 from .._http.handshake import HandshakeKeywords, HandshakeOptions
@@ -99,7 +100,8 @@ class Dialer(HandshakeOptions):
         handshake_timeout: seconds that the whole of `dial` may take: name lookup, connecting, proxy, TLS and HTTP;
             None for no limit. 45 by default, as in gorilla.
         subprotocols: the names this client speaks, the one it prefers first.
-        ssl_context: for wss; by default ``ssl.create_default_context()``, which trusts the system's authorities.
+        ssl_context: for wss; by default ``ssl.create_default_context()``, which trusts the system's authorities,
+            with ``ssl.OP_NO_RENEGOTIATION``: one of your own needs that where a server renegotiates TLS 1.2.
         server_hostname: the name that the server's certificate must be for; by default the URL's host.
         proxy: the URL of a proxy (http, https, socks5, socks5h); or a callable that gets the server's URL and returns
             one, or None; or None: connect directly. By default what the environment says: `proxy_from_environment`.
@@ -278,7 +280,11 @@ class Dialer(HandshakeOptions):
         return Opened(transport, server, request, response, exchange.trailing, agreement, subprotocol)
 
     def _conn_of(self, opened: Opened) -> Conn:
-        conn = Conn(
+        id = new_id()
+        if wiretrace.is_on():
+            _trace_heads(id, opened.server, opened.request, opened.response)
+            wiretrace.trace(opened.transport, id, opened.early_data)  # before the connection is made: see Upgrader.open
+        return Conn(
             opened.transport,
             client=True,
             options=self,
@@ -288,11 +294,8 @@ class Dialer(HandshakeOptions):
             compression_threshold=self.compression_threshold,
             subprotocol=opened.subprotocol,
             response=opened.response,
+            id=id,
         )
-        if wiretrace.is_on():
-            _trace_heads(conn.id, opened.server, opened.request, opened.response)
-            wiretrace.trace(opened.transport, conn.id, opened.early_data)
-        return conn
 
     # What is asked
 

@@ -20,7 +20,10 @@ _NAME_MISMATCH = (62, 64)
 @functools.cache
 def default_context() -> ssl.SSLContext:
     """The context of a Dialer that was given none. It is made once: loading the authorities outlasts a handshake."""
-    return ssl.create_default_context()
+    context = ssl.create_default_context()
+    # A server may ask for it in TLS 1.2. Whoever writes meanwhile is told to read first, which is another thread's.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
 
 
 def agree_on_tls(transport: Transport, setting: str, attempt: Attempt) -> None:

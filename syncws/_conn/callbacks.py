@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -37,7 +38,7 @@ class Callbacks:
     def begin_anew(self) -> None:
         """Know nothing: at first, and in the child of a fork, where the thread and the connections are its parent's."""
         self._waiting: deque[tuple[EndCallback, End[ConnectionClosed]]] = deque()
-        self._running = False  # there is a thread, which will look at _waiting once more
+        self._running: object | None = None  # the mark of the thread that will look at _waiting once more
 
     def hand_over(self, told: Iterable[EndCallback], end: End[ConnectionClosed]) -> None:
         """Let a thread call each with the end, soon."""
@@ -48,20 +49,29 @@ class Callbacks:
     def _start(self) -> None:
         """Start the thread, unless it runs or has nothing to do."""
         with self._lock.made:
-            if self._running or not self._waiting:
+            if self._running is not None or not self._waiting:
                 return
-            self._running = True
+            self._running = mark = object()
         try:
-            threading.Thread(target=self._work, name="syncws-on-end", daemon=True).start()
-        except RuntimeError as error:
+            threading.Thread(target=self._work, args=(mark,), name="syncws-on-end", daemon=True).start()
+        except BaseException as error:  # an interrupt may leave a thread that has begun: it finds another mark
             with self._lock.made:
-                self._running = False
+                if self._running is mark:
+                    self._running = None
+            if not isinstance(error, RuntimeError):
+                raise
             if "interpreter shutdown" not in str(error):  # at the end of a program nobody is told any more
-                _logger.error("no thread to tell that connections are over (%s); trying again in a second", error)
-                drain.call_at(time.monotonic() + _RETRY, self._start)
+                # Told then, as the caller may hold a lock that a handler of the log would wait for.
+                retry = functools.partial(self._start_again, error)
+                drain.call_at(time.monotonic() + _RETRY, retry, quiet=True)
 
-    def _work(self) -> None:
-        while (telling := self._next()) is not None:
+    def _start_again(self, error: RuntimeError) -> None:
+        """For the drain's thread."""
+        _logger.error("no thread to tell that connections are over (%s); trying again", error)
+        self._start()
+
+    def _work(self, mark: object) -> None:
+        while (telling := self._next(mark)) is not None:
             callback, end = telling
             try:
                 check_done("a callback", callback(end.exception()))
@@ -69,13 +79,15 @@ class Callbacks:
                 _logger.exception("%r, which is called at the end of a connection, raised", callback)
             del callback, telling  # what they know is not to live on while this thread does
 
-    def _next(self) -> tuple[EndCallback, End[ConnectionClosed]] | None:
-        """The next one to call. None: there is none, and this thread ends."""
+    def _next(self, mark: object) -> tuple[EndCallback, End[ConnectionClosed]] | None:
+        """The next one to call. None: there is none, or this is not the thread for it, which ends."""
         with self._lock.made:
+            if self._running is not mark:
+                return None
             if self._waiting:
                 return self._waiting.popleft()
             # In the same step: what is handed over from now on starts another thread.
-            self._running = False
+            self._running = None
             return None
 
 

@@ -119,12 +119,13 @@ class Conn(Told):
         subprotocol: str | None = None,
         request: Request | None = None,
         response: ReceivedResponse | None = None,
+        id: str | None = None,
     ) -> None:
         self._options = options = options or ConnOptions()
         self._transport = transport
         self._client = client
         self._agreement = agreement
-        self._subject = subject = Subject(request, transport.remote_address)
+        self._subject = subject = Subject(request, transport.remote_address, id)
         self._visit: Visit | None = None  # what the access log is to say; the state lock guards that it is said once
         self.subprotocol = subprotocol
         self._request = request

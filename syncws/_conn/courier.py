@@ -68,6 +68,8 @@ class Courier:
     Python's switch interval included as far as this object changes it.
     """
 
+    _usual = 0.0  # the switch interval before; 0: as it was
+
     def __init__(self) -> None:
         self.begin_anew()
         begin_anew_in_child(self)
@@ -77,10 +79,12 @@ class Courier:
     def begin_anew(self) -> None:
         """Nothing is kept, as in the child of a fork."""
         self._lock = threading.Lock()
+        with self._lock:
+            self._relax()  # in a child the courier may have been at work
         self._state = _State.ABSENT
+        self._thread: object | None = None  # the mark of the thread; one that finds another ends
         self._keepers: list[Keeper] = []
         self._bell = threading.Event()
-        self._usual = 0.0  # the switch interval before; 0: as it was
 
     def look_after(self, keeper: Keeper) -> bool:
         """Call keeper.send_kept() within a millisecond, once. False: there is no thread to be had for it."""
@@ -105,19 +109,22 @@ class Courier:
         return bool(keepers)
 
     def _start(self) -> bool:
+        mark = self._thread = object()  # by the one who has left ABSENT
         try:
-            threading.Thread(target=self._run, name="syncws-courier", daemon=True).start()
-        except RuntimeError:
+            threading.Thread(target=self._run, args=(mark,), name="syncws-courier", daemon=True).start()
+        except BaseException as error:  # an interrupt may leave a thread that has begun: it finds another mark
             with self._lock:
-                self._state = _State.ABSENT
+                self._state, self._thread = _State.ABSENT, None
                 self._relax()
             self.deliver()  # also for who came after this one, and relied on it
+            if not isinstance(error, RuntimeError):
+                raise
             return False
         return True
 
-    def _run(self) -> None:
+    def _run(self, mark: object) -> None:
         in_vain = 0
-        while True:
+        while self._thread is mark:
             time.sleep(PERIOD)
             in_vain = 0 if self.deliver() else in_vain + 1
             if in_vain >= LINGER:

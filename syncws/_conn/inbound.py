@@ -457,7 +457,7 @@ class Inbound:
     def _note_message(self, is_whole: bool = True) -> None:
         """A message is given out, or a piece of one."""
         if self._holding is not None and self._holding.size:
-            self._holding.hold(self.protocol.held)
+            self._hold_less(self._holding)
         if self._pace is not None:
             self._pace.waited = 0.0
         if not is_whole:
@@ -468,6 +468,10 @@ class Inbound:
             self._wire.batch = None
         elif self._may_keep:
             self._take_from_batch()
+
+    def _hold_less(self, holding: Holding) -> None:
+        """Part of what is held was given out: nobody has to go for that, though others may hold too much by now."""
+        holding.keep(self.protocol.held, 0)
 
     def _take_from_batch(self) -> None:
         """A message is given out, and more are at hand: its answer may wait for theirs."""
@@ -555,8 +559,9 @@ class Inbound:
             return True
         if self._unsent:
             self._end_batch()
-        if self.idle_handler is not None and self._reads_for is ReadsFor.APPLICATION:
-            self._call(self.idle_handler)
+        idle_handler = self.idle_handler  # once: any thread may set it
+        if idle_handler is not None and self._reads_for is ReadsFor.APPLICATION:
+            self._call(idle_handler)
         if self.protocol.strays > _STRAYS:
             # The peer sends frames that make no message: let others go on, and read little at a time.
             self._rested_at = turnstile.pass_through(self._rested_at, self._received)
@@ -637,8 +642,9 @@ class Inbound:
         if kind is not CLOSE:
             self._count_controls(kind)
         if kind is PING:
-            if self.ping_handler is not None:
-                self._call(self.ping_handler, payload)
+            handler = self.ping_handler  # once: any thread may set it
+            if handler is not None:
+                self._call(handler, payload)
             elif self.controls.ahead < ANSWERED:
                 self.controls.answer_ping(payload)
         elif kind is PONG:

@@ -37,8 +37,8 @@ class Ledger:
     def begin_anew(self) -> None:
         """Nothing was counted, as in the child of a fork: the connections are the parent's."""
         self._lock = threading.Lock()
-        # Those that were left, and are to be looked at by whoever has the lock next. Appending takes no lock.
-        self._left: deque[Tally] = deque()
+        # Those that were released, or left (True), for whoever has the lock next. Appending takes no lock.
+        self._left: deque[tuple[Tally, bool]] = deque()
         # Guarded by _lock:
         self._here: dict[Tally, None] = {}  # in the order they came
         self._opened = 0
@@ -63,8 +63,7 @@ class Ledger:
 
     def released(self, tally: Tally) -> None:
         """The descriptor of a connection is closed."""
-        with self._lock:
-            self._add_if_done(tally)
+        self._tell(tally, is_left=False)
 
     def left(self, tally: Tally | None) -> None:
         """Whoever served a connection is done with it, and has closed it; None: there was none. Idempotent.
@@ -73,7 +72,13 @@ class Ledger:
         """
         if tally is None:
             return
-        self._left.append(tally)
+        self._tell(tally, is_left=True)
+
+    def _tell(self, tally: Tally, *, is_left: bool) -> None:
+        """Note what has happened to a tally, without waiting: also in the middle of a method here, in a signal's
+        handler that calls `Server.shutdown`, or for the collector.
+        """
+        self._left.append((tally, is_left))
         # Looked at again after the lock was let go: who came meanwhile did not get it, and has left his to this thread.
         while self._left and self._lock.acquire(blocking=False):
             try:
@@ -84,8 +89,9 @@ class Ledger:
     def _look_at_left(self) -> None:
         """Add those that were left, and are released, to the sums. Under the lock."""
         while self._left:
-            tally = self._left.popleft()
-            tally.is_left = True
+            tally, is_left = self._left.popleft()
+            if is_left:
+                tally.is_left = True
             self._add_if_done(tally)
 
     def _add_if_done(self, tally: Tally) -> None:

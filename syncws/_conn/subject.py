@@ -10,6 +10,11 @@ from .._http.request import Request
 from .._net.address import Address, say_peer
 
 
+def new_id() -> str:
+    """A random id: 32 hex digits."""
+    return os.urandom(16).hex()
+
+
 class Subject(Told):
     """The id of a connection, the path it was asked for at (None on a client's side), and its peer.
 
@@ -18,8 +23,8 @@ class Subject(Told):
 
     __slots__ = ("_remote_address", "_request", "id")
 
-    def __init__(self, request: Request | None, remote_address: Address) -> None:
-        self.id = os.urandom(16).hex()
+    def __init__(self, request: Request | None, remote_address: Address, id: str | None = None) -> None:
+        self.id = id or new_id()
         self._request = request
         self._remote_address = remote_address
 

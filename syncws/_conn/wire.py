@@ -390,8 +390,10 @@ class Wire:
                 flushed = self._try_flush()
             finally:
                 self.frame_lock.release()  # the loop looks again
-            if not flushed and not self._turned_away:
-                break
+            if not flushed:
+                drain.tell()  # now that the lock is free, which a handler of the log may want
+                if not self._turned_away:
+                    break
         if life.state >= State.CUT:  # maybe while we held the lock, so that the one who cut could not close the fd
             self._on_left()
 
@@ -445,12 +447,17 @@ class Wire:
         if transport.torn or transport.closed:
             return True  # nothing can leave any more
         while transport.flush():
-            frame = self._next_frame()
-            if frame is None:
-                return True
-            # Whatever the socket takes of it: in the transport it keeps its place, and no deadline cuts it.
-            transport.take(frame)
-            self._count(frame[0])
+            try:
+                frame = self._next_frame()
+                if frame is None:
+                    return True
+                # Whatever the socket takes of it: in the transport it keeps its place, and no deadline cuts it.
+                transport.take(frame)
+                self._count(frame[0])
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    transport.torn = True  # an interrupt: a frame, maybe our close, is neither here nor there
+                raise
         return False
 
     def _count(self, first: int) -> None:

@@ -205,7 +205,8 @@ class Lanes:
         """Begin to collect a message in one frame, of which `next_event` has judged all but what is judged here."""
         if body > len(self._buffer):
             return None  # _begin_frame: the header is not all there
-        if self._limit is not None and length > self._limit:  # _count
+        limit = self._limit  # once: any thread may set it
+        if limit is not None and length > limit:  # _count
             self._exceed(length)
         key = self._buffer[body - 4 : body] if self._mask_bit else None
         self._start = body
@@ -280,10 +281,11 @@ class Lanes:
         if length < SMALL:
             self._count_small()
         self._message_size += length
-        if self._limit is None:
+        limit = self._limit
+        if limit is None:
             return
         is_compressed = first & RSV1 or self._compressed is not None
-        if self._message_size > (wire_limit(self._limit) if is_compressed else self._limit):
+        if self._message_size > (wire_limit(limit) if is_compressed else limit):
             self._exceed(self._message_size)
 
     def _count_small(self) -> None:
@@ -404,8 +406,9 @@ class Lanes:
         most = room = len(self._buffer)
         if self._fragment_limit is not None:
             most = self._fragment_limit - self._fragments
-        if self._limit is not None:
-            room = (self._limit if self._compressed is None else wire_limit(self._limit)) - self._message_size
+        limit = self._limit
+        if limit is not None:
+            room = (limit if self._compressed is None else wire_limit(limit)) - self._message_size
         run = join_fragments(self._buffer, self._start, self._mask_bit, most, room)
         if not run.fragments:
             return False

@@ -47,9 +47,9 @@ class PartialFrame:
             spare = min(3 * self.filled, self.missing)
             if spare < IN_PLACE:
                 return None
-            self._size += spare
-            self._data.seek(self._size - 1)
+            self._data.seek(self._size + spare - 1)
             self._data.write(b"\0")
+            self._size += spare  # at last: there may be no memory for it
         return self._data.getbuffer()[self.filled : self._size]
 
     def add(self, piece: bytes) -> bool:

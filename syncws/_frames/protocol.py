@@ -163,7 +163,8 @@ class PureProtocol(Lanes):
         end = body + length
         if end > arrived:
             return self._begin_partial(first, length, body, raw)
-        if self._limit is not None and length > self._limit:  # _count
+        limit = self._limit  # once: any thread may set it
+        if limit is not None and length > limit:  # _count
             self._exceed(length)
         payload = buffer[body:end] if not self._mask_bit else unmask(buffer, body, end)
         if end == arrived:
@@ -198,7 +199,8 @@ class PureProtocol(Lanes):
         elif length > 126:
             return None
         # _begin_frame: the frame is all there (and nothing after it). _count: the limit.
-        if length + body != len(data) or (self._limit is not None and length > self._limit):
+        limit = self._limit  # once, as in next_event
+        if length + body != len(data) or (limit is not None and length > limit):
             return None
         # _begin_frame: a message in one frame that is not compressed. header_fault: opcode and reserved bits.
         first = data[0]

@@ -92,6 +92,7 @@ class Drain:
         # The thread's tools; None while there is no thread.
         self._tools: _Tools | None = None
         self._told = False  # that no thread could be started was logged
+        self._untold: Exception | None = None  # or is to be; read without the lock, as a hint
 
     @property
     def _lock(self) -> threading.Lock:
@@ -103,30 +104,39 @@ class Drain:
     def watch(self, fd: int, flush: Flush) -> None:
         """Call flush when fd is writable or broken, again and again until it returns True.
 
-        A later watch of the same fd takes its place.
+        A later watch of the same fd takes its place. It logs nothing, since the caller may hold a lock that a
+        handler of the log would wait for; `tell` is for when it was let go.
         """
-        trouble = None
         with self._lock:
             before = self._watched.get(fd)
             # A new tuple each time, even if it is watched already: a call that is under way now, and may just have
             # found that it is done, does not take this one off.
             self._watched[fd] = (flush,)
             if self._tools is None:
-                trouble = self._start()
+                self._start()
             elif before is None or before[0] != flush:
                 self._register(self._tools, fd)
                 self._tools.wake()  # not every selector sees fd in the wait that is under way: select() copies its list
-        _tell(trouble)
+
+    def tell(self) -> None:
+        """Log that there is no thread to be had, if that is news. For who holds no lock: a handler of the log may send
+        over a connection, and come here.
+        """
+        if self._untold is None:
+            return
+        with self._lock:
+            trouble, self._untold = self._untold, None
+        if trouble is not None:
+            _logger.error("no thread to send what waits (%s); trying again with each message", trouble)
 
     def go_on(self) -> None:
         """Where no thread could be started for the work there is, try again."""
         if self._tools is not None:  # read without the lock: one reference, and a thread with work does not end
             return
-        trouble = None
         with self._lock:
             if self._tools is None and (self._watched or self._timers):
-                trouble = self._start()
-        _tell(trouble)
+                self._start()
+        self.tell()
 
     def forget(self, fd: int) -> None:
         """Stop watching fd; to be called before fd is closed. A call of its flush may still be under way.
@@ -137,17 +147,17 @@ class Drain:
             if self._watched.pop(fd, None) is not None and self._tools is not None:
                 self._tools.unregister(fd)
 
-    def call_at(self, instant: float, call: Callable[[], object]) -> Timer:
-        """Call at an instant of time.monotonic()."""
+    def call_at(self, instant: float, call: Callable[[], object], *, quiet: bool = False) -> Timer:
+        """Call at an instant of time.monotonic(). quiet: it logs nothing, as `watch`."""
         timer = Timer(instant, call)
-        trouble = None
         with self._lock:
             self._add_timer(timer)
             if self._tools is None:
-                trouble = self._start()
+                self._start()
             elif self._timers[0][2] is timer:
                 self._tools.wake()
-        _tell(trouble)
+        if not quiet:
+            self.tell()
         return timer
 
     def _add_timer(self, timer: Timer) -> None:
@@ -163,8 +173,8 @@ class Drain:
             (flush,) = self._watched.pop(fd)
             self._add_timer(Timer(time.monotonic(), flush))
 
-    def _start(self) -> Exception | None:
-        """Start the thread with all the work there is; what prevented it, if that is news."""
+    def _start(self) -> None:
+        """Start the thread with all the work there is. What prevented it is to be told, if that is news."""
         assert self._lock.locked()
         tools = None
         try:
@@ -177,16 +187,16 @@ class Drain:
             if tools is not None:
                 tools.close()
             # The end of the interpreter is no news: it closes every socket anyway.
-            news = None if self._told or "interpreter shutdown" in str(error) else error
+            if not self._told and "interpreter shutdown" not in str(error):
+                self._untold = error
             self._told = True
-            return news
+            return
         except BaseException:  # an interrupt, which may leave a thread that has begun: `_run` finds out
             self._tools = None
             if tools is not None:
                 tools.close()
             raise
         self._told = False
-        return None
 
     def _run(self, tools: _Tools) -> None:
         with contextlib.closing(tools):
@@ -293,12 +303,6 @@ class _Tools:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # after a fork some systems' selectors are closed already
             self._opened.close()
-
-
-def _tell(trouble: Exception | None) -> None:
-    """Log without the lock: a handler of the log may send over a connection, and come here."""
-    if trouble is not None:
-        _logger.error("no thread to send what waits (%s); trying again with each message", trouble)
 
 
 def _guarded(call: Callable[[], object]) -> object:

@@ -294,8 +294,13 @@ class TLSTransport(Transport):
         """Ciphertext to send. What the reader left, if anything, comes first."""
         with self._codec:
             view = memoryview(data)
-            while view:
-                view = view[self._tls.write(view) :]
+            try:
+                while view:
+                    view = view[self._tls.write(view) :]
+            except ssl.SSLWantReadError as error:
+                raise ssl.SSLError(
+                    "the peer renegotiates, which TLS 1.3 has no more: give the context ssl.OP_NO_RENEGOTIATION"
+                ) from error
             return self._outgoing.read()
 
     def shutdown_write(self) -> None:

@@ -423,7 +423,11 @@ class Transport:
     def flush(self) -> bool:
         """Try to send the rest without waiting; whether none is left. Raises OSError."""
         if self.kept:  # from now on it is the rest of frames cut short
-            self.rest = memoryview(self._join_kept())
+            try:
+                self.rest = memoryview(self._join_kept())
+            except BaseException:
+                self.torn = True  # they are neither here nor there
+                raise
         while self.rest:
             try:
                 taken = self.socket.send(self.rest, self._send_flags)

@@ -57,6 +57,7 @@ class Roster:
         The connections are the parent's. Those that are here run in threads that the child has not.
         """
         self._connections = set()
+        self._share = None  # its number is the worker's, whose child this is
         self._capacity.begin_anew()
         # Reentrant: an application's own signal handler may call Server.shutdown while its thread is inside.
         self.lock = threading.RLock()

@@ -281,9 +281,14 @@ class Server:
             ConcurrencyError: another thread is serving.
             OSError: the listener failed for good; nothing listens any more, and the connections go on.
         """
-        if not self._begin_serving(threading.current_thread()):
-            return
-        self._acceptor.prepare_descriptors()
+        thread = threading.current_thread()
+        try:
+            if not self._begin_serving(thread):
+                return
+            self._acceptor.prepare_descriptors()
+        except BaseException as error:
+            self._give_up_serving(thread, error)
+            raise
         run = self._acceptor.run if self._workers is None else partial(self._run_workers, self._workers)
 
         def loop(over: Callable[[], bool]) -> None:
@@ -410,14 +415,14 @@ class Server:
         if self._workers is not None:
             raise RuntimeError("workers are forked from a program without threads: call serve_forever, not start")
         thread = threading.Thread(target=self._serve_in_thread, name="syncws-accept", daemon=True)
-        if not self._begin_serving(thread):
-            return
-        self._acceptor.prepare_descriptors()
-        self._say_listening()
         try:
+            if not self._begin_serving(thread):
+                return
+            self._acceptor.prepare_descriptors()
+            self._say_listening()
             thread.start()
-        except BaseException:
-            self._end_serving()
+        except BaseException as error:
+            self._give_up_serving(thread, error)
             raise
 
     def _serve_in_thread(self) -> None:
@@ -460,6 +465,11 @@ class Server:
             if not self._roster.closing:
                 self._serving, self._process = thread, os.getpid()
             return not self._roster.closing
+
+    def _give_up_serving(self, thread: threading.Thread, error: BaseException) -> None:
+        """A thread was to serve, and this came instead: a shutdown is not to wait for it."""
+        if self._serving is thread and not isinstance(error, ConcurrencyError):  # else it serves, and was asked again
+            self._end_serving()
 
     def _end_serving(self) -> None:
         # By the thread that waited on it: a closed listener wakes nobody, and its number may be another's already.

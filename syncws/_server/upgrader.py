@@ -32,6 +32,7 @@ from .._base.owners import explains_options, takes_options
 from .._base.printable import printable, printable_repr
 from .._conn import access, wiretrace
 from .._conn.conn import Conn
+from .._conn.subject import new_id
 from .._frames.agreement import Agreement, accept_offers
 from .._http import handshake
 from .._http.handshake import HandshakeOptions
@@ -314,6 +315,11 @@ class Upgrader(HandshakeOptions):
         before = _counted(transport, len(early_data))
         visit = self._visit(request, accepted) if access.is_on() else None
         self._send_head(request, accepted.head, transport)
+        id = new_id()
+        if wiretrace.is_on():
+            wiretrace.tell_head(id, "<", f"{request} HTTP/{request.http_version}", request.headers)
+            wiretrace.tell_answer(id, ">", accepted.head)
+            wiretrace.trace(transport, id, early_data)  # before the connection is made, which may be attended at once
         conn = Conn(
             transport,
             client=False,
@@ -324,12 +330,9 @@ class Upgrader(HandshakeOptions):
             compression_threshold=self.compression_threshold,
             subprotocol=accepted.subprotocol,
             request=request,
+            id=id,
         )
         conn._wire.tally.begin(before)
-        if wiretrace.is_on():
-            wiretrace.tell_head(conn.id, "<", f"{request} HTTP/{request.http_version}", request.headers)
-            wiretrace.tell_answer(conn.id, ">", accepted.head)
-            wiretrace.trace(transport, conn.id, early_data)
         if visit is not None:
             conn._enter_log(visit)
         request.conn = conn

@@ -60,6 +60,23 @@ class ErrandTests(LeakChecks):
         self.wait()
         self.assertEqual(done, [1, 2])
 
+    def test_an_interrupt_as_the_thread_begins(self) -> None:
+        """Whether the thread has begun by then or not, what waits is run once, with the next."""
+        start = threading.Thread.start
+        for begins in (False, True):
+            done: list[int] = []
+
+            def interrupted(thread: threading.Thread, begins: bool = begins) -> None:
+                if begins:
+                    start(thread)
+                raise KeyboardInterrupt
+
+            with mock.patch.object(threading.Thread, "start", interrupted), self.assertRaises(KeyboardInterrupt):
+                self.errands.run(lambda: done.append(1))  # noqa: B023 - called before the next round
+            self.errands.run(lambda: done.append(2))  # noqa: B023
+            self.wait()
+            self.assertEqual(done, [1, 2])
+
     def test_no_thread_and_no_room(self) -> None:
         """Where so much waits that nothing more is taken, a thread is tried for all the same."""
         done: list[int] = []

@@ -168,7 +168,11 @@ class CheckTests(unittest.TestCase):
 
     def test_timeouts_of_calls(self):
         """Seconds, of which none may be left, or None; not a number would be a wait without end."""
-        self.assert_checks(check_call_timeout, (None, 0, -1, 2.5, INFINITY), ((NAN, TypeError), ("1", TypeError)))
+        self.assert_checks(
+            check_call_timeout,
+            (None, 0, -1, 2.5, INFINITY, 10**300),
+            ((NAN, TypeError), ("1", TypeError), (10**400, ValueError)),
+        )
 
     def test_lists_of_str(self):
         """Any iterable of str becomes a tuple; one str alone is never what was meant."""

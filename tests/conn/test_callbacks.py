@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import unittest
@@ -66,6 +67,36 @@ class CallbacksTests(LeakChecks):
         ):
             self.callbacks.hand_over([self.finish], END)
             self.assertTrue(self.done.wait(PATIENCE))
+
+    def test_an_interrupt_as_the_thread_begins(self):
+        """It is raised, and whoever waits is told with the next."""
+        with mock.patch.object(threading.Thread, "start", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, self.callbacks.hand_over, [self.finish], END)
+        self.assertFalse(self.done.is_set())
+        self.callbacks.hand_over([], END)
+        self.assertTrue(self.done.wait(PATIENCE))
+
+    def test_nothing_is_logged_by_who_hands_over(self):
+        """He may hold a lock that a handler of the log waits for: it is said by the thread that tries again."""
+        start, threads = threading.Thread.start, []
+        refused = [RuntimeError("can't start new thread")]
+
+        def refuse_once(thread):
+            if thread.name == "syncws-on-end" and refused:
+                raise refused.pop()
+            start(thread)
+
+        class Handler(logging.Handler):
+            def emit(self, record):
+                threads.append(threading.current_thread().name)
+
+        handler = Handler()
+        module._logger.addHandler(handler)
+        self.addCleanup(module._logger.removeHandler, handler)
+        with mock.patch.object(threading.Thread, "start", refuse_once), mock.patch.object(module, "_RETRY", 0.01):
+            self.callbacks.hand_over([self.finish], END)
+            self.assertTrue(self.done.wait(PATIENCE))
+        self.assertEqual(threads, ["syncws-drain"])
 
     def test_at_the_end_of_the_interpreter(self):
         """No thread can be started any more: nothing is logged."""

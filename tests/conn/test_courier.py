@@ -92,6 +92,14 @@ class CourierTests(LeakChecks):
         self.assertTrue(keeper.delivered.is_set())
         self.deliver()
 
+    def test_an_interrupt_as_the_thread_begins(self) -> None:
+        """It is raised, what is kept has been delivered, and the next one has a thread."""
+        keeper = Keeper()
+        with mock.patch.object(threading.Thread, "start", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, self.courier.look_after, keeper)
+        self.assertTrue(keeper.delivered.is_set())
+        self.deliver()
+
 
 class SwitchIntervalTests(LeakChecks):
     def setUp(self) -> None:
@@ -126,6 +134,17 @@ class SwitchIntervalTests(LeakChecks):
         sys.setswitchinterval(0.02)
         self.assertTrue(self.at_rest())
         self.assertEqual(round(sys.getswitchinterval(), 6), 0.02)
+
+    @unittest.skipUnless(hasattr(os, "fork"), "no fork here")
+    def test_the_child_of_a_fork(self) -> None:
+        """A child that is forked while the courier is at work has the application's interval."""
+        sys.setswitchinterval(0.005)
+        self.assertEqual(self.interval_at_work(), 0.0005)
+        with self.courier._lock:  # it stays at work
+            child = os.fork()
+            if child == 0:
+                os._exit(int(round(sys.getswitchinterval(), 6) != 0.005))
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
 
     def test_of_many_threads(self) -> None:
         """In a process of many threads it is left alone: each that waits for the GIL would look so often."""

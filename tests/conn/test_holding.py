@@ -48,6 +48,18 @@ class ServerUnfinished(ConnCase):
             self.assertEqual(peer.receive_frame().payload, b"still here")
         self.assertEqual(unfinished.total, 0)
 
+    def test_giving_out_a_piece_costs_nobody(self) -> None:
+        """Where others hold too much by now, nobody has to go for a message that shrinks as it is read."""
+        conn, peer = self.peer()
+        peer.send(peer.frame(BINARY, bytes(2000), fin=False))
+        reader = conn.next_reader()
+        conn._inbound._hold(5000)  # what was held before the piece was given out
+        with mock.patch.object(unfinished, "limit", 1):
+            conn._inbound._note_message(False)
+        self.assertEqual(held_by(conn), conn._inbound.protocol.held)
+        peer.send(peer.frame(0, b"end"))
+        self.assertEqual(reader.read(), bytes(2000) + b"end")
+
     def test_the_largest_may_be_the_one_that_grows(self) -> None:
         """A peer that has nearly all for itself ends its own connection."""
         small = self.begin(40_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
 import io
@@ -10,6 +11,7 @@ import random
 import socket
 import threading
 import time
+import unittest
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +38,7 @@ from syncws._frames.streams import MessageReader
 from syncws._net.transport import Transport
 from syncws.testing import Peer, ScriptedSocket, await_
 from tests.conn.cases import ConnCase, ScriptedCase, deflate, elapsed, moved_clock
+from tests.source import modules
 from tests.tasks import PATIENCE, assert_same_end
 
 _SIZES = (0, 1, 2, 124, 125, 126, 127, 128, 129, 65534, 65535, 65536, 200_000)
@@ -1301,3 +1304,26 @@ class ClientScripted(ServerScripted):
     """The same for a client."""
 
     client = True
+
+
+class SettableTests(unittest.TestCase):
+    """What any thread may set while another reads."""
+
+    def test_read_once(self) -> None:
+        """No function tests such an attribute and then reads it again: another thread may set it in between."""
+        settable = {"ping_handler", "pong_handler", "close_handler", "idle_handler", "deadline", "_limit"}
+        seen = set()
+        for path, module in modules():
+            if path.parent.name not in ("_conn", "_frames"):
+                continue
+            for function in (node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)):
+                names = [
+                    node.attr
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr in settable
+                    if isinstance(node.value, ast.Name) and node.value.id == "self"
+                ]
+                seen |= set(names)
+                twice = {name for name in names if names.count(name) > 1}
+                self.assertEqual(twice, set(), f"{path}: {function.name}")
+        self.assertEqual(seen, settable)

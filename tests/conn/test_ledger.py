@@ -127,6 +127,19 @@ class LedgerTests(ConnCase):
         Task(collect).result()
         self.assertEqual(self.told("opened", "open", "ending", "closed"), (1, 0, 0, {"1006": 1}))
 
+    def test_released_in_the_middle_of_something(self) -> None:
+        """A signal's handler that calls `Server.shutdown` may end a connection while its thread is inside."""
+        conn, _peer = self.peer()
+        tally = self.ledger.opened(conn)
+
+        def shut_down() -> None:
+            with self.ledger._lock:
+                conn.close_now()
+
+        Task(shut_down).result()
+        self.ledger.left(tally)
+        self.assertEqual(self.told("opened", "open", "ending", "closed"), (1, 0, 0, {"1006": 1}))
+
     def test_without_a_connection(self) -> None:
         """A seat that had none leaves nothing."""
         self.ledger.left(None)

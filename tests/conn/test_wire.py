@@ -1164,6 +1164,23 @@ class FailureTests(Cases):
             self.assertRaises(KeyboardInterrupt, wire.half_close)
         self.assertFalse(wire.frame_lock.locked())
 
+    def test_interrupt_of_a_frame_that_was_taken_out(self):
+        """One that comes when what waits was taken out, and not yet given to the transport, is final for all writes."""
+        for place, owner in (("_next_frame", Wire), ("take", Transport)):
+            with self.subTest(place=place):
+                wire, _ = self.scripted()
+                real = getattr(owner, place)
+
+                def interrupted(self, *arguments, real=real):
+                    if real(self, *arguments) is not None or arguments:
+                        raise KeyboardInterrupt
+
+                with mock.patch.object(owner, place, interrupted), self.assertRaises(KeyboardInterrupt):
+                    wire.ping(b"x")
+                self.assertTrue(wire._transport.torn)
+                self.assertRaises(CloseError, wire.send, 0x82, b"x", None)
+                self.assertFalse(wire.frame_lock.locked())
+
     def test_interrupt_after_a_frame(self):
         """An interrupt right after the frame has left is final too: it may be a close or fragment not on record."""
         for first, payload in ((CLOSE, BYE), (BEGIN, b"x")):

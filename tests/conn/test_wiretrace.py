@@ -7,6 +7,7 @@ import random
 import ssl
 import unittest
 from typing import Any
+from unittest import mock
 
 import syncws
 from syncws import BadHandshakeError, Request, Upgrader, dial
@@ -128,6 +129,19 @@ class ConnectionTests(ServerTestCase):
     def test_plain(self) -> None:
         """No level showed frames: at DEBUG each head and frame of both directions is a line, with the id."""
         self.check(self.traced(self.talk), [*self.FRAMES, *self.END])
+
+    def test_before_it_is_attended(self) -> None:
+        """The transport is traced before the connection is made: whoever looks after that at once finds it complete."""
+        seen: list[bool] = []
+        real = syncws.Conn.__init__
+
+        def init(conn: syncws.Conn, transport: Any, **options: Any) -> None:
+            seen.append(isinstance(transport, wiretrace._Traced) and hasattr(transport, "went"))
+            real(conn, transport, **options)
+
+        with mock.patch.object(syncws.Conn, "__init__", init):
+            self.check(self.traced(self.talk), [*self.FRAMES, *self.END])
+        self.assertEqual(seen, [True, True])
 
     def test_tls(self) -> None:
         """Under TLS it is the plain text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unittest
+from unittest import mock
 
 from syncws._frames.partial import IN_PLACE, PartialFrame
 from tests.frames.cases import (
@@ -84,6 +85,17 @@ class TestPartialFrame(unittest.TestCase):
             self.assertTrue(partial.absorb(count))
         self.assertEqual(sizes[0], 3 * (2 * (IN_PLACE // 3) + 1))
         self.assertEqual(len(partial.take()), length)
+
+    def test_no_memory(self):
+        """Where there is no memory for more room it is as before: the next one who asks gets room, and no end."""
+        partial = PartialFrame(BINARY, 10 * IN_PLACE, None)
+        partial.add(bytes(IN_PLACE))
+        data, partial._data = partial._data, mock.Mock(seek=mock.Mock(), write=mock.Mock(side_effect=MemoryError))
+        self.assertRaises(MemoryError, partial.room)
+        partial._data = data
+        self.assertEqual(partial.held, IN_PLACE)
+        with partial.room() as view:
+            self.assertEqual(len(view), 3 * IN_PLACE)
 
 
 if __name__ == "__main__":

@@ -556,6 +556,7 @@ class ThreadTests(Cases):
             flush = Calls()
             with mock.patch(place, side_effect=shortage), self.assertLogs("syncws.conn", "ERROR"):
                 self.drain.watch(sock.fileno(), flush)
+                self.drain.tell()
             self.assertEqual(drain_threads(), [])
             self.drain.watch(sock.fileno(), flush)
             self.assertTrue(flush.called.wait(10))
@@ -571,7 +572,11 @@ class ThreadTests(Cases):
                 drain_module._logger, "error", side_effect=lambda *_: handled.append(self.drain.forget(sock.fileno()))
             ),
         ):
-            self.drain.watch(sock.fileno(), Calls())
+            with self.assertNoLogs("syncws.conn"):
+                self.drain.watch(sock.fileno(), Calls())  # whose caller holds a lock
+            self.assertEqual(handled, [])
+            self.drain.tell()
+            self.drain.tell()
         self.assertEqual(handled, [None])
 
     def test_thread_that_dies(self):

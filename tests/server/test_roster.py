@@ -91,6 +91,17 @@ class RosterTests(unittest.TestCase):
         roster.begin_anew()
         self.assertEqual(Task(roster.enter, Nobody(roster)).result(), "entered")
 
+    def test_the_share_of_a_parent(self) -> None:
+        """In the child of a fork what comes and goes is not noted as the worker's, whose child it is."""
+        shares = memoryview(bytearray(16)).cast("q")
+        roster = Roster(None)
+        roster.begin_sharing(Share(shares, 0))
+        connection = Nobody(roster)
+        roster.enter(connection)
+        roster.begin_anew()
+        roster.leave(connection)
+        self.assertEqual(shares[0], 1)
+
 
 class ShareTests(unittest.TestCase):
     """One of several workers."""

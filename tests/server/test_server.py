@@ -329,6 +329,37 @@ class ShutdownTests(ServerTestCase):
 
 
 @unittest.skipIf(threading.current_thread() is not threading.main_thread(), "signals are the main thread's")
+class InterruptedStartTests(ServerTestCase):
+    """An interrupt before the accept loop runs."""
+
+    def test_a_shutdown_follows(self) -> None:
+        """Whatever is interrupted, a shutdown does not wait for a loop that never began."""
+        for call in ("start", "serve_forever"):
+            for place in ("_acceptor.prepare_descriptors", "_say_listening", "_begin_serving"):
+                with self.subTest(call=call, place=place):
+                    server = Server(hello, port=0)
+                    of, _, name = place.rpartition(".")
+                    owner: Any = getattr(server, of) if of else server
+                    real = getattr(owner, name)
+
+                    def interrupted(*arguments: Any, real: Any = real) -> None:
+                        real(*arguments)
+                        raise KeyboardInterrupt
+
+                    with mock.patch.object(owner, name, interrupted), self.assertRaises(KeyboardInterrupt):
+                        getattr(server, call)()
+                    self.assertIsNone(server._serving)
+                    self.assertEqual(Task(server.shutdown).result(), 0)
+
+    def test_another_thread_serves(self) -> None:
+        """Who is told that another one serves changes nothing for that one."""
+        with Server(hello, port=0) as server:
+            server.start()
+            self.assertRaises(ConcurrencyError, server.start)
+            self.assertRaises(ConcurrencyError, server.serve_forever)
+            self.assertIsNotNone(server._serving)
+
+
 class SignalTests(ServerTestCase):
     def serve_until(self, act: Callable[[Client], Any], handler: Any = echo) -> Any:
         """serve_forever in this, the main thread, while another acts as a client; the result of act."""
