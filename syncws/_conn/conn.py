@@ -711,7 +711,7 @@ class Conn(Told):
         """Wait until the connection is over, at most timeout seconds; whether it is. For threads that do not read it.
 
         The end is noticed while nobody reads, too (see `on_end`). For any thread, any number of them. Raises TypeError
-        for a timeout that is no number.
+        for a timeout that is no number, ValueError for one that no clock can count.
         """
         check_call_timeout(timeout)
         return self._ending.wait(timeout)

@@ -12,6 +12,7 @@ import threading
 import unittest
 from unittest import mock
 
+from syncws._client.hops import default_context
 from syncws._net.tls import TLSTransport
 from syncws._net.transport import Transport
 from syncws._net.waits import wait_for
@@ -381,6 +382,22 @@ class WritingTests(TLSCases):
         self.assertTrue(server.flush())
         sock.sendall(server.socket.sent)
         self.assertEqual(self.receive_all(client, 23), b"the rest, and an answer")
+
+
+class RenegotiationTests(TLSCases):
+    """A peer that renegotiates, as TLS 1.2 has it: a write would have to read first, which is another thread's."""
+
+    def test_a_write_meanwhile(self):
+        """The error of the write names the option of the context."""
+        _, client = self.agreed(None, ssl.TLSVersion.TLSv1_2)
+        client._tls = mock.Mock(write=mock.Mock(side_effect=ssl.SSLWantReadError))
+        with self.assertRaisesRegex(ssl.SSLError, "OP_NO_RENEGOTIATION"):
+            client.send(b"x")
+        self.assertTrue(client.torn)
+
+    def test_the_context_of_a_dialer(self):
+        """By default a Dialer refuses it."""
+        self.assertTrue(default_context().options & ssl.OP_NO_RENEGOTIATION)
 
 
 class PollReadingTests(ReadingTests):
