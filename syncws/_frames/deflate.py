@@ -115,7 +115,12 @@ class Inflater:
             if inflater is None or inflater.eof:
                 # A block with BFINAL set ends a stream, not the message: what follows is a stream of its own
                 # (section 7.2.3.4). Its writer began anew too, so nothing in it refers to what was before.
-                inflater = self._zlib = self._next_stream()
+                window = self._window
+                if window is not None and not window.on_trial:
+                    inflater = window.stream()
+                else:
+                    inflater = zlib.decompressobj(-LARGEST)
+                self._zlib = inflater
             # One byte more than is allowed, so that a message over the limit shows. (0 would be no limit at all.)
             allowed = max(limit - self._inflated, 0) + 1 if limit else 0
             if most is not None:
@@ -139,11 +144,6 @@ class Inflater:
             pieces.append(inflated)
         del self._input[:position]
         return b"".join(pieces)
-
-    def _next_stream(self) -> zlib._Decompress:
-        """What inflates the next bytes: of a message by itself, or of one that may refer back."""
-        window = self._window
-        return zlib.decompressobj(-LARGEST) if window is None or window.on_trial else window.stream()
 
     @property
     def _is_on_trial(self) -> bool:
