@@ -72,18 +72,19 @@ accelerator: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable .
 
 # Random inputs for whatever reads a peer's bytes, for so many minutes each format; first for the accelerator, under
-# AddressSanitizer and UBSan. FUZZ='frames urls --seed 7' names some, FUZZ='--jobs 4' has more run at a time.
+# AddressSanitizer and UBSan. FORMATS='frames urls' names some, FUZZFLAGS='--seed 7 --jobs 4' has four at a time.
 MINUTES ?= 1
-FUZZ ?=
+FORMATS ?=
+FUZZFLAGS ?=
 SANITIZED = build/sanitized
 
 fuzz: fuzz-accelerator
-	nice $(BIN)/python -m fuzz --minutes $(MINUTES) $(FUZZ)
+	nice $(BIN)/python -m fuzz $(FORMATS) --minutes $(MINUTES) $(FUZZFLAGS)
 
 fuzz-accelerator: $(VENV)/.installed-test $(SANITIZED)/.built
 	nice env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
-		PYTHONPATH=$(SANITIZED):. $(BIN)/python -P -m fuzz accelerator --minutes $(MINUTES)
+		PYTHONPATH=$(SANITIZED):. $(BIN)/python -P -m fuzz accelerator --minutes $(MINUTES) $(FUZZFLAGS)
 
 $(SANITIZED)/.built: setup.py $(shell find syncws -name '*.py') syncws/_frames/fast.c | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet 'setuptools>=77,<82'
