@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from syncws._base.options import ConnOptions
 from syncws._conn.conn import Conn
+from syncws._frames.agreement import Agreement
 from syncws._frames.prepared import PreparedMessage
 from syncws._net.transport import Transport
 from syncws._rooms.manager import Manager
@@ -50,16 +51,20 @@ def text(number: int) -> str:
 class Readers:
     """Clients in a process of their own, which read all they get and compare it with what they should."""
 
-    def __init__(self, members: int, messages: int) -> None:
+    def __init__(
+        self, members: int, messages: int, *, module: str = __name__, agreement: Agreement | None = None
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=members) as listener:
             code = CHILD.format(
-                path=sys.path, module=__name__, port=listener.getsockname()[1], members=members, messages=messages
+                path=sys.path, module=module, port=listener.getsockname()[1], members=members, messages=messages
             )
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
             listener.settimeout(WAIT)
-            self.conns = [Conn(Transport(listener.accept()[0]), client=False) for _ in range(members)]
+            self.conns = [
+                Conn(Transport(listener.accept()[0]), client=False, agreement=agreement) for _ in range(members)
+            ]
 
     def wait(self, messages: int) -> None:
         """Wait until everybody has got that many messages. Raises AssertionError for one that came out of order."""
