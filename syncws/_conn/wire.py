@@ -182,10 +182,11 @@ class Wire:
             head, body = encode(first, payload, self._client)
         begun = False
         if not self.frame_lock.acquire(False):
+            self._life.check_writable()  # before the wait, which may be as long as the peer likes
             self._wait_for_frame_lock(deadline)
         try:
             if self._look_again or (self._transport.rest and not self._transport.kept):
-                self._life.check_writable()  # before the wait, which may be as long as the peer likes
+                self._life.check_writable()  # as above
                 self._flush_until(deadline)
             if self._life.refusal is not None:  # maybe by now: our close was among what waited
                 raise self._life.refusal.exception()
@@ -262,8 +263,9 @@ class Wire:
             self.flush_if_needed()
 
     def wait_for_turn(self, deadline: float | None) -> None:
-        """Wait until nobody who came before is writing. Raises WriteTimeout."""
+        """Wait until nobody who came before is writing. Raises WriteTimeout, or why nothing may be written."""
         if self.frame_lock.locked():
+            self._life.check_writable()  # as in `send`
             self._wait_for_frame_lock(deadline)
             self.frame_lock.release()
             self.flush_if_needed()

@@ -29,7 +29,7 @@ from syncws.errors import CloseCode, CloseError, CloseSentError, ConnectionClose
 from syncws.testing import Frame, LeakChecks, Peer, ScriptedSocket, await_, socketpair
 from tests.certificates import contexts
 from tests.conn.cases import HookedLock
-from tests.tasks import Task, assert_same_end
+from tests.tasks import PATIENCE, Task, assert_same_end
 
 BINARY = FIN | MessageType.BINARY
 PING = FIN | MessageType.PING
@@ -962,9 +962,17 @@ class ClosingTests(Cases):
                     wire._life.finish(CloseError(1006))
             else:
                 wire.queue_close(BYE)
-            error = Task(wire.send, BINARY, b"late", None).error()
-            self.assertIs(type(error), CloseError if is_over else CloseSentError)
-            self.assertTrue(wire._transport.pending)
+            for _ in range(2):  # the second time while another thread waits for the peer, as a close does
+                for call in (functools.partial(wire.send, BINARY, b"late"), wire.wait_for_turn):
+                    if call == wire.wait_for_turn and not wire.frame_lock.locked():
+                        continue
+                    error = Task(call, None).error()
+                    self.assertIs(type(error), CloseError if is_over else CloseSentError)
+                self.assertTrue(wire._transport.pending)
+                flushing = Task(wire.flush, instant(PATIENCE), finish=False)
+                self.assertTrue(await_(wire.frame_lock.locked))
+            wire._transport.shutdown()
+            self.assertTrue(flushing.ended() is None or isinstance(flushing.ended(), ConnectionClosed))
 
     def test_close_waits_for_a_stuck_writer(self):
         """A close that comes while another thread is stuck in a write leaves when that write is done."""
