@@ -8,7 +8,8 @@ After every step the two are compared: states, exceptions, bytes, counts, thread
 * `wire`: the wire between two connections, which carries what it is told to: a part, nothing, an end, a reset, lies.
 * `side`: the specification of one side of a connection.
 * `talk`: the machine of a connection: two of them, and the wire between.
-* `course`: how many courses, and which: the same ones each time, or others; how long they are.
+* `cluster`: the machine of a Manager in three processes, and a bus that drops, repeats, delays, dies and comes back.
+* `course`: how many courses, and which: the same ones each time, or others; and whether what is broken is found.
 
     SYNCWS_EXAMPLES=20000 .venv/bin/python -m unittest tests.models.test_talk    # other courses each time, and so many
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .sight import CLOSE, CONTINUATION, PING, PONG, TEXT, Seen
+from .sight import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Seen
 from .wire import Lie
 
 OPEN, CLOSING, CLOSE_SENT, WRITE_LOST = "open", "closing", "close sent", "write lost"
@@ -334,6 +334,16 @@ class Side:
     def arrived_all(self) -> bool:
         """Whether everything that arrived in whole frames was read, and no more of it comes."""
         return self.cursor == len(self.entries) or self.entries[self.cursor].end > self.arrived()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have arrived after the last message that was read; 0 once nothing more is read."""
+        if self.phase == RELEASED and not self.ended_unread:
+            return 0
+        read = [
+            each.end for each in self.entries[: self.cursor] if isinstance(each, Seen) and each.opcode in (TEXT, BINARY)
+        ]
+        return self.arrived() - (read[-1] if read else 0)
 
     def control(self, opcode: int, payload: bytes) -> bool:
         """A control frame is handled; whether it is the end."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import random
 import re
 import struct
@@ -19,12 +20,14 @@ from typing import Any
 from unittest import mock
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from syncws import Conn, PreparedMessage, breaches
 from syncws._base.options import ConnOptions
+from syncws._base.unfinished import unfinished
 from syncws._conn.attendant import Attendant
 from syncws._conn.ledger import Ledger
+from syncws._net.drain import drain
 from syncws._net.transport import Transport
 from syncws.testing import DEFLATE, await_
 from tests.tasks import PATIENCE, Task
@@ -81,6 +84,10 @@ def _payload(message: str | bytes) -> bytes:
     return message.encode() if isinstance(message, str) else message
 
 
+#: For steps that lead to an end: none in the calm at the beginning of a course, since most is to be seen before.
+after_the_calm = precondition(lambda talk: talk.steps >= talk.calm)
+
+
 class Half:
     """A connection, what it has to do, its end of the wire, and the threads that are inside."""
 
@@ -126,19 +133,24 @@ class Talk(RuleBasedStateMachine):
         super().__init__()
         self.halves: tuple[Half, ...] = ()
         self.seed = 0
+        self.steps = self.calm = 0
         self.patches = contextlib.ExitStack()
         self.threads_before = set(threading.enumerate())
+        self.descriptors_before = _open_descriptors() - 3 * (drain._tools is not None)
+        self.held_before = unfinished.total
 
     @initialize(
         compression=st.booleans(),
+        calm=st.sampled_from((0, 5, 10, 20)),
         together=st.booleans(),
         overflow=st.tuples(*[st.sampled_from(("close", "drop_oldest", "drop_newest"))] * 2),
     )
-    def begin(self, compression: bool, together: bool, overflow: tuple[str, str]) -> None:
+    def begin(self, compression: bool, calm: int, together: bool, overflow: tuple[str, str]) -> None:
         # Attended when the machine says so; nobody lingers but for the wire.
         self.patches.enter_context(mock.patch.object(Attendant, "begin", lambda attendant: None))
         self.patches.enter_context(mock.patch("syncws._conn.closing._LINGER", PATIENCE))
         self.compression = compression
+        self.calm = calm
         self.breaches_before = breaches()
         self.ledger = Ledger()
         sights = [Sight(masked=client, compression=compression) for client in (True, False)]
@@ -211,20 +223,31 @@ class Talk(RuleBasedStateMachine):
 
     def advance(self) -> None:
         """What follows by itself follows in the models, and is compared with what has."""
+        self.steps += 1
         self.collect()
         for half in self.halves:
-            self._advance_stranger(half)
+            refused = self._advance_stranger(half)
             self._advance_reader(half)
             self._advance_closers(half)
-            self._advance_stranger(half)
+            if refused is not None:  # by a close; or, if its thread is slow, by the end that a closer finds
+                task, refusal = refused
+                self.expect(half, self._awaited(task), refusal, half.side.end or refusal)
+            if (late := self._advance_stranger(half)) is not None:
+                self.expect(half, self._awaited(late[0]), late[1])
+            if half.side.phase == RELEASED and half.end.is_stopped:
+                half.is_lossy = True  # what the peer had not taken is gone
         self.check()
 
-    def _advance_stranger(self, half: Half) -> None:
+    def _advance_stranger(self, half: Half) -> tuple[Task, Ends] | None:
+        """The message that waits leaves, if it can; the thread and why it is refused, if it is."""
         became = half.side.settle()
         if became is None or half.stranger is None:
-            return
+            return None
         task, half.stranger = half.stranger, None
-        self.expect(half, self._awaited(task), None if became is True else became)
+        if isinstance(became, Ends):
+            return task, became
+        self.expect(half, self._awaited(task), None)
+        return None
 
     def _advance_reader(self, half: Half) -> None:
         task, side = half.reading, half.side
@@ -245,12 +268,11 @@ class Talk(RuleBasedStateMachine):
         if not half.closers:
             return
         if half.reading is None:
-            while side.end is None and side.cursor < len(side.entries):
+            while side.end is None:
                 before = side.cursor
                 side.take(passing=True)
                 if side.cursor == before:
                     break
-            side.take(passing=True)
         if side.end is not None and side.phase != RELEASED and not (side.is_full and side.lost is None):
             side.is_ended = side.is_ended or not side.client
             if side.end_arrived:
@@ -325,8 +347,9 @@ class Talk(RuleBasedStateMachine):
         self.expect(half, found, WRITE_LATE if late else side.send(PING, b"c"))
         self.advance()
 
-    @rule(which=SIDES, kind=KINDS)
-    def open_writer(self, which: int, kind: int) -> None:
+    @rule(which=SIDES, kind=KINDS, begun=st.booleans(), awaited=st.booleans())
+    def open_writer(self, which: int, kind: int, begun: bool, awaited: bool) -> None:
+        """A message is written piece by piece; it may begin to leave, and another thread's may wait for its end."""
         half = self.halves[which]
         side = half.side
         if half.stranger is not None or side.writer is not None:
@@ -338,6 +361,10 @@ class Talk(RuleBasedStateMachine):
             assert not isinstance(found, Exception), found
             half.writer, side.writer = found, Writer(kind)
         self.advance()
+        if begun:
+            self.write_piece(which=which, size=100, flush=True)
+        if awaited:
+            self.send_as_another(which=which, kind=kind, size=1)
 
     @rule(which=SIDES, size=st.sampled_from((0, 1, 100, 4000)), flush=st.booleans())
     def write_piece(self, which: int, size: int, flush: bool) -> None:
@@ -418,6 +445,15 @@ class Talk(RuleBasedStateMachine):
         self.advance()
 
     # Steps: reading
+
+    @rule(which=SIDES, kind=KINDS, size=SIZES, count=st.integers(1, 3), how=st.sampled_from(("message", "stream")))
+    def converse(self, which: int, kind: int, size: int, count: int, how: str) -> None:
+        """Messages are sent, arrive, and are read."""
+        for _ in range(count):
+            self.send(which=which, kind=kind, size=size, how="send")
+        self.give(which=1 - which, count=1 << 20)
+        for _ in range(count + (how == "message")):
+            self.read_now(which=1 - which, how=how)
 
     @rule(which=SIDES, how=st.sampled_from(("message", "message", "stream")))
     def read_now(self, which: int, how: str) -> None:
@@ -511,6 +547,7 @@ class Talk(RuleBasedStateMachine):
 
     # Steps: ending
 
+    @after_the_calm
     @rule(which=SIDES, close=CODES)
     def close_start(self, which: int, close: tuple[int, str]) -> None:
         half = self.halves[which]
@@ -520,6 +557,7 @@ class Talk(RuleBasedStateMachine):
             half.side.has_timer = True
         self.advance()
 
+    @after_the_calm
     @rule(which=SIDES, close=CODES)
     def close_waiting(self, which: int, close: tuple[int, str]) -> None:
         """A thread closes, and waits for the peer; there may be several."""
@@ -532,31 +570,44 @@ class Talk(RuleBasedStateMachine):
         self._forget_reader(half)
         self.advance()
 
-    @rule(which=SIDES)
-    def close_now(self, which: int) -> None:
+    @after_the_calm
+    @rule(which=SIDES, how=st.sampled_from(("close_now", "deadline", "tear", "end", "end", "reset")))
+    def break_off(self, which: int, how: str) -> None:
+        """It ends without a word: by this side, by time, by a message that is cut short, by the peer, by its system."""
         half = self.halves[which]
-        self._cut(half, half.conn.close_now, CUT_HERE)
+        if how == "close_now":
+            self._cut(half, half.conn.close_now, CUT_HERE)
+        elif how == "deadline":
+            self._close_deadline(half)
+        elif how == "tear":
+            self._tear(half)
+        elif how == "end":
+            self._end_line(half)
+        else:
+            self._reset_line(half)
 
-    @rule(which=SIDES)
-    def close_deadline(self, which: int) -> None:
+    def _close_deadline(self, half: Half) -> None:
         """A close that was begun is not answered in time."""
-        half = self.halves[which]
         timer = half.conn._ending._timer
-        assert (timer is not None) == half.side.has_timer, f"{half.name}: the timer {timer}"
         if timer is not None:
             if half.side.end is None:
                 half.side.breaches.append("close_timeout")
             self._cut(half, timer.fire, NO_ANSWER)
 
     def _cut(self, half: Half, call: Callable[[], Any], reason: str) -> None:
-        half.is_lossy = half.is_lossy or half.end.is_stopped
         self.expect(half, self.outcome(call), None)
         half.side.vanish(reason)
         self.advance()
 
     # Steps: the wire
 
-    @rule(which=SIDES, count=st.sampled_from((1, 2, 7, 100, 1 << 20, 1 << 20, 1 << 20)))
+    @rule()
+    def carry(self) -> None:
+        """All that was sent arrives, as far as there is room."""
+        for which in (0, 1):
+            self.give(which=which, count=1 << 20)
+
+    @rule(which=SIDES, count=st.sampled_from((1, 2, 7, 100, 1 << 20)))
     def give(self, which: int, count: int) -> None:
         """So many bytes arrive, or all of them, as far as there is room."""
         half = self.halves[which]
@@ -580,11 +631,9 @@ class Talk(RuleBasedStateMachine):
         if half.reading is not None or (half.closers and half.side.end is None):
             assert await_(lambda: half.unread_bytes == 0 or any(each.done for each in half.tasks), self.patience)
 
-    @rule(which=SIDES, whole=st.booleans())
-    def end_line(self, which: int, whole: bool) -> None:
-        """The peer's stream ends: after what it has sent, or where it stands."""
-        half = self.halves[which]
-        if self._is_line_over(half) or (whole and half.end.waiting):
+    def _end_line(self, half: Half) -> None:
+        """The peer's stream ends where it stands: after all that it has sent, or in the midst of it."""
+        if self._is_line_over(half):
             return
         half.end.give_end()
         if not half.unread_bytes and half.reading is None:
@@ -592,10 +641,8 @@ class Talk(RuleBasedStateMachine):
         half.side.end_arrived = LEFT
         self.advance()
 
-    @rule(which=SIDES)
-    def reset_line(self, which: int) -> None:
+    def _reset_line(self, half: Half) -> None:
         """The peer is gone, and its system says so."""
-        half = self.halves[which]
         if self._is_line_over(half):
             return
         half.end.collect()
@@ -608,6 +655,7 @@ class Talk(RuleBasedStateMachine):
             half.side.breaks()
         self.advance()
 
+    @after_the_calm
     @rule(which=SIDES, lie=st.sampled_from(sorted(LIES)))
     def lie(self, which: int, lie: str) -> None:
         """Something that no peer may say comes into the line."""
@@ -615,9 +663,9 @@ class Talk(RuleBasedStateMachine):
         first, payload, code = LIES[lie]
         half.end.lie(frame(first, payload, masked=not half.side.client), code)
 
-    @rule(which=SIDES)
-    def fill(self, which: int) -> None:
-        """The peer takes nothing any more, until the socket is full."""
+    @rule(which=SIDES, kind=KINDS, size=SMALL_SIZES, count=st.integers(0, 5))
+    def fill(self, which: int, kind: int, size: int, count: int) -> None:
+        """The peer takes nothing any more, until the socket is full; and so many messages wait."""
         half = self.halves[which]
         side = half.side
         if side.phase != OPEN or side.writer is not None or side.is_full or side.is_broken or side.queue:
@@ -629,11 +677,10 @@ class Talk(RuleBasedStateMachine):
         side.is_full = True
         assert half.conn._transport.pending
         self.advance()
+        self.post(which=which, kind=kind, size=size, count=count)
 
-    @rule(which=SIDES)
-    def tear(self, which: int) -> None:
+    def _tear(self, half: Half) -> None:
         """A message is cut short by its deadline."""
-        half = self.halves[which]
         side = half.side
         if side.phase != OPEN or side.writer is not None or side.is_full or side.is_broken or side.queue:
             return
@@ -645,7 +692,7 @@ class Talk(RuleBasedStateMachine):
         self.advance()
 
     @rule(which=SIDES)
-    def drain(self, which: int) -> None:
+    def go_on(self, which: int) -> None:
         """The peer takes everything again."""
         half = self.halves[which]
         half.end.is_stopped = False
@@ -662,7 +709,7 @@ class Talk(RuleBasedStateMachine):
     def _differences(self) -> list[str]:
         self.collect()
         found = [each for half in self.halves for each in self._differences_of(half)]
-        found += self._threads() + self._breaches()
+        found += self._threads() + self._breaches() + self._descriptors() + self._memory()
         return found
 
     def _differences_of(self, half: Half) -> list[str]:
@@ -680,6 +727,7 @@ class Talk(RuleBasedStateMachine):
             ("pongs", stats.pongs, side.pongs),
             ("latency", conn.latency is not None, side.has_latency),
             ("threads that came back", [each.done for each in half.tasks], [False] * len(half.tasks)),
+            ("the timer of a close", conn._ending._timer is not None, side.has_timer),
             ("on_end", len(half.told), int(side.end is not None)),
             ("handlers", half.heard, side.heard),
         ]
@@ -708,6 +756,20 @@ class Talk(RuleBasedStateMachine):
         if wrong or names.count("test-task") != tasks:
             return [f"threads: {names}, of which {tasks} are the machine's"]
         return []
+
+    def _descriptors(self) -> list[str]:
+        """One of each connection that is not released, and of each end of the wire; what the drain waits with."""
+        found = _open_descriptors() - self.descriptors_before
+        ends = sum(not half.end.gave_reset for half in self.halves)
+        expected = ends + sum(half.side.phase != RELEASED for half in self.halves)
+        drains = 3 * (drain._tools is not None)
+        return [] if found == expected + drains else [f"{found} descriptors, not {expected} and {drains} of the drain"]
+
+    def _memory(self) -> list[str]:
+        """What is held of messages that are not whole, or not read, is no more than what has come of them."""
+        held = unfinished.total - self.held_before
+        most = sum(4 * half.side.unread + ROOM for half in self.halves if half.side.unread)
+        return [] if self.compression or 0 <= held <= most else [f"{held} bytes are held, of {most} at most"]
 
     def _breaches(self) -> list[str]:
         now, before = breaches(), self.breaches_before
@@ -756,6 +818,14 @@ class Talk(RuleBasedStateMachine):
 def _shown(frames: list[tuple[int, bytes]]) -> list[tuple[int, int, bytes, int]]:
     """Frames in few words: type, size, beginning, checksum."""
     return [(opcode, len(payload), payload[:8], zlib.crc32(payload)) for opcode, payload in frames]
+
+
+def _open_descriptors() -> int:
+    """How many this process has; 0 where the system does not tell."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return 0
 
 
 def _is_inside(task: Task, places: tuple[str, ...]) -> bool:

@@ -1,0 +1,52 @@
+"""A Manager in three processes keeps its promises, in every course that the machine of `cluster` thinks of."""
+
+from __future__ import annotations
+
+from syncws import Manager
+from syncws._relay.gaps import Gaps
+from syncws._relay.nodes import Nodes
+from syncws._relay.numbers import Came, Incoming
+from syncws._rooms.here import MembersHere
+from syncws._rooms.registry import Registry
+from syncws.testing import LeakChecks
+from tests.partners import heavy
+
+from .cluster import Cluster
+from .course import Fault, count, finds, go, instead, leave_no_folder, never
+
+
+def setUpModule() -> None:
+    leave_no_folder()
+
+
+class ClusterTests(LeakChecks):
+    """Three managers, and a bus with every fault that one may have."""
+
+    def test_every_message_is_accounted_for(self) -> None:
+        """At most once, in order, and what does not come is in a gap; the processes agree on who is there."""
+        go(Cluster, count(3, 10))
+
+    @heavy
+    def test_what_is_broken_is_found(self) -> None:
+        """Each of these breakages of the library is found within fifty courses."""
+        for name, fault in FAULTS.items():
+            with self.subTest(name):
+                self.assertTrue(finds(Cluster, fault, 50))
+
+
+#: What is broken, by its name.
+FAULTS: dict[str, Fault] = {
+    "copies are taken": instead(
+        Incoming, "came", lambda came, *said: came(*said) if came(*said).missed else Came(True, 0)
+    ),
+    "a loss is not told": instead(Gaps, "report", never),
+    "a gap begins too late": instead(Incoming, "since", lambda since, *of: None),
+    "a process that is gone stays": instead(Nodes, "leave", lambda leave, *of: None),
+    "who left a room gets its messages": instead(
+        Registry, "leave", lambda leave, self, id, room: room in self.rooms(id)
+    ),
+    "a broadcast reaches somebody twice": instead(
+        Manager, "_post", lambda post, self, to, what: post(self, to + to, what)
+    ),
+    "a member elsewhere is not closed": instead(MembersHere, "close", lambda close, *of: 0),
+}
