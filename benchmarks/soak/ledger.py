@@ -45,8 +45,8 @@ PATIENCE = 240.0
 #: Seconds around the instants that a gap names: between two beats of a process nobody knows when it was cut off.
 SLACK = 5.0
 
-#: Findings that are told in full.
-MOST_FINDINGS = 50
+#: Findings of one kind that are told in full.
+MOST_FINDINGS = 20
 
 REASONS = ("refused", "ended", "gap", "dropped", "cut")
 
@@ -527,7 +527,7 @@ class Books:
     def _find(self, kind: str, story: str) -> None:
         self.unexplained += 1
         self.totals["unexplained"] += 1
-        if len(self.findings) < MOST_FINDINGS:
+        if sum(each.kind == kind for each in self.findings) < MOST_FINDINGS:
             self.findings.append(Finding(kind, f"{self.site}: {story}"))
 
     def _story(self, receiver: Receiver, stream: Stream, part: Range) -> str:

@@ -42,6 +42,9 @@ OVERFLOWS = ("close", "drop_oldest")
 #: Seconds between two pulses of a process.
 PULSE = 1.0
 
+#: Descriptors, or threads, that a connection leaves if that is planted: a few connections show it.
+LEFT = 4
+
 #: Seconds that a step of the clock is wide.
 STEP = 3600.0
 
@@ -85,7 +88,7 @@ class Planted:
     """Faults that are there on purpose, to see that each is found; several have commas between them.
 
     drop: a message now and then is told to nobody, and acknowledged. copy: one is told twice. descriptor, thread: each
-    connection leaves one. line: each connection logs what no page has.
+    connection leaves some. line: each connection logs what no page has.
     """
 
     def __init__(self, names: str) -> None:
@@ -93,11 +96,11 @@ class Planted:
         self._count = itertools.count(1)
 
     def opened(self) -> None:
-        if "descriptor" in self._names:
+        for _ in range(LEFT if "descriptor" in self._names else 0):
             os.dup(2)
         if "line" in self._names:
             logging.getLogger("syncws.server").info("a line that no page has")
-        if "thread" in self._names:
+        for _ in range(LEFT if "thread" in self._names else 0):
             threading.Thread(target=time.sleep, args=(1e6,), daemon=True).start()
 
     def times(self) -> int:

@@ -35,6 +35,9 @@ EVERY = 2.0
 #: Descriptors and threads that a process may have beyond those of its connections and what it had at its beginning.
 ROOM = 12
 
+#: Messages that each site has had before its books are closed for the first time.
+LEAST = 100
+
 #: Seconds of a run from which on memory has to be level.
 LONG = 2400.0
 
@@ -223,8 +226,14 @@ class Soak:
                 return
 
     def _chaos(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self.findings:
+        """Let it go on for so long, and until something was said at each site: a busy machine takes its time."""
+        now = time.monotonic()
+        until, latest = now + seconds, now + PATIENCE
+        while not self.findings or self.options.planted:
+            least = min(party.books.totals["acknowledged"] for party in self.parties.values())
+            now = time.monotonic()
+            if now > latest or (now > until and least >= LEAST):
+                return
             time.sleep(0.2)
 
     def _found(self) -> int:
