@@ -417,12 +417,10 @@ class Cluster(RuleBasedStateMachine):
                     continue
                 what = f"<{said.token}> from {said.name} to {said.room or said.user}, at {guest.node.name}"
                 assert guest.node is not said.node, f"{what}: it did not reach a member of the same process"
-                assert not guest.node.backplane.told[said.token], (
-                    f"{what}: the bus brought it, and the member has it not"
-                )
-                assert any(self._covers(gap, said) for gap in guest.node.gaps), (
-                    f"{what}: lost without a gap, sent {said.began:.4f} to {said.ended:.4f}; {guest.node.gaps}"
-                )
+                if any(self._covers(gap, said) for gap in guest.node.gaps):
+                    continue  # the bus may bring it later, by a copy: what was told as lost stays so
+                came = "it came, and the member has it not" if guest.node.backplane.told[said.token] else "it is lost"
+                raise AssertionError(f"{what}: {came}, and no gap says so: {guest.node.gaps}")
 
     def _check_guest(self, guest: Guest) -> None:
         twice = [token for token, count in Counter(guest.got).items() if count > 1]
