@@ -371,6 +371,8 @@ class Cluster(RuleBasedStateMachine):
         node.manager.end(self.patience)
         relay = node.manager._relay
         assert relay is not None and relay.begin()  # as with its next message; until then it hears nothing
+        for each in self.nodes:  # a copy of what came before would be taken: who begins anew knows no numbers
+            each.backplane._sent.clear()
         node.missed_before = sum(gap.missed or 0 for gap in node.gaps)
 
     def _is_well(self) -> bool:

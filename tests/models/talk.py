@@ -321,6 +321,8 @@ class Talk(RuleBasedStateMachine):
         half = self.halves[which]
         for _ in range(count):
             message = self._new(kind, size)
+            if not half.side.is_full:  # else it would wait while a reader lets go of the wire, and three are many here
+                await_(lambda: not half.conn._wire.frame_lock.locked(), self.patience)
             found = self.outcome(lambda message=message: half.conn.send_nowait(message))
             self.expect(half, found, half.side.post(kind, _payload(message)))
         self.advance()
