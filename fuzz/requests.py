@@ -167,6 +167,12 @@ class Requests(Harness):
             "as gorilla: see the harness of lists",
             _GOOD + b"Sec-WebSocket-Extensions: a b\r\n\r\n",
         ),
+        "zeros": Difference(
+            "websockets refuses a Content-Length of several zeros",
+            "takes it for 0",
+            "RFC 9110 8.6: any number of digits",
+            _GOOD + b"Content-Length: 00\r\n\r\n",
+        ),
         "control characters": Difference(
             "websockets refuses them in any value",
             "leaves it to h11, which refuses CR, LF and NUL",
@@ -329,7 +335,7 @@ class Requests(Harness):
         refusal, agreed = _negotiated(Request(ours.method, ours.target, ours.headers, http_version=ours.version))
         theirs = parsed(TheirRequest.parse, Lines(data.removeprefix(b"\r\n")).read_line)
         if not isinstance(theirs, TheirRequest):
-            if refusal is None and not self._is_read_on_purpose(theirs):
+            if refusal is None and not self._is_read_on_purpose(ours, theirs):
                 raise Finding("opened, and not read by websockets", f"{shortened(ours)}: {theirs!r}")
             return
         must_be_equal("another path than websockets", ours.target, theirs.path)
@@ -350,9 +356,13 @@ class Requests(Harness):
         must_be_equal("another subprotocol", agreed.subprotocol, subprotocol)
         must_be_equal("compression or none", agreed.agreement is not None, extensions is not None)
 
-    def _is_read_on_purpose(self, error: Exception) -> bool:
+    def _is_read_on_purpose(self, ours: Answer, error: Exception) -> bool:
         if "invalid HTTP header value" in str(error) and self.differs("control characters"):
             return True
+        if "unsupported request body" in str(error) and self.differs("zeros"):
+            return {
+                each.strip("0") for each in (value for name, value in ours.headers if name.lower() == "content-length")
+            } == {""}
         return "TooLong" in type(error).__name__ and self.differs("longer lines")
 
     def _is_taken_on_purpose(self, headers: TheirHeaders, error: InvalidHandshake) -> bool:
@@ -369,7 +379,7 @@ class Requests(Harness):
 def _may_be_smuggled(data: bytes) -> bool:
     """Whether the head at the beginning has one of the four shapes that another HTTP speaker may read otherwise."""
     head = (re.match(rb"(?:\r?\n)?(?:.*\n)*?\r?\n", data) or re.match(b"", data))[0]  # type: ignore[index]
-    lengths = re.findall(rb"(?im)^content-length[^\n]*", head)
+    lengths = re.findall(rb"(?im)^content-length[ \t]*:[^\n]*", head)
     encoded = re.search(rb"(?im)^transfer-encoding:", head) is not None
     return bool(
         re.search(rb"(?<!\r)\n|\n[ \t]", head) or len(lengths) > 1 or b"," in b"".join(lengths) or (lengths and encoded)

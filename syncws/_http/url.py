@@ -6,6 +6,7 @@ A URL may hold a password or a token, so no error here repeats more of it than i
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urlsplit
@@ -171,7 +172,7 @@ def _host(parts: SplitResult) -> str:
     place, host = parts.netloc.rpartition("@")[2], parts.hostname or ""
     if "[" in place:
         host = unquote(host)
-        if _IN_BRACKETS.fullmatch(place) and _NUMERIC_V6.fullmatch(host):
+        if _IN_BRACKETS.fullmatch(place) and _NUMERIC_V6.fullmatch(host) and _is_v6(host):
             return host
         raise ValueError(f"the URL has no valid address in brackets: '{printable(host, 100)}'")
     if wrong := _OTHER_IDNA.search(host):
@@ -187,6 +188,15 @@ def _host(parts: SplitResult) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"the URL has no valid host: '{printable(host, 100)}'")
     return name
+
+
+def _is_v6(host: str) -> bool:
+    """Whether it is an address still, now that percent escapes were decoded; with a zone or without."""
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _port(parts: SplitResult, ports: dict[str, int]) -> int:

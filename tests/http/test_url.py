@@ -409,7 +409,14 @@ class ProxyTests(unittest.TestCase):
 
 
 class BracketTests(unittest.TestCase):
-    """bracketed."""
+    """bracketed, and what is in brackets."""
+
+    def test_an_escape_that_spoils_an_address(self) -> None:
+        """What is in brackets is an address also once it is decoded; one with a zone stays one."""
+        for parse, scheme in ((parse_server_url, "ws"), (parse_proxy_url, "http")):
+            with self.subTest(scheme), self.assertRaisesRegex(ValueError, "no valid address in brackets: '::aeaaa'"):
+                parse(f"{scheme}://[::a%65aaa]")
+            self.assertEqual(parse(f"{scheme}://[fe80::1%25eth0]").host, "fe80::1%eth0")
 
     def test_bracketed(self) -> None:
         """Only an IPv6 address gets brackets."""
