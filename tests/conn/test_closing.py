@@ -580,7 +580,7 @@ class ServerNoThread(ConnCase):
         logger, handler = logging.getLogger("syncws.conn"), Asking(logging.ERROR)
         logger.addHandler(handler)
         self.addCleanup(logger.removeHandler, handler)
-        with mock.patch.object(drain, "_start", return_value=RuntimeError("no thread")):
+        with mock.patch("syncws._net.drain._Tools", side_effect=OSError("no descriptor")):
             self.start(conn.close, timeout=0).result()
         self.assertEqual(asked, [(0, 0)])
 

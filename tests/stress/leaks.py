@@ -53,7 +53,7 @@ def _objects() -> Counter[str]:
     """How many objects there are of each class of syncws, and tracebacks: those that the collector knows."""
     gc.collect()
     advisor.begin_anew()  # which keeps for a minute what it has said
-    with unfinished._lock:  # which keeps entries of holders that are gone, until there are many
+    with unfinished._lock.made:  # which keeps entries of holders that are gone, until there are many
         unfinished._forget_the_gone()
     kinds = map(type, gc.get_objects())
     return Counter(
