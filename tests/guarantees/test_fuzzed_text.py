@@ -28,6 +28,7 @@ from syncws._client.answer import check_answer
 from syncws._client.redirects import _location, say_location
 from syncws._conn import wiretrace
 from syncws._frames import agreement
+from syncws._frames.agreement import Terms
 from syncws._http import handshake
 from syncws._http.http11 import HTTPConnection
 from syncws._http.httpclient import BadAnswer, Exchange
@@ -317,7 +318,7 @@ def answers(maker: Maker) -> None:
         with contextlib.suppress(ValueError):
             assert str(_location(server, response)).isprintable()
         assert say_location(response).isprintable()
-        check_answer(server, request, response, compression=True)
+        check_answer(server, request, response, terms=Terms(takeover=True, bits=15, memory=8))
     except (BadAnswer, HandshakeError) as error:
         check(error)
 
