@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from .names import ALL
 
-#: Channels whose numbers a sender remembers: some 10 MB. A private message to one user is a channel.
+#: Channels whose numbers a sender remembers: 15 MB. Each id that is registered is one, as it is claimed.
 MOST_CHANNELS = 65_536
 
 #: Processes whose numbers on one channel are remembered: who writes to the bus could invent any number.
