@@ -436,7 +436,7 @@ class ProcessesTests(ProcessesCase):
         self.addCleanup(manager.end)
         relay, recall_ = manager._relay, manager._recall
         assert relay is not None and recall_ is not None
-        with relay._lock:  # as `Relay.end` holds it
+        with relay._lock.made:  # as `Relay.end` holds it
             task = Task(manager.broadcast, "hi", room="lobby")
             self.assertFalse(await_(lambda: any(turn.locked() for turn in recall_._turns), 0.2))
         self.assertEqual(task.result(), 0)

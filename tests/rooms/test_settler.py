@@ -40,7 +40,7 @@ class SettlerTests(ManagerCase):
         manager = Manager(on_close=lambda member, error: told.put(error))
         member, _ = self.join(manager, "ann")
         raised = WriteTimeout("slow")
-        with mock.patch.object(Conn, "send_nowait", side_effect=raised):
+        with mock.patch.object(Conn, "_post", side_effect=raised):
             self.assertFalse(manager._post_to_one(member, prepare("x")))
         assert_same_end(self, told.get(timeout=PATIENCE), raised)
 
