@@ -28,10 +28,10 @@ class ClusterTests(LeakChecks):
 
     @heavy
     def test_what_is_broken_is_found(self) -> None:
-        """Each of these breakages of the library is found within fifty courses."""
+        """Each of these breakages of the library is found within two hundred courses, most in the first few."""
         for name, fault in FAULTS.items():
             with self.subTest(name):
-                self.assertTrue(finds(Cluster, fault, 50))
+                self.assertTrue(finds(Cluster, fault, 200))
 
 
 #: What is broken, by its name.
