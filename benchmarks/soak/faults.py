@@ -211,15 +211,20 @@ def redis_killed(chaos: Chaos, site: Site) -> None:
     site.store.wait_until_whole()
 
 
+def _wait_for_failover(chaos: Chaos, site: Cluster, port: int) -> None:
+    """Until the server of that port is the master no more, and a moment longer."""
+    until = time.monotonic() + 30
+    while site.store.master == port and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(chaos.random.uniform(0, 2))
+
+
 def redis_failover(chaos: Chaos, site: Site) -> None:
     """Redis is killed, its replica becomes the master, and what was the master its replica."""
     assert isinstance(site, Cluster)
     port = site.store.kill_master()
     try:
-        until = time.monotonic() + 30
-        while site.store.master == port and time.monotonic() < until:
-            time.sleep(0.1)
-        time.sleep(chaos.random.uniform(0, 2))
+        _wait_for_failover(chaos, site, port)
     finally:
         site.store.restart(port)
     site.store.wait_until_whole()
@@ -241,10 +246,7 @@ def redis_frozen(chaos: Chaos, site: Site) -> None:
     assert isinstance(site, Cluster)
     port = site.store.signal_master(signal.SIGSTOP)
     try:
-        until = time.monotonic() + 30
-        while site.store.master == port and time.monotonic() < until:
-            time.sleep(0.1)
-        time.sleep(chaos.random.uniform(0, 2))
+        _wait_for_failover(chaos, site, port)
     finally:
         site.store.go_on(port)
     site.store.wait_until_whole()

@@ -35,12 +35,8 @@ class AiohttpClient(Client):
 
     def __init__(self, url: str, *, compression: bool = False, terms: Terms = AS_USUAL, **options: Any) -> None:
         self._loop = Loop()
-        try:
-            # The window that it is told to offer is the server's.
-            self._loop.run(self._connect(url, (terms.server_max_window_bits or 15) if compression else 0))
-        except BaseException:
-            self._loop.close()
-            raise
+        # The window that it is told to offer is the server's.
+        self._loop.run_first(self._connect(url, (terms.server_max_window_bits or 15) if compression else 0))
 
     async def _connect(self, url: str, bits: int) -> None:
         self._session = aiohttp.ClientSession()
@@ -62,10 +58,7 @@ class AiohttpClient(Client):
             await self._conn.close()
             await self._session.close()
 
-        try:
-            self._loop.run(end())
-        finally:
-            self._loop.close()
+        self._loop.run_last(end())
 
 
 class AiohttpServer(Server):
@@ -89,11 +82,7 @@ class AiohttpServer(Server):
     ) -> None:
         self._compression = compression
         self._loop = Loop()
-        try:
-            self._loop.run(self._listen())
-        except BaseException:
-            self._loop.close()
-            raise
+        self._loop.run_first(self._listen())
         self.url = f"ws://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def _listen(self) -> None:
@@ -112,7 +101,4 @@ class AiohttpServer(Server):
         return conn
 
     def close(self) -> None:
-        try:
-            self._loop.run(asyncio.wait_for(self._runner.cleanup(), 10))
-        finally:
-            self._loop.close()
+        self._loop.run_last(asyncio.wait_for(self._runner.cleanup(), 10))

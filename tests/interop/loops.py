@@ -24,6 +24,21 @@ class Loop:
         """The result of a coroutine, or what it raises."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
+    def run_first(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """As `run`, of what everything else needs: if it fails the loop is closed."""
+        try:
+            return self.run(coroutine)
+        except BaseException:
+            self.close()
+            raise
+
+    def run_last(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """`run`, and close the loop, whatever comes of it."""
+        try:
+            self.run(coroutine)
+        finally:
+            self.close()
+
     def close(self) -> None:
         """End it, with the tasks that it has."""
         try:

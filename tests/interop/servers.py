@@ -197,11 +197,7 @@ class WebsocketsAsyncio(WebsocketsSync):
             return await serve_asyncio(self._handle, "127.0.0.1", 0, **options)
 
         self._loop = Loop()
-        try:
-            self._server = self._loop.run(listen())
-        except BaseException:
-            self._loop.close()
-            raise
+        self._server = self._loop.run_first(listen())
         return self._server.sockets[0].getsockname()[1]  # type: ignore[no-any-return]
 
     async def _handle(self, conn: Any) -> None:  # type: ignore[override]
@@ -242,10 +238,7 @@ class WebsocketsAsyncio(WebsocketsSync):
             self._server.close()
             await self._server.wait_closed()
 
-        try:
-            self._loop.run(end())
-        finally:
-            self._loop.close()
+        self._loop.run_last(end())
 
 
 class NodeWs(Server):

@@ -44,11 +44,7 @@ class TornadoClient(Client):
 
     def __init__(self, url: str, *, compression: bool = False, terms: Terms = AS_USUAL, **options: Any) -> None:
         self._loop = Loop()
-        try:
-            self._loop.run(self._connect(url, {} if compression else None))
-        except BaseException:
-            self._loop.close()
-            raise
+        self._loop.run_first(self._connect(url, {} if compression else None))
         self.compression = self._conn.protocol._compressor is not None
 
     async def _connect(self, url: str, compression: dict[str, Any] | None) -> None:
@@ -72,10 +68,7 @@ class TornadoClient(Client):
             while await self._conn.read_message() is not None:
                 pass
 
-        try:
-            self._loop.run(end())
-        finally:
-            self._loop.close()
+        self._loop.run_last(end())
 
 
 class TornadoServer(Server):
@@ -97,11 +90,7 @@ class TornadoServer(Server):
         subprotocols: tuple[str, ...] = (),
     ) -> None:
         self._loop = Loop()
-        try:
-            self._loop.run(self._listen({} if compression else None))
-        except BaseException:
-            self._loop.close()
-            raise
+        self._loop.run_first(self._listen({} if compression else None))
 
     async def _listen(self, compression: dict[str, Any] | None) -> None:
         class Echo(WebSocketHandler):
@@ -121,7 +110,4 @@ class TornadoServer(Server):
             self._server.stop()
             await self._server.close_all_connections()
 
-        try:
-            self._loop.run(end())
-        finally:
-            self._loop.close()
+        self._loop.run_last(end())
