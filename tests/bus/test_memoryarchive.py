@@ -24,7 +24,7 @@ except ImportError:
     hypothesis = None  # type: ignore[assignment]
 
 #: Courses of events to try.
-COURSES = {"0": 300, "full": 5_000}.get(os.environ.get("SYNCWS_HEAVY", ""), 1_000)
+COURSES = {"0": 300, "full": 2_500}.get(os.environ.get("SYNCWS_HEAVY", ""), 1_000)
 
 ROOM = 'r:"lobby"'
 TTL = 100.0

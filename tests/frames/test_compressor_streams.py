@@ -29,7 +29,7 @@ except ImportError:
     hypothesis = None  # type: ignore[assignment]
 
 #: Sequences to try.
-SEQUENCES = {"0": 100, "full": 1500}.get(os.environ.get("SYNCWS_HEAVY", ""), 300)
+SEQUENCES = {"0": 100, "full": 700}.get(os.environ.get("SYNCWS_HEAVY", ""), 300)
 
 WORDS = ("tick", "price", '{"id":', "}", "XNAS", "ß€𝄞", "\0\0", "a", "0123456789" * 20)
 

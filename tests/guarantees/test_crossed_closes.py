@@ -178,7 +178,7 @@ class CrossedClosesTests(GuaranteeTestCase):
     def test_a_thousand(self) -> None:
         """Both sides at once, a thousand times: one close frame each way, no hang, and each side knows both closes."""
         ways = (self.with_nobody_reading, self.with_readers, self.with_many_closers, self.with_writers)
-        for number in range(size(1000, 4000)):
+        for number in range(size(1000, 2000)):
             with self.subTest(number=number), Crossing(self) as crossing:
                 crossing.run(*ways[number % len(ways)](*crossing.conns))
                 crossing.check()
@@ -186,14 +186,14 @@ class CrossedClosesTests(GuaranteeTestCase):
     def test_under_tls(self) -> None:
         """The same under TLS, where the relay cannot see the frames: no hang, each side knows both closes."""
         ways = (self.with_nobody_reading, self.with_readers, self.with_many_closers)
-        for number in range(size(60, 500)):
+        for number in range(size(60, 200)):
             with self.subTest(number=number), Crossing(self, tls=True) as crossing:
                 crossing.run(*ways[number % len(ways)](*crossing.conns))
                 crossing.check()
 
     def test_written_by_hand(self) -> None:
         """A close frame that the application writes itself meets the reply to the peer's close: only one leaves."""
-        for number in range(size(500, 2000)):
+        for number in range(size(500, 1000)):
             with self.subTest(number=number), Crossing(self) as crossing:
                 crossing.run(*self.with_frames_by_hand(*crossing.conns))
                 crossing.check()

@@ -142,7 +142,7 @@ class LocalBusTests(GuaranteeTestCase):
     def test_four_at_once(self) -> None:
         """Four processes that start in the same instant know each other soon, without a second look."""
         slowest = 0.0
-        for _ in range(size(3, 20)):
+        for _ in range(size(3, 6)):
             instant = time.monotonic() + size(2, 2)
             nodes = [self.node(instant) for _ in range(4)]
             for node in nodes:
@@ -155,4 +155,4 @@ class LocalBusTests(GuaranteeTestCase):
             for node in nodes:
                 node.end()
         self.assertLess(slowest, 0.5 * LOAD)
-        note(f"the slowest of {size(3, 20)} x 4 was connected with all after {slowest * 1e3:.0f} ms")
+        note(f"the slowest of {size(3, 6)} x 4 was connected with all after {slowest * 1e3:.0f} ms")

@@ -22,6 +22,9 @@ TABLE = Path(__file__).with_name("seconds.json")
 #: Classes that take less are not in the table.
 MEASURED = 0.5
 
+#: Seconds that each test of a class is expected to take that is not in the table.
+BRIEF = 0.03
+
 #: Seconds that a unit is filled up to. A process takes a third of a second to start, and the last one of a run should
 #: not be a long one.
 FULL = 6.0
@@ -86,15 +89,15 @@ def missing(test: unittest.TestCase) -> str:
 def cut(tests: Iterable[unittest.TestCase], seconds: Mapping[str, float]) -> list[Unit]:
     """Units of these tests, those that take longest first; those that run alone come last.
 
-    A class is never divided, so its fixture is made once. Classes of one module share a unit up to `FULL` seconds, and
+    A class is never divided, so its fixture is made once. Classes of one folder share a unit up to `FULL` seconds, and
     what runs alone has one of its own.
     """
     units: list[Unit] = []
-    for module, of_module in groupby(tests, lambda test: type(test).__module__):
+    for _, of_folder in groupby(tests, lambda test: type(test).__module__.rpartition(".")[0]):
         open_unit = Unit()
-        for case, of_case in groupby(of_module, type):
-            expected = seconds.get(f"{module}.{case.__qualname__}", 0.0)
+        for case, of_case in groupby(of_folder, type):
             ids = [test.id() for test in of_case]
+            expected = seconds.get(f"{case.__module__}.{case.__qualname__}", BRIEF * len(ids))
             if runs_alone(case):
                 units.append(Unit(ids, expected, alone=True))
                 continue

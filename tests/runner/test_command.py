@@ -123,8 +123,8 @@ class CommandTests(LeakChecks):
 
     def test_several_at_the_same_time(self) -> None:
         """Units run beside each other, as many as asked for."""
-        # Classes of one module that are quick share a unit; with one of another module between them these do not.
-        names = ("samples.First", "tests.runner.test_plan.TableTests.test_remember", "samples.Second")
+        # Classes of one folder that are quick share a unit; with one of another folder between them these do not.
+        names = ("samples.First", "tests.base.test_advice.AdvisorTests.test_other_causes", "samples.Second")
         code, shown = self.run_command("-j3", *names)
         self.assertEqual(code, 0, shown)
 

@@ -58,9 +58,11 @@ class CutTests(unittest.TestCase):
         return [list(dict.fromkeys(test.split(".")[-2] for test in unit.tests)) for unit in units]
 
     def test_small_ones_share_a_unit(self) -> None:
-        """Classes of a module share a unit while they take six seconds together, and keep their order."""
+        """Classes of a folder share a unit while they take six seconds together, and keep their order."""
         self.assertEqual(self.cut({}, "Good", "Bad", "Skipped"), [["Good", "Bad", "Skipped"]])
         self.assertEqual(self.cut({"Good": 3, "Bad": 2, "Skipped": 2}, "Good", "Bad", "Skipped")[0], ["Good", "Bad"])
+        modules = ["tests.runner.samples.Good", "tests.runner.test_plan.TableTests", "tests.relay.test_numbers"]
+        self.assertEqual(len(plan.cut(plan.collect(modules, ()), {})), 2)
 
     def test_the_slowest_come_first(self) -> None:
         """Units are sorted by what they will take; a class that takes longer than six seconds is not divided."""

@@ -11,7 +11,7 @@ from syncws._server.roster import Roster
 from syncws._server.server import upgrading
 from syncws.testing import running
 
-from .breaks import Break, NoLock, both, slowly, without_lock
+from .breaks import Break, both, slowly, without_lock
 from .trial import Trial, Wrong
 
 _MOST = 3
@@ -88,6 +88,6 @@ def _visit(url: str) -> tuple[int, int]:
     return let_in, sent_away
 
 
-_no_lock = without_lock(Roster, "changed", "begin_anew", lambda: threading.Condition(NoLock()))  # type: ignore[arg-type]
-
-BREAKS: dict[str, Break] = {"no lock": both(_no_lock, slowly(Capacity, "_has_all"))}
+BREAKS: dict[str, Break] = {
+    "no lock": both(without_lock(Roster, "lock", "begin_anew", condition="changed"), slowly(Capacity, "_has_all"))
+}

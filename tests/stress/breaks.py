@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 from unittest import mock
@@ -33,9 +33,6 @@ class NoLock:
     def locked(self) -> bool:
         return True
 
-    def _is_owned(self) -> bool:  # for a Condition
-        return True
-
     def __enter__(self) -> bool:
         return self.acquire()
 
@@ -56,10 +53,26 @@ class HeldLonger:
         self._lock.release()
 
 
-def without_lock(kind: type, name: str, made_in: str = "__init__", make: Any = NoLock) -> Break:
+class NoCondition(threading.Condition):
+    """A condition of such a lock. Nobody is told: whoever waits looks again after a while."""
+
+    def __init__(self) -> None:
+        super().__init__(NoLock())  # type: ignore[arg-type]
+
+    def wait(self, timeout: float | None = None) -> bool:
+        time.sleep(_WHILE)
+        return True
+
+    def notify(self, n: int = 1) -> None:
+        pass
+
+
+def without_lock(
+    kind: type, name: str, made_in: str = "__init__", make: Callable[[], object] = NoLock, condition: str = ""
+) -> Break:
     """The objects of a class have a lock that keeps nobody out. name: of the lock; made_in: the method that makes it.
 
-    make: what is in its place, a Condition that has such a lock, or several of them.
+    make: what is in its place, where that is several of them. condition: the name of the lock's own condition.
     """
     made = getattr(kind, made_in)
 
@@ -67,6 +80,8 @@ def without_lock(kind: type, name: str, made_in: str = "__init__", make: Any = N
     def without(self: Any, *arguments: Any, **keywords: Any) -> Any:
         value = made(self, *arguments, **keywords)
         setattr(self, name, make())
+        if condition:
+            setattr(self, condition, NoCondition())
         return value
 
     return replaced(kind, made_in, without)

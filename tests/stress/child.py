@@ -25,8 +25,13 @@ _BROKEN_PATIENCE = 3.0
 #: And what is whole: a machine that is busy with other work may take its time.
 _PATIENCE = 120.0
 
-#: Seconds after which a program hangs that should be over.
-HANGS = 300.0
+#: Seconds after which a program hangs that should be over: a broken copy, and what is whole.
+_BROKEN_HANGS, _HANGS = 20.0, 150.0
+
+
+def most(seconds: float, broken: str) -> float:
+    """Seconds after which the process of a program that goes on for so long hangs."""
+    return seconds + (_BROKEN_HANGS if broken else _HANGS)
 
 
 def work(name: str, seconds: float, seed: int, broken: str) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def work(name: str, seconds: float, seed: int, broken: str) -> dict[str, Any]:
 def main() -> None:
     name, seconds, seed, broken = sys.argv[1:]
     logging.getLogger("syncws").setLevel(logging.CRITICAL)
-    faulthandler.dump_traceback_later(float(seconds) + HANGS, exit=True)
+    faulthandler.dump_traceback_later(most(float(seconds), broken), exit=True)
     print(json.dumps(work(name, float(seconds), int(seed), broken)), flush=True)
     sys.stderr.flush()
     os._exit(0)  # a thread that is stuck keeps nobody waiting

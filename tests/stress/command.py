@@ -16,7 +16,7 @@ from typing import Any
 
 from syncws._frames.accelerator import accelerated
 
-from .child import HANGS
+from .child import most
 from .programs import PROGRAMS
 
 #: What runs one program.
@@ -109,7 +109,7 @@ def run(name: str, seconds: float, seed: int, broken: str = "") -> dict[str, Any
         command, cwd=_ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            told, trouble = process.communicate(timeout=seconds + 2 * HANGS)
+            told, trouble = process.communicate(timeout=2 * most(seconds, broken))
         except subprocess.TimeoutExpired:
             process.kill()
             return {"verdict": "hung", "why": process.communicate()[1]}

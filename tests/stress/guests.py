@@ -10,7 +10,7 @@ from functools import partial
 from syncws._wsgi.guests import Full, Guests
 from syncws._wsgi.taken import Taken
 
-from .breaks import Break, NoLock, both, slowly, without_lock
+from .breaks import Break, both, slowly, without_lock
 from .trial import Trial, Wrong
 
 _THREADS = 16
@@ -66,6 +66,6 @@ def _come(guests: Guests, inside: _Inside, seed: float) -> int:
     return seats
 
 
-_no_lock = without_lock(Guests, "_changed", make=lambda: threading.Condition(NoLock()))  # type: ignore[arg-type]
-
-BREAKS: dict[str, Break] = {"no lock": both(_no_lock, slowly(Guests, "_check_room"))}
+BREAKS: dict[str, Break] = {
+    "no lock": both(without_lock(Guests, "_lock", condition="_changed"), slowly(Guests, "_check_room"))
+}
