@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -55,7 +56,7 @@ class Crowd:
         self.paused = threading.Event()
         self.over = threading.Event()
         self._lock = threading.Lock()
-        self._number = 0  # guarded by _lock
+        self._numbers: Counter[str] = Counter()  # of names, by kind; guarded by _lock
         self._latency: list[float] = []  # guarded by _lock
         self.nodes: dict[str, str] = {}
         self.counts: dict[str, int] = {}  # guarded by _lock
@@ -104,8 +105,8 @@ class Crowd:
     def new_name(self, kind: str) -> str:
         """A name that no connection had."""
         with self._lock:
-            self._number += 1
-            return f"{self.site.name}/{kind}{self._number}"
+            self._numbers[kind] += 1
+            return f"{self.site.name}/{kind}{self._numbers[kind]}"
 
     def late(self, seconds: float) -> None:
         """A message was acknowledged so many seconds after it was sent."""

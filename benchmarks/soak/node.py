@@ -3,7 +3,8 @@
     python -m benchmarks.soak.node      what it is, and where it serves, is in SOAK_NODE: see `Settings`
 
 A client says where it goes by the query: ``room``, ``name`` (each connection has one of its own), ``queue`` and
-``overflow`` of its send queue, and ``since`` if it comes back. What it sends and gets is JSON, by the key ``t``:
+``overflow`` of its send queue, and ``since`` if it comes back. Its id comes again later, as those of users do: see
+`id_of`. What it sends and gets is JSON, by the key ``t``:
 
     to the server     m  a message: n is its number
                       k  a mark: i is its number
@@ -50,6 +51,9 @@ STEP = 3600.0
 
 #: Rooms whose name begins so remember, where there is a history.
 KEPT = "kept"
+
+#: So many ids the connections of one kind have, at a site.
+IDS = 500
 
 _stepped = 0.0
 
@@ -111,6 +115,14 @@ class Planted:
         return 2 if number == 30 and "copy" in self._names else 1
 
 
+def id_of(name: str) -> str | None:
+    """The id of a connection of this name, which ends with a number; None: it has no name, and an id of its own."""
+    if not name:
+        return None
+    kind = name.rstrip("0123456789")
+    return f"{kind}{int(name[len(kind) :] or 0) % IDS}"
+
+
 class Node:
     """The rooms of one process, or of the workers that are forked from it."""
 
@@ -154,8 +166,9 @@ class Node:
         if (overflow := query.get("overflow", "close")) in OVERFLOWS:
             conn.set_send_queue(send_queue=int(query.get("queue", 4000)), overflow=overflow)  # type: ignore[arg-type]
         self.planted.opened()
-        data = {"room": query.get("room", "nowhere"), "since": query.get("since"), "direct": 0}
-        self.manager.run(conn, id=query.get("name") or None, data=data)
+        name = query.get("name", "")
+        data = {"name": name, "room": query.get("room", "nowhere"), "since": query.get("since"), "direct": 0}
+        self.manager.run(conn, id=id_of(name), data=data)
 
     def _open(self, member: syncws.Member) -> None:
         data, recovered, position = member.data, None, ""
@@ -180,7 +193,7 @@ class Node:
             self._tell(member, "k", i=said["i"], sent=said["sent"], **counted)
             return
         began = time.monotonic()
-        told = {"t": "m", "s": member.id, "n": said["n"], "b": began, "pad": said["pad"]}
+        told = {"t": "m", "s": member.data["name"], "n": said["n"], "b": began, "pad": said["pad"]}
         taken = 1
         for _ in range(self.planted.times()):
             taken = self.manager.broadcast_json(told, room=member.data["room"])
@@ -194,7 +207,7 @@ class Node:
         stats = member.conn.stats()
         self.journal.write(
             "end",
-            name=str(member.id),
+            name=member.data["name"],
             code=getattr(error, "code", None),
             error=str(error)[:200],
             messages_in=stats.messages_in,

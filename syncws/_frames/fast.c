@@ -58,6 +58,10 @@ typedef struct {
 
 static State *state_of(PyObject *module) { return (State *)PyModule_GetState(module); }
 
+/* A new reference. Py_RETURN_NONE makes none with the headers of 3.12 and 3.13, where None is immortal: what they build
+ * runs on 3.11 too, and would take None away from under it. */
+static PyObject *none(void) { return Py_NewRef(Py_None); }
+
 /* --- Arguments */
 
 static int check_count(const char *name, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most)
@@ -222,7 +226,7 @@ static PyObject *fast_mask_into(PyObject *module, PyObject *const *args, Py_ssiz
     }
     mask_bytes((byte *)view.buf + start, (byte *)view.buf + start, end - start, key);
     PyBuffer_Release(&view);
-    Py_RETURN_NONE;
+    return none();
 }
 
 /* --- Frames out */
@@ -357,7 +361,7 @@ static PyObject *event_of(State *state, const byte *payload, Py_ssize_t length, 
         data = PyUnicode_DecodeUTF8((const char *)payload, length, NULL);
         if (data == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
             PyErr_Clear();
-            Py_RETURN_NONE;
+            return none();
         }
     }
     if (data == NULL)
@@ -409,7 +413,7 @@ static PyObject *fast_only(PyObject *module, PyObject *const *args, Py_ssize_t c
         return NULL;
     if (!is_whole((byte *)data, arrived, mask_bit == MASKED ? MASKED : 0, limit, &frame) || frame.end != arrived ||
         frame.end - frame.body >= 1 << 16)
-        Py_RETURN_NONE;
+        return none();
     return event_in(state_of(module), (byte *)data, &frame, 0);
 }
 
@@ -429,7 +433,7 @@ static PyObject *fast_decode(PyObject *module, PyObject *const *args, Py_ssize_t
         return NULL;
     if (start < 0 || start > arrived ||
         !is_whole((byte *)data + start, arrived - start, mask_bit == MASKED ? MASKED : 0, limit, &frame))
-        Py_RETURN_NONE;
+        return none();
     event = event_in(state_of(module), (byte *)data + start, &frame, raw);
     if (event == NULL || event == Py_None)
         return event;
@@ -489,7 +493,7 @@ static PyObject *event_from(State *state, byte *data, Py_ssize_t came, int mask_
     Frame frame;
     PyObject *event;
     if (!is_whole(data, came, mask_bit, limit, &frame) || frame.end != came)
-        Py_RETURN_NONE;
+        return none();
     if (frame.key != NULL)
         mask_bytes(data + frame.body, data + frame.body, came - frame.body, frame.key);
     event = event_of(state, data + frame.body, came - frame.body, frame.text);

@@ -57,7 +57,7 @@ class ResourcesTests(LeakChecks):
         """Each probe finds a figure that is more than nothing."""
         for row in ROWS:
             with self.subTest(row.probe):
-                few = row.count // 40 if row.unit == "µs" else max(row.count // 10, 5)
+                few = row.count // 20 if row.unit == "µs" else max(row.count // 5, 5)
                 self.assertGreater(resources.measure(row, sys.executable, few), 0)
 
     @heavy

@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 from benchmarks.soak import __main__ as command
-from benchmarks.soak import hostile, picture, sites, watch
+from benchmarks.soak import hostile, node, picture, sites, watch
 from benchmarks.soak.catalogue import Catalogue, strange
 from benchmarks.soak.faults import EVERY, FAULTS, Diary
 from benchmarks.soak.journal import Journal, Listener
@@ -187,6 +187,15 @@ class TablesTests(unittest.TestCase):
                 data = hostile.frame(2, bytes(size), masked=False) + hostile.frame(8, b"\x03\xea", masked=False)
                 self.assertEqual(hostile._close_code(data), "1002")
         self.assertEqual(hostile._close_code(hostile.frame(1, b"x", masked=False)), "")
+
+
+class IdTests(unittest.TestCase):
+    def test_they_come_again(self) -> None:
+        """Ids come again after a while, each for connections of one kind at one site; who has no name has its own."""
+        self.assertEqual(node.id_of("redis/talker7"), "redis/talker7")
+        self.assertEqual(node.id_of(f"redis/talker{7 + node.IDS}"), "redis/talker7")
+        self.assertEqual(node.id_of("strange"), "strange0")
+        self.assertIsNone(node.id_of(""))
 
 
 class CommandTests(unittest.TestCase):

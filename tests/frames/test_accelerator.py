@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 import unittest
+from pathlib import Path
 
 from tests.frames.twins import the_accelerator
+
+SOURCE = Path(__file__).parents[2] / "syncws" / "_frames" / "fast.c"
 
 #: What a program begins with that finds no module in C.
 HIDDEN = """
@@ -79,6 +82,10 @@ class ChoiceTests(unittest.TestCase):
     def test_foreign(self):
         """Nor where it was built for a Python without the GIL, and this one has it, or the other way round."""
         self.assertEqual(self.told(FOREIGN), ["False", *["True"] * 10])
+
+    def test_none_is_given_with_a_reference(self):
+        """What headers of 3.12 and later build runs on 3.11 too, where None is not immortal: no macro takes it so."""
+        self.assertNotRegex(SOURCE.read_text(), r"Py_RETURN_(NONE|TRUE|FALSE)\s*;")
 
     def test_partly_there(self):
         """What it lacks is done by the twin."""

@@ -96,7 +96,7 @@ class CommandTests(LeakChecks):
         self.assertEqual((self.folder / "times").read_text(), "xxx")
 
     def test_what_fails_again(self) -> None:
-        """It is a failure; so is what passes only once, and everything where more than three units failed."""
+        """It is a failure; so is what passes only once, and everything where more than five units failed."""
         code, shown = self.run_command("--again", "samples.Bad")
         self.assertEqual(code, 1)
         self.assertIn("\nFAILED (failures=3, errors=1, unexpected successes=1)\n", shown)
@@ -105,7 +105,7 @@ class CommandTests(LeakChecks):
         self.assertEqual(code, 1)
         self.assertIn("\nFAILED (failures=1)\n", shown)
         with mock.patch("tests.runner.command._passes", return_value=True):
-            self.assertEqual(len(command._unsteady([Unit(["a"])] * command.UNSTEADY_UNITS, 1.0)), 3)
+            self.assertEqual(len(command._unsteady([Unit(["a"])] * command.UNSTEADY_UNITS, 1.0)), 5)
             self.assertEqual(command._unsteady([Unit(["a"])] * (command.UNSTEADY_UNITS + 1), 1.0), [])
 
     def test_nothing_to_run(self) -> None:
