@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import traceback
 
 from syncws import RedisBackplane
 from syncws._bus.recorder import Recorder
@@ -19,7 +20,7 @@ def use(backplane: RedisBackplane, told: Recorder, who: str) -> None:
 
 
 def main() -> None:
-    backplane = RedisBackplane(sys.argv[1], beat=0.2)
+    backplane = RedisBackplane(sys.argv[1], beat=5)
     told = Recorder()
     backplane.start(told, "0" * 16)
     assert backplane.subscribe(["before"], 20)
@@ -39,6 +40,8 @@ def main() -> None:
             backplane.close(5)
             assert threading.active_count() == 1
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     use(backplane, told, "parent")
