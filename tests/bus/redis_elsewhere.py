@@ -11,7 +11,7 @@ from syncws import RedisBackplane
 def main(url: str, kind: str) -> None:
     made_before = None
     if kind == "gevent":
-        made_before = RedisBackplane(url, beat=0.2)
+        made_before = RedisBackplane(url, beat=1)
         import gevent.monkey
 
         gevent.monkey.patch_all()
@@ -32,7 +32,7 @@ def main(url: str, kind: str) -> None:
 
     from syncws._bus.recorder import Recorder
 
-    backplane = made_before or RedisBackplane(url, beat=0.2)
+    backplane = made_before or RedisBackplane(url, beat=1)
     told = Recorder()
     ticks = []
     ended = threading.Event()
@@ -57,8 +57,11 @@ def main(url: str, kind: str) -> None:
     assert told.wait(lambda: told.story == ["up", "down", "up"], 20), (told.story, told.reasons)
     assert backplane.publish("a", b"again")
     assert told.wait(lambda: told.on("a")[-1] == b"again", 20)
-    time.sleep(1)
-    assert backplane.health().lag is not None
+    time.sleep(1)  # for the ticks
+    until = time.monotonic() + 20
+    while backplane.health().lag is None:  # a heartbeat tells it
+        assert time.monotonic() < until
+        time.sleep(0.05)
     outlet = backplane.outlet()
     outlet.send([("a", b"outlet")], 20)
     outlet.close()
