@@ -63,7 +63,8 @@ class LocalTests(BusCase):
         """Its socket is gone within two seconds, the others know that it vanished, and the one that takes its place
         receives within half a second of its start."""
         bus, sender, (one, _, killed) = self.four()
-        sender.tell("send", count=size(600, 1200), rate=RATE, sender="stream")
+        count = size(600, 2000)  # more than go by until the new one is there
+        sender.tell("send", count=count, rate=RATE, sender="stream")
         killed.kill()
         at = time.monotonic()
         while len(os.listdir(bus[1])) > 3 and time.monotonic() < at + 10:
@@ -73,7 +74,7 @@ class LocalTests(BusCase):
         report = newer.await_(lambda report: report["first"] is not None)
         first = report["first"] - newer.began
         worst = sender.hear()["worst"]
-        self.accounted(one, sender, size(600, 1200))
+        self.accounted(one, sender, count)
         gaps = one.await_(lambda report: bool(report["gaps"]))["gaps"]
         self.assertEqual([(gap["node"], gap["reason"]) for gap in gaps], [(killed.name, "node vanished")])
         note(
