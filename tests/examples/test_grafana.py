@@ -21,7 +21,7 @@ from syncws.testing import LeakChecks, await_, running
 from tests.buses import free_port
 from tests.examples.test_examples import EXAMPLES
 from tests.partners import heavy, need
-from tests.tasks import PATIENCE, written
+from tests.tasks import PATIENCE, Task, written
 from tests.test_prometheus import _ROW as METRIC
 from tests.test_prometheus import PAGE
 
@@ -179,16 +179,14 @@ class LiveTests(LeakChecks):
         address = f"127.0.0.1:{server.address[1]}"
         prometheus = self.enterContext(Prometheus(address))
         over = threading.Event()
-        users = [threading.Thread(target=self._use, args=(address, managers, over)) for _ in range(2)]
-        for user in users:
-            user.start()
+        users = [Task(self._use, address, managers, over) for _ in range(2)]
         try:
             self.assertTrue(await_(prometheus.is_ready, PATIENCE), prometheus.said())
             self._check(prometheus)
         finally:
             over.set()
-            for user in users:
-                user.join()
+            for user in users:  # one that has failed is why nothing was shown
+                user.result(2 * PATIENCE)
 
     def _check(self, prometheus: Prometheus) -> None:
         for title, question in questions():
