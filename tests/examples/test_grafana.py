@@ -161,7 +161,8 @@ class LiveTests(LeakChecks):
         from syncws.prometheus import Collector
 
         bus = syncws.testing.MemoryBus()
-        managers = [syncws.Manager(backplane=syncws.testing.MemoryBackplane(bus), name="chat") for _ in range(2)]
+        of_chat: dict[str, Any] = {"on_open": lambda member: member.send("welcome"), "name": "chat"}
+        managers = [syncws.Manager(backplane=syncws.testing.MemoryBackplane(bus), **of_chat) for _ in range(2)]
         for manager in managers:
             self.addCleanup(manager.end)
         registry = CollectorRegistry()
@@ -205,6 +206,7 @@ class LiveTests(LeakChecks):
         """Come, talk, go, and come once with an origin that is refused; again and again."""
         while not over.is_set():
             with syncws.dial(f"ws://{address}/", proxy=None) as conn:
+                conn.receive(PATIENCE)  # it is in the lobby
                 for _ in range(5):
                     conn.send("hello")
                     managers[1].broadcast("hello", room="lobby")
