@@ -152,10 +152,10 @@ class SystemdTests(LeakChecks):
             stderr=subprocess.PIPE,
         ) as process:
             self.addCleanup(process.kill)
-            self.assertTrue(await_(lambda: os.path.exists(path), PATIENCE))
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(PATIENCE)
-                client.connect(path)
+                # There is a moment in which the file is there, and nobody listens yet.
+                self.assertTrue(await_(lambda: client.connect_ex(path) == 0, PATIENCE))
                 client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 answer = b"".join(iter(lambda: client.recv(4096), b""))
             self.assertIn(b"[] False", answer)
