@@ -31,6 +31,7 @@ def main(url: str, kind: str) -> None:
         sys.modules["hiredis"] = sys.modules["libvalkey"] = None  # type: ignore[assignment]
 
     from syncws._bus.recorder import Recorder
+    from syncws.testing import await_
 
     backplane = made_before or RedisBackplane(url, beat=1)
     told = Recorder()
@@ -58,10 +59,7 @@ def main(url: str, kind: str) -> None:
     assert backplane.publish("a", b"again")
     assert told.wait(lambda: told.on("a")[-1] == b"again", 20)
     time.sleep(1)  # for the ticks
-    until = time.monotonic() + 20
-    while backplane.health().lag is None:  # a heartbeat tells it
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    assert await_(lambda: backplane.health().lag is not None, 20)  # a heartbeat tells it
     outlet = backplane.outlet()
     outlet.send([("a", b"outlet")], 20)
     outlet.close()

@@ -294,6 +294,20 @@ class Page:
         found: list[str] = self.ask("evaluate", script)
         return found
 
+    def keep_states(self) -> None:
+        """Keep every state that is shown from here on: some are there for a moment only."""
+        script = """
+            window.states = [];
+            const state = document.querySelector("#state");
+            const observer = new MutationObserver(() => window.states.push(state.textContent));
+            observer.observe(state, {childList: true, characterData: true, subtree: true});
+        """
+        self.do("evaluate", f"(() => {{{script}}})()")
+
+    def states(self) -> list[str]:
+        found: list[str] = self.ask("evaluate", "window.states")
+        return found
+
     def complaints(self) -> list[str]:
         found: list[str] = self.browser.call("complaints")
         return found
@@ -347,8 +361,9 @@ class AppPageTests(AppCase):
         page = self.first
         server = self.start("syncws", SECRET_KEY="known to both")
         page.log_in(server, "zoe")
+        page.keep_states()
         self.assertEqual(server.end(signal.SIGTERM), 0)
-        page.wait_for('#state:text("disconnected: code")')  # 1001; 1006 once it has tried again
+        self.assertTrue(await_(lambda: any("disconnected: code 1001" in each for each in page.states()), PATIENCE))
         port = server.address.partition(":")[2]
         server = self.start("syncws", "--port", port, SECRET_KEY="known to both")
         page.wait_for("#state[data-state=open]")
